@@ -1,0 +1,63 @@
+# Ferry's targets. Nothing but python3 (3.11 to 3.13, with venv), make, git and a way to PyPI is needed beforehand.
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+UV := .tools/bin/uv
+VENV := .venv
+BIN := $(VENV)/bin
+# uv works in .venv with the interpreter it was installed with, and fetches no other.
+export UV_PYTHON_DOWNLOADS := never
+export UV_PROJECT_ENVIRONMENT := $(VENV)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test test-unit test-training check format train lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(UV): Makefile
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"Ferry needs Python 3.11 to 3.13, $(PYTHON) is {v[0]}.{v[1]}; name another: make PYTHON=python3.12 ...")'
+	@$(PYTHON) -m venv .tools || { echo "python3 has no venv: apt-get install python3-venv" >&2; exit 1; }
+	@.tools/bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $@
+
+setup: $(BIN)/.runtime ## install the locked runtime into .venv
+$(BIN)/.runtime: $(UV) pyproject.toml uv.lock
+	$(UV) sync --locked --quiet --python $(PYTHON)
+	@touch $@
+
+$(BIN)/.test: $(BIN)/.runtime
+	$(UV) sync --locked --quiet --python $(PYTHON) --group test --group check
+	@touch $@
+
+demo: $(BIN)/.runtime ## send 1,000 handwritten digits through the whole stack and print what came back
+	$(BIN)/ferry demo
+
+up: $(BIN)/.runtime ## start Redis, API, workers and Flower; Ctrl-C stops them
+	$(BIN)/ferry up
+
+test: $(BIN)/.test ## unit, contract, integration and e2e tests
+	$(BIN)/python -m pytest
+
+test-training: $(UV) ## install TensorFlow in an environment of its own and test training
+	UV_PROJECT_ENVIRONMENT=.venv-training $(UV) sync --locked --quiet --python $(PYTHON) --no-default-groups --group training-test
+	.venv-training/bin/python -m pytest tests/training
+
+train: $(UV) ## train the MNIST mlp and publish it under models/ (ARGS="--network cnn ..." for more)
+	UV_PROJECT_ENVIRONMENT=.venv-training $(UV) sync --locked --quiet --python $(PYTHON) --no-default-groups --group training-test
+	.venv-training/bin/python -m training.train $(ARGS)
+
+check: $(BIN)/.test ## format, lint, types, import direction
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(BIN)/.test ## rewrite the code in the house format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: $(UV) ## resolve the dependencies anew
+	$(UV) lock --upgrade
+
+clean: ## remove what the targets above made
+	rm -rf .venv .venv-training .tools .ferry

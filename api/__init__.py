@@ -1,0 +1,1 @@
+"""The HTTP face of Ferry: checks requests, submits jobs, answers polls. Loads no model."""

@@ -1,0 +1,1 @@
+"""What the API and the worker agree on, and what a user imports."""

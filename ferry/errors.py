@@ -1,0 +1,126 @@
+"""The one tree of errors. Knows nothing of HTTP: statuses stand in `api/problems.py`.
+
+    FerryError
+    ├── InvalidInputError       invalid_input       the caller's tensors do not fit the model
+    ├── MalformedRequestError   malformed_request   the request cannot be read at all
+    ├── NotFoundError           not_found           no such model, version or job
+    ├── ConflictError           conflict            the thing exists with other content
+    ├── QueueFullError          queue_full          waiting work is at its limit                 retryable
+    ├── QueueUnavailableError   queue_unavailable   Redis cannot be reached or will not write    retryable
+    ├── NoWorkerError           no_worker           nobody alive serves the model                retryable
+    ├── WaitTimeoutError        wait_timeout        a synchronous wait ran out, the job goes on  retryable
+    ├── ModelError              model_error         the model raised on this job's rows
+    ├── ModelRefusedError       model_refused       a model file Ferry will not serve
+    └── ConfigError             config_error        settings or environment are wrong
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with one field: what, and a JSON pointer (RFC 6901) to where."""
+
+    detail: str
+    pointer: str = ""
+
+
+class FerryError(Exception):
+    """Base of all. `code` is stable and public; `retryable` says whether the same call may succeed later."""
+
+    code: ClassVar[str] = "internal"
+    title: ClassVar[str] = "Internal error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, detail: str, *, faults: tuple[Fault, ...] = (), retry_after_s: int | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.faults = faults
+        self.retry_after_s = retry_after_s
+
+
+class InvalidInputError(FerryError):
+    """The caller's tensors do not fit the model's signature or limits."""
+
+    code = "invalid_input"
+    title = "Invalid input"
+
+    @classmethod
+    def at(cls, pointer: str, detail: str) -> "InvalidInputError":
+        """Return the error for one field."""
+        return cls(detail, faults=(Fault(detail, pointer),))
+
+
+class MalformedRequestError(FerryError):
+    """The request cannot be read at all (not JSON, say)."""
+
+    code = "malformed_request"
+    title = "Malformed request"
+
+
+class NotFoundError(FerryError):
+    """No such model, version or job."""
+
+    code = "not_found"
+    title = "Not found"
+
+
+class ConflictError(FerryError):
+    """The thing to be made exists already, with other content."""
+
+    code = "conflict"
+    title = "Conflict"
+
+
+class QueueFullError(FerryError):
+    """Waiting work has reached its limit."""
+
+    code = "queue_full"
+    title = "Queue is full"
+    retryable = True
+
+
+class QueueUnavailableError(FerryError):
+    """Redis cannot be reached, or refuses to write."""
+
+    code = "queue_unavailable"
+    title = "Queue is unavailable"
+    retryable = True
+
+
+class NoWorkerError(FerryError):
+    """Nobody alive serves the model, and the caller wants to wait for an answer."""
+
+    code = "no_worker"
+    title = "No live worker"
+    retryable = True
+
+
+class WaitTimeoutError(FerryError):
+    """A synchronous wait ran out; the job itself goes on."""
+
+    code = "wait_timeout"
+    title = "Waited long enough"
+    retryable = True
+
+
+class ModelError(FerryError):
+    """The model raised on this job's rows."""
+
+    code = "model_error"
+    title = "Model error"
+
+
+class ModelRefusedError(FerryError):
+    """A model file that Ferry will not serve, and why."""
+
+    code = "model_refused"
+    title = "Model refused"
+
+
+class ConfigError(FerryError):
+    """Settings or environment are wrong; start-up stops."""
+
+    code = "config_error"
+    title = "Configuration error"

@@ -1,0 +1,1 @@
+"""Everything on one machine: an embedded Redis and the processes beside it."""

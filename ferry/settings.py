@@ -1,0 +1,78 @@
+"""Every setting of Ferry, read once at a process's edge and passed down. Knows nothing of what uses them."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ferry.errors import ConfigError
+
+ENV_PREFIX = "FERRY_"
+EMBEDDED = ""
+
+
+class Settings(BaseSettings):
+    """Frozen settings; each stands in `.env.example` with the same default (a test compares them)."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True
+    )
+
+    # --- where things are
+    redis_url: str = Field(default=EMBEDDED, description="Redis to use; empty starts an embedded one")
+    data_dir: Path = Field(default=Path(".ferry"), description="private folder of the embedded Redis and the logs")
+    models_dir: Path = Field(default=Path("models"), description="model repository: NAME/VERSION/model.onnx")
+
+    # --- API
+    api_host: str = Field(default="127.0.0.1", description="address the API listens on")
+    api_port: int = Field(default=8000, ge=0, le=65535, description="port of the API")
+    max_body_bytes: int = Field(default=64 * 2**20, ge=1024, description="largest request body")
+    default_wait_s: float = Field(default=60, ge=1, le=60, description="how long `Prefer: wait` and /predict wait")
+
+    # --- jobs
+    job_deadline_s: float = Field(default=86_400, gt=0, le=30 * 86_400, description="a job not done by then is canceled")
+    result_ttl_s: float = Field(default=3600, gt=0, le=30 * 86_400, description="how long a finished job can be read")
+    max_waiting_rows: int = Field(default=1_000_000, ge=1, description="rows waiting per model; beyond, submits get 503")
+    max_waiting_bytes: int = Field(
+        default=2**30, ge=1024, description="input bytes waiting per model; beyond, submits get 503"
+    )
+    max_attempts: int = Field(default=3, ge=1, le=100, description="claims of one job before it is given up")
+
+    # --- workers
+    workers: int = Field(default=0, ge=0, le=1024, description="worker processes of `ferry up`; 0 is one per core")
+    ort_threads: int = Field(default=1, ge=1, le=1024, description="onnxruntime threads per worker")
+    lease_s: float = Field(default=5, ge=0.2, le=3600, description="a claim not renewed for this long lapses")
+    max_run_s: float = Field(default=300, ge=1, le=86_400, description="a batch running longer ends its worker process")
+
+    # --- Flower
+    flower_host: str = Field(default="127.0.0.1", description="address Flower listens on")
+    flower_port: int = Field(default=5555, ge=0, le=65535, description="port of Flower")
+    flower_url: str = Field(default="", description="where users reach Flower; empty is http://flower_host:flower_port")
+
+    # --- logs
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least level logged")
+    log_format: Literal["console", "json"] = Field(default="console", description="how log lines are written")
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_scheme(cls, value: str) -> str:
+        if value and not value.startswith(("redis://", "rediss://")):
+            raise ValueError("must start with redis:// or rediss://, or be empty for the embedded Redis")
+        return value
+
+
+def load_settings() -> Settings:
+    """Read environment and `.env`.
+
+    Raises:
+        ConfigError: naming every bad key, its value and the rule.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [
+            f"{ENV_PREFIX}{'_'.join(str(part) for part in fault['loc']).upper()}={fault['input']!r}: {fault['msg']}"
+            for fault in error.errors()
+        ]
+        raise ConfigError("bad settings:\n  " + "\n  ".join(lines)) from None

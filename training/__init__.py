@@ -1,0 +1,1 @@
+"""Train, evaluate, export and verify models. Knows of Ferry only the manifest."""

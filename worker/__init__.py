@@ -1,0 +1,1 @@
+"""The Celery worker: holds onnxruntime sessions and runs batches. Knows nothing of HTTP."""
