@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ferry.errors import ConfigError
@@ -30,10 +31,16 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=64 * 2**20, ge=1024, description="largest request body")
     default_wait_s: float = Field(default=60, ge=1, le=60, description="how long `Prefer: wait` and /predict wait")
 
+    default_model: str = Field(default="mnist", description="model of a /predict that names none")
+
     # --- jobs
-    job_deadline_s: float = Field(default=86_400, gt=0, le=30 * 86_400, description="a job not done by then is canceled")
+    job_deadline_s: float = Field(
+        default=86_400, gt=0, le=30 * 86_400, description="a job not done by then is canceled"
+    )
     result_ttl_s: float = Field(default=3600, gt=0, le=30 * 86_400, description="how long a finished job can be read")
-    max_waiting_rows: int = Field(default=1_000_000, ge=1, description="rows waiting per model; beyond, submits get 503")
+    max_waiting_rows: int = Field(
+        default=1_000_000, ge=1, description="rows waiting per model; beyond, submits get 503"
+    )
     max_waiting_bytes: int = Field(
         default=2**30, ge=1024, description="input bytes waiting per model; beyond, submits get 503"
     )
@@ -41,6 +48,11 @@ class Settings(BaseSettings):
 
     # --- workers
     workers: int = Field(default=0, ge=0, le=1024, description="worker processes of `ferry up`; 0 is one per core")
+    worker_name: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9_-]{0,40}$",
+        description="name of this worker in Flower and logs; empty is `worker`",
+    )
     ort_threads: int = Field(default=1, ge=1, le=1024, description="onnxruntime threads per worker")
     lease_s: float = Field(default=5, ge=0.2, le=3600, description="a claim not renewed for this long lapses")
     max_run_s: float = Field(default=300, ge=1, le=86_400, description="a batch running longer ends its worker process")
@@ -61,6 +73,16 @@ class Settings(BaseSettings):
             raise ValueError("must start with redis:// or rediss://, or be empty for the embedded Redis")
         return value
 
+    def require_redis_url(self) -> str:
+        """Return the URL of the Redis to use.
+
+        Raises:
+            ConfigError: there is none; only `ferry up` starts one by itself.
+        """
+        if self.redis_url == EMBEDDED:
+            raise ConfigError("FERRY_REDIS_URL is not set; name a Redis, or let `ferry up` start everything")
+        return self.redis_url
+
 
 def load_settings() -> Settings:
     """Read environment and `.env`.
@@ -71,8 +93,11 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        lines = [
-            f"{ENV_PREFIX}{'_'.join(str(part) for part in fault['loc']).upper()}={fault['input']!r}: {fault['msg']}"
-            for fault in error.errors()
-        ]
-        raise ConfigError("bad settings:\n  " + "\n  ".join(lines)) from None
+        raise ConfigError("bad settings:\n  " + "\n  ".join(_line(fault) for fault in error.errors())) from None
+
+
+def _line(fault: ErrorDetails) -> str:
+    name = "_".join(str(part) for part in fault["loc"])
+    # A URL may hold a password, which must not reach a log.
+    shown = "..." if name.endswith("url") else repr(fault["input"])
+    return f"{ENV_PREFIX}{name.upper()}={shown}: {fault['msg']}"

@@ -1,0 +1,101 @@
+"""The application: wires the parts of one API process and mounts the routes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from api.catalog import Catalog
+from api.problems import install_handlers
+from api.routes import health, models, predict, predictions
+from api.services import JobQueue, Services
+from api.submitter import Submitter
+from api.waiters import Waiters
+from ferry.logs import configure_logging
+from ferry.queue.connection import connect, connect_async
+from ferry.queue.keeper import Keeper, KeeperRules, KeeperThread
+from ferry.queue.producer import Limits, Producer
+from ferry.repository import Repository
+from ferry.settings import Settings, load_settings
+
+DESCRIPTION = """\
+A durable queue for model inference. Submit a job, poll it by its id or wait for it; workers run jobs in batches.
+Errors are problem+json (RFC 9457).
+"""
+
+
+def create_app() -> FastAPI:
+    """Return the application for the settings in the environment (uvicorn's factory)."""
+    settings = load_settings()
+    configure_logging(settings)
+    return build_app(settings)
+
+
+def build_app(settings: Settings, queue: JobQueue | None = None) -> FastAPI:
+    """Return an application; with `queue` on that one (tests), else on the Redis of the settings."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with _running(settings, queue) as services:
+            app.state.services = services
+            yield
+
+    app = FastAPI(
+        title="Ferry", version=version("ferry-inference"), description=DESCRIPTION, lifespan=lifespan,
+        redirect_slashes=False, redoc_url=None,
+    )  # fmt: skip
+    install_handlers(app)
+    for module in (predictions, predict, models, health):
+        app.include_router(module.router)
+    return app
+
+
+@asynccontextmanager
+async def _running(settings: Settings, queue: JobQueue | None) -> AsyncIterator[Services]:
+    """Run one process's parts; on the real queue a keeper too."""
+    if queue is not None:
+        async with _services(settings, queue) as services:
+            yield services
+        return
+    url = settings.require_redis_url()
+    redis = connect_async(url)
+    keeper_redis = connect(url)
+    rules = KeeperRules(lease_s=settings.lease_s, max_attempts=settings.max_attempts)
+    keeper = KeeperThread(Keeper(keeper_redis, rules))
+    keeper.start()
+    try:
+        async with _services(settings, Producer(redis, limits_of(settings))) as services:
+            yield services
+    finally:
+        keeper.stop()
+        await asyncio.to_thread(keeper.join)
+        keeper_redis.close()
+        await redis.aclose()
+
+
+@asynccontextmanager
+async def _services(settings: Settings, queue: JobQueue) -> AsyncIterator[Services]:
+    catalog = Catalog(Repository(settings.models_dir), queue)
+    waiters = Waiters(queue)
+    await catalog.refresh()
+    tasks = [asyncio.create_task(work) for work in (catalog.run(), waiters.listen(), waiters.sweep_forever())]
+    try:
+        yield Services(settings, queue, catalog, Submitter(queue), waiters)
+    finally:
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Return what the queue needs of the settings."""
+    return Limits(
+        max_waiting_rows=settings.max_waiting_rows,
+        max_waiting_bytes=settings.max_waiting_bytes,
+        deadline_s=settings.job_deadline_s,
+        result_ttl_s=settings.result_ttl_s,
+    )

@@ -1,0 +1,62 @@
+"""Request bodies: bounded, of a type we read, and parsed. Knows nothing of what the JSON means."""
+
+import json
+from typing import Any
+
+import orjson
+from fastapi import Request
+
+from api.problems import BodyTooLargeError, UnsupportedMediaTypeError
+from ferry.errors import InvalidInputError, MalformedRequestError
+
+
+async def read_json_object(request: Request, *, max_bytes: int) -> dict[str, Any]:
+    """Return the JSON object in the body. No content type at all is taken as JSON.
+
+    Raises:
+        UnsupportedMediaTypeError, BodyTooLargeError, MalformedRequestError: as named.
+        InvalidInputError: JSON, but not an object.
+    """
+    check_media_type(request.headers.get("content-type", ""))
+    body = parse_json(await read_body(request, max_bytes=max_bytes))
+    if not isinstance(body, dict):
+        raise InvalidInputError.at("#", "the body must be a JSON object")
+    return body
+
+
+def check_media_type(content_type: str) -> None:
+    """Refuse a body that says it is not JSON."""
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type and media_type != "application/json" and not media_type.endswith("+json"):
+        raise UnsupportedMediaTypeError(f"content type {media_type!r} is not read here; send application/json")
+
+
+async def read_body(request: Request, *, max_bytes: int) -> bytes:
+    """Return the body, refusing as soon as it is known to be too large."""
+    limit = f"the limit is {max_bytes} bytes (FERRY_MAX_BODY_BYTES); send fewer rows a job"
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > max_bytes:
+        raise BodyTooLargeError(f"the body has {declared} bytes, {limit}")
+    pieces, size = [], 0
+    async for piece in request.stream():
+        size += len(piece)
+        if size > max_bytes:
+            raise BodyTooLargeError(f"the body has more than {max_bytes} bytes, {limit}")
+        pieces.append(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def parse_json(body: bytes) -> Any:
+    """Parse JSON. NaN and Infinity are not JSON, but pass, so that the check of values can name their field.
+
+    Raises:
+        MalformedRequestError: saying where it stops being JSON.
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        reason = str(error)
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise MalformedRequestError(f"the body is not JSON: {reason}") from None

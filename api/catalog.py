@@ -1,0 +1,150 @@
+"""Which models there are: the repository's folder joined with what workers have announced in Redis.
+
+Kept fresh by a task; a request only looks it up.
+"""
+
+import asyncio
+import difflib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+from ferry.errors import FerryError, NotFoundError
+from ferry.manifest import Manifest
+from ferry.queue.producer import ModelStatus
+from ferry.repository import Repository
+from ferry.tensors import TensorCodec
+
+REFRESH_EVERY_S = 1.0
+# A name that is not known is looked for once more, unless that was done this recently.
+MISS_PAUSE_S = 0.2
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One version of a model as the API knows it."""
+
+    manifest: Manifest
+    live_workers: int = 0
+    waiting_rows: int = 0
+
+    @cached_property
+    def inputs(self) -> TensorCodec:
+        """Packs the inputs of a job."""
+        return TensorCodec(self.manifest.inputs)
+
+    @cached_property
+    def outputs(self) -> TensorCodec:
+        """Unpacks the outputs of a job."""
+        return TensorCodec(self.manifest.outputs)
+
+
+class Registry(Protocol):
+    """What the catalog needs of the queue (ferry.queue.producer.Producer)."""
+
+    async def register(self, manifest: Manifest) -> None:
+        """Make a model known to the queue."""
+
+    async def models(self) -> list[ModelStatus]:
+        """Return what is known to the queue."""
+
+
+class Catalog:
+    """Looks models up by name and version."""
+
+    def __init__(
+        self, repository: Repository, registry: Registry, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._repository = repository
+        self._registry = registry
+        self._clock = clock
+        self._entries: dict[tuple[str, str], Entry] = {}
+        self._local: dict[tuple[str, str], Manifest] = {}
+        self._fingerprint: object = None
+        self._refreshed_at = float("-inf")
+
+    @property
+    def entries(self) -> list[Entry]:
+        """Every version, names in order, versions in numeric order."""
+        return [self._entries[key] for key in sorted(self._entries, key=lambda key: (key[0], int(key[1])))]
+
+    async def find(self, name: str, version: str | None = None) -> Entry:
+        """Return a version of a model, the highest one when none is named.
+
+        Raises:
+            NotFoundError: naming what there is instead.
+        """
+        entry = self.peek(name, version)
+        if entry is None and self._clock() - self._refreshed_at > MISS_PAUSE_S:
+            await self.refresh()
+            entry = self.peek(name, version)
+        if entry is None:
+            raise NotFoundError(self._what_there_is(name, version))
+        return entry
+
+    def peek(self, name: str, version: str | None = None) -> Entry | None:
+        """Return what is known right now, without looking further."""
+        if version is None:
+            versions = [known for known_name, known in self._entries if known_name == name]
+            version = max(versions, key=int, default="")
+        return self._entries.get((name, version))
+
+    async def refresh(self) -> None:
+        """Look at the folder and at Redis; without Redis the folder is served as it was."""
+        self._refreshed_at = self._clock()
+        self._scan()
+        try:
+            announced = {
+                (status.manifest.name, status.manifest.version): status for status in await self._registry.models()
+            }
+            for key, manifest in self._local.items():
+                if key not in announced:
+                    await self._registry.register(manifest)
+        except FerryError as error:
+            logger.warning("the catalog could not be refreshed: %s", error)
+            announced = {}
+        fresh: dict[tuple[str, str], Entry] = {
+            key: Entry(self._local.get(key, status.manifest), status.live_workers, status.waiting_rows)
+            for key, status in announced.items()
+        }
+        for key, manifest in self._local.items():
+            fresh.setdefault(key, Entry(manifest))
+        self._entries = {key: self._kept(key, entry) for key, entry in fresh.items()}
+
+    async def register(self, entry: Entry) -> None:
+        """Make a model known to a queue that has forgotten it."""
+        await self._registry.register(entry.manifest)
+
+    async def run(self) -> None:
+        """Refresh for ever."""
+        while True:
+            await asyncio.sleep(REFRESH_EVERY_S)
+            try:
+                await self.refresh()
+            except Exception:
+                logger.exception("the catalog's refresh failed")
+
+    def _kept(self, key: tuple[str, str], entry: Entry) -> Entry:
+        """Keep the old object when nothing changed: its codecs are made already."""
+        old = self._entries.get(key)
+        return old if old == entry and old is not None else entry
+
+    def _scan(self) -> None:
+        fingerprint = self._repository.fingerprint()
+        if fingerprint != self._fingerprint:
+            self._fingerprint = fingerprint
+            self._local = self._repository.scan()
+
+    def _what_there_is(self, name: str, version: str | None) -> str:
+        names = sorted({known for known, _ in self._entries})
+        if name in names:
+            versions = ", ".join(sorted((known for each, known in self._entries if each == name), key=int))
+            return f"model {name!r} has no version {version!r}; it has {versions}"
+        close = difflib.get_close_matches(name, names, n=3)
+        listed = f"; did you mean {', '.join(close)}?" if close else f"; there are {', '.join(names) or 'none'}"
+        return f"no model {name!r}{listed}"

@@ -1,0 +1,213 @@
+"""What /openapi.json says of bodies and answers: the routes read raw JSON, so their shapes stand here.
+
+A test sends generated requests against it and checks each answer with it.
+"""
+
+from typing import Any
+
+_STRING = {"type": "string"}
+_NULLABLE_STRING = {"type": ["string", "null"]}
+_NULLABLE_TIME = {"type": ["string", "null"], "format": "date-time"}
+_TENSORS = {
+    "type": "object",
+    "description": "nested lists by tensor name, batch axis first; a single row may leave that axis out",
+    "additionalProperties": True,
+}
+
+_PROBLEM = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "instance", "code", "error"],
+    "properties": {
+        "type": _STRING,
+        "title": _STRING,
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "what is wrong, the limit and the remedy"},
+        "instance": _STRING,
+        "code": {"type": "string", "description": "stable, for programs"},
+        "error": _STRING,
+        "errors": {
+            "type": "array",
+            "items": {"type": "object", "properties": {"detail": _STRING, "pointer": _STRING}},
+        },
+    },
+}
+
+_PREDICTION = {
+    "type": "object",
+    "required": ["id", "model", "version", "status", "state", "input", "output", "error", "created_at", "urls"],
+    "properties": {
+        "id": _STRING,
+        "model": _STRING,
+        "version": _STRING,
+        "status": {"enum": ["starting", "processing", "succeeded", "failed", "canceled"]},
+        "state": {"enum": ["queued", "running", "succeeded", "failed", "canceled"]},
+        "input": {
+            "type": ["object", "null"],
+            "description": "echoed while the job holds it (up to 16 KiB); deleted once it is done",
+        },
+        "output": {
+            "type": ["object", "null"],
+            "description": "nested lists by output name; NaN and infinities are null",
+        },
+        "labels": {"description": "the label of the highest score, per row", "type": ["string", "array", "null"]},
+        "error": _NULLABLE_STRING,
+        "error_code": _NULLABLE_STRING,
+        "logs": _STRING,
+        "rows": {"type": "integer"},
+        "attempts": {"type": "integer"},
+        "created_at": {"type": "string", "format": "date-time"},
+        "started_at": _NULLABLE_TIME,
+        "completed_at": _NULLABLE_TIME,
+        "deadline": _NULLABLE_TIME,
+        "metrics": {
+            "type": "object",
+            "properties": {"predict_time": {"type": "number"}, "total_time": {"type": "number"}},
+            "description": "seconds",
+        },
+        "batch": {
+            "type": ["object", "null"],
+            "properties": {
+                "id": {"type": "string", "description": "`<ticket>.<n>`; the ticket is a task in Flower"},
+                "rows": {"type": "integer"},
+                "jobs": {"type": "integer"},
+                "wait_ms": {"type": "number"},
+                "url": {"type": "string", "description": "the ticket's page in Flower"},
+            },
+        },
+        "data_removed": {"type": "boolean"},
+        "urls": {"type": "object", "properties": {"get": _STRING, "cancel": _STRING}},
+    },
+}
+
+_MODEL = {
+    "type": "object",
+    "required": ["id", "object", "name", "owner", "latest_version", "versions"],
+    "properties": {
+        "id": _STRING,
+        "object": {"const": "model"},
+        "created": {"type": "integer"},
+        "owned_by": _STRING,
+        "owner": _STRING,
+        "name": _STRING,
+        "description": _STRING,
+        "latest_version": {"type": "object"},
+        "versions": {"type": "array", "items": {"type": "object"}},
+    },
+}
+
+_REASONS = {
+    400: "Not JSON",
+    404: "No such thing",
+    413: "Body too large",
+    415: "Not a JSON content type",
+    422: "Does not fit the model",
+    500: "The job failed",
+    503: "Queue full or Redis away; see Retry-After",
+    504: "Not done in time; the job goes on",
+}
+
+
+def _answer(description: str, schema: dict[str, Any], headers: dict[str, Any] | None = None) -> dict[str, Any]:
+    answer: dict[str, Any] = {"description": description, "content": {"application/json": {"schema": schema}}}
+    return answer | ({"headers": headers} if headers else {})
+
+
+def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    content = {"application/problem+json": {"schema": _PROBLEM}}
+    return {status: {"description": _REASONS[status], "content": content} for status in statuses}
+
+
+def _json_body(schema: dict[str, Any], example: dict[str, Any]) -> dict[str, Any]:
+    return {"required": True, "content": {"application/json": {"schema": schema, "example": example}}}
+
+
+_HEADER = {"schema": {"type": "string"}}
+_WAITING: list[dict[str, Any]] = [
+    {
+        "name": "wait",
+        "in": "query",
+        "required": False,
+        "description": "answer when the job is done, or after this many seconds",
+        "schema": {"type": "number", "minimum": 0, "maximum": 60},
+    },
+    {
+        "name": "Prefer",
+        "in": "header",
+        "required": False,
+        "description": "`wait`, `wait=n` (1 to 60 seconds) or `respond-async`",
+        "schema": {"type": "string"},
+    },
+]
+WAIT = {"parameters": _WAITING}
+
+PREDICTION_BODY = {
+    "parameters": _WAITING,
+    "requestBody": _json_body(
+        {
+            "type": "object",
+            "required": ["version", "input"],
+            "additionalProperties": False,
+            "properties": {
+                "version": {"type": "string", "description": "model, or model:version", "minLength": 1},
+                "input": _TENSORS,
+            },
+        },
+        {"version": "mnist", "input": {"x": [[0.0] * 28] * 28}},
+    ),
+}
+PREDICTION_CREATED: dict[int | str, dict[str, Any]] = {
+    201: _answer(
+        "Done within the time you would wait", _PREDICTION, {"Location": _HEADER, "Preference-Applied": _HEADER}
+    ),
+    202: _answer("Accepted", _PREDICTION, {"Location": _HEADER, "Retry-After": _HEADER}),
+    **_problems(400, 404, 413, 415, 422, 503),
+}
+PREDICTION: dict[int | str, dict[str, Any]] = {200: _answer("The job", _PREDICTION), **_problems(404, 422, 503)}
+PREDICT_BODY = {
+    "requestBody": _json_body(
+        {
+            "type": "object",
+            "required": ["x"],
+            "additionalProperties": False,
+            "properties": {
+                "x": {"type": "array", "description": "one row, nested or flat"},
+                "model": {"type": "string", "minLength": 1},
+            },
+        },
+        {"x": [0.0] * 784},
+    )
+}
+PREDICT: dict[int | str, dict[str, Any]] = {
+    200: _answer(
+        "The class with the highest score",
+        {
+            "type": "object",
+            "required": ["prediction"],
+            "properties": {"prediction": {"type": "integer"}, "label": _STRING},
+        },
+        {"Location": _HEADER},
+    ),
+    **_problems(400, 404, 413, 415, 422, 500, 503, 504),
+}
+MODELS: dict[int | str, dict[str, Any]] = {
+    200: _answer(
+        "All models",
+        {
+            "type": "object",
+            "required": ["object", "data", "results"],
+            "properties": {
+                "object": {"const": "list"},
+                "data": {"type": "array", "items": _MODEL},
+                "results": {"type": "array", "items": _MODEL},
+            },
+        },
+    )
+}
+MODEL: dict[int | str, dict[str, Any]] = {200: _answer("The model", _MODEL), **_problems(404)}
+LIVE: dict[int | str, dict[str, Any]] = {
+    200: _answer("Alive", {"type": "object", "properties": {"live": {"const": True}}})
+}
+READY: dict[int | str, dict[str, Any]] = {
+    200: _answer("Ready", {"type": "object", "properties": {"ready": {"const": True}}}),
+    **_problems(503),
+}

@@ -1,0 +1,129 @@
+"""Errors on the wire: RFC 9457 problem+json with Ferry's extras. The one place where HTTP statuses stand."""
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from ferry.errors import FerryError
+
+PROBLEM_JSON = "application/problem+json"
+PROBLEM_TYPES = "urn:ferry:problem:"
+
+_STATUS = {
+    "invalid_input": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "malformed_request": HTTPStatus.BAD_REQUEST,
+    "not_found": HTTPStatus.NOT_FOUND,
+    "conflict": HTTPStatus.CONFLICT,
+    "queue_full": HTTPStatus.SERVICE_UNAVAILABLE,
+    "queue_unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
+    "no_worker": HTTPStatus.SERVICE_UNAVAILABLE,
+    "wait_timeout": HTTPStatus.GATEWAY_TIMEOUT,
+    "model_error": HTTPStatus.INTERNAL_SERVER_ERROR,
+    "body_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "unsupported_media_type": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+}
+# Seconds to suggest where the error does not know better.
+_DEFAULT_RETRY_AFTER_S = 1
+
+logger = logging.getLogger(__name__)
+
+
+class BodyTooLargeError(FerryError):
+    """The request's body is over the limit."""
+
+    code = "body_too_large"
+    title = "Body too large"
+
+
+class UnsupportedMediaTypeError(FerryError):
+    """The request's body is of a type this route does not read."""
+
+    code = "unsupported_media_type"
+    title = "Unsupported media type"
+
+
+def problem(
+    request: Request, status: int, *, code: str, title: str, detail: str, errors: list[dict[str, str]] | None = None
+) -> dict[str, Any]:
+    """Return the members of a problem body; under /v2 `error` is the message, as that protocol has it."""
+    body: dict[str, Any] = {
+        "type": PROBLEM_TYPES + code.replace("_", "-"),
+        "title": title,
+        "status": int(status),
+        "detail": detail,
+        "instance": request.url.path,
+        "code": code,
+        "error": detail,
+    }
+    if errors:
+        body["errors"] = errors
+    return body
+
+
+def status_of(error: FerryError) -> int:
+    """Return the HTTP status of an error of ours."""
+    return int(_STATUS.get(error.code, HTTPStatus.INTERNAL_SERVER_ERROR))
+
+
+def render(body: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
+    """Return the response of a problem."""
+    return Response(orjson.dumps(body), body["status"], headers, media_type=PROBLEM_JSON)
+
+
+def handle_ferry_error(request: Request, error: Exception) -> Response:
+    """Answer an error of Ferry's own tree."""
+    if not isinstance(error, FerryError):
+        raise TypeError(f"registered for FerryError, got {type(error).__name__}")
+    status = status_of(error)
+    errors = [{"detail": fault.detail, "pointer": fault.pointer} for fault in error.faults]
+    headers = {}
+    if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT) or error.retry_after_s is not None:
+        headers["Retry-After"] = str(error.retry_after_s or _DEFAULT_RETRY_AFTER_S)
+    body = problem(request, status, code=error.code, title=error.title, detail=error.detail, errors=errors)
+    return render(body, headers)
+
+
+def handle_http_error(request: Request, error: Exception) -> Response:
+    """Answer what the router itself refuses: an unknown path, a wrong verb."""
+    if not isinstance(error, HTTPException):
+        raise TypeError(f"registered for HTTPException, got {type(error).__name__}")
+    status = HTTPStatus(error.status_code)
+    detail = str(error.detail)
+    if status == HTTPStatus.NOT_FOUND:
+        detail = f"there is nothing at {request.url.path}; see /docs"
+    elif status == HTTPStatus.METHOD_NOT_ALLOWED:
+        detail = f"{request.method} is not allowed at {request.url.path}; see /docs"
+    code = status.phrase.lower().replace(" ", "_")
+    body = problem(request, status, code=code, title=status.phrase, detail=detail)
+    return render(body, dict(error.headers or {}))
+
+
+def handle_validation_error(request: Request, error: Exception) -> Response:
+    """Answer a bad path or query parameter."""
+    if not isinstance(error, RequestValidationError):
+        raise TypeError(f"registered for RequestValidationError, got {type(error).__name__}")
+    errors = [{"detail": fault["msg"], "pointer": "/".join(map(str, fault["loc"]))} for fault in error.errors()]
+    detail = "; ".join(f"{fault['pointer']}: {fault['detail']}" for fault in errors)
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    return render(problem(request, status, code="invalid_input", title="Invalid input", detail=detail, errors=errors))
+
+
+def handle_bug(request: Request, error: Exception) -> Response:
+    """Answer what should not happen; the log has the traceback, the client a promise that it was noted."""
+    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    detail = "an error in Ferry itself; it is in the API's log"
+    return render(problem(request, status, code="internal", title="Internal error", detail=detail))
+
+
+def install_handlers(app: FastAPI) -> None:
+    """Make every error that leaves `app` a problem body."""
+    app.add_exception_handler(FerryError, handle_ferry_error)
+    app.add_exception_handler(HTTPException, handle_http_error)
+    app.add_exception_handler(RequestValidationError, handle_validation_error)
+    app.add_exception_handler(Exception, handle_bug)

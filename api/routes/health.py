@@ -1,0 +1,28 @@
+"""`/v2/health`: whether this process lives, and whether a job sent now would be served."""
+
+from fastapi import APIRouter, Request
+
+from api import openapi
+from api.services import services_of
+from api.wire import JSONAnswer
+from ferry.errors import NoWorkerError
+
+router = APIRouter(prefix="/v2/health", tags=["health"])
+
+
+@router.get("/live", responses=openapi.LIVE, response_class=JSONAnswer)
+async def live() -> JSONAnswer:
+    """Answer while the process lives."""
+    return JSONAnswer({"live": True})
+
+
+@router.get("/ready", responses=openapi.READY, response_class=JSONAnswer)
+async def ready(request: Request) -> JSONAnswer:
+    """Answer 200 when Redis answers and at least one worker serves a model."""
+    services = services_of(request)
+    await services.queue.ping()
+    if not any(entry.live_workers for entry in services.catalog.entries):
+        await services.catalog.refresh()
+    if not any(entry.live_workers for entry in services.catalog.entries):
+        raise NoWorkerError("no live worker serves any model")
+    return JSONAnswer({"ready": True})

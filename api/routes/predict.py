@@ -1,0 +1,91 @@
+"""`POST /predict`: one row in, one class out, on the same queue. For those who want no job ids."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from api import openapi, submission
+from api.bodies import read_json_object
+from api.catalog import Entry
+from api.routes.predictions import parse_reference
+from api.services import Services, services_of
+from api.wire import JSONAnswer
+from ferry.errors import FerryError, InvalidInputError, ModelError, NoWorkerError, WaitTimeoutError
+from ferry.jobs import JobRecord
+from ferry.json_tensors import Rows, read_flat_row
+
+router = APIRouter(tags=["predict"])
+
+_KNOWN_FIELDS = frozenset({"x", "model"})
+
+
+class JobFailedError(ModelError):
+    """The job ended without an answer."""
+
+    title = "Job failed"
+
+
+@router.post("/predict", responses=openapi.PREDICT, openapi_extra=openapi.PREDICT_BODY, response_class=JSONAnswer)
+async def predict(request: Request) -> JSONAnswer:
+    """Classify one row, nested or flat: `{"x": [...]}` with values as the model expects them (MNIST: 0 to 1)."""
+    services = services_of(request)
+    body = await read_json_object(request, max_bytes=services.settings.max_body_bytes)
+    entry = await _entry(services, body)
+    rows = _row(entry, body)
+    if not entry.live_workers:
+        await services.catalog.refresh()
+        entry = await services.catalog.find(entry.manifest.name, entry.manifest.version)
+    if not entry.live_workers:
+        raise NoWorkerError(f"no live worker serves {entry.manifest.ref}; POST /v1/predictions would queue the job")
+    wait_s = services.settings.default_wait_s
+    record = await submission.run(services, entry, rows, wait_s=wait_s)
+    headers = {"Location": f"/v1/predictions/{record.id}"}
+    return JSONAnswer(_answer(entry, record, wait_s), headers=headers)
+
+
+async def _entry(services: Services, body: dict[str, Any]) -> Entry:
+    for field in body:
+        if field not in _KNOWN_FIELDS:
+            raise InvalidInputError.at(
+                f"#/{field}", f"unknown field {field[:40]!r}; expected x, and model if not the default"
+            )
+    if "x" not in body:
+        raise InvalidInputError.at("#/x", "'x' is missing: the row to classify")
+    if "model" in body:
+        return await services.catalog.find(*parse_reference(body["model"], "#/model"))
+    return await services.catalog.find(services.settings.default_model)
+
+
+def _row(entry: Entry, body: dict[str, Any]) -> Rows:
+    inputs = entry.manifest.inputs
+    if len(inputs) != 1:
+        names = ", ".join(spec.name for spec in inputs)
+        detail = f"{entry.manifest.ref} has {len(inputs)} inputs ({names}), /predict takes one; use /v1/predictions"
+        raise InvalidInputError.at("#/model", detail)
+    output = entry.manifest.outputs[0]
+    if len(output.shape) != 2 or output.is_string:
+        detail = f"{entry.manifest.ref} does not give one score per class; use /v1/predictions"
+        raise InvalidInputError.at("#/model", detail)
+    return Rows([read_flat_row(inputs[0], body["x"], "#/x")], n_rows=1, single=True)
+
+
+def _answer(entry: Entry, record: JobRecord, wait_s: float) -> dict[str, Any]:
+    where = f"/v1/predictions/{record.id}"
+    if not record.state.is_terminal:
+        raise WaitTimeoutError(f"not done within {wait_s:g} s; the job goes on, poll {where}")
+    if record.output is None:
+        raise _failure(record, where)
+    scores = entry.outputs.unpack(record.output)[0]
+    best = int(scores[0].argmax())
+    answer: dict[str, Any] = {"prediction": best}
+    labels = entry.manifest.labels
+    if best < len(labels) and labels[best] != str(best):
+        answer["label"] = labels[best]
+    return answer
+
+
+def _failure(record: JobRecord, where: str) -> FerryError:
+    detail = f"the job ended {record.state.value}: {record.error} (see {where})"
+    if record.error_code == InvalidInputError.code:
+        return InvalidInputError.at("#/x", detail)
+    return JobFailedError(detail)

@@ -1,0 +1,105 @@
+"""`/v1/predictions`: submit a job, poll it, wait for it, cancel it (Replicate's and Cog's shapes)."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from api import openapi, submission, wire
+from api.bodies import read_json_object
+from api.preferences import wait_from_prefer, wait_from_query
+from api.services import Services, base_url_of, services_of
+from api.wire import JSONAnswer
+from ferry.errors import InvalidInputError, NotFoundError
+from ferry.jobs import JobRecord
+from ferry.json_tensors import read_inputs
+
+router = APIRouter(prefix="/v1/predictions", tags=["predictions"])
+
+_KNOWN_FIELDS = frozenset({"version", "input"})
+# Suggested pause before the first poll.
+POLL_AFTER_S = "1"
+
+
+@router.post("", responses=openapi.PREDICTION_CREATED, openapi_extra=openapi.PREDICTION_BODY, response_class=JSONAnswer)
+async def create_prediction(request: Request) -> JSONAnswer:
+    """Submit a job of one or many rows.
+
+    Answers 202 with where to poll; with `Prefer: wait` (or `?wait=`) 201 once the job is done, or 202 when the time
+    runs out first. Everything is checked before anything is queued.
+    """
+    services = services_of(request)
+    prefer = wait_from_prefer(request.headers.get("prefer"), default_s=services.settings.default_wait_s)
+    wait_s = wait_from_query(request.query_params.get("wait")) or prefer
+    body = await read_json_object(request, max_bytes=services.settings.max_body_bytes)
+    name, version = _reference(body)
+    entry = await services.catalog.find(name, version)
+    rows = read_inputs(entry.manifest, body.get("input"))
+    record = await submission.run(services, entry, rows, wait_s=wait_s)
+    return await _created(request, services, record, wait_s, is_preferred=prefer is not None)
+
+
+@router.get("/{job_id}", responses=openapi.PREDICTION, openapi_extra=openapi.WAIT, response_class=JSONAnswer)
+async def get_prediction(request: Request, job_id: str) -> JSONAnswer:
+    """Read a job; with `Prefer: wait` or `?wait=` as soon as it is done, or as it is when the time is up."""
+    services = services_of(request)
+    prefer = wait_from_prefer(request.headers.get("prefer"), default_s=services.settings.default_wait_s)
+    wait_s = wait_from_query(request.query_params.get("wait")) or prefer
+    record = await (services.waiters.wait(job_id, wait_s) if wait_s else services.queue.read(job_id))
+    return JSONAnswer(await _shown(request, services, _found(job_id, record)))
+
+
+@router.post("/{job_id}/cancel", responses=openapi.PREDICTION, response_class=JSONAnswer)
+async def cancel_prediction(request: Request, job_id: str) -> JSONAnswer:
+    """Cancel a job: a waiting one is never run, a running one loses its result, a finished one stays as it is."""
+    services = services_of(request)
+    await services.queue.cancel(job_id)
+    return JSONAnswer(await _shown(request, services, _found(job_id, await services.queue.read(job_id))))
+
+
+def _reference(body: dict[str, Any]) -> tuple[str, str | None]:
+    """Return model name and version from `version`: "mnist", "mnist:1" or with Replicate's "local/" before it."""
+    for field in body:
+        if field not in _KNOWN_FIELDS:
+            raise InvalidInputError.at(f"#/{field}", f"unknown field {field[:40]!r}; expected version and input")
+    for field in ("version", "input"):
+        if field not in body:
+            raise InvalidInputError.at(f"#/{field}", f"{field!r} is missing")
+    return parse_reference(body["version"], "#/version")
+
+
+def parse_reference(reference: Any, pointer: str) -> tuple[str, str | None]:
+    """Split "name" or "name:version".
+
+    Raises:
+        InvalidInputError: it is not text.
+    """
+    if not isinstance(reference, str) or not reference:
+        raise InvalidInputError.at(pointer, 'expected the model as text: "mnist", or "mnist:1" for one version')
+    name, _, version = reference.removeprefix(f"{wire.OWNER}/").partition(":")
+    return name, version or None
+
+
+async def _created(
+    request: Request, services: Services, record: JobRecord, wait_s: float | None, *, is_preferred: bool
+) -> JSONAnswer:
+    is_done = record.state.is_terminal
+    # Replicate's clients take any status but `starting` as final, so an unfinished job is always that.
+    content = await _shown(request, services, record, status=None if is_done else "starting")
+    headers = {"Location": f"/v1/predictions/{record.id}"}
+    if is_preferred or not wait_s:
+        headers["Preference-Applied"] = f"wait={wait_s:g}" if is_preferred and wait_s else "respond-async"
+    if not is_done:
+        headers["Retry-After"] = POLL_AFTER_S
+    return JSONAnswer(content, 201 if is_done else 202, headers)
+
+
+async def _shown(request: Request, services: Services, record: JobRecord, status: str | None = None) -> dict[str, Any]:
+    entry = services.catalog.peek(record.model, record.version)
+    return wire.prediction(record, entry, base_url=base_url_of(request), flower_url=services.flower_url, status=status)
+
+
+def _found(job_id: str, record: JobRecord | None) -> JobRecord:
+    if record is None:
+        detail = f"no job {job_id[:64]!r}; finished jobs are forgotten after a while (FERRY_RESULT_TTL_S)"
+        raise NotFoundError(detail)
+    return record

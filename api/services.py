@@ -1,0 +1,73 @@
+"""What the routes work with, wired once per process."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from fastapi import Request
+
+from api.catalog import Catalog
+from api.submitter import Submitter
+from api.waiters import Waiters
+from ferry.jobs import JobRecord, Receipt, Submission
+from ferry.manifest import Manifest
+from ferry.queue.producer import ModelStatus
+from ferry.settings import Settings
+
+
+class JobQueue(Protocol):
+    """The queue as the API sees it: ferry.queue.producer.Producer, or its in-memory twin in tests."""
+
+    async def submit(self, submissions: Sequence[Submission]) -> list[Receipt]:
+        """Enqueue all in one round trip."""
+
+    async def read(self, job_id: str) -> JobRecord | None:
+        """Return one job."""
+
+    async def read_many(self, job_ids: Sequence[str]) -> list[JobRecord | None]:
+        """Return many jobs."""
+
+    async def cancel(self, job_id: str) -> bool:
+        """Cancel a job."""
+
+    async def register(self, manifest: Manifest) -> None:
+        """Make a model known."""
+
+    async def models(self) -> list[ModelStatus]:
+        """Return what is known."""
+
+    async def ping(self) -> None:
+        """Return when the queue answers."""
+
+    def settled(self) -> AsyncIterator[Mapping[str, dict[str, Any]] | None]:
+        """Hear of settled jobs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """One process's parts."""
+
+    settings: Settings
+    queue: JobQueue
+    catalog: Catalog
+    submitter: Submitter
+    waiters: Waiters
+
+    @property
+    def flower_url(self) -> str:
+        """Where users reach Flower."""
+        settings = self.settings
+        return (settings.flower_url or f"http://{settings.flower_host}:{settings.flower_port}").rstrip("/")
+
+
+def services_of(request: Request) -> Services:
+    """Return the parts of the application that serves this request."""
+    services = request.app.state.services
+    if not isinstance(services, Services):
+        raise TypeError("the application was started without its services")
+    return services
+
+
+def base_url_of(request: Request) -> str:
+    """Return scheme and host as the client sees them, without a slash at the end."""
+    return str(request.base_url).rstrip("/")

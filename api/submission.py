@@ -1,0 +1,72 @@
+"""From a checked input to an accepted job, and from there to its end. What every submitting route shares."""
+
+import math
+
+from api.catalog import Entry
+from api.services import Services
+from ferry.errors import QueueFullError, QueueUnavailableError
+from ferry.jobs import JobRecord, Receipt, State, Submission, Verdict, new_job_id
+from ferry.json_tensors import Rows
+from ferry.queue.keys import INPUT_ECHO_MAX_BYTES
+
+# Until the drain rate is known, a full queue is worth asking again after this.
+FULL_RETRY_AFTER_S = 5
+
+
+async def run(services: Services, entry: Entry, rows: Rows, *, wait_s: float | None) -> JobRecord:
+    """Submit one job; with `wait_s`, return it as soon as it is done, or as it was last known when the time is up.
+
+    Raises:
+        QueueFullError, QueueUnavailableError: it was not accepted.
+    """
+    submission = _submission(entry, rows)
+    if wait_s is None:
+        return _record(services, submission, await _submit(services, entry, submission))
+    with services.waiters.expecting(submission.id) as news:
+        record = _record(services, submission, await _submit(services, entry, submission))
+        return await services.waiters.finish(record, news, wait_s)
+
+
+def _submission(entry: Entry, rows: Rows) -> Submission:
+    manifest = entry.manifest
+    return Submission(
+        id=new_job_id(),
+        model=manifest.name,
+        version=manifest.version,
+        rows=rows.n_rows,
+        payload=entry.inputs.pack(rows.arrays),
+        single=rows.single,
+    )
+
+
+async def _submit(services: Services, entry: Entry, submission: Submission) -> Receipt:
+    receipt = await services.submitter.submit(submission)
+    if receipt.verdict is Verdict.UNREGISTERED:
+        await services.catalog.register(entry)
+        receipt = await services.submitter.submit(submission)
+    if receipt.verdict is Verdict.UNREGISTERED:
+        raise QueueUnavailableError(f"Redis forgot {entry.manifest.ref} twice; is it being wiped?", retry_after_s=1)
+    if receipt.verdict is Verdict.FULL:
+        settings = services.settings
+        detail = (
+            f"{entry.manifest.ref} has {receipt.waiting_rows} rows waiting; the limits are "
+            f"{settings.max_waiting_rows} rows and {settings.max_waiting_bytes} bytes"
+        )
+        raise QueueFullError(detail, retry_after_s=FULL_RETRY_AFTER_S)
+    return receipt
+
+
+def _record(services: Services, submission: Submission, receipt: Receipt) -> JobRecord:
+    """Return the job as it stands right after it was accepted, without asking Redis."""
+    deadline_us = receipt.accepted_us // 1000 * 1000 + math.floor(services.settings.job_deadline_s * 1000) * 1000
+    return JobRecord(
+        id=submission.id,
+        model=submission.model,
+        version=submission.version,
+        state=State.QUEUED,
+        rows=submission.rows,
+        single=submission.single,
+        created_us=receipt.accepted_us,
+        deadline_us=deadline_us,
+        input=submission.payload if len(submission.payload) <= INPUT_ECHO_MAX_BYTES else None,
+    )

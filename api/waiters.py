@@ -1,0 +1,114 @@
+"""Requests that wait for their jobs: one subscription per process wakes them, a sweep catches what it missed."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Protocol
+
+from ferry.errors import QueueUnavailableError
+from ferry.jobs import JobRecord
+
+SWEEP_EVERY_S = 1.0
+RESUBSCRIBE_PAUSE_S = 0.2
+
+logger = logging.getLogger(__name__)
+
+# What changed of a job, or nothing: then the waiter reads the job itself.
+News = Mapping[str, Any]
+
+
+class Source(Protocol):
+    """What waiting needs of the queue (ferry.queue.producer.Producer)."""
+
+    async def read(self, job_id: str) -> JobRecord | None:
+        """Return one job."""
+
+    async def read_many(self, job_ids: Sequence[str]) -> list[JobRecord | None]:
+        """Return many jobs."""
+
+    def settled(self) -> AsyncIterator[Mapping[str, News] | None]:
+        """Hear of settled jobs; None once the subscription stands."""
+
+
+class Waiters:
+    """Everyone in this process who waits for a job."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._futures: dict[str, set[asyncio.Future[News]]] = {}
+
+    @contextmanager
+    def expecting(self, job_id: str) -> Iterator[asyncio.Future[News]]:
+        """Register before the job can finish, so that no news is missed; the future gets what changed."""
+        future: asyncio.Future[News] = asyncio.get_running_loop().create_future()
+        self._futures.setdefault(job_id, set()).add(future)
+        try:
+            yield future
+        finally:
+            others = self._futures[job_id]
+            others.discard(future)
+            if not others:
+                del self._futures[job_id]
+
+    async def finish(self, record: JobRecord, future: asyncio.Future[News], timeout_s: float) -> JobRecord:
+        """Wait for a job to become terminal; returns its last known record when the time is up."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                news = await future
+        except TimeoutError:
+            return record
+        if news:
+            return replace(record, **news, input=None)
+        return await self._source.read(record.id) or record
+
+    async def wait(self, job_id: str, timeout_s: float) -> JobRecord | None:
+        """Return a job once it is terminal or the time is up; None when there is no such job."""
+        with self.expecting(job_id) as future:
+            record = await self._source.read(job_id)
+            if record is None or record.state.is_terminal:
+                return record
+            last_known = await self.finish(record, future, timeout_s)
+        return last_known if last_known.state.is_terminal else await self._source.read(job_id)
+
+    async def listen(self) -> None:
+        """Wake waiters as news comes, for ever; subscribe again whenever Redis was away."""
+        while True:
+            try:
+                async for news in self._source.settled():
+                    if news is None:
+                        await self.sweep()
+                    else:
+                        self._tell(news)
+            except QueueUnavailableError as error:
+                logger.warning("waiting requests hear nothing: %s", error)
+            except Exception:
+                logger.exception("the subscription to settled jobs failed")
+            await asyncio.sleep(RESUBSCRIBE_PAUSE_S)
+
+    async def sweep_forever(self) -> None:
+        """Read every awaited job now and then: a publish is delivered at most once."""
+        while True:
+            await asyncio.sleep(SWEEP_EVERY_S)
+            try:
+                await self.sweep()
+            except QueueUnavailableError:
+                pass  # the listener says so already
+            except Exception:
+                logger.exception("the sweep over waiting requests failed")
+
+    async def sweep(self) -> None:
+        """Read all awaited jobs in one round trip and wake those that are done."""
+        job_ids = list(self._futures)
+        if not job_ids:
+            return
+        records = await self._source.read_many(job_ids)
+        done = {job_id for job_id, record in zip(job_ids, records, strict=True) if record and record.state.is_terminal}
+        self._tell({job_id: {} for job_id in done})
+
+    def _tell(self, news: Mapping[str, News]) -> None:
+        for job_id, changes in news.items():
+            for future in self._futures.get(job_id, ()):
+                if not future.done():
+                    future.set_result(changes)

@@ -1,0 +1,166 @@
+"""Jobs and models as the JSON that clients read (Replicate's prediction shape). Pure functions."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from fastapi import Response
+
+from api.catalog import Entry
+from ferry.jobs import JobRecord, State
+from ferry.json_tensors import json_ready, top_labels
+from ferry.manifest import TensorSpec
+from ferry.tensors import TensorCodec
+
+OWNER = "local"
+_STATUS = {
+    State.QUEUED: "starting",
+    State.RUNNING: "processing",
+    State.SUCCEEDED: "succeeded",
+    State.FAILED: "failed",
+    State.CANCELED: "canceled",
+}
+
+
+class JSONAnswer(Response):
+    """JSON by orjson; numpy arrays become nested lists, and NaN and infinities null."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        """Return the body."""
+        return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def prediction(
+    record: JobRecord, entry: Entry | None, *, base_url: str, flower_url: str, status: str | None = None
+) -> dict[str, Any]:
+    """Return a job in Replicate's shape with Ferry's extra fields.
+
+    `entry` is None when the model has been removed since: then there is no telling what the bytes mean.
+    """
+    url = f"{base_url}/v1/predictions/{record.id}"
+    output, labels = _output(record, entry)
+    return {
+        "id": record.id,
+        "model": f"{OWNER}/{record.model}",
+        "version": record.version,
+        "status": status or _STATUS[record.state],
+        "state": record.state.value,
+        "input": _named(record.input, entry.inputs, single=record.single) if entry and record.input else None,
+        "output": output,
+        "labels": labels,
+        "error": record.error,
+        "error_code": record.error_code,
+        "logs": "",
+        "rows": record.rows,
+        "attempts": record.attempts,
+        "created_at": timestamp(record.created_us),
+        "started_at": timestamp(record.started_us),
+        "completed_at": timestamp(record.completed_us),
+        "deadline": timestamp(record.deadline_us),
+        "metrics": _metrics(record),
+        "batch": _batch(record, flower_url),
+        "data_removed": record.output is not None and entry is None,
+        "urls": {"get": url, "cancel": f"{url}/cancel"},
+    }
+
+
+def model(entries: list[Entry]) -> dict[str, Any]:
+    """Return a model with all its versions (ascending), as `/v1/models/{name}` shows it."""
+    latest = entries[-1].manifest
+    return {
+        "id": latest.name,
+        "object": "model",
+        "created": _unix(latest.created_at),
+        "owned_by": OWNER,
+        "owner": OWNER,
+        "name": latest.name,
+        "description": latest.description,
+        "latest_version": version(entries[-1]),
+        "versions": [version(entry) for entry in entries],
+    }
+
+
+def version(entry: Entry) -> dict[str, Any]:
+    """Return one version: its signature, limits and who serves it."""
+    manifest = entry.manifest
+    return {
+        "id": manifest.version,
+        "created_at": manifest.created_at or None,
+        "inputs": [_tensor(spec) for spec in manifest.inputs],
+        "outputs": [_tensor(spec) for spec in manifest.outputs],
+        "labels": list(manifest.labels),
+        "batching": manifest.batching.model_dump(),
+        "sha256": manifest.sha256,
+        "metrics": manifest.metrics,
+        "notes": list(manifest.notes),
+        "live_workers": entry.live_workers,
+        "waiting_rows": entry.waiting_rows,
+    }
+
+
+def timestamp(us: int | None) -> str | None:
+    """Return microseconds since 1970 as ISO 8601 in UTC."""
+    if us is None:
+        return None
+    seconds, micros = divmod(us, 1_000_000)
+    return (
+        datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros).isoformat(timespec="microseconds")[:26] + "Z"
+    )
+
+
+def _output(record: JobRecord, entry: Entry | None) -> tuple[Any, Any]:
+    if record.output is None or entry is None:
+        return None, None
+    arrays = entry.outputs.unpack(record.output)
+    named = {
+        spec.name: json_ready(array, single=record.single)
+        for spec, array in zip(entry.outputs.specs, arrays, strict=True)
+    }
+    return named, top_labels(entry.manifest.labels, arrays[0], single=record.single)
+
+
+def _named(payload: bytes, codec: TensorCodec, *, single: bool) -> dict[str, Any]:
+    arrays = codec.unpack(payload)
+    return {spec.name: json_ready(array, single=single) for spec, array in zip(codec.specs, arrays, strict=True)}
+
+
+def _metrics(record: JobRecord) -> dict[str, float]:
+    metrics = {}
+    if record.run_us is not None:
+        metrics["predict_time"] = record.run_us / 1e6
+    if record.completed_us is not None:
+        metrics["total_time"] = (record.completed_us - record.created_us) / 1e6
+    return metrics
+
+
+def _batch(record: JobRecord, flower_url: str) -> dict[str, Any] | None:
+    if record.batch_id is None or record.started_us is None:
+        return None
+    ticket = record.batch_id.rpartition(".")[0]
+    return {
+        "id": record.batch_id,
+        "rows": record.batch_rows,
+        "jobs": record.batch_jobs,
+        "wait_ms": (record.started_us - record.created_us) / 1000,
+        "url": f"{flower_url}/task/{ticket}",
+    }
+
+
+def _tensor(spec: TensorSpec) -> dict[str, Any]:
+    shape = [-1 if size is None else size for size in spec.shape]
+    return {
+        "name": spec.name,
+        "dtype": spec.dtype,
+        "datatype": spec.oip_datatype,
+        "shape": shape,
+        "range": list(spec.range) if spec.range else None,
+    }
+
+
+def _unix(created_at: str) -> int:
+    try:
+        return int(datetime.fromisoformat(created_at).timestamp())
+    except ValueError:
+        return 0

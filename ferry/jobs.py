@@ -1,0 +1,143 @@
+"""The words of the queue as types: states, classes, submissions, claims, outcomes and records.
+
+Knows nothing of Redis, HTTP or models; times are microseconds of Redis' own clock.
+"""
+
+import base64
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """Where a job is in its life; the last three are terminal and never change."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the job is done for good."""
+        return self in (State.SUCCEEDED, State.FAILED, State.CANCELED)
+
+
+class JobClass(StrEnum):
+    """Whose turn it is; claimed in this order."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    BULK = "bulk"
+
+
+# error_code of a job's record, beside those of ferry.errors.
+DEADLINE_EXCEEDED = "deadline_exceeded"
+WORKER_LOST = "worker_lost"
+CANCELED_BY_USER = "canceled"
+
+
+def new_job_id() -> str:
+    """Return 26 lower-case letters and digits, 128 random bits (the shape of Replicate's ids)."""
+    return base64.b32encode(os.urandom(16)).decode("ascii").rstrip("=").lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A job on its way into the queue.
+
+    payload: the input tensors as `ferry.tensors.TensorCodec` packs them.
+    single: the caller sent one row without the batch axis, and is answered without it.
+    """
+
+    id: str
+    model: str
+    version: str
+    rows: int
+    payload: bytes
+    single: bool = False
+    job_class: JobClass = JobClass.NORMAL
+
+
+class Verdict(StrEnum):
+    """What the queue said to a submission."""
+
+    ACCEPTED = "accepted"
+    EXISTS = "exists"  # this id is known already: the same submission again after a lost reply
+    FULL = "full"
+    UNREGISTERED = "unregistered"  # Redis does not know the model (a new or wiped Redis)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The queue's answer to one submission."""
+
+    verdict: Verdict
+    accepted_us: int
+    waiting_rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedJob:
+    """A job in a worker's hands."""
+
+    id: str
+    rows: int
+    payload: bytes
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Jobs taken together under one lease; `token` proves the holder."""
+
+    token: str
+    jobs: tuple[ClaimedJob, ...]
+
+    @property
+    def rows(self) -> int:
+        """Rows over all jobs."""
+        return sum(job.rows for job in self.jobs)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one claimed job ended: `output` on success, else `error_code` and `error`.
+
+    batch_id is `<ticket id>.<n>`; batch_rows and batch_jobs count what shared the run; run_us is its duration.
+    """
+
+    job_id: str
+    batch_id: str
+    batch_rows: int
+    batch_jobs: int
+    run_us: int
+    output: bytes | None = None
+    error_code: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """What the queue remembers of a job; None where it has not happened yet."""
+
+    id: str
+    model: str
+    version: str
+    state: State
+    rows: int
+    single: bool
+    created_us: int
+    deadline_us: int
+    attempts: int = 0
+    started_us: int | None = None
+    completed_us: int | None = None
+    run_us: int | None = None
+    batch_id: str | None = None
+    batch_rows: int | None = None
+    batch_jobs: int | None = None
+    input: bytes | None = None
+    output: bytes | None = None
+    error_code: str | None = None
+    error: str | None = None

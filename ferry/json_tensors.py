@@ -1,0 +1,273 @@
+"""Tensors in JSON: nested lists to checked arrays and back. Knows the manifest, nothing of HTTP or Redis.
+
+Every fault names the field by a JSON pointer, says what was expected and what came.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from ferry.errors import InvalidInputError
+from ferry.manifest import Manifest, TensorSpec
+from ferry.tensors import Array
+
+_NUMBERS = frozenset({int, float})
+_ALLOWED: dict[str, frozenset[type]] = {
+    "b": frozenset({bool}),
+    "i": frozenset({int}),
+    "u": frozenset({int}),
+    "f": _NUMBERS,
+    "O": frozenset({str}),
+}
+_EXPECTED = {"b": "true or false", "i": "a whole number", "u": "a whole number", "f": "a number", "O": "a string"}
+# A value is shown in an error up to this many characters.
+_SHOWN_CHARS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The inputs of one job.
+
+    Shape: each array (n_rows, *inner), in the manifest's order. single: the caller left the batch axis out.
+    """
+
+    arrays: list[Array]
+    n_rows: int
+    single: bool
+
+
+def read_inputs(manifest: Manifest, value: Any, pointer: str = "#/input") -> Rows:
+    """Check `value` (input name -> nested lists, batch axis first) against the manifest.
+
+    A value one axis short for every input is one row without its batch axis.
+
+    Raises:
+        InvalidInputError: with a pointer to the field at fault.
+    """
+    if not isinstance(value, Mapping):
+        raise InvalidInputError.at(pointer, f"expected an object of inputs by name, got {_kind(value)}")
+    _check_names(manifest, value, pointer)
+    arrays, singles = [], []
+    for spec in manifest.inputs:
+        array, is_single = _read_tensor(spec, value[spec.name], f"{pointer}/{_escape(spec.name)}")
+        arrays.append(array)
+        singles.append(is_single)
+    if len(set(singles)) > 1:
+        raise InvalidInputError.at(
+            pointer, "some inputs have the batch axis and some do not; give it to all or to none"
+        )
+    counts = {spec.name: array.shape[0] for spec, array in zip(manifest.inputs, arrays, strict=True)}
+    n_rows = arrays[0].shape[0]
+    if len(set(counts.values())) > 1:
+        listed = ", ".join(f"{name}: {count}" for name, count in counts.items())
+        raise InvalidInputError.at(pointer, f"inputs have different numbers of rows ({listed})")
+    check_rows(manifest, n_rows, pointer)
+    return Rows(arrays, n_rows, singles[0])
+
+
+def check_rows(manifest: Manifest, n_rows: int, pointer: str) -> None:
+    """Refuse a job without rows or with too many."""
+    limit = manifest.batching.max_job_rows
+    if n_rows == 0:
+        raise InvalidInputError.at(pointer, "0 rows: a job needs at least one")
+    if n_rows > limit:
+        raise InvalidInputError.at(pointer, f"{n_rows} rows, the limit of {manifest.ref} is {limit}; send several jobs")
+
+
+def read_flat_row(spec: TensorSpec, value: Any, pointer: str) -> Array:
+    """Read one row whose axes may be nested or flattened; returns shape (1, *inner)."""
+    levels = _flatten(value, _depth(value), spec, pointer)
+    shape = tuple(1 if size is None else size for size in spec.inner_shape)
+    wanted = math.prod(shape)
+    if None in spec.inner_shape or len(levels.flat) != wanted:
+        shown = " x ".join(str(size) for size in spec.inner_shape)
+        raise InvalidInputError.at(
+            pointer, f"expected {wanted} numbers ({shown}, nested or flat), got {len(levels.flat)}"
+        )
+    return _to_array(spec, levels.flat, pointer).reshape((1, *shape))
+
+
+def json_ready(array: Array, *, single: bool) -> Any:
+    """Return what orjson (with its numpy option) writes as nested lists, batch axis left out for a single row."""
+    part = array[0] if single else array
+    if array.dtype == object:
+        return part.tolist() if isinstance(part, np.ndarray) else part
+    if not isinstance(part, np.ndarray):  # a row without inner axes is one number
+        number = part.item()
+        return None if isinstance(number, float) and not math.isfinite(number) else number
+    return np.ascontiguousarray(part, dtype=part.dtype.newbyteorder("="))
+
+
+def top_labels(labels: Sequence[str], array: Array, *, single: bool) -> Any:
+    """Return the label of the highest score per row; None where the scores do not match the labels."""
+    if not labels or array.ndim != 2 or array.shape[1] != len(labels):
+        return None
+    best = [labels[index] for index in np.argmax(array, axis=1)]
+    return best[0] if single else best
+
+
+@dataclass(frozen=True, slots=True)
+class _Flat:
+    """Elements in row-major order and the sizes of the axes they had."""
+
+    flat: Sequence[Any]
+    shape: tuple[int, ...]
+
+
+def _check_names(manifest: Manifest, value: Mapping[str, Any], pointer: str) -> None:
+    names = [spec.name for spec in manifest.inputs]
+    listed = ", ".join(repr(name) for name in names)
+    for name in value:
+        if name not in names:
+            detail = f"{manifest.ref} has no input {_show(name)}; its inputs are {listed}"
+            raise InvalidInputError.at(f"{pointer}/{_escape(name)}", detail)
+    for name in names:
+        if name not in value:
+            raise InvalidInputError.at(
+                f"{pointer}/{_escape(name)}", f"input {name!r} is missing; {manifest.ref} needs {listed}"
+            )
+
+
+def _read_tensor(spec: TensorSpec, value: Any, pointer: str) -> tuple[Array, bool]:
+    if value == []:
+        return np.empty((0, *(size or 0 for size in spec.inner_shape)), spec.numpy_dtype), False
+    rank, depth = len(spec.shape), _depth(value)
+    if depth not in (rank, rank - 1):
+        raise InvalidInputError.at(
+            pointer, f"expected {rank} axes {_axes(spec)}, or {rank - 1} for a single row, got {depth}"
+        )
+    levels = _flatten(value, depth, spec, pointer)
+    is_single = depth == rank - 1
+    shape = (1, *levels.shape) if is_single else levels.shape
+    for axis, (size, wanted) in enumerate(zip(shape[1:], spec.inner_shape, strict=True)):
+        if wanted is not None and size != wanted:
+            raise InvalidInputError.at(pointer, f"axis {axis + 1} has {size} entries, expected {wanted} {_axes(spec)}")
+    return _to_array(spec, levels.flat, pointer).reshape(shape), is_single
+
+
+def _depth(value: Any) -> int:
+    """Return how deep the first elements nest; an empty list counts as one axis."""
+    depth = 0
+    while isinstance(value, list):
+        depth += 1
+        if not value:
+            break
+        value = value[0]
+    return depth
+
+
+def _flatten(value: Any, depth: int, spec: TensorSpec, pointer: str) -> _Flat:
+    """Take the axes apart one by one, each at C speed, checking that none is ragged."""
+    level: list[Any] = [value]
+    shape: list[int] = []
+    for axis in range(depth):
+        if set(map(type, level)) - {list}:
+            raise InvalidInputError.at(_find(value, axis, pointer), f"expected a list here {_axes(spec)}")
+        sizes = set(map(len, level))
+        if len(sizes) > 1:
+            raise InvalidInputError.at(
+                pointer, f"ragged: lists on axis {axis} have {_some(sizes)} entries, expected one size"
+            )
+        shape.append(len(level[0]) if level else 0)
+        level = level[0] if len(level) == 1 else list(chain.from_iterable(level))
+    return _Flat(level, tuple(shape))
+
+
+def _to_array(spec: TensorSpec, flat: Sequence[Any], pointer: str) -> Array:
+    kind = spec.numpy_dtype.kind
+    if set(map(type, flat)) - _ALLOWED[kind]:
+        wrong = next(item for item in flat if type(item) not in _ALLOWED[kind])
+        detail = f"expected {_EXPECTED[kind]} ({spec.dtype}), got {_kind(wrong)} {_show(wrong)}"
+        raise InvalidInputError.at(pointer, detail)
+    if kind == "O":
+        return np.array(flat, dtype=object)
+    if kind in "iu":
+        return _integers(spec, flat, pointer)
+    if kind == "f":
+        return _floats(spec, flat, pointer)
+    return np.array(flat, dtype=spec.numpy_dtype)
+
+
+def _integers(spec: TensorSpec, flat: Sequence[int], pointer: str) -> Array:
+    limits = np.iinfo(spec.numpy_dtype)
+    if flat and (min(flat) < limits.min or max(flat) > limits.max):
+        wrong = next(item for item in flat if not limits.min <= item <= limits.max)
+        raise InvalidInputError.at(
+            pointer, f"{_show(wrong)} is outside of {spec.dtype}, which holds {limits.min} to {limits.max}"
+        )
+    array = np.array(flat, dtype=spec.numpy_dtype)
+    check_range(spec, array, pointer)
+    return array
+
+
+def _floats(spec: TensorSpec, flat: Sequence[float], pointer: str) -> Array:
+    try:
+        with np.errstate(over="ignore"):
+            array = np.array(flat, dtype=np.float64).astype(spec.numpy_dtype)
+    except OverflowError:
+        raise InvalidInputError.at(pointer, f"a whole number is too large for {spec.dtype}") from None
+    if not np.isfinite(array).all():
+        wrong = flat[int(np.flatnonzero(~np.isfinite(array))[0])]
+        limit = float(np.finfo(spec.numpy_dtype).max)
+        why = (
+            f"is outside of {spec.dtype}, which holds up to {limit:g}"
+            if math.isfinite(wrong)
+            else "is not a finite number"
+        )
+        raise InvalidInputError.at(pointer, f"{wrong!r} {why}")
+    check_range(spec, array, pointer)
+    return array
+
+
+def check_range(spec: TensorSpec, array: Array, pointer: str) -> None:
+    """Refuse values outside of the range that the manifest declares."""
+    if spec.range is None or array.size == 0:
+        return
+    low, high = spec.range
+    least, most = array.min(), array.max()
+    if least < low or most > high:
+        wrong = most if most > high else least
+        side = f"above {high:g}" if most > high else f"below {low:g}"
+        hint = "; divide pixels by 255" if (low, high) == (0, 1) and 1 < most <= 255 and least >= 0 else ""
+        raise InvalidInputError.at(
+            pointer, f"{wrong:g} is {side}: {spec.name!r} takes values from {low:g} to {high:g}{hint}"
+        )
+
+
+def _find(value: Any, axis: int, pointer: str) -> str:
+    """Return the pointer of the first element `axis` lists deep that is not a list."""
+    level = [(value, pointer)]
+    for _ in range(axis):
+        level = [(item, f"{where}/{index}") for parent, where in level for index, item in enumerate(parent)]
+    return next(where for item, where in level if not isinstance(item, list))
+
+
+def _axes(spec: TensorSpec) -> str:
+    inner = ", ".join("any" if size is None else str(size) for size in spec.inner_shape)
+    return f"(rows{', ' + inner if inner else ''})"
+
+
+def _some(sizes: set[int]) -> str:
+    return ", ".join(str(size) for size in sorted(sizes)[:3])
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "the string", bool: "the boolean", type(None): "null"}
+    return names.get(type(value), "the number")
+
+
+def _show(value: Any) -> str:
+    shown = (
+        {None: "", True: "true", False: "false"}.get(value) if value is None or isinstance(value, bool) else repr(value)
+    )
+    shown = "" if isinstance(value, list | dict) else str(shown)
+    return shown if len(shown) <= _SHOWN_CHARS else shown[:_SHOWN_CHARS] + "..."
+
+
+def _escape(name: str) -> str:
+    """Escape a member name for a JSON pointer (RFC 6901)."""
+    return name.replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,82 @@
+"""Connections to Redis with every wait bounded, and its errors in Ferry's words.
+
+redis-py 8 by default waits 5 s and repeats a command ten times, which replays writes; Ferry says each bound itself.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+import redis.asyncio
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from ferry.errors import QueueUnavailableError
+
+CONNECT_TIMEOUT_S = 1.0
+CALL_TIMEOUT_S = 1.0
+# How long a request may wait for a pooled connection; with the two above a dead Redis is known within 2 s.
+POOL_TIMEOUT_S = 0.5
+POOL_SIZE = 32
+HEALTH_CHECK_S = 15
+RETRY_AFTER_S = 1
+
+_BOUNDS: dict[str, Any] = {
+    "socket_connect_timeout": CONNECT_TIMEOUT_S,
+    "socket_timeout": CALL_TIMEOUT_S,
+    "socket_keepalive": True,
+    "health_check_interval": HEALTH_CHECK_S,
+    "decode_responses": False,
+}
+
+
+def connect_async(url: str) -> redis.asyncio.Redis:
+    """Return a client for an event loop. Connects at the first command."""
+    pool = redis.asyncio.BlockingConnectionPool.from_url(
+        url,
+        max_connections=POOL_SIZE,
+        timeout=POOL_TIMEOUT_S,
+        retry=redis.asyncio.retry.Retry(NoBackoff(), 0),
+        **_BOUNDS,
+    )
+    return redis.asyncio.Redis(connection_pool=pool)
+
+
+def connect(url: str) -> "redis.Redis":
+    """Return a client for threads. Connects at the first command."""
+    return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **_BOUNDS)
+
+
+@contextmanager
+def redis_errors() -> Iterator[None]:
+    """Turn redis-py's errors into QueueUnavailableError; errors in our own scripts pass through.
+
+    Raises:
+        QueueUnavailableError: Redis refuses, is silent, is loading, is full or cannot write its AOF.
+    """
+    try:
+        yield
+    except (redis.ConnectionError, redis.TimeoutError, OSError, TimeoutError) as error:
+        raise QueueUnavailableError(
+            f"Redis does not answer: {_first_line(error)}", retry_after_s=RETRY_AFTER_S
+        ) from error
+    except redis.ResponseError as error:
+        reason = _refusal(str(error))
+        if reason is None:
+            raise
+        raise QueueUnavailableError(reason, retry_after_s=RETRY_AFTER_S) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _refusal(message: str) -> str | None:
+    if "OOM" in message:
+        return "Redis has no memory left; finished jobs free it as they expire"
+    if "MISCONF" in message:
+        return "Redis cannot write its append-only file; see its log (a full disk?)"
+    if "READONLY" in message or "LOADING" in message or "MASTERDOWN" in message:
+        return "Redis does not take writes at the moment"
+    return None

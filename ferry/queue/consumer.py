@@ -1,0 +1,85 @@
+"""The working side of the queue, for threads: claim, settle, renew, beat. The worker's half."""
+
+import uuid
+from collections.abc import Iterable, Sequence
+
+from redis import Redis
+
+from ferry.jobs import Claim, Outcome
+from ferry.manifest import Manifest
+from ferry.queue.connection import redis_errors
+from ferry.queue.keys import model_key
+from ferry.queue.producer import registration
+from ferry.queue.records import claimed_from_reply
+from ferry.queue.scripts import script
+
+
+def _seed() -> str:
+    return uuid.uuid4().hex
+
+
+class Consumer:
+    """Takes jobs under leases and records their outcomes. Thread-safe, as its client is."""
+
+    def __init__(self, redis: Redis, *, worker: str, lease_s: float) -> None:
+        self._worker = worker
+        self._lease_ms = int(lease_s * 1000)
+        self._claim = redis.register_script(script("claim"))
+        self._settle = redis.register_script(script("settle"))
+        self._renew = redis.register_script(script("renew"))
+        self._beat = redis.register_script(script("beat"))
+        self._register = redis.register_script(script("register"))
+        self._leave = redis.register_script(script("leave"))
+
+    def claim(self, model: str, version: str, *, max_rows: int, token: str = "") -> Claim:
+        """Take waiting jobs of up to `max_rows` rows (one larger job comes alone); with `token`, add to that claim.
+
+        Effects: each job becomes running under the token, with a fresh lease. No jobs: the claim is empty and
+        nothing was written.
+
+        Raises:
+            QueueUnavailableError: Redis did not answer; jobs it gave lapse by themselves.
+        """
+        held = token or _seed()
+        args: list[str | int] = [model_key(model, version), held, max_rows, self._lease_ms, _seed(), int(not token)]
+        with redis_errors():
+            return Claim(token=held, jobs=claimed_from_reply(self._claim(args=args)))
+
+    def settle(self, claim: Claim, model: str, version: str, outcomes: Sequence[Outcome], *, is_last: bool) -> int:
+        """Record outcomes; returns how many still belonged to this claim. `is_last` ends the claim.
+
+        Safe to repeat: what is recorded once does not change.
+
+        Raises:
+            QueueUnavailableError: Redis did not answer; repeat, or let the lease lapse.
+        """
+        args: list[bytes | str | int] = [claim.token, model_key(model, version), _seed(), int(is_last)]
+        for outcome in outcomes:
+            args += (
+                outcome.job_id, outcome.batch_id, outcome.batch_rows, outcome.batch_jobs, outcome.run_us,
+                outcome.output or b"", outcome.error_code, outcome.error,
+            )  # fmt: skip
+        with redis_errors():
+            return int(self._settle(args=args))
+
+    def renew(self, tokens: Iterable[str]) -> set[str]:
+        """Push out the leases of claims; returns those still held."""
+        with redis_errors():
+            return {token.decode("ascii") for token in self._renew(args=[self._lease_ms, *tokens])}
+
+    def beat(self, models: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Say that this worker lives and serves `models`; returns those that Redis does not know."""
+        with redis_errors():
+            unknown = self._beat(args=[self._worker, _seed(), *(model_key(*model) for model in models)])
+        pairs = (name.decode("ascii").rpartition(":") for name in unknown)
+        return {(name, version) for name, _, version in pairs}
+
+    def register(self, manifest: Manifest) -> None:
+        """Make a model known to the queue; a worker that serves it has the last word on its manifest."""
+        with redis_errors():
+            self._register(args=[*registration(manifest), 1])
+
+    def leave(self, models: Iterable[tuple[str, str]]) -> None:
+        """Say that this worker no longer serves `models`."""
+        with redis_errors():
+            self._leave(args=[self._worker, *(model_key(*model) for model in models)])

@@ -1,0 +1,111 @@
+"""The keeper: the elected housekeeper that ends overdue jobs, lapses dead claims and tops up tickets.
+
+Every API process and every worker runs one of these threads with a connection of its own; one of them leads.
+"""
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from redis import Redis
+
+from ferry.errors import QueueUnavailableError
+from ferry.queue.connection import redis_errors
+from ferry.queue.scripts import script
+
+EXPIRE_EVERY_S = 0.05
+LAPSE_EVERY_S = 1.0
+# One who does not lead asks this often whether the place is free; well below the lock's time.
+STAND_EVERY_S = 0.5
+# Bounds of one script call, so that Redis is never held for long.
+MAX_EXPIRED_A_CALL = 500
+MAX_LAPSED_A_CALL = 100
+NOT_LEADING = -1
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class KeeperRules:
+    """lease_s: how long after an outage no claim lapses. max_attempts: claims of one job before it is given up."""
+
+    lease_s: float
+    max_attempts: int
+
+
+class Keeper:
+    """The keeper's two duties, one call each; whoever leads does them."""
+
+    def __init__(self, redis: Redis, rules: KeeperRules) -> None:
+        self._holder = uuid.uuid4().hex
+        self.rules = rules
+        self._expire = redis.register_script(script("expire"))
+        self._lapse = redis.register_script(script("lapse"))
+
+    def expire(self) -> int | None:
+        """End jobs whose deadline passed; returns how many, or None when another leads."""
+        with redis_errors():
+            ended = int(self._expire(args=[self._holder, MAX_EXPIRED_A_CALL]))
+        return None if ended == NOT_LEADING else ended
+
+    def lapse(self, *, after_outage: bool = False) -> tuple[int, int] | None:
+        """Give back the jobs of dead claims and top up; returns (claims lapsed, tickets sent), or None."""
+        grace_ms = int(self.rules.lease_s * 1000) if after_outage else 0
+        args: list[str | int] = [self._holder, uuid.uuid4().hex, self.rules.max_attempts, MAX_LAPSED_A_CALL, grace_ms]
+        with redis_errors():
+            reply = self._lapse(args=args)
+        return None if reply == NOT_LEADING else (int(reply[0]), int(reply[1]))
+
+
+class KeeperThread(threading.Thread):
+    """Runs a keeper until stopped; survives every Redis outage."""
+
+    def __init__(self, keeper: Keeper, *, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(name="ferry-keeper", daemon=True)
+        self._keeper = keeper
+        self._clock = clock
+        self._stopping = threading.Event()
+        self._lapse_due = clock()
+        # Since when Redis has answered us without a gap; None while it does not.
+        self._answers_since: float | None = None
+        self._grace_given = False
+
+    def stop(self) -> None:
+        """Ask the thread to end; it does within a round."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Keep house, round after round."""
+        while not self._stopping.wait(self.round()):
+            pass
+
+    def round(self) -> float:
+        """Do what is due; returns seconds to the next round."""
+        try:
+            leads = self._keeper.expire() is not None
+            now = self._clock()
+            if self._answers_since is None:
+                self._answers_since = now
+            if not leads:
+                return STAND_EVERY_S
+            if now >= self._lapse_due:
+                self._lapse_due = now + LAPSE_EVERY_S
+                self._lapse(now - self._answers_since)
+        except QueueUnavailableError as error:
+            if self._answers_since is not None:
+                logger.warning("keeper: %s", error)
+            self._answers_since, self._grace_given = None, False
+            return STAND_EVERY_S
+        return EXPIRE_EVERY_S
+
+    def _lapse(self, answered_for_s: float) -> None:
+        # Who has not seen Redis for a whole lease cannot tell a dead holder from one that could not renew; once each
+        # holder had a lease's time to renew, it can.
+        after_outage = answered_for_s < self._keeper.rules.lease_s and not self._grace_given
+        self._grace_given = self._grace_given or after_outage
+        lapsed, _ = self._keeper.lapse(after_outage=after_outage) or (0, 0)
+        if lapsed:
+            logger.warning("%d claims lapsed: their jobs wait again, each to be run alone", lapsed)

@@ -1,0 +1,49 @@
+"""The one home of every Redis key, channel and job field. The scripts get these names from here.
+
+`{model}` below is `name:version`. Everything stands in one Redis database, the broker's lists too.
+"""
+
+PREFIX = "ferry:"
+
+JOB = PREFIX + "job:"  # + id: hash, see FIELDS
+WAITING = PREFIX + "waiting:"  # + {model}:{class}: stream of waiting jobs; entry v, j (job id), n (rows)
+ALONE = PREFIX + "alone:"  # + {model}: list of ids whose claim lapsed; each is claimed by itself
+BACKLOG = PREFIX + "backlog:"  # + {model}: hash rows, bytes over all that waits; absent when nothing does
+CLAIM = PREFIX + "claim:"  # + token: set of the ids claimed under it
+LEASES = PREFIX + "leases"  # sorted set: token by end of its lease (ms)
+DEADLINES = PREFIX + "deadlines"  # sorted set: id of every unfinished job by its deadline (ms)
+MODELS = PREFIX + "models"  # set of every registered {model}
+MODEL = PREFIX + "model:"  # + {model}: hash manifest, max_rows, ticket
+LIVE = PREFIX + "live:"  # + {model}: sorted set of worker names by last heartbeat (ms)
+COUNTS = PREFIX + "counts:"  # + {model}: hash of counters, never reset
+TICKETS = PREFIX + "tickets:"  # + {model}: list, Celery's queue
+# In a model's ticket template this stands where each ticket's own id goes: no magic character of Lua patterns in it.
+TICKET_ID = "FERRYxTICKETxID"
+KEEPER = PREFIX + "keeper"  # string: who keeps house now
+SETTLED = PREFIX + "settled"  # channel: msgpack [[id, [field, value, ...]], ...] of jobs that became terminal
+
+# Format of stream entries and job hashes; a reader that meets a newer one leaves it alone.
+FORMAT_VERSION = 1
+
+# Fields of a job's hash that a poll reads, in this order. `input_large` is not among them.
+FIELDS = (
+    "model", "version", "state", "rows", "single", "created_us", "deadline_us", "attempts", "started_us",
+    "completed_us", "run_us", "batch_id", "batch_rows", "batch_jobs", "input", "output", "error_code", "error",
+)  # fmt: skip
+
+# Inputs up to this size are echoed while the job holds them; larger ones stand in `input_large`, so that a
+# poll stays cheap.
+INPUT_ECHO_MAX_BYTES = 16 * 1024
+# Outputs up to this size travel in the settle's publish; for larger ones the waiter reads the job.
+PUBLISH_MAX_BYTES = 4 * 1024
+
+# A worker not heard of for this long is not counted as serving. Heartbeats come every HEARTBEAT_S.
+LIVE_MS = 5_000
+HEARTBEAT_S = 1.0
+# The keeper's lock: a dead keeper is replaced after this.
+KEEPER_LOCK_MS = 2_000
+
+
+def model_key(model: str, version: str) -> str:
+    """Return the part of a key that names a model's version."""
+    return f"{model}:{version}"

@@ -1,0 +1,40 @@
+-- Keeper, every second: give the jobs of dead claims back, each to be claimed alone, and top up every model's tickets.
+-- ARGV  holder, seed, max attempts, most claims a call, grace in ms: above 0, no lease ends before that from now
+-- Reply -1 when another keeps house, else: claims lapsed, tickets sent
+if not leads(ARGV[1]) then return -1 end
+local seed, max_attempts, grace_ms = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[5])
+local now_us, now_ms = now()
+local settled, lapsed, sent = {}, 0, 0
+
+if grace_ms > 0 then  -- Redis was away: holders could not renew, which says nothing about their health
+  for _, token in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', text(now_ms + grace_ms))) do
+    redis.call('ZADD', LEASES, now_ms + grace_ms, token)
+  end
+end
+
+local function give_back(id, token)
+  local job = redis.call('HMGET', JOB .. id, 'token', 'state', 'attempts', 'model', 'version', 'rows', 'bytes', 'ttl_ms')
+  if job[1] ~= token or job[2] ~= 'running' then return end
+  local model = job[4] .. ':' .. job[5]
+  if tonumber(job[3]) >= max_attempts then
+    local message = 'the worker died ' .. job[3] .. ' times while it held this job'
+    redis.call('HINCRBY', COUNTS .. model, 'worker_lost', 1)
+    settled[#settled + 1] = finish(id, {'state', 'failed', 'error_code', 'worker_lost', 'error', message,
+      'completed_us', text(now_us)}, job[8])
+    return
+  end
+  redis.call('HSET', JOB .. id, 'state', 'queued')
+  redis.call('HDEL', JOB .. id, 'token')
+  redis.call('RPUSH', ALONE .. model, id)
+  change_backlog(model, job[6], job[7])
+end
+
+for _, token in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', text(now_ms), 'LIMIT', 0, ARGV[4])) do
+  for _, id in ipairs(redis.call('SMEMBERS', CLAIM .. token)) do give_back(id, token) end
+  redis.call('DEL', CLAIM .. token)
+  redis.call('ZREM', LEASES, token)
+  lapsed = lapsed + 1
+end
+publish(settled)
+for _, model in ipairs(redis.call('SMEMBERS', MODELS)) do sent = sent + top_up(model, seed, now_ms) end
+return {lapsed, sent}

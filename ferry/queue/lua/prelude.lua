@@ -1,0 +1,82 @@
+-- What every script shares. Key names and constants above this line come from ferry/queue/keys.py.
+-- One Redis database, no cluster: kombu needs that too, so keys may be built here.
+
+local function now()  -- microseconds and milliseconds of Redis' own clock
+  local t = redis.call('TIME')
+  local us = t[1] * 1000000 + t[2]
+  return us, math.floor(us / 1000)
+end
+
+local function text(number) return string.format('%.0f', number) end
+
+-- One command over a long list; Lua's stack bounds the arguments of one call.
+local function in_pieces(command, key, items)
+  for i = 1, #items, 1000 do redis.call(command, key, unpack(items, i, math.min(i + 999, #items))) end
+end
+
+-- Change what waits for a model; the hash goes when nothing waits, so that an idle Redis is empty.
+local function change_backlog(model, rows, bytes)
+  local left = redis.call('HINCRBY', BACKLOG .. model, 'rows', text(rows))
+  redis.call('HINCRBY', BACKLOG .. model, 'bytes', text(bytes))
+  if left <= 0 then redis.call('DEL', BACKLOG .. model) end
+  return left
+end
+
+-- Level-triggered: as many tickets as there are batches waiting, at most one per live worker.
+-- LLEN is the truth, so a lost ticket is replaced and none is sent twice.
+local function top_up(model, seed, now_ms)
+  local rows = tonumber(redis.call('HGET', BACKLOG .. model, 'rows') or 0)
+  if rows <= 0 then return 0 end
+  local config = redis.call('HMGET', MODEL .. model, 'max_rows', 'ticket')
+  if not config[2] then return 0 end
+  local cap = math.max(1, redis.call('ZCOUNT', LIVE .. model, now_ms - LIVE_MS, '+inf'))
+  local want = math.min(cap, math.ceil(rows / tonumber(config[1])))
+  local sent = 0
+  for n = redis.call('LLEN', TICKETS .. model) + 1, want do
+    local ticket = string.gsub(config[2], TICKET_ID, seed .. '-' .. n)
+    redis.call('LPUSH', TICKETS .. model, ticket)
+    sent = sent + 1
+  end
+  return sent
+end
+
+-- Make a job terminal: its input goes, its record lives on for its own time. Returns what to publish.
+local function finish(id, fields, ttl_ms)
+  local key = JOB .. id
+  redis.call('HSET', key, unpack(fields))
+  redis.call('HDEL', key, 'input', 'input_large', 'token', 'entry')
+  redis.call('PEXPIRE', key, ttl_ms)
+  redis.call('ZREM', DEADLINES, id)
+  return {id, fields}
+end
+
+local function publish(settled)
+  if #settled > 0 then redis.call('PUBLISH', SETTLED, cmsgpack.pack(settled)) end
+end
+
+-- Take a job that waits out of where it waits.
+local function unqueue(id, model, class, entry, rows, bytes)
+  if entry == '' then
+    redis.call('LREM', ALONE .. model, 1, id)
+  else
+    redis.call('XDEL', WAITING .. model .. ':' .. class, entry)
+  end
+  change_backlog(model, -rows, -bytes)
+end
+
+-- End a job that was not computed (canceled, or past its deadline), wherever it stands.
+local function cut_short(id, code, message, now_us)
+  local job = redis.call('HMGET', JOB .. id, 'state', 'model', 'version', 'class', 'entry', 'rows', 'bytes', 'ttl_ms')
+  if job[1] ~= 'queued' and job[1] ~= 'running' then return nil end
+  if job[1] == 'queued' then unqueue(id, job[2] .. ':' .. job[3], job[4], job[5] or '', job[6], job[7]) end
+  redis.call('HINCRBY', COUNTS .. job[2] .. ':' .. job[3], code, 1)
+  return finish(id, {'state', 'canceled', 'error_code', code, 'error', message, 'completed_us', text(now_us)}, job[8])
+end
+
+-- Stand for election as the keeper, or stay it.
+local function leads(holder)
+  if redis.call('SET', KEEPER, holder, 'NX', 'PX', KEEPER_LOCK_MS) then return true end
+  if redis.call('GET', KEEPER) ~= holder then return false end
+  redis.call('PEXPIRE', KEEPER, KEEPER_LOCK_MS)
+  return true
+end

@@ -1,0 +1,159 @@
+"""The asking side of the queue, on an event loop: submit, read, cancel, hear of settled jobs. The API's half."""
+
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from redis.asyncio import Redis
+
+from ferry.errors import QueueUnavailableError
+from ferry.jobs import JobRecord, Receipt, Submission
+from ferry.manifest import Manifest
+from ferry.queue import keys
+from ferry.queue.connection import redis_errors
+from ferry.queue.records import news_from_message, receipts_from_reply, record_from_fields
+from ferry.queue.scripts import script
+from ferry.queue.tickets import ticket_template
+
+
+# How long one read of the subscription waits; it only bounds how soon a dead connection is noticed.
+POLL_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one model may have waiting, and how long its jobs live."""
+
+    max_waiting_rows: int
+    max_waiting_bytes: int
+    deadline_s: float
+    result_ttl_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """A registered model: its manifest, how many workers serve it now, and the rows that wait."""
+
+    manifest: Manifest
+    live_workers: int
+    waiting_rows: int
+
+
+class Producer:
+    """Sends jobs and reads them back. One per event loop."""
+
+    def __init__(self, redis: Redis, limits: Limits) -> None:
+        self._redis = redis
+        self._limits = limits
+        self._submit = redis.register_script(script("submit"))
+        self._cancel = redis.register_script(script("cancel"))
+        self._register = redis.register_script(script("register"))
+
+    async def submit(self, submissions: Sequence[Submission]) -> list[Receipt]:
+        """Enqueue all in one round trip; each gets its own receipt. Safe to repeat: a known id is not queued twice.
+
+        Raises:
+            QueueUnavailableError: Redis did not answer; whether it accepted is not known, so repeat or read.
+        """
+        with redis_errors():
+            reply = await self._submit(args=[*self._head(), *self._jobs(submissions)])
+        return receipts_from_reply(submissions, reply)
+
+    def _head(self) -> list[str | int]:
+        limits = self._limits
+        return [uuid.uuid4().hex, limits.max_waiting_rows, limits.max_waiting_bytes, int(limits.result_ttl_s * 1000)]
+
+    def _jobs(self, submissions: Sequence[Submission]) -> list[str | int | bytes]:
+        deadline_ms = int(self._limits.deadline_s * 1000)
+        args: list[str | int | bytes] = []
+        for job in submissions:
+            args += (job.id, job.model, job.version, job.job_class, job.rows, int(job.single), deadline_ms, job.payload)
+        return args
+
+    async def read(self, job_id: str) -> JobRecord | None:
+        """Return one job, or None: unknown, or forgotten after its time. One command."""
+        with redis_errors():
+            values = await self._redis.hmget(keys.JOB + job_id, list(keys.FIELDS))
+        return record_from_fields(job_id, cast(list[bytes | None], values))
+
+    async def read_many(self, job_ids: Sequence[str]) -> list[JobRecord | None]:
+        """Return many jobs in one round trip."""
+        with redis_errors():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for job_id in job_ids:
+                    pipe.hmget(keys.JOB + job_id, list(keys.FIELDS))
+                replies = await pipe.execute()
+        return [record_from_fields(job_id, values) for job_id, values in zip(job_ids, replies, strict=True)]
+
+    async def cancel(self, job_id: str) -> bool:
+        """Cancel a job; a terminal one stays as it is. Returns False when there is no such job."""
+        with redis_errors():
+            return int(await self._cancel(args=[job_id])) >= 0
+
+    async def register(self, manifest: Manifest) -> None:
+        """Make a model known to the queue, so that jobs may wait for its first worker."""
+        args = registration(manifest)
+        with redis_errors():
+            await self._register(args=[*args, 0])
+
+    async def models(self) -> list[ModelStatus]:
+        """Return every registered model. Two round trips, whatever their number."""
+        with redis_errors():
+            names = sorted(cast(bytes, name).decode("ascii") for name in await self._redis.smembers(keys.MODELS))
+            seconds, micros = await self._redis.time()
+            alive_since = seconds * 1000 + micros // 1000 - keys.LIVE_MS
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for name in names:
+                    pipe.hget(keys.MODEL + name, "manifest")
+                    pipe.zcount(keys.LIVE + name, alive_since, "+inf")
+                    pipe.hget(keys.BACKLOG + name, "rows")
+                replies = await pipe.execute()
+        triples = zip(replies[::3], replies[1::3], replies[2::3], strict=True)
+        return [
+            ModelStatus(Manifest.model_validate_json(manifest), int(live), int(rows or 0))
+            for manifest, live, rows in triples
+            if manifest is not None
+        ]
+
+    async def ping(self) -> None:
+        """Return when Redis answers.
+
+        Raises:
+            QueueUnavailableError: it does not.
+        """
+        with redis_errors():
+            await self._redis.ping()
+
+    async def settled(self) -> AsyncIterator[Mapping[str, dict[str, Any]] | None]:
+        """Hear of jobs that became terminal: what changed of each, by id; None once the subscription stands.
+
+        Delivered at most once, so a waiter also reads the job (after None, and now and then).
+
+        Raises:
+            QueueUnavailableError: the connection is gone; subscribe again.
+        """
+        async with self._redis.pubsub(ignore_subscribe_messages=False) as pubsub:
+            with redis_errors():
+                await pubsub.subscribe(keys.SETTLED)
+            while True:
+                with redis_errors():
+                    message = await pubsub.get_message(timeout=POLL_S)
+                if message is None:
+                    continue
+                if message["type"] == "subscribe":
+                    yield None
+                elif message["type"] == "message":
+                    yield news_from_message(message["data"])
+                else:
+                    raise QueueUnavailableError("the subscription ended")
+
+
+def registration(manifest: Manifest) -> list[str | int]:
+    """Return the arguments of the register script for a model."""
+    return [
+        keys.model_key(manifest.name, manifest.version),
+        manifest.model_dump_json(),
+        manifest.batching.max_rows,
+        ticket_template(manifest.name, manifest.version),
+    ]

@@ -1,0 +1,82 @@
+"""Tensors as bytes: how a job's inputs and outputs stand in Redis. Knows the manifest's specs, nothing of JSON.
+
+A payload is the sizes of every tensor's axes (little-endian uint32, tensors in the manifest's order), then for each
+tensor its elements in row-major order: numbers raw and little-endian, bool one byte, text as 4-byte little-endian
+length and UTF-8 bytes per element (the Open Inference Protocol's BYTES) after a uint32 with their total size.
+"""
+
+import math
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ferry.manifest import TensorSpec
+
+Array = np.ndarray[Any, np.dtype[Any]]
+_U32 = struct.Struct("<I")
+
+
+class TensorCodec:
+    """Packs and unpacks the arrays of one signature (all inputs, or all outputs, of a model)."""
+
+    def __init__(self, specs: Sequence[TensorSpec]) -> None:
+        self.specs = tuple(specs)
+        self._dims = struct.Struct("<" + "I" * sum(len(spec.shape) for spec in self.specs))
+
+    def pack(self, arrays: Sequence[Array]) -> bytes:
+        """Return the payload of `arrays`, one per spec, each of shape (N, *inner)."""
+        dims = [size for array in arrays for size in array.shape]
+        parts = [self._dims.pack(*dims)]
+        for spec, array in zip(self.specs, arrays, strict=True):
+            parts.append(_pack_text(array) if spec.is_string else _raw(spec, array))
+        return b"".join(parts)
+
+    def unpack(self, payload: bytes) -> list[Array]:
+        """Return the arrays of a payload; numbers are read-only views into it.
+
+        Raises:
+            ValueError: when the payload is not one of this signature (damaged, or of another release).
+        """
+        try:
+            dims = self._dims.unpack_from(payload)
+            offset, axis, arrays = self._dims.size, 0, []
+            for spec in self.specs:
+                shape = dims[axis : axis + len(spec.shape)]
+                array, offset = _take(spec, shape, payload, offset)
+                axis += len(shape)
+                arrays.append(array)
+        except struct.error as error:
+            raise ValueError(f"payload of {len(payload)} bytes does not hold its tensors: {error}") from None
+        if offset != len(payload):
+            raise ValueError(f"payload of {len(payload)} bytes holds {offset} bytes of tensors")
+        return arrays
+
+
+def _raw(spec: TensorSpec, array: Array) -> bytes:
+    return np.ascontiguousarray(array, dtype=spec.numpy_dtype).tobytes()
+
+
+def _pack_text(array: Array) -> bytes:
+    parts: list[bytes] = []
+    for element in array.reshape(-1):
+        text = element if isinstance(element, bytes) else str(element).encode("utf-8")
+        parts += (_U32.pack(len(text)), text)
+    body = b"".join(parts)
+    return _U32.pack(len(body)) + body
+
+
+def _take(spec: TensorSpec, shape: tuple[int, ...], payload: bytes, offset: int) -> tuple[Array, int]:
+    count = math.prod(shape)
+    if not spec.is_string:
+        end = offset + count * spec.numpy_dtype.itemsize
+        return np.frombuffer(payload, spec.numpy_dtype, count, offset).reshape(shape), end
+    (size,) = _U32.unpack_from(payload, offset)
+    texts, offset, end = [], offset + _U32.size, offset + _U32.size + size
+    while offset < end:
+        (length,) = _U32.unpack_from(payload, offset)
+        offset += _U32.size
+        texts.append(payload[offset : offset + length].decode("utf-8"))
+        offset += length
+    return np.array(texts, dtype=object).reshape(shape), end

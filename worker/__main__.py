@@ -1,0 +1,84 @@
+"""Start a worker: `python -m worker`. Wires settings, models, queue, pulse and keeper to Celery's solo pool."""
+
+import logging
+import socket
+import sys
+import uuid
+from functools import partial
+
+from celery import signals
+
+from ferry.errors import FerryError
+from ferry.inspection import CONTROL_QUEUE
+from ferry.logs import configure_logging
+from ferry.queue.connection import connect
+from ferry.queue.consumer import Consumer
+from ferry.queue.keeper import Keeper, KeeperRules, KeeperThread
+from ferry.repository import Repository
+from ferry.settings import Settings, load_settings
+from worker.app import app
+from worker.inspection import answer
+from worker.pulse import Pulse, try_to
+from worker.serving import Shelf
+from worker.steps import follow_repository, ticket_queue
+from worker.tasks import register_tasks
+from worker.tickets import TicketRunner
+
+logger = logging.getLogger(__name__)
+
+
+def worker_name(settings: Settings) -> str:
+    """Return a name no other process has, in Celery's shape: a restarted worker is another worker."""
+    return f"{settings.worker_name or 'worker'}-{uuid.uuid4().hex[:6]}@{socket.gethostname()}"
+
+
+def main() -> int:
+    """Load the models, then serve until SIGTERM; returns the exit status."""
+    try:
+        settings = load_settings()
+        configure_logging(settings)
+        url = settings.require_redis_url()
+        repository = Repository(settings.models_dir)
+        shelf = Shelf(repository, threads=settings.ort_threads)
+        shelf.load_all()
+    except FerryError as error:
+        sys.stderr.write(f"worker: {error.detail}\n")
+        return 1
+    name = worker_name(settings)
+    consumer = Consumer(connect(url), worker=name, lease_s=settings.lease_s)
+    heart = Consumer(connect(url), worker=name, lease_s=settings.lease_s)
+    pulse = Pulse(heart, shelf.manifests, lease_s=settings.lease_s, max_run_s=settings.max_run_s)
+    rules = KeeperRules(lease_s=settings.lease_s, max_attempts=settings.max_attempts)
+    keeper = KeeperThread(Keeper(connect(url), rules))
+    runner = TicketRunner(consumer, pulse, shelf.find, give_up_s=settings.max_run_s)
+    register_tasks(app, runner, partial(answer, models_dir=settings.models_dir, redis=connect(url)))
+    app.steps["consumer"].add(follow_repository(shelf, pulse))
+
+    def leave(**_: object) -> None:
+        pulse.leave()
+
+    signals.worker_shutting_down.connect(leave, weak=False)
+    for manifest in shelf.manifests():
+        try_to(partial(heart.register, manifest), "could not register")
+    pulse.start()
+    keeper.start()
+    return serve(shelf, name, settings)
+
+
+def serve(shelf: Shelf, name: str, settings: Settings) -> int:
+    """Run Celery's worker loop until it is told to stop; returns the exit status."""
+    queues = [ticket_queue((manifest.name, manifest.version)) for manifest in shelf.manifests()]
+    arguments = [
+        "worker", "--pool=solo", "--concurrency=1", "--without-gossip", "--without-mingle",
+        f"--hostname={name}", f"--queues={','.join([CONTROL_QUEUE, *queues])}",
+        f"--loglevel={settings.log_level}",
+    ]  # fmt: skip
+    try:
+        app.worker_main(arguments)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

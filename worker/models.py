@@ -1,0 +1,93 @@
+"""A model in memory: its onnxruntime session and how to run rows through it. Knows nothing of jobs or queues."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from ferry.errors import ModelRefusedError
+from ferry.manifest import MODEL_FILE, Manifest, TensorSpec, sha256_of
+from ferry.tensors import Array, TensorCodec
+
+# An inner axis that takes any size is warmed up with this one.
+WARM_UP_SIZE = 1
+
+
+class Model:
+    """One version of one model, ready to run."""
+
+    def __init__(self, manifest: Manifest, session: Any) -> None:
+        self.manifest = manifest
+        self.inputs = TensorCodec(manifest.inputs)
+        self.outputs = TensorCodec(manifest.outputs)
+        self._session = session
+        self._input_names = [spec.name for spec in manifest.inputs]
+        self._output_names = [spec.name for spec in manifest.outputs]
+
+    def run(self, arrays: list[Array]) -> list[Array]:
+        """Run one batch.
+
+        Shape: each array (N, *inner) in the manifest's order, N up to `max_rows`; each result (N, *inner) too.
+
+        Raises:
+            Exception: whatever onnxruntime raises on these rows.
+            ValueError: an output that does not have one entry per row.
+        """
+        n_rows = arrays[0].shape[0]
+        fixed = self.manifest.batching.fixed_rows
+        if fixed is not None and n_rows < fixed:
+            arrays = [_padded(array, fixed) for array in arrays]
+        results = self._session.run(self._output_names, dict(zip(self._input_names, arrays, strict=True)))
+        return [_checked(spec, result, n_rows) for spec, result in zip(self.manifest.outputs, results, strict=True)]
+
+    def warm_up(self) -> None:
+        """Run one row, and a full batch, of zeros, so that the first job does not pay for lazy initialisation."""
+        for n_rows in (1, self.manifest.batching.max_rows):
+            self.run([_zeros(spec, n_rows) for spec in self.manifest.inputs])
+
+
+def load_model(folder: Path, manifest: Manifest, *, threads: int) -> Model:
+    """Load one version's folder into a session on the CPU.
+
+    Raises:
+        ModelRefusedError: the file is not the one the manifest names, or onnxruntime will not load it.
+    """
+    path = folder / MODEL_FILE
+    try:
+        digest = sha256_of(path)
+    except OSError as error:
+        raise ModelRefusedError(f"{manifest.ref}: cannot read {path}: {error.strerror}") from error
+    if digest != manifest.sha256:
+        raise ModelRefusedError(f"{manifest.ref}: {path} has sha256 {digest}, its manifest says {manifest.sha256}")
+    options = onnxruntime.SessionOptions()
+    # Set by us: onnxruntime would size its pool from the host, not from the container's quota.
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # A spinning pool takes a core from the neighbours between batches.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ModelRefusedError(f"{manifest.ref}: onnxruntime will not load {path}: {error}") from error
+    return Model(manifest, session)
+
+
+def _padded(array: Array, n_rows: int) -> Array:
+    filler = np.repeat(array[-1:], n_rows - array.shape[0], axis=0)
+    return np.concatenate([array, filler])
+
+
+def _checked(spec: TensorSpec, result: Any, n_rows: int) -> Array:
+    array = np.asarray(result)
+    if array.ndim == 0 or array.shape[0] < n_rows:
+        raise ValueError(f"output {spec.name!r} has shape {array.shape} for {n_rows} rows")
+    if array.ndim != len(spec.shape):
+        raise ValueError(f"output {spec.name!r} has {array.ndim} axes, its manifest says {len(spec.shape)}")
+    return array[:n_rows]
+
+
+def _zeros(spec: TensorSpec, n_rows: int) -> Array:
+    shape = (n_rows, *(WARM_UP_SIZE if size is None else size for size in spec.inner_shape))
+    return np.full(shape, "", dtype=object) if spec.is_string else np.zeros(shape, spec.numpy_dtype)

@@ -1,0 +1,132 @@
+"""The worker's pulse: a thread that says the process lives, renews its leases, and ends a process that hangs.
+
+A solo worker's own loop is blocked while a batch runs, hence the thread and a Redis connection of its own.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from ferry.errors import FerryError, QueueUnavailableError
+from ferry.manifest import Manifest
+from ferry.queue.keys import HEARTBEAT_S
+
+# A lease is renewed this many times in its length, so that one lost renewal does not cost the claim.
+RENEWALS_A_LEASE = 4
+# What a process that is ended for a batch over `max_run_s` exits with (EX_SOFTWARE of sysexits.h).
+EXIT_HUNG = 70
+
+logger = logging.getLogger(__name__)
+
+
+class Heart(Protocol):
+    """What the pulse needs of the queue (ferry.queue.consumer.Consumer)."""
+
+    def beat(self, models: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Say that this worker lives."""
+
+    def register(self, manifest: Manifest) -> None:
+        """Make a model known."""
+
+    def renew(self, tokens: Iterable[str]) -> set[str]:
+        """Push out leases."""
+
+    def leave(self, models: Iterable[tuple[str, str]]) -> None:
+        """Say that this worker serves no more."""
+
+
+class Pulse(threading.Thread):
+    """Beats, renews and watches until stopped."""
+
+    def __init__(
+        self,
+        heart: Heart,
+        served: Callable[[], list[Manifest]],
+        *,
+        lease_s: float,
+        max_run_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        end_process: Callable[[int], None] = os._exit,
+    ) -> None:
+        super().__init__(name="ferry-pulse", daemon=True)
+        self._heart = heart
+        self._served = served
+        self._max_run_s = max_run_s
+        self._renew_every_s = lease_s / RENEWALS_A_LEASE
+        self._clock = clock
+        self._end_process = end_process
+        self._stopping = threading.Event()
+        self._held: dict[str, float] = {}
+        self._beat_due = self._renew_due = clock()
+        self._is_away = False
+        self._is_leaving = False
+
+    @contextmanager
+    def holding(self, token: str) -> Iterator[None]:
+        """Renew the lease of `token` until the context ends, for `max_run_s` at most."""
+        self._held[token] = self._clock()
+        try:
+            yield
+        finally:
+            del self._held[token]
+
+    def stop(self) -> None:
+        """Ask the thread to end."""
+        self._stopping.set()
+
+    def leave(self) -> None:
+        """Stop beating and say good-bye, so that no ticket counts on this worker; leases are renewed to the end."""
+        self._is_leaving = True
+        try_to(lambda: self._heart.leave(self._manifests()), "could not say good-bye")
+
+    def run(self) -> None:
+        """Do what is due, again and again."""
+        tick_s = min(HEARTBEAT_S, self._renew_every_s) / 2
+        while not self._stopping.wait(tick_s):
+            self.tick()
+
+    def tick(self) -> None:
+        """Do what is due now; survives every Redis outage."""
+        now = self._clock()
+        self._end_if_hung(now)
+        try:
+            if now >= self._renew_due:
+                self._renew_due = now + self._renew_every_s
+                if tokens := list(self._held):
+                    self._heart.renew(tokens)
+            if now >= self._beat_due and not self._is_leaving:
+                self._beat_due = now + HEARTBEAT_S
+                self.beat()
+            self._is_away = False
+        except QueueUnavailableError as error:
+            if not self._is_away:
+                logger.warning("no heartbeat: %s", error)
+            self._is_away = True
+
+    def beat(self) -> None:
+        """Say what is served; what Redis does not know is registered anew (it was wiped)."""
+        manifests = self._manifests()
+        for model in self._heart.beat(manifests):
+            self._heart.register(manifests[model])
+
+    def _manifests(self) -> dict[tuple[str, str], Manifest]:
+        return {(manifest.name, manifest.version): manifest for manifest in self._served()}
+
+    def _end_if_hung(self, now: float) -> None:
+        """A run past its limit cannot be stopped from outside; the process goes, and its claim lapses."""
+        for token, since in list(self._held.items()):
+            if now - since > self._max_run_s:
+                logger.critical("claim %s has run for over %g s: ending this process", token, self._max_run_s)
+                self._end_process(EXIT_HUNG)
+
+
+def try_to(action: Callable[[], None], what: str) -> None:
+    """Do something that may fail while Redis is away, and say so."""
+    try:
+        action()
+    except FerryError as error:
+        logger.warning("%s: %s", what, error)

@@ -1,0 +1,92 @@
+"""Which models this worker has loaded, kept equal to the model repository. Knows nothing of Celery."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ferry.errors import ModelRefusedError
+from ferry.manifest import Manifest
+from ferry.repository import Repository
+from worker.models import Model, load_model
+
+logger = logging.getLogger(__name__)
+
+ModelKey = tuple[str, str]
+Loader = Callable[[ModelKey, Manifest], Model]
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a refresh did."""
+
+    loaded: tuple[ModelKey, ...] = ()
+    unloaded: tuple[ModelKey, ...] = ()
+
+
+class Shelf:
+    """The loaded models of one worker."""
+
+    def __init__(self, repository: Repository, *, threads: int) -> None:
+        self._repository = repository
+        self._threads = threads
+        self._models: dict[ModelKey, Model] = {}
+        self._refused: dict[ModelKey, str] = {}
+        self._fingerprint: object = None
+
+    def find(self, name: str, version: str) -> Model | None:
+        """Return a loaded model, or None."""
+        return self._models.get((name, version))
+
+    def manifests(self) -> list[Manifest]:
+        """Return the manifests of all loaded models."""
+        return [model.manifest for model in list(self._models.values())]
+
+    def load_all(self) -> None:
+        """Load and warm up everything in the repository.
+
+        Raises:
+            ModelRefusedError: naming each model that will not be served, and why.
+        """
+        self._fingerprint = self._repository.fingerprint()
+        survey = self._repository.survey()
+        refused = [f"{name}:{version}: {reason}" for (name, version), reason in survey.broken.items()]
+        for key, manifest in survey.entries.items():
+            try:
+                self._load(key, manifest)
+            except ModelRefusedError as error:
+                refused.append(error.detail)
+        if refused:
+            raise ModelRefusedError("cannot serve:\n  " + "\n  ".join(refused))
+
+    def refresh(self) -> Changes:
+        """Load what is new and drop what is gone. A new model that fails is logged once and left out."""
+        fingerprint = self._repository.fingerprint()
+        if fingerprint == self._fingerprint:
+            return Changes()
+        self._fingerprint = fingerprint
+        wanted = self._repository.scan()
+        unloaded = [key for key, model in self._models.items() if wanted.get(key) != model.manifest]
+        for key in unloaded:
+            del self._models[key]
+        loaded = [key for key, manifest in wanted.items() if key not in self._models and self._try_load(key, manifest)]
+        return Changes(tuple(loaded), tuple(key for key in unloaded if key not in self._models))
+
+    def _try_load(self, key: ModelKey, manifest: Manifest) -> bool:
+        if self._refused.get(key) == manifest.sha256:
+            return False
+        try:
+            self._load(key, manifest)
+        except ModelRefusedError as error:
+            self._refused[key] = manifest.sha256
+            logger.error("not served: %s", error)  # noqa: TRY400  the reason is the message, a traceback says no more
+            return False
+        return True
+
+    def _load(self, key: ModelKey, manifest: Manifest) -> None:
+        model = load_model(self._repository.folder(*key), manifest, threads=self._threads)
+        try:
+            model.warm_up()
+        except Exception as error:  # noqa: BLE001  a model may dislike zeros and still be right about real rows
+            logger.warning("%s could not be warmed up with zeros: %s", manifest.ref, error)
+        self._models[key] = model
+        logger.info("serving %s, batches of up to %d rows", manifest.ref, manifest.batching.max_rows)

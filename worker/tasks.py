@@ -1,0 +1,24 @@
+"""The Celery tasks, thin: what comes in goes to the ticket runner or the inspection."""
+
+from collections.abc import Callable
+from typing import Any
+
+from celery import Celery
+
+from ferry.inspection import INSPECT_TASK
+from ferry.queue.tickets import RUN_TASK
+from worker.tickets import TicketRunner
+
+
+def register_tasks(app: Celery, tickets: TicketRunner, inspect: Callable[..., None]) -> None:
+    """Bind the tasks to this process's runner and inspection."""
+
+    @app.task(name=RUN_TASK, bind=True)
+    def run_batches(task: Any, name: str, version: str) -> dict[str, Any]:
+        """Serve one ticket."""
+        return tickets.serve(task.request.id, name, version)
+
+    @app.task(name=INSPECT_TASK)
+    def inspect_model(staged: str, name: str, version: str, labels: list[str], reply_key: str) -> None:
+        """Inspect a staged model file for someone without onnxruntime."""
+        inspect(staged, name, version, labels, reply_key)
