@@ -72,7 +72,7 @@ async def _running(settings: Settings, queue: JobQueue | None) -> AsyncIterator[
         keeper.stop()
         await asyncio.to_thread(keeper.join)
         keeper_redis.close()
-        await redis.aclose()
+        await redis.aclose(close_connection_pool=True)
 
 
 @asynccontextmanager

@@ -1,0 +1,39 @@
+"""Fixtures that more than one layer uses."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from ferry.local.redis_server import RedisServer
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A real Redis for the whole run: the embedded one, as `make up` starts it."""
+    folder = tmp_path_factory.mktemp("redis")
+    server = RedisServer(folder / "data", folder / "redis.log")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """The URL of an empty Redis."""
+    client = redis.Redis.from_url(redis_server.url)
+    client.flushall()
+    client.close()
+    return redis_server.url
+
+
+@pytest.fixture
+def models_dir() -> Path:
+    """The model repository that ships."""
+    return Path(__file__).parent.parent / "models"

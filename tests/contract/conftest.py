@@ -1,0 +1,121 @@
+"""The queue under test, once in memory and once on real Redis, behind one handle that can age things."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+import redis
+import redis.asyncio
+
+from ferry.jobs import Claim, JobRecord, Outcome, Receipt, State, Submission
+from ferry.queue import keys
+from ferry.queue.connection import connect, connect_async
+from ferry.queue.consumer import Consumer
+from ferry.queue.keeper import Keeper, KeeperRules
+from ferry.queue.producer import Limits, Producer
+from tests.fakes.memory_queue import MemoryQueue
+from tests.manifests import LIMITS, manifest
+
+LEASE_S = 5.0
+MAX_ATTEMPTS = 3
+
+
+class Bench:
+    """What the cases do, whatever the queue is made of."""
+
+    producer: Producer | MemoryQueue
+    worker: Consumer | MemoryQueue
+    keeper: Keeper | MemoryQueue
+
+    async def submit(self, *jobs: Submission) -> list[Receipt]:
+        return await self.producer.submit(jobs)
+
+    async def state(self, job_id: str) -> State | None:
+        record = await self.producer.read(job_id)
+        return record.state if record else None
+
+    async def record(self, job_id: str) -> JobRecord:
+        record = await self.producer.read(job_id)
+        assert record is not None
+        return record
+
+    def claim(self, max_rows: int = 8, token: str = "") -> Claim:
+        return self.worker.claim("toy", "1", max_rows=max_rows, token=token)
+
+    def settle(self, claim: Claim, outputs: bytes | None = b"out", *, is_last: bool = True, error: str = "") -> int:
+        outcomes = [
+            Outcome(job.id, "ticket.1", claim.rows, len(claim.jobs), 42, output=outputs, error_code=error, error=error)
+            for job in claim.jobs
+        ]
+        return self.worker.settle(claim, "toy", "1", outcomes, is_last=is_last)
+
+
+class MemoryBench(Bench):
+    def __init__(self, limits: Limits) -> None:
+        self.queue = MemoryQueue(limits, lease_s=LEASE_S, max_attempts=MAX_ATTEMPTS)
+        self.producer = self.worker = self.keeper = self.queue
+
+    def tickets(self) -> int:
+        return len(self.queue.lanes["toy", "1"].tickets)
+
+    def lose_tickets(self) -> None:
+        self.queue.lanes["toy", "1"].tickets.clear()
+
+    def age_leases(self) -> None:
+        self.queue.leases = dict.fromkeys(self.queue.leases, 0)
+
+    def pass_deadline(self, job_id: str) -> None:
+        job = self.queue.jobs[job_id]
+        job.record = replace(job.record, deadline_us=1)
+
+    def another_worker_joins(self, name: str) -> None:
+        self.queue.lanes["toy", "1"].live[name] = self.queue.now_ms
+
+
+class RedisBench(Bench):
+    def __init__(self, client: redis.Redis, async_client: redis.asyncio.Redis, limits: Limits) -> None:
+        self.redis = client
+        self.producer = Producer(async_client, limits)
+        self.worker = Consumer(client, worker="w1", lease_s=LEASE_S)
+        self.keeper = Keeper(client, KeeperRules(lease_s=LEASE_S, max_attempts=MAX_ATTEMPTS))
+
+    def tickets(self) -> int:
+        tickets = self.redis.lrange(keys.TICKETS + "toy:1", 0, -1)
+        ids = {json.loads(ticket)["headers"]["id"] for ticket in tickets}
+        assert len(ids) == len(tickets)
+        return len(tickets)
+
+    def lose_tickets(self) -> None:
+        self.redis.delete(keys.TICKETS + "toy:1")
+
+    def age_leases(self) -> None:
+        for token in self.redis.zrange(keys.LEASES, 0, -1):
+            self.redis.zadd(keys.LEASES, {token: 1})
+
+    def pass_deadline(self, job_id: str) -> None:
+        self.redis.hset(keys.JOB + job_id, "deadline_us", 1)
+        self.redis.zadd(keys.DEADLINES, {job_id: 1})
+
+    def another_worker_joins(self, name: str) -> None:
+        Consumer(self.redis, worker=name, lease_s=LEASE_S).beat([("toy", "1")])
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def bench(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncIterator[MemoryBench | RedisBench]:
+    """A queue that knows the model toy:1 (batches of 8 rows) and has one live worker."""
+    limits = getattr(request, "limits", LIMITS)
+    if request.param == "memory":
+        bench: MemoryBench | RedisBench = MemoryBench(limits)
+        await bench.producer.register(manifest())
+        bench.worker.beat([("toy", "1")])
+        yield bench
+        return
+    url = request.getfixturevalue("redis_url")
+    client, async_client = connect(url), connect_async(url)
+    bench = RedisBench(client, async_client, limits)
+    await bench.producer.register(manifest())
+    bench.worker.beat([("toy", "1")])
+    yield bench
+    client.close()
+    await async_client.aclose(close_connection_pool=True)

@@ -1,0 +1,371 @@
+"""The queue's rules, on the in-memory twin and on real Redis."""
+
+import asyncio
+
+import pytest
+
+from ferry.jobs import JobClass, State, Verdict, new_job_id
+from ferry.queue.keys import INPUT_ECHO_MAX_BYTES, PUBLISH_MAX_BYTES
+from tests.contract.conftest import MAX_ATTEMPTS, MemoryBench, RedisBench
+from tests.manifests import LIMITS, manifest, submission
+
+pytestmark = pytest.mark.anyio
+Bench = MemoryBench | RedisBench
+
+
+async def test_submit_when_new_then_queued_with_its_record(bench: Bench) -> None:
+    job = submission(rows=3, payload=b"abc")
+    (receipt,) = await bench.submit(job)
+    record = await bench.record(job.id)
+    assert receipt.verdict is Verdict.ACCEPTED
+    assert receipt.waiting_rows == 3
+    assert (record.state, record.rows, record.input, record.attempts) == (State.QUEUED, 3, b"abc", 0)
+    assert record.created_us == receipt.accepted_us
+    assert record.deadline_us - record.created_us == pytest.approx(LIMITS.deadline_s * 1e6, abs=1000)
+
+
+async def test_submit_when_sent_again_then_one_entry(bench: Bench) -> None:
+    job = submission()
+    await bench.submit(job)
+    (again,) = await bench.submit(job)
+    assert again.verdict is Verdict.EXISTS
+    assert len(bench.claim().jobs) == 1
+    assert bench.claim().jobs == ()
+
+
+async def test_submit_when_twice_in_one_call_then_one_entry(bench: Bench) -> None:
+    job = submission()
+    receipts = await bench.submit(job, job)
+    assert [receipt.verdict for receipt in receipts] == [Verdict.ACCEPTED, Verdict.EXISTS]
+    assert len(bench.claim().jobs) == 1
+
+
+async def test_submit_when_full_then_refused_and_others_in_the_call_accepted(bench: Bench) -> None:
+    large, small = submission(rows=LIMITS.max_waiting_rows + 1), submission()
+    receipts = await bench.submit(large, small)
+    assert [receipt.verdict for receipt in receipts] == [Verdict.FULL, Verdict.ACCEPTED]
+    assert await bench.state(large.id) is None
+
+
+async def test_submit_when_bytes_over_limit_then_refused(bench: Bench) -> None:
+    (receipt,) = await bench.submit(submission(payload=b"x" * (LIMITS.max_waiting_bytes + 1)))
+    assert receipt.verdict is Verdict.FULL
+
+
+async def test_submit_when_limit_reached_within_one_call_then_the_rest_is_refused(bench: Bench) -> None:
+    half = LIMITS.max_waiting_rows // 2
+    receipts = await bench.submit(submission(rows=half), submission(rows=half), submission())
+    assert [receipt.verdict for receipt in receipts] == [Verdict.ACCEPTED, Verdict.ACCEPTED, Verdict.FULL]
+
+
+async def test_submit_when_model_unknown_then_unregistered(bench: Bench) -> None:
+    job = submission()
+    other = type(job)(job.id, "other", "1", 1, b"")
+    (receipt,) = await bench.submit(other)
+    assert receipt.verdict is Verdict.UNREGISTERED
+
+
+async def test_read_when_unknown_then_none(bench: Bench) -> None:
+    assert await bench.producer.read(new_job_id()) is None
+
+
+async def test_read_when_input_is_large_then_not_echoed_but_claimed_whole(bench: Bench) -> None:
+    payload = b"y" * (INPUT_ECHO_MAX_BYTES + 1)
+    job = submission(payload=payload)
+    await bench.submit(job)
+    assert (await bench.record(job.id)).input is None
+    assert bench.claim().jobs[0].payload == payload
+
+
+async def test_claim_when_rows_fit_then_first_in_first_out_up_to_max_rows(bench: Bench) -> None:
+    jobs = [submission(rows=3) for _ in range(4)]
+    await bench.submit(*jobs)
+    first, second = bench.claim(max_rows=8), bench.claim(max_rows=8)
+    assert [job.id for job in first.jobs] == [job.id for job in jobs[:2]]
+    assert [job.id for job in second.jobs] == [job.id for job in jobs[2:]]
+    assert first.token != second.token
+
+
+async def test_claim_when_job_is_larger_than_the_batch_then_it_comes_alone(bench: Bench) -> None:
+    small, large, last = submission(), submission(rows=20), submission()
+    await bench.submit(small, large, last)
+    assert [[job.id for job in bench.claim(max_rows=8).jobs] for _ in range(3)] == [[small.id], [large.id], [last.id]]
+
+
+async def test_claim_when_classes_wait_then_the_higher_goes_first(bench: Bench) -> None:
+    bulk, normal, high = (submission(job_class=each) for each in (JobClass.BULK, JobClass.NORMAL, JobClass.HIGH))
+    await bench.submit(bulk, normal, high)
+    assert [job.id for job in bench.claim().jobs] == [high.id, normal.id, bulk.id]
+
+
+async def test_claim_when_nothing_waits_then_empty(bench: Bench) -> None:
+    assert bench.claim().jobs == ()
+
+
+async def test_claim_when_taken_then_running_with_one_attempt(bench: Bench) -> None:
+    job = submission()
+    await bench.submit(job)
+    claim = bench.claim()
+    record = await bench.record(job.id)
+    assert claim.jobs[0].attempt == record.attempts == 1
+    assert record.state is State.RUNNING
+    assert record.started_us is not None
+
+
+async def test_claim_when_added_to_a_held_claim_then_one_settle_records_all(bench: Bench) -> None:
+    first, second = submission(), submission()
+    await bench.submit(first)
+    claim = bench.claim()
+    await bench.submit(second)
+    more = bench.claim(max_rows=7, token=claim.token)
+    whole = type(claim)(claim.token, claim.jobs + more.jobs)
+    assert [job.id for job in whole.jobs] == [first.id, second.id]
+    assert bench.settle(whole) == 2
+    assert await bench.state(second.id) is State.SUCCEEDED
+
+
+async def test_claim_when_added_to_a_lapsed_claim_then_empty(bench: Bench) -> None:
+    await bench.submit(submission())
+    claim = bench.claim()
+    bench.age_leases()
+    bench.keeper.lapse()
+    await bench.submit(submission())
+    assert bench.claim(token=claim.token).jobs == ()
+
+
+async def test_claim_when_deadline_has_passed_then_never_handed_out(bench: Bench) -> None:
+    late, timely = submission(), submission()
+    await bench.submit(late, timely)
+    bench.pass_deadline(late.id)
+    assert [job.id for job in bench.claim().jobs] == [timely.id]
+    record = await bench.record(late.id)
+    assert (record.state, record.error_code) == (State.CANCELED, "deadline_exceeded")
+
+
+async def test_settle_when_held_then_result_stands_and_input_is_gone(bench: Bench) -> None:
+    job = submission()
+    await bench.submit(job)
+    assert bench.settle(bench.claim(), b"result") == 1
+    record = await bench.record(job.id)
+    assert (record.state, record.output, record.input) == (State.SUCCEEDED, b"result", None)
+    assert (record.batch_id, record.batch_rows, record.batch_jobs, record.run_us) == ("ticket.1", 1, 1, 42)
+    assert record.completed_us is not None
+
+
+async def test_settle_when_failed_then_code_and_message_stand(bench: Bench) -> None:
+    job = submission()
+    await bench.submit(job)
+    bench.settle(bench.claim(), None, error="model_error")
+    record = await bench.record(job.id)
+    assert (record.state, record.error_code, record.output) == (State.FAILED, "model_error", None)
+
+
+async def test_settle_when_repeated_then_nothing_changes(bench: Bench) -> None:
+    job = submission()
+    await bench.submit(job)
+    claim = bench.claim()
+    bench.settle(claim, b"first")
+    before = await bench.record(job.id)
+    assert bench.settle(claim, b"second") == 0
+    assert await bench.record(job.id) == before
+
+
+async def test_settle_when_claim_lapsed_then_only_the_new_holder_counts(bench: Bench) -> None:
+    job = submission()
+    await bench.submit(job)
+    old = bench.claim()
+    bench.age_leases()
+    bench.keeper.lapse()
+    new = bench.claim()
+    assert bench.settle(old, b"old") == 0
+    assert await bench.state(job.id) is State.RUNNING
+    assert bench.settle(new, b"new") == 1
+    record = await bench.record(job.id)
+    assert (record.output, record.attempts) == (b"new", 2)
+
+
+async def test_renew_when_held_then_the_claim_does_not_lapse(bench: Bench) -> None:
+    await bench.submit(submission())
+    claim = bench.claim()
+    bench.age_leases()
+    assert bench.worker.renew([claim.token, "unknown"]) == {claim.token}
+    assert bench.keeper.lapse() == (0, 0)
+
+
+async def test_renew_when_lapsed_then_refused(bench: Bench) -> None:
+    await bench.submit(submission())
+    claim = bench.claim()
+    bench.age_leases()
+    bench.keeper.lapse()
+    assert bench.worker.renew([claim.token]) == set()
+
+
+async def test_lapse_when_lease_ended_then_each_job_is_claimed_alone(bench: Bench) -> None:
+    jobs = [submission() for _ in range(3)]
+    await bench.submit(*jobs)
+    bench.claim()
+    fresh = submission()
+    await bench.submit(fresh)
+    bench.age_leases()
+    assert bench.keeper.lapse() == (1, 0)
+    claims = [bench.claim() for _ in range(4)]
+    assert sorted(job.id for claim in claims[:3] for job in claim.jobs) == sorted(job.id for job in jobs)
+    assert all(len(claim.jobs) == 1 for claim in claims[:3])
+    assert [job.id for job in claims[3].jobs] == [fresh.id]
+
+
+async def test_lapse_when_attempts_are_used_up_then_worker_lost(bench: Bench) -> None:
+    killer, neighbour = submission(), submission()
+    await bench.submit(killer, neighbour)
+    bench.claim()
+    for _ in range(MAX_ATTEMPTS - 1):
+        bench.age_leases()
+        bench.keeper.lapse()
+        claims = [bench.claim(), bench.claim()]
+        for claim in claims:
+            if claim.jobs and claim.jobs[0].id == neighbour.id:
+                bench.settle(claim)
+    bench.age_leases()
+    bench.keeper.lapse()
+    record = await bench.record(killer.id)
+    assert (record.state, record.error_code, record.attempts) == (State.FAILED, "worker_lost", MAX_ATTEMPTS)
+    assert await bench.state(neighbour.id) is State.SUCCEEDED
+    assert bench.claim().jobs == ()
+
+
+async def test_lapse_when_redis_was_away_then_no_claim_lapses(bench: Bench) -> None:
+    await bench.submit(submission())
+    claim = bench.claim()
+    bench.age_leases()
+    assert bench.keeper.lapse(after_outage=True) == (0, 0)
+    assert bench.settle(claim) == 1
+
+
+async def test_cancel_when_waiting_then_never_claimed(bench: Bench) -> None:
+    job, other = submission(), submission()
+    await bench.submit(job, other)
+    assert await bench.producer.cancel(job.id)
+    assert [each.id for each in bench.claim().jobs] == [other.id]
+    assert await bench.state(job.id) is State.CANCELED
+
+
+async def test_cancel_when_running_then_the_result_is_dropped(bench: Bench) -> None:
+    job, other = submission(), submission()
+    await bench.submit(job, other)
+    claim = bench.claim()
+    await bench.producer.cancel(job.id)
+    assert bench.settle(claim) == 1
+    assert await bench.state(job.id) is State.CANCELED
+    assert await bench.state(other.id) is State.SUCCEEDED
+
+
+async def test_cancel_when_terminal_then_unchanged(bench: Bench) -> None:
+    job = submission()
+    await bench.submit(job)
+    bench.settle(bench.claim())
+    assert await bench.producer.cancel(job.id)
+    assert await bench.state(job.id) is State.SUCCEEDED
+
+
+async def test_cancel_when_lapsed_and_waiting_again_then_never_claimed(bench: Bench) -> None:
+    job = submission()
+    await bench.submit(job)
+    bench.claim()
+    bench.age_leases()
+    bench.keeper.lapse()
+    await bench.producer.cancel(job.id)
+    assert bench.claim().jobs == ()
+    assert (await bench.producer.models())[0].waiting_rows == 0
+
+
+async def test_cancel_when_unknown_then_false(bench: Bench) -> None:
+    assert not await bench.producer.cancel(new_job_id())
+
+
+async def test_expire_when_deadline_passed_then_canceled_waiting_or_running(bench: Bench) -> None:
+    running, waiting, timely = submission(rows=8), submission(), submission()
+    await bench.submit(running, waiting, timely)
+    claim = bench.claim()
+    bench.pass_deadline(running.id)
+    bench.pass_deadline(waiting.id)
+    assert bench.keeper.expire() == 2
+    assert bench.keeper.expire() == 0
+    assert [await bench.state(job.id) for job in (running, waiting)] == [State.CANCELED] * 2
+    assert bench.settle(claim) == 0
+    assert [job.id for job in bench.claim().jobs] == [timely.id]
+
+
+async def test_tickets_when_backlog_grows_then_one_per_batch_up_to_the_workers(bench: Bench) -> None:
+    await bench.submit(submission(rows=3))
+    assert bench.tickets() == 1
+    await bench.submit(*(submission(rows=8) for _ in range(10)))
+    assert bench.tickets() == 1
+    for name in ("w2", "w3"):
+        bench.another_worker_joins(name)
+    bench.keeper.lapse()
+    assert bench.tickets() == 3
+
+
+async def test_tickets_when_claimed_then_topped_up_by_claim_and_settle(bench: Bench) -> None:
+    await bench.submit(*(submission(rows=8) for _ in range(3)))
+    bench.lose_tickets()
+    claim = bench.claim()
+    assert bench.tickets() == 1
+    bench.lose_tickets()
+    bench.settle(claim)
+    assert bench.tickets() == 1
+
+
+async def test_tickets_when_all_are_lost_then_the_keeper_sends_them_again(bench: Bench) -> None:
+    await bench.submit(submission())
+    bench.lose_tickets()
+    assert bench.keeper.lapse() == (0, 1)
+    assert bench.tickets() == 1
+
+
+async def test_tickets_when_nothing_waits_then_none(bench: Bench) -> None:
+    await bench.submit(submission())
+    bench.settle(bench.claim())
+    bench.lose_tickets()
+    bench.keeper.lapse()
+    assert bench.tickets() == 0
+
+
+async def test_models_when_a_worker_beats_then_counted_until_it_leaves(bench: Bench) -> None:
+    await bench.submit(submission(rows=2))
+    (status,) = await bench.producer.models()
+    assert (status.manifest, status.live_workers, status.waiting_rows) == (manifest(), 1, 2)
+    bench.worker.leave([("toy", "1")])
+    assert (await bench.producer.models())[0].live_workers == 0
+
+
+async def test_beat_when_model_is_unknown_then_named(bench: Bench) -> None:
+    assert bench.worker.beat([("toy", "1"), ("ghost", "2")]) == {("ghost", "2")}
+
+
+async def test_settled_when_jobs_end_then_heard_with_what_changed(bench: Bench) -> None:
+    done, failed, canceled, large = (submission() for _ in range(4))
+    await bench.submit(done, canceled)
+    heard: dict[str, dict[str, object]] = {}
+    async with asyncio.timeout(10):
+        news = bench.producer.settled()
+        assert await anext(news) is None
+        bench.settle(bench.claim(max_rows=1), b"result")
+        await bench.producer.cancel(canceled.id)
+        await bench.submit(failed)
+        bench.settle(bench.claim(), None, error="model_error")
+        await bench.submit(large)
+        bench.settle(bench.claim(), b"z" * (PUBLISH_MAX_BYTES + 1))
+        while len(heard) < 4:
+            heard |= await anext(news) or {}
+        await news.aclose()
+    record = await bench.record(done.id)
+    assert heard[done.id] == {
+        name: getattr(record, name)
+        for name in (
+            "state", "completed_us", "run_us", "batch_id", "batch_rows", "batch_jobs", "output", "started_us", "attempts",
+        )
+    }  # fmt: skip
+    assert heard[failed.id]["error_code"] == "model_error"
+    assert heard[canceled.id]["state"] is State.CANCELED
+    assert heard[large.id] == {}

@@ -1,0 +1,338 @@
+"""The queue in memory: the same interface and the same rules as on Redis, with a clock that tests turn.
+
+tests/contract runs the same cases on both, so that a unit test on this one says something about the other.
+"""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ferry.errors import QueueUnavailableError
+from ferry.jobs import (
+    Claim,
+    ClaimedJob,
+    JobClass,
+    JobRecord,
+    Outcome,
+    Receipt,
+    State,
+    Submission,
+    Verdict,
+)
+from ferry.manifest import Manifest
+from ferry.queue.keys import INPUT_ECHO_MAX_BYTES, LIVE_MS, PUBLISH_MAX_BYTES
+from ferry.queue.producer import Limits, ModelStatus
+
+ModelKey = tuple[str, str]
+
+
+@dataclass
+class _Job:
+    record: JobRecord
+    payload: bytes
+    job_class: JobClass
+    token: str = ""
+    forget_us: int | None = None
+
+
+@dataclass
+class _Lane:
+    """What stands in Redis under one model's name."""
+
+    manifest: Manifest
+    waiting: dict[JobClass, list[str]] = field(default_factory=lambda: {each: [] for each in JobClass})
+    alone: list[str] = field(default_factory=list)
+    live: dict[str, int] = field(default_factory=dict)
+    tickets: list[str] = field(default_factory=list)
+
+
+class MemoryQueue:
+    """Both halves of the queue and the keeper, for one test."""
+
+    def __init__(self, limits: Limits, *, lease_s: float = 5.0, max_attempts: int = 3, worker: str = "w1") -> None:
+        self.limits = limits
+        self.lease_ms = int(lease_s * 1000)
+        self.max_attempts = max_attempts
+        self.worker = worker
+        self.now_us = 1_800_000_000_000_000
+        self.is_down = False
+        self.submit_calls = 0
+        self.lanes: dict[ModelKey, _Lane] = {}
+        self.jobs: dict[str, _Job] = {}
+        self.claims: dict[str, set[str]] = {}
+        self.leases: dict[str, int] = {}
+        self._listeners: set[asyncio.Queue[dict[str, dict[str, Any]]]] = set()
+
+    def _check(self) -> None:
+        if self.is_down:
+            raise QueueUnavailableError("Redis does not answer: the test says so", retry_after_s=1)
+
+    @property
+    def now_ms(self) -> int:
+        return self.now_us // 1000
+
+    # ---- the asking side
+
+    async def submit(self, submissions: Sequence[Submission]) -> list[Receipt]:
+        self._check()
+        self.submit_calls += 1
+        return [self._accept(submission) for submission in submissions]
+
+    def _accept(self, job: Submission) -> Receipt:
+        lane = self.lanes.get((job.model, job.version))
+        if self._known(job.id) is not None:
+            verdict = Verdict.EXISTS
+        elif lane is None:
+            verdict = Verdict.UNREGISTERED
+        elif self._over_limit(lane, job):
+            verdict = Verdict.FULL
+        else:
+            verdict = Verdict.ACCEPTED
+            deadline_us = (self.now_ms + int(self.limits.deadline_s * 1000)) * 1000
+            echo = job.payload if len(job.payload) <= INPUT_ECHO_MAX_BYTES else None
+            record = JobRecord(
+                job.id, job.model, job.version, State.QUEUED, job.rows, job.single, self.now_us, deadline_us, input=echo
+            )
+            self.jobs[job.id] = _Job(record, job.payload, job.job_class)
+            lane.waiting[job.job_class].append(job.id)
+            self._top_up(lane)
+        return Receipt(verdict, self.now_us, self._backlog(lane)[0] if lane else 0)
+
+    def _over_limit(self, lane: _Lane, job: Submission) -> bool:
+        rows, size = self._backlog(lane)
+        return rows + job.rows > self.limits.max_waiting_rows or size + len(job.payload) > self.limits.max_waiting_bytes
+
+    async def read(self, job_id: str) -> JobRecord | None:
+        self._check()
+        job = self._known(job_id)
+        return job.record if job else None
+
+    async def read_many(self, job_ids: Sequence[str]) -> list[JobRecord | None]:
+        return [await self.read(job_id) for job_id in job_ids]
+
+    async def cancel(self, job_id: str) -> bool:
+        self._check()
+        if self._known(job_id) is None:
+            return False
+        self._cut_short(job_id, "canceled", "canceled by request")
+        return True
+
+    async def register(self, manifest: Manifest) -> None:
+        self._check()
+        self.lanes.setdefault((manifest.name, manifest.version), _Lane(manifest))
+
+    async def models(self) -> list[ModelStatus]:
+        self._check()
+        return [
+            ModelStatus(lane.manifest, self._alive(lane), self._backlog(lane)[0])
+            for _, lane in sorted(self.lanes.items())
+        ]
+
+    async def ping(self) -> None:
+        self._check()
+
+    async def settled(self) -> AsyncIterator[dict[str, dict[str, Any]] | None]:
+        self._check()
+        news: asyncio.Queue[dict[str, dict[str, Any]]] = asyncio.Queue()
+        self._listeners.add(news)
+        try:
+            yield None
+            while True:
+                yield await news.get()
+        finally:
+            self._listeners.discard(news)
+
+    # ---- the working side
+
+    def claim(self, model: str, version: str, *, max_rows: int, token: str = "") -> Claim:
+        self._check()
+        lane = self.lanes.get((model, version))
+        held = token or uuid.uuid4().hex
+        if lane is None or (token and token not in self.leases):
+            return Claim(held, ())
+        ids = [] if token else self._take_alone(lane)
+        if not ids:
+            ids = self._take_waiting(lane, max_rows, is_fresh=not token)
+        jobs = tuple(self._hand_out(job_id, held) for job_id in ids)
+        if jobs:
+            self.claims.setdefault(held, set()).update(ids)
+            self.leases[held] = self.now_ms + self.lease_ms
+        self._top_up(lane)
+        return Claim(held, jobs)
+
+    def _take_alone(self, lane: _Lane) -> list[str]:
+        while lane.alone:
+            job_id = lane.alone[0]
+            if not self._is_overdue(job_id):
+                return [lane.alone.pop(0)]
+        return []
+
+    def _take_waiting(self, lane: _Lane, max_rows: int, *, is_fresh: bool) -> list[str]:
+        ids: list[str] = []
+        rows = 0
+        for waiting in lane.waiting.values():
+            while waiting and rows < max_rows:
+                job = self.jobs[waiting[0]]
+                if rows + job.record.rows > max_rows and not (is_fresh and rows == 0):
+                    break
+                if not self._is_overdue(job.record.id):
+                    ids.append(waiting.pop(0))
+                    rows += job.record.rows
+        return ids
+
+    def _is_overdue(self, job_id: str) -> bool:
+        if self.jobs[job_id].record.deadline_us > self.now_us:
+            return False
+        self._cut_short(job_id, "deadline_exceeded", "the deadline passed before the job could run")
+        return True
+
+    def _hand_out(self, job_id: str, token: str) -> ClaimedJob:
+        job = self.jobs[job_id]
+        attempts = job.record.attempts + 1
+        job.token = token
+        job.record = replace(job.record, state=State.RUNNING, attempts=attempts, started_us=self.now_us)
+        return ClaimedJob(job_id, job.record.rows, job.payload, attempts)
+
+    def settle(self, claim: Claim, model: str, version: str, outcomes: Sequence[Outcome], *, is_last: bool) -> int:
+        self._check()
+        news: dict[str, dict[str, Any]] = {}
+        recorded = 0
+        for outcome in outcomes:
+            job = self._known(outcome.job_id)
+            if job is None or job.token != claim.token or job.record.state is not State.RUNNING:
+                continue
+            recorded += 1
+            changes: dict[str, Any] = {
+                "state": State.FAILED if outcome.error_code else State.SUCCEEDED,
+                "completed_us": self.now_us,
+                "run_us": outcome.run_us,
+                "batch_id": outcome.batch_id,
+                "batch_rows": outcome.batch_rows,
+                "batch_jobs": outcome.batch_jobs,
+            }
+            if outcome.error_code:
+                changes |= {"error_code": outcome.error_code, "error": outcome.error}
+            else:
+                changes["output"] = outcome.output
+            self._finish(job, changes)
+            told = changes | {"started_us": job.record.started_us, "attempts": job.record.attempts}
+            news[outcome.job_id] = told if len(outcome.output or b"") <= PUBLISH_MAX_BYTES else {}
+        if is_last:
+            self.leases.pop(claim.token, None)
+            self.claims.pop(claim.token, None)
+        self._publish(news)
+        if lane := self.lanes.get((model, version)):
+            self._top_up(lane)
+        return recorded
+
+    def renew(self, tokens: Iterable[str]) -> set[str]:
+        self._check()
+        held = {token for token in tokens if token in self.leases}
+        self.leases.update(dict.fromkeys(held, self.now_ms + self.lease_ms))
+        return held
+
+    def beat(self, models: Iterable[ModelKey]) -> set[ModelKey]:
+        self._check()
+        unknown = set()
+        for key in models:
+            lane = self.lanes.get(key)
+            if lane is None:
+                unknown.add(key)
+                continue
+            is_new = self.worker not in lane.live
+            lane.live[self.worker] = self.now_ms
+            if is_new:
+                self._top_up(lane)
+        return unknown
+
+    def leave(self, models: Iterable[ModelKey]) -> None:
+        self._check()
+        for key in models:
+            if lane := self.lanes.get(key):
+                lane.live.pop(self.worker, None)
+
+    # ---- the keeper
+
+    def expire(self) -> int | None:
+        self._check()
+        overdue = [
+            job_id
+            for job_id, job in self.jobs.items()
+            if not job.record.state.is_terminal and job.record.deadline_us // 1000 <= self.now_ms
+        ]
+        for job_id in overdue:
+            self._cut_short(job_id, "deadline_exceeded", "the deadline passed before the job was done")
+        return len(overdue)
+
+    def lapse(self, *, after_outage: bool = False) -> tuple[int, int] | None:
+        self._check()
+        if after_outage:
+            self.leases = {token: max(end, self.now_ms + self.lease_ms) for token, end in self.leases.items()}
+        dead = [token for token, end in self.leases.items() if end <= self.now_ms]
+        for token in dead:
+            for job_id in sorted(self.claims.pop(token)):
+                self._give_back(self.jobs[job_id], token)
+            del self.leases[token]
+        return len(dead), sum(self._top_up(lane) for lane in self.lanes.values())
+
+    def _give_back(self, job: _Job, token: str) -> None:
+        if job.token != token or job.record.state is not State.RUNNING:
+            return
+        if job.record.attempts >= self.max_attempts:
+            error = f"the worker died {job.record.attempts} times while it held this job"
+            self._finish(
+                job,
+                {"state": State.FAILED, "error_code": "worker_lost", "error": error, "completed_us": self.now_us},
+            )
+            self._publish({job.record.id: {}})
+            return
+        job.token = ""
+        job.record = replace(job.record, state=State.QUEUED)
+        self.lanes[job.record.model, job.record.version].alone.append(job.record.id)
+
+    # ---- shared
+
+    def _known(self, job_id: str) -> _Job | None:
+        job = self.jobs.get(job_id)
+        if job and job.forget_us is not None and job.forget_us <= self.now_us:
+            del self.jobs[job_id]
+            return None
+        return job
+
+    def _backlog(self, lane: _Lane) -> tuple[int, int]:
+        ids = [*lane.alone, *(job_id for waiting in lane.waiting.values() for job_id in waiting)]
+        return sum(self.jobs[each].record.rows for each in ids), sum(len(self.jobs[each].payload) for each in ids)
+
+    def _alive(self, lane: _Lane) -> int:
+        return sum(1 for beat_ms in lane.live.values() if beat_ms >= self.now_ms - LIVE_MS)
+
+    def _top_up(self, lane: _Lane) -> int:
+        rows = self._backlog(lane)[0]
+        want = min(max(1, self._alive(lane)), -(-rows // lane.manifest.batching.max_rows))
+        missing = max(0, want - len(lane.tickets))
+        lane.tickets += [uuid.uuid4().hex for _ in range(missing)]
+        return missing
+
+    def _finish(self, job: _Job, changes: dict[str, Any]) -> None:
+        job.record = replace(job.record, **changes, input=None)
+        job.payload = b""
+        job.token = ""
+        job.forget_us = self.now_us + int(self.limits.result_ttl_s * 1e6)
+
+    def _cut_short(self, job_id: str, code: str, error: str) -> None:
+        job = self.jobs[job_id]
+        if job.record.state.is_terminal:
+            return
+        lane = self.lanes[job.record.model, job.record.version]
+        for ids in (lane.alone, *lane.waiting.values()):
+            if job_id in ids:
+                ids.remove(job_id)
+        changes = {"state": State.CANCELED, "error_code": code, "error": error, "completed_us": self.now_us}
+        self._finish(job, changes)
+        self._publish({job_id: changes})
+
+    def _publish(self, news: dict[str, dict[str, Any]]) -> None:
+        for listener in self._listeners if news else ():
+            listener.put_nowait(news)

@@ -1,0 +1,42 @@
+"""Manifests and submissions that tests need over and over."""
+
+from ferry.jobs import JobClass, Submission, new_job_id
+from ferry.manifest import Batching, Manifest, TensorSpec
+from ferry.queue.producer import Limits
+
+LIMITS = Limits(max_waiting_rows=1000, max_waiting_bytes=1_000_000, deadline_s=600, result_ttl_s=60)
+
+
+def spec(name: str = "x", dtype: str = "float32", *inner: int | None, **more: object) -> TensorSpec:
+    """A tensor with rows first; `inner` are the other axes."""
+    return TensorSpec(name=name, dtype=dtype, shape=(None, *inner), **more)
+
+
+def manifest(
+    name: str = "toy",
+    version: str = "1",
+    *,
+    inputs: tuple[TensorSpec, ...] | None = None,
+    outputs: tuple[TensorSpec, ...] | None = None,
+    labels: tuple[str, ...] = (),
+    max_rows: int = 8,
+    max_job_rows: int = 100,
+    **batching: object,
+) -> Manifest:
+    """A model that takes x (rows, 3) and gives y (rows, 2), unless told otherwise."""
+    return Manifest(
+        name=name,
+        version=version,
+        inputs=inputs or (spec("x", "float32", 3),),
+        outputs=outputs or (spec("y", "float32", 2),),
+        labels=labels,
+        batching=Batching(max_rows=max_rows, max_job_rows=max_job_rows, **batching),
+        sha256="0" * 64,
+    )
+
+
+def submission(
+    rows: int = 1, payload: bytes = b"input", *, job_class: JobClass = JobClass.NORMAL, job_id: str = ""
+) -> Submission:
+    """A job for `manifest()`."""
+    return Submission(job_id or new_job_id(), "toy", "1", rows, payload, job_class=job_class)
