@@ -168,18 +168,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--version", required=True)
     parser.add_argument("--labels", default="", help="file with one label a line; - is standard input")
     options = parser.parse_args(arguments)
-    text = sys.stdin.read() if options.labels == "-" else ""
-    if options.labels not in {"", "-"}:
-        text = Path(options.labels).read_text(encoding="utf-8-sig")
-    labels = text.removesuffix("\n").split("\n") if text.strip() else []
     try:
-        manifest = inspect(options.file, options.name, options.version, labels)
+        manifest = inspect(options.file, options.name, options.version, _read_labels(options.labels))
         reply: Reply = {"manifest": manifest.model_dump(mode="json")}
     except FerryError as error:
         reply = refusal(error.detail, error.code)
+    except OSError as error:
+        reply = refusal(f"{error.filename}: {error.strerror}")
     except MemoryError:
         reply = refusal("it needs more memory to load and run than this machine has")
     sys.stdout.write(json.dumps(reply) + "\n")
+
+
+def _read_labels(where: str) -> list[str]:
+    try:
+        if where == "-":
+            text = sys.stdin.buffer.read().decode("utf-8")
+        else:
+            text = Path(where).read_text(encoding="utf-8-sig") if where else ""
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(f"the labels are not UTF-8 text: {error.reason} at byte {error.start}") from None
+    return text.removesuffix("\n").split("\n") if text.strip() else []
 
 
 def _push(redis: "redis.Redis", key: str, reply: object) -> None:

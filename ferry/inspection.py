@@ -1,0 +1,216 @@
+"""Has a model file read and tried out, and returns its manifest: here where onnxruntime is installed, else by a worker.
+
+Either way a process of its own reads the file, because a hostile or damaged one can kill the process that parses it.
+Knows nothing of ONNX; what is looked at stands in `worker/inspection.py`.
+"""
+
+import importlib.util
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from ferry.errors import (
+    ConfigError,
+    FerryError,
+    InvalidInputError,
+    ModelRefusedError,
+    NoWorkerError,
+    QueueUnavailableError,
+)
+from ferry.manifest import MODEL_FILE, Manifest
+from ferry.queue.connection import connect, redis_errors
+from ferry.repository import Repository
+from ferry.settings import EMBEDDED, Settings
+
+if TYPE_CHECKING:
+    import redis
+
+INSPECT_TASK = "ferry.inspect_model"
+CONTROL_QUEUE = "ferry:control"
+REPLY_PREFIX = "ferry:reply:"
+REPLY_TTL_S = 60
+# First on the reply list: a worker has taken the task, so the answer is worth waiting for.
+STARTED = "started"
+# Protobuf, hence a one-file ONNX model, ends at 2 GiB.
+MAX_MODEL_BYTES = 2 * 2**30
+# Loading 2 GiB and a few runs take tens of seconds; a model that loops for ever must not hold a worker.
+INSPECTION_LIMIT_S = 120
+# A worker takes the task between two batches; on a busy one that is its batch's run time.
+PICKUP_LIMIT_S = 30
+# One blocking read of the reply: shorter than the client's socket timeout.
+STEP_S = 0.5
+# `ferry up` writes there what it started.
+RUN_FILE = "run.json"
+
+Reply = dict[str, Any]
+Send = Callable[[list[object]], None]
+
+
+def inspect_model(path: Path, *, name: str, version: str, labels: Sequence[str] = (), settings: Settings) -> Manifest:
+    """Read and try a model file out; return the manifest it deserves.
+
+    Raises:
+        ModelRefusedError: when Ferry will not serve it; the text says why and what to do.
+        InvalidInputError: when name, version or labels do not fit.
+        NoWorkerError, QueueUnavailableError, ConfigError: when no worker can be asked.
+    Effects: without onnxruntime here, a copy under `models_dir` for as long as it takes.
+    """
+    check_file(path)
+    if can_inspect_here():
+        return manifest_from(run_inspection(path, name=name, version=version, labels=labels))
+    url = _redis_url(settings)
+    with ExitStack() as stack:
+        staged = path.resolve()
+        if not staged.is_relative_to(settings.models_dir.resolve()):
+            staged = stack.enter_context(Repository(settings.models_dir.resolve()).staging()) / MODEL_FILE
+            shutil.copyfile(path, staged)
+        relative = staged.relative_to(settings.models_dir.resolve())
+        client = stack.enter_context(connect(url))
+        question: list[object] = [str(relative), name, version, list(labels)]
+        return manifest_from(ask_worker(question, redis=client, send=_sender(url)))
+
+
+def check_file(path: Path) -> None:
+    """Refuse what need not be opened to be refused.
+
+    Raises:
+        ModelRefusedError: no file, an empty one, or one above MAX_MODEL_BYTES.
+    """
+    if not path.is_file():
+        raise ModelRefusedError(f"there is no file {path}")
+    size_bytes = path.stat().st_size
+    if size_bytes == 0:
+        raise ModelRefusedError("the file is empty; export the model again")
+    if size_bytes > MAX_MODEL_BYTES:
+        raise ModelRefusedError(
+            f"the file has {size_bytes / 2**30:.1f} GiB, the limit is {MAX_MODEL_BYTES // 2**30} GiB; "
+            "quantize the model or re-export it with float16 weights"
+        )
+
+
+def can_inspect_here() -> bool:
+    """Say whether this environment can read ONNX files itself; the API's image cannot."""
+    return all(importlib.util.find_spec(module) is not None for module in ("onnx", "onnxruntime", "worker"))
+
+
+def run_inspection(
+    path: Path, *, name: str, version: str, labels: Sequence[str] = (), limit_s: float = INSPECTION_LIMIT_S
+) -> Reply:
+    """Inspect in a process of its own; return {"manifest": ...} or {"error": {"code", "detail"}}, whatever happens."""
+    if any("\n" in label for label in labels):
+        return refusal("a label is one line of text; one of these has a line break", InvalidInputError.code)
+    command = [sys.executable, "-m", "worker.inspection", f"--name={name}", f"--version={version}", "--labels=-"]
+    try:
+        done = subprocess.run(
+            [*command, "--", str(path.resolve())],
+            input="\n".join(labels),
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=limit_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return refusal(
+            f"it took longer than {limit_s:g} s to load and try out; a smaller model, or one without loops, will do"
+        )
+    if done.returncode == 0 and done.stdout.strip():
+        return cast("Reply", json.loads(done.stdout.splitlines()[-1]))
+    return refusal(_obituary(done))
+
+
+def refusal(detail: str, code: str = ModelRefusedError.code) -> Reply:
+    """Return the reply that says no."""
+    return {"error": {"code": code, "detail": detail}}
+
+
+def manifest_from(reply: Reply) -> Manifest:
+    """Return the manifest in a reply.
+
+    Raises:
+        FerryError: the one the reply carries.
+    """
+    if "manifest" in reply:
+        return Manifest.model_validate(reply["manifest"])
+    kinds = {kind.code: kind for kind in FerryError.__subclasses__()}
+    raise kinds.get(reply["error"]["code"], ModelRefusedError)(reply["error"]["detail"])
+
+
+def ask_worker(question: list[object], *, redis: "redis.Redis", send: Send) -> Reply:
+    """Send (staged path, name, version, labels) to whichever worker is free, and wait for its reply.
+
+    Raises:
+        NoWorkerError: when nobody takes it within PICKUP_LIMIT_S, or its taker falls silent.
+        QueueUnavailableError: when Redis cannot be reached.
+    """
+    reply_key = f"{REPLY_PREFIX}{uuid.uuid4().hex}"
+    with redis_errors():
+        # Asked first: Celery's own attempts at a dead Redis take several times longer to give up.
+        redis.ping()
+        send([*question, reply_key])
+        patience_s, has_started = float(PICKUP_LIMIT_S), False
+        while patience_s > 0:
+            popped = cast("tuple[bytes, bytes] | None", redis.blpop([reply_key], timeout=STEP_S))
+            if popped is None:
+                patience_s -= STEP_S
+                continue
+            reply = json.loads(popped[1])
+            if reply != STARTED:
+                return cast("Reply", reply)
+            patience_s, has_started = INSPECTION_LIMIT_S + STEP_S, True
+    if has_started:
+        raise NoWorkerError("the worker that took the file fell silent; see its log, then try again")
+    raise NoWorkerError(
+        f"no worker answered within {PICKUP_LIMIT_S} s; onnxruntime is not installed here, so one is needed: "
+        "start it with `ferry up` or `docker compose up -d worker`, then try again"
+    )
+
+
+def _sender(url: str) -> Send:
+    def send(args: list[object]) -> None:
+        # Celery costs a third of a second to import, and `ferry models list` needs none of it.
+        from celery import Celery  # noqa: PLC0415
+        from kombu.exceptions import OperationalError  # noqa: PLC0415
+
+        app = Celery("ferry-inspection", broker=url, set_as_current=False, fixups=[])
+        try:
+            app.send_task(INSPECT_TASK, args=args, queue=CONTROL_QUEUE, ignore_result=True, retry=False)
+        except OperationalError as error:
+            raise QueueUnavailableError(f"the question for a worker could not be sent: {error}") from error
+        finally:
+            app.close()
+
+    return send
+
+
+def _redis_url(settings: Settings) -> str:
+    """Return where Redis is; the embedded one's address stands in the file `ferry up` leaves while it runs."""
+    if settings.redis_url != EMBEDDED:
+        return settings.redis_url
+    file = settings.data_dir / RUN_FILE
+    try:
+        return str(json.loads(file.read_bytes())["redis_url"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ConfigError(
+            "onnxruntime is not installed here and no worker can be asked: FERRY_REDIS_URL is empty and no stack is up "
+            f"({file} names none); run `make setup` (or `pip install onnx onnxruntime`), or start one with `ferry up`"
+        ) from None
+
+
+def _obituary(done: subprocess.CompletedProcess[str]) -> str:
+    """Say how the inspecting process ended without an answer."""
+    if done.returncode == -signal.SIGKILL:
+        return "reading it was killed, most likely for want of memory; a smaller model, or more memory, will do"
+    if done.returncode < 0:
+        how = signal.strsignal(-done.returncode)
+        return f"the file crashed the ONNX parser ({how}); it is damaged or hostile: export the model again"
+    last = done.stderr.strip().splitlines()[-1:] or ["no message"]
+    return f"the inspection itself broke with exit code {done.returncode}: {last[0]}"

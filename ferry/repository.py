@@ -1,0 +1,245 @@
+"""The model repository: a folder of `NAME/VERSION/{model.onnx, manifest.json}`. Owns its layout and how it changes.
+
+Every change is one rename on the repository's own file system, so a reader sees a version whole or not at all.
+Knows nothing of onnxruntime, Redis or who serves what.
+"""
+
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ferry.errors import ConflictError, InvalidInputError, ModelRefusedError, NotFoundError
+from ferry.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, is_name, is_version, read_manifest, sha256_of
+
+# Hidden names: a scan passes over what is on its way in or out.
+INCOMING_PREFIX = ".incoming-"
+OUTGOING_PREFIX = ".outgoing-"
+# Copying the largest file (2 GiB) takes minutes at worst; what is a day old was left by a killed process.
+LEFTOVER_AGE_S = 24 * 3600
+# An ext4 volume has this folder at its top; it is nobody's model.
+_NOT_A_MODEL = frozenset({"lost+found"})
+
+Key = tuple[str, str]
+# (name, version, mtime in ns and size in bytes of the manifest, then of the model; -1 where there is none)
+Fingerprint = tuple[tuple[str, str, int, int, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What one scan found, by (name, version): what can be served, and why the rest cannot."""
+
+    entries: dict[Key, Manifest]
+    broken: dict[Key, str]
+
+
+class Repository:
+    """The versions under one folder. Holds no state: each call looks at the disk."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def scan(self) -> dict[Key, Manifest]:
+        """Return the manifests of all valid versions, names in order and versions in numeric order."""
+        return self.survey().entries
+
+    def survey(self) -> Survey:
+        """Read every version; one that is broken is reported with its reason and hides no other."""
+        found = Survey({}, {})
+        for name, version in self._keys():
+            folder = self.root / name / version
+            try:
+                found.entries[name, version] = _read_entry(folder)
+            except _BrokenEntryError as reason:
+                # Removed while we looked: then it is gone, not broken.
+                if folder.is_dir():
+                    found.broken[name, version] = str(reason)
+        return found
+
+    def fingerprint(self) -> Fingerprint:
+        """Return a value that changes whenever a scan may find something else; costs two stats a version."""
+        return tuple((*key, *_stamps(self.root / key[0] / key[1])) for key in self._keys())
+
+    def folder(self, name: str, version: str) -> Path:
+        """Return where a version lies, whether or not it is there.
+
+        Raises:
+            InvalidInputError: when `name` or `version` may not become a path.
+        """
+        if not is_name(name):
+            raise InvalidInputError(
+                f"model name {name!r} is not allowed: 1 to 64 of a-z 0-9 . _ - beginning with a letter or digit"
+            )
+        if not is_version(version):
+            raise InvalidInputError(f"version {version!r} is not allowed: a whole number from 1, without leading zeros")
+        return self.root / name / version
+
+    def latest(self, name: str) -> str:
+        """Return the highest valid version of a model.
+
+        Raises:
+            NotFoundError: when it has none.
+        """
+        versions = [version for known, version in self.scan() if known == name]
+        if not versions:
+            raise NotFoundError(f"no model {name!r} in {self.root}")
+        return max(versions, key=int)
+
+    def next_version(self, name: str) -> str:
+        """Return the version after the highest one, broken ones included, so that no folder is ever in the way."""
+        versions = [int(version) for known, version in self._keys() if known == name and is_version(version)]
+        return str(max(versions, default=0) + 1)
+
+    @contextmanager
+    def staging(self) -> Iterator[Path]:
+        """Lend an empty hidden folder on the repository's file system; what was not published is deleted on exit."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        self._sweep()
+        staged = self.root / f"{INCOMING_PREFIX}{uuid.uuid4().hex}"
+        staged.mkdir()
+        try:
+            yield staged
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
+
+    def publish(self, staged: Path) -> Manifest:
+        """Move a staged folder to the place its manifest names, in one step, and return that manifest.
+
+        Raises:
+            ModelRefusedError: when the folder is not a whole version, or the model is not the one the manifest names.
+            ConflictError: when that version exists.
+        """
+        try:
+            manifest = read_manifest(staged)
+            digest = sha256_of(staged / MODEL_FILE)
+        except (OSError, ValidationError) as error:
+            raise ModelRefusedError(f"{staged} cannot be published: {_reason(error)}") from error
+        if digest != manifest.sha256:
+            raise ModelRefusedError(f"{staged / MODEL_FILE} has sha256 {digest}, its manifest says {manifest.sha256}")
+        target = self.folder(manifest.name, manifest.version)
+        if not _rename_into(staged, target):
+            raise ConflictError(
+                f"{manifest.ref} exists already; publish it as version {self.next_version(manifest.name)}"
+            )
+        return manifest
+
+    def remove(self, name: str, version: str) -> None:
+        """Take a version away in one step, then delete its files; broken ones too.
+
+        Raises:
+            NotFoundError: when it is not there.
+        """
+        folder = self.folder(name, version)
+        doomed = self.root / f"{OUTGOING_PREFIX}{uuid.uuid4().hex}"
+        try:
+            folder.rename(doomed)
+        except FileNotFoundError:
+            raise NotFoundError(f"no model {name}:{version} in {self.root}") from None
+        _delete(doomed)
+        # Fails where the model has other versions, or gets one at this moment: then the folder stays.
+        with suppress(OSError):
+            folder.parent.rmdir()
+
+    def _keys(self) -> list[Key]:
+        """List the folders at version depth; a version that is no number sorts first."""
+        keys = [
+            (name, version)
+            for name in _folders(self.root)
+            if name not in _NOT_A_MODEL
+            for version in _folders(self.root / name)
+        ]
+        return sorted(keys, key=lambda key: (key[0], int(key[1]) if is_version(key[1]) else 0, key[1]))
+
+    def _sweep(self) -> None:
+        """Delete what killed processes left half in or half out."""
+        for path in self.root.iterdir():
+            if path.name.startswith((INCOMING_PREFIX, OUTGOING_PREFIX)):
+                try:
+                    age_s = time.time() - path.lstat().st_mtime
+                except FileNotFoundError:
+                    continue
+                if age_s > LEFTOVER_AGE_S:
+                    _delete(path)
+
+
+class _BrokenEntryError(Exception):
+    """Why a version's folder cannot be served."""
+
+
+def _read_entry(folder: Path) -> Manifest:
+    name, version = folder.parent.name, folder.name
+    if not is_name(name):
+        raise _BrokenEntryError(f"folder {name!r} cannot be a model's name")
+    if not is_version(version):
+        raise _BrokenEntryError(f"folder {version!r} is no version: a whole number from 1")
+    try:
+        manifest = read_manifest(folder)
+        has_model = (folder / MODEL_FILE).is_file()
+    except (OSError, ValidationError) as error:
+        raise _BrokenEntryError(_reason(error)) from error
+    if (manifest.name, manifest.version) != (name, version):
+        raise _BrokenEntryError(f"{MANIFEST_FILE} says {manifest.ref}, the folder says {name}:{version}")
+    if not has_model:
+        raise _BrokenEntryError(f"{MODEL_FILE} is missing")
+    return manifest
+
+
+def _reason(error: OSError | ValidationError) -> str:
+    if isinstance(error, ValidationError):
+        fault = error.errors()[0]
+        field = ".".join(str(part) for part in fault["loc"])
+        return f"{MANIFEST_FILE}: {field + ': ' if field else ''}{fault['msg']}"
+    name = Path(str(error.filename)).name
+    return f"{name} is missing" if isinstance(error, FileNotFoundError) else f"{name}: {error.strerror}"
+
+
+def _folders(parent: Path) -> list[str]:
+    """List the visible folders in `parent`; none where it is missing or closed to us."""
+    try:
+        return [path.name for path in parent.iterdir() if not path.name.startswith(".") and path.is_dir()]
+    except OSError:
+        return []
+
+
+def _stamps(folder: Path) -> tuple[int, int, int, int]:
+    stamps: list[int] = []
+    for file in (MANIFEST_FILE, MODEL_FILE):
+        try:
+            status = (folder / file).stat()
+        except OSError:
+            stamps += (-1, -1)
+        else:
+            stamps += (status.st_mtime_ns, status.st_size)
+    return (stamps[0], stamps[1], stamps[2], stamps[3])
+
+
+def _rename_into(staged: Path, target: Path) -> bool:
+    """Rename, making the parent; False when the target is taken: a rename replaces no folder that holds anything."""
+    # A `remove` may take the empty parent away between the two steps: then make it again.
+    for _ in range(10):
+        target.parent.mkdir(exist_ok=True)
+        try:
+            staged.rename(target)
+        except FileNotFoundError:
+            if not staged.exists():
+                raise
+        except OSError:
+            if target.exists():
+                return False
+            raise
+        else:
+            return True
+    return False
+
+
+def _delete(path: Path) -> None:
+    # rmtree refuses a link, and what it points to is not ours.
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)

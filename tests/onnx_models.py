@@ -1,0 +1,315 @@
+"""Small ONNX models for tests, each built on the spot with the onnx package; none comes from a file.
+
+Every function returns a ModelProto; `save` writes one. The first group is served, each model for one thing that must
+work; the second group is refused, each for one reason. Axis names: N rows, W any width.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+# Old enough for every onnxruntime a user may have.
+OPSET = 17
+IR_VERSION = 8
+
+Shape = Sequence[int | str | None] | None
+
+# The manifest's dtypes in onnx's words.
+ELEMENT_TYPES = {
+    "bool": TensorProto.BOOL,
+    "uint8": TensorProto.UINT8,
+    "uint16": TensorProto.UINT16,
+    "uint32": TensorProto.UINT32,
+    "uint64": TensorProto.UINT64,
+    "int8": TensorProto.INT8,
+    "int16": TensorProto.INT16,
+    "int32": TensorProto.INT32,
+    "int64": TensorProto.INT64,
+    "float16": TensorProto.FLOAT16,
+    "float32": TensorProto.FLOAT,
+    "float64": TensorProto.DOUBLE,
+    "string": TensorProto.STRING,
+}
+
+
+def save(proto: onnx.ModelProto, path: Path) -> Path:
+    """Write a model and return where."""
+    path.write_bytes(proto.SerializeToString())
+    return path
+
+
+def value(name: str, element_type: int = TensorProto.FLOAT, shape: Shape = ("N", 3)) -> onnx.ValueInfoProto:
+    """Return an input or output of a graph; without `shape` its rank is not declared."""
+    return helper.make_tensor_value_info(name, element_type, shape)
+
+
+def model(
+    nodes: Sequence[onnx.NodeProto],
+    inputs: Sequence[onnx.ValueInfoProto],
+    outputs: Sequence[onnx.ValueInfoProto],
+    *,
+    initializers: Sequence[onnx.TensorProto] = (),
+    opsets: dict[str, int] | None = None,
+    ir_version: int = IR_VERSION,
+) -> onnx.ModelProto:
+    """Wrap nodes into a model, unchecked, since half of them are wrong on purpose."""
+    graph = helper.make_graph(list(nodes), "test", list(inputs), list(outputs), list(initializers))
+    wanted = {"": OPSET} | (opsets or {})
+    return helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid(domain, version) for domain, version in wanted.items()],
+        ir_version=ir_version,
+    )
+
+
+def constant(name: str, array: np.ndarray) -> onnx.TensorProto:
+    """Return an initializer."""
+    return numpy_helper.from_array(array, name)
+
+
+# --- served
+
+
+def doubled(shape: Shape = ("N", 3)) -> onnx.ModelProto:
+    """Give y = x + x (float32)."""
+    return model([helper.make_node("Add", ["x", "x"], ["y"])], [value("x", shape=shape)], [value("y", shape=shape)])
+
+
+def two_inputs_two_outputs() -> onnx.ModelProto:
+    """Give total (N, 2) = a + b (float32) and rank (N, 3) = doubled k (int64): neighbours of different dtypes."""
+    return model(
+        [helper.make_node("Add", ["a", "b"], ["total"]), helper.make_node("Add", ["k", "k"], ["rank"])],
+        [value("a", shape=("N", 2)), value("b", shape=("N", 2)), value("k", TensorProto.INT64, ("N", 3))],
+        [value("total", shape=("N", 2)), value("rank", TensorProto.INT64, ("N", 3))],
+    )
+
+
+def string_input() -> onnx.ModelProto:
+    """Give label (N, 1, int64) = 0 for "no", 1 for "yes", -1 otherwise, and echo (N, 1, string) = text."""
+    encode = helper.make_node(
+        "LabelEncoder",
+        ["text"],
+        ["label"],
+        domain="ai.onnx.ml",
+        keys_strings=["no", "yes"],
+        values_int64s=[0, 1],
+        default_int64=-1,
+    )
+    return model(
+        [encode, helper.make_node("Identity", ["text"], ["echo"])],
+        [value("text", TensorProto.STRING, ("N", 1))],
+        [value("label", TensorProto.INT64, ("N", 1)), value("echo", TensorProto.STRING, ("N", 1))],
+        opsets={"ai.onnx.ml": 2},
+    )
+
+
+def fixed_batch(n_rows: int) -> onnx.ModelProto:
+    """Give y = x + x (n_rows, 3): the batch axis is fixed."""
+    return doubled((n_rows, 3))
+
+
+def identity(dtype: str, shape: Shape = ("N", 2)) -> onnx.ModelProto:
+    """Give y = x of one of the manifest's dtypes."""
+    return raw_identity(ELEMENT_TYPES[dtype], shape)
+
+
+def raw_identity(element_type: int, shape: Shape = ("N", 2)) -> onnx.ModelProto:
+    """Give y = x of any of onnx's element types, also those that are not served."""
+    node = helper.make_node("Identity", ["x"], ["y"])
+    return model([node], [value("x", element_type, shape)], [value("y", element_type, shape)])
+
+
+def dynamic_inner_axis() -> onnx.ModelProto:
+    """Give y (N, W) = x + x and mean (N, 1) over W: rows of any width, one width per run."""
+    return model(
+        [
+            helper.make_node("Add", ["x", "x"], ["y"]),
+            helper.make_node("ReduceMean", ["x"], ["mean"], axes=[1], keepdims=1),
+        ],
+        [value("x", shape=("N", "W"))],
+        [value("y", shape=("N", "W")), value("mean", shape=("N", 1))],
+    )
+
+
+def two_inputs_of_one_width() -> onnx.ModelProto:
+    """Give y = a + b, both (N, W): the width is free, but the same in both (tokens and their mask, say)."""
+    return model(
+        [helper.make_node("Add", ["a", "b"], ["y"])],
+        [value("a", shape=("N", "W")), value("b", shape=("N", "W"))],
+        [value("y", shape=("N", "W"))],
+    )
+
+
+def wide_kernel() -> onnx.ModelProto:
+    """Give the valid convolution of x (N, 1, W) with 20 ones: raises on rows narrower than 20."""
+    return model(
+        [helper.make_node("Conv", ["x", "kernel"], ["y"])],
+        [value("x", shape=("N", 1, "W"))],
+        [value("y", shape=("N", 1, "V"))],
+        initializers=[constant("kernel", np.ones((1, 1, 20), np.float32))],
+    )
+
+
+def initializer_among_inputs() -> onnx.ModelProto:
+    """Give y = x + bias, where bias is a graph input with a default, as IR version 3 wanted it."""
+    return model(
+        [helper.make_node("Add", ["x", "bias"], ["y"])],
+        [value("x"), value("bias", shape=(3,))],
+        [value("y")],
+        initializers=[constant("bias", np.ones(3, np.float32))],
+    )
+
+
+def classes(n_classes: int) -> onnx.ModelProto:
+    """Give scores (N, n_classes) = softmax(x @ w) for x (N, 3)."""
+    weights = np.linspace(-1, 1, 3 * n_classes, dtype=np.float32).reshape(3, n_classes)
+    return model(
+        [helper.make_node("MatMul", ["x", "w"], ["z"]), helper.make_node("Softmax", ["z"], ["scores"], axis=1)],
+        [value("x")],
+        [value("scores", shape=("N", n_classes))],
+        initializers=[constant("w", weights)],
+    )
+
+
+def undeclared_output() -> onnx.ModelProto:
+    """Give y (N, 6), reached through a Reshape whose target no shape inference knows and no size declares."""
+    return model(
+        [
+            helper.make_node("Concat", ["x", "x"], ["z"], axis=1),
+            helper.make_node("Identity", ["shape"], ["target"]),
+            helper.make_node("Reshape", ["z", "target"], ["y"]),
+        ],
+        [value("x")],
+        [value("y", shape=("N", "unk__7"))],
+        initializers=[constant("shape", np.array([-1, 6], np.int64))],
+    )
+
+
+def raises_on_big_index(offset: int = 0) -> onnx.ModelProto:
+    """Give y (N, 2) = table[index + offset] for index (N,): raises unless 0 <= index + offset < 10.
+
+    With offset 100 it raises on small numbers too, hence on all rows that a trial makes up.
+    """
+    return model(
+        [helper.make_node("Add", ["index", "offset"], ["i"]), helper.make_node("Gather", ["table", "i"], ["y"])],
+        [value("index", TensorProto.INT64, ("N",))],
+        [value("y", shape=("N", 2))],
+        initializers=[
+            constant("table", np.arange(20, dtype=np.float32).reshape(10, 2)),
+            constant("offset", np.array(offset, np.int64)),
+        ],
+    )
+
+
+def built_in_batch_of_one() -> onnx.ModelProto:
+    """Give y (N, 3) through a Reshape to (1, 3): declared free, but more than one row raises."""
+    return model(
+        [helper.make_node("Reshape", ["x", "shape"], ["y"])],
+        [value("x")],
+        [value("y")],
+        initializers=[constant("shape", np.array([1, 3], np.int64))],
+    )
+
+
+def mixes_rows(n_rows: int | str = "N") -> onnx.ModelProto:
+    """Give y = x minus the batch's mean, as batch normalization left in training mode does."""
+    return model(
+        [
+            helper.make_node("ReduceMean", ["x"], ["mean"], axes=[0], keepdims=1),
+            helper.make_node("Sub", ["x", "mean"], ["y"]),
+        ],
+        [value("x", shape=(n_rows, 3))],
+        [value("y", shape=(n_rows, 3))],
+    )
+
+
+def draws_random_numbers() -> onnx.ModelProto:
+    """Give y = x + noise: never the same twice."""
+    return model(
+        [helper.make_node("RandomNormalLike", ["x"], ["noise"]), helper.make_node("Add", ["x", "noise"], ["y"])],
+        [value("x")],
+        [value("y")],
+    )
+
+
+# --- refused
+
+
+def no_batch_output() -> onnx.ModelProto:
+    """Give y (3,): the mean over all rows."""
+    node = helper.make_node("ReduceMean", ["x"], ["y"], axes=[0], keepdims=0)
+    return model([node], [value("x")], [value("y", shape=(3,))])
+
+
+def different_fixed_batches() -> onnx.ModelProto:
+    """Take a (2, 3) and b (4, 3)."""
+    return model(
+        [helper.make_node("Concat", ["a", "b"], ["y"], axis=0)],
+        [value("a", shape=(2, 3)), value("b", shape=(4, 3))],
+        [value("y", shape=(6, 3))],
+    )
+
+
+def custom_operator() -> onnx.ModelProto:
+    """Use an operator of a library nobody has."""
+    node = helper.make_node("Fancy", ["x"], ["y"], domain="acme.ops")
+    return model([node], [value("x")], [value("y")], opsets={"acme.ops": 1})
+
+
+def unknown_operator() -> onnx.ModelProto:
+    """Use an operator that the ONNX standard does not have."""
+    return model([helper.make_node("Fancy", ["x"], ["y"])], [value("x")], [value("y")])
+
+
+def external_weights(place: str = "initializer") -> onnx.ModelProto:
+    """Keep a tensor in another file: an initializer, a node's attribute, or one inside a subgraph."""
+    weights = constant("w", np.ones(3, np.float32))
+    weights.ClearField("raw_data")
+    weights.data_location = TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value="weights.bin")
+    nodes = [helper.make_node("Add", ["x", "w"], ["y"])]
+    if place == "attribute":
+        nodes.insert(0, helper.make_node("Constant", [], ["w"], value=weights))
+    if place == "subgraph":
+        inner = helper.make_graph(
+            [helper.make_node("Constant", [], ["v"], value=weights)], "branch", [], [value("v", shape=(3,))]
+        )
+        nodes.insert(0, helper.make_node("If", ["yes"], ["w"], then_branch=inner, else_branch=inner))
+    initializers = [weights] if place == "initializer" else [constant("yes", np.array(True))]
+    return model(nodes, [value("x")], [value("y")], initializers=initializers)
+
+
+def future_opset() -> onnx.ModelProto:
+    """Ask for an opset that no onnxruntime has yet."""
+    return model([helper.make_node("Add", ["x", "x"], ["y"])], [value("x")], [value("y")], opsets={"": 999})
+
+
+def future_ir_version() -> onnx.ModelProto:
+    """Be of a file format that no onnxruntime reads yet."""
+    return model([helper.make_node("Add", ["x", "x"], ["y"])], [value("x")], [value("y")], ir_version=999)
+
+
+def list_of_maps() -> onnx.ModelProto:
+    """Give what scikit-learn classifiers give by default: a list of {class: probability}."""
+    node = helper.make_node("ZipMap", ["x"], ["y"], domain="ai.onnx.ml", classlabels_int64s=[0, 1, 2])
+    probabilities = helper.make_map_type_proto(
+        TensorProto.INT64, helper.make_tensor_type_proto(TensorProto.FLOAT, None)
+    )
+    output = helper.make_value_info("y", helper.make_sequence_type_proto(probabilities))
+    return model([node], [value("x")], [output], opsets={"ai.onnx.ml": 1})
+
+
+def scalar_input() -> onnx.ModelProto:
+    """Take x (N, 3) and a scalar factor."""
+    return model(
+        [helper.make_node("Mul", ["x", "factor"], ["y"])], [value("x"), value("factor", shape=())], [value("y")]
+    )
+
+
+def corrupted() -> bytes:
+    """Return the first half of a good file."""
+    whole = bytes(classes(10).SerializeToString())
+    return whole[: len(whole) // 2]

@@ -1,0 +1,235 @@
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from ferry.cli import models
+from ferry.manifest import Manifest, TensorSpec
+from ferry.repository import Repository
+from tests import onnx_models
+
+
+@pytest.fixture
+def ferry_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Run `ferry models ...` on a repository of its own."""
+    monkeypatch.chdir(tmp_path)  # away from any .env
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def run(*arguments: object, answer: str = "") -> Result:
+        command = [str(argument) for argument in arguments]
+        return CliRunner().invoke(models.app, [*command, "--models-dir", str(tmp_path / "models")], input=answer)
+
+    return run
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    return Repository(tmp_path / "models")
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Add a model twice, once for all tests: each takes a process that loads onnxruntime."""
+    folder = tmp_path_factory.mktemp("prepared")
+    file = onnx_models.save(onnx_models.classes(2), folder / "classes.onnx")
+    for _ in range(2):
+        command = ["add", str(file), "--name", "classes", "--models-dir", str(folder / "models")]
+        assert CliRunner().invoke(models.app, command).exit_code == 0
+    return folder
+
+
+@pytest.fixture
+def two_versions(prepared: Path, tmp_path: Path) -> None:
+    shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
+
+
+def fails_with(result: Result, *words: str) -> None:
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    for word in words:
+        assert word in result.stderr
+
+
+# --- add
+
+
+def test_add_when_the_file_is_good_then_it_is_published_and_explained(ferry_models, repository, tmp_path: Path) -> None:
+    file = onnx_models.save(onnx_models.two_inputs_two_outputs(), tmp_path / "two.onnx")
+    result = ferry_models("add", file, "--name", "two")
+    assert result.exit_code == 0, result.stderr
+    for words in ("two:1 is in", "total", "float32", "(N, 2)", "up to 64 rows in one run"):
+        assert words in result.stdout
+    job = '{"version": "two:1", "input": {"a": [[0.0, 0.0]], "b": [[0.0, 0.0]], "k": [[0, 0, 0]]}}'
+    assert f"-d '{job}'" in result.stdout
+    manifest = repository.scan()["two", "1"]
+    assert manifest.created_at.endswith("+00:00")
+    assert (repository.folder("two", "1") / "model.onnx").read_bytes() == file.read_bytes()
+
+
+def test_add_when_versions_exist_then_the_next_one_is_made(two_versions, repository: Repository) -> None:
+    assert list(repository.scan()) == [("classes", "1"), ("classes", "2")]
+
+
+def test_add_when_the_version_exists_then_it_is_refused(two_versions, ferry_models, tmp_path: Path) -> None:
+    result = ferry_models("add", tmp_path / "classes.onnx", "--name", "classes", "--version", 1)
+    fails_with(result, "classes:1 exists already", "leave --version out to add version 3")
+
+
+def test_add_when_labels_are_given_then_they_are_in_the_manifest(ferry_models, repository, tmp_path: Path) -> None:
+    file = onnx_models.save(onnx_models.classes(2), tmp_path / "classes.onnx")
+    labels = tmp_path / "labels.txt"
+    labels.write_bytes("\ufeffnein\r\ngroß\r\n\r\n".encode())
+    assert ferry_models("add", file, "--name", "classes", "--labels", labels, "--version", 5).exit_code == 0
+    assert repository.scan()["classes", "5"].labels == ("nein", "groß")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"no\nyes\nperhaps\n", "3 labels, but the last axis of output 'scores' has 2"),
+        (b"no\n\nyes\n", "no label in line 2"),
+        (b"no\n\xff\n", "not UTF-8"),
+    ],
+)
+def test_add_when_labels_do_not_fit_then_nothing_is_published(
+    ferry_models, repository, tmp_path: Path, text: bytes, words: str
+) -> None:
+    file = onnx_models.save(onnx_models.classes(2), tmp_path / "classes.onnx")
+    (tmp_path / "labels.txt").write_bytes(text)
+    fails_with(ferry_models("add", file, "--name", "classes", "--labels", tmp_path / "labels.txt"), words)
+    assert repository.scan() == {}
+
+
+def test_add_when_the_model_is_refused_then_the_file_and_the_remedy_are_named(
+    ferry_models, repository, tmp_path: Path
+) -> None:
+    file = onnx_models.save(onnx_models.future_opset(), tmp_path / "future.onnx")
+    fails_with(ferry_models("add", file, "--name", "m"), "future.onnx is refused: it uses opset 999", "re-export")
+    assert list(repository.root.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["../up", "Upper", ".incoming-1", "a/b"])
+def test_add_when_the_name_is_impossible_then_the_rule_is_told(ferry_models, tmp_path: Path, name: str) -> None:
+    file = onnx_models.save(onnx_models.doubled(), tmp_path / "model.onnx")
+    fails_with(ferry_models("add", file, "--name", name), repr(name), "a-z")
+
+
+def test_add_when_there_is_no_such_file_then_it_says_so(ferry_models, tmp_path: Path) -> None:
+    fails_with(ferry_models("add", tmp_path / "none.onnx", "--name", "m"), "there is no file")
+    fails_with(ferry_models("add", tmp_path / "none.onnx", "--name", "m", "--labels", "none.txt"), "none.txt: No such")
+
+
+def test_add_when_the_batch_axis_is_fixed_then_it_says_so(ferry_models, tmp_path: Path) -> None:
+    file = onnx_models.save(onnx_models.fixed_batch(4), tmp_path / "model.onnx")
+    result = ferry_models("add", file, "--name", "m")
+    assert "exactly 4 rows in one run, short batches are padded" in result.stdout
+    assert "note: the batch axis is fixed at 4" in result.stdout
+
+
+# --- list and show
+
+
+def test_list_when_there_is_nothing_then_it_says_how_to_begin(ferry_models) -> None:
+    assert "ferry models add" in ferry_models("list").stdout
+
+
+def test_list_when_one_version_is_broken_then_all_are_shown(two_versions, ferry_models, repository: Repository) -> None:
+    (repository.folder("classes", "2") / "manifest.json").write_text("{}")
+    result = ferry_models("list")
+    assert result.exit_code == 0
+    for words in ("x float32 (N,3)", "scores float32 (N,2)", " B ", "Broken", "name: Field required"):
+        assert words in result.stdout
+
+
+def test_show_when_no_version_is_named_then_the_latest_is_shown(two_versions, ferry_models, repository) -> None:
+    result = ferry_models("show", "classes")
+    for words in ("classes:2", "scores", repository.scan()["classes", "2"].sha256, "curl"):
+        assert words in result.stdout
+    assert "classes:1" in ferry_models("show", "classes:1").stdout
+
+
+def test_show_when_the_latest_is_broken_then_the_last_good_one_is_shown(two_versions, ferry_models, repository) -> None:
+    (repository.folder("classes", "2") / "model.onnx").unlink()
+    assert "classes:1" in ferry_models("show", "classes").stdout
+    fails_with(ferry_models("show", "classes:2"), "cannot be served", "model.onnx is missing")
+
+
+@pytest.mark.parametrize("command", ["show", "remove"])
+def test_show_and_remove_when_the_name_is_mistyped_then_close_ones_are_told(
+    two_versions, ferry_models, command
+) -> None:
+    fails_with(ferry_models(command, "clases"), "did you mean classes?")
+    fails_with(ferry_models(command, "zzz"), "ferry models list")
+    fails_with(ferry_models(command, "classes:7"), "no version '7'; it has 1, 2")
+    fails_with(ferry_models(command, "../models"), "no model")
+
+
+# --- remove
+
+
+def test_remove_when_the_answer_is_no_then_nothing_goes(two_versions, ferry_models, repository: Repository) -> None:
+    result = ferry_models("remove", "classes", answer="n\n")
+    assert result.exit_code == 1
+    assert "Delete classes:1, classes:2" in result.stdout
+    assert len(repository.scan()) == 2
+
+
+def test_remove_when_a_version_is_named_then_only_that_goes(two_versions, ferry_models, repository: Repository) -> None:
+    assert ferry_models("remove", "classes:1", answer="y\n").exit_code == 0
+    assert list(repository.scan()) == [("classes", "2")]
+
+
+def test_remove_when_yes_is_given_then_the_whole_model_goes_unasked(two_versions, ferry_models, repository) -> None:
+    (repository.folder("classes", "2") / "manifest.json").unlink()
+    result = ferry_models("remove", "classes", "--yes")
+    assert result.stdout == "Deleted classes:1, classes:2.\n"
+    assert list(repository.root.iterdir()) == []
+
+
+def test_remove_when_foreign_folders_lie_beside_then_they_stay(two_versions, ferry_models, repository) -> None:
+    notes = repository.root / "classes" / "notes"
+    notes.mkdir()
+    assert ferry_models("remove", "classes", "--yes").exit_code == 0
+    assert notes.is_dir()
+    fails_with(ferry_models("remove", "classes", "--yes"), "holds no version")
+
+
+# --- the first job
+
+
+def manifest_of(*inputs: TensorSpec) -> Manifest:
+    return Manifest(name="m", version="1", inputs=inputs, outputs=inputs, sha256="0" * 64)
+
+
+def body_of(line: str) -> dict[str, object]:
+    """Return the JSON that a pasted line sends, run as the shell would but for curl."""
+    first, _, _ = line.partition(" | ")
+    words = shlex.split(first)
+    if words[0] == "curl":
+        return json.loads(words[-1])
+    assert words[0] == "python3"
+    made = subprocess.run([sys.executable, *words[1:]], capture_output=True, check=True)
+    return json.loads(made.stdout)
+
+
+@pytest.mark.parametrize("width", [2, 1000])
+def test_first_job_when_it_is_pasted_then_it_fits_the_model(width: int) -> None:
+    manifest = manifest_of(
+        TensorSpec(name="x", dtype="float32", shape=(None, width), range=(0.5, 1)),
+        TensorSpec(name='it\'s "text" ü', dtype="string", shape=(None, None)),
+        TensorSpec(name="flag", dtype="bool", shape=(None,)),
+        TensorSpec(name="i", dtype="uint8", shape=(None, 1)),
+    )
+    line = models.first_job(manifest, port=8001)
+    assert "\n" not in line
+    assert "http://127.0.0.1:8001/v1/predictions" in line
+    assert len(line) < 800
+    assert body_of(line) == {
+        "version": "m:1",
+        "input": {"x": [[0.5] * width], 'it\'s "text" ü': [["text"] * 4], "flag": [False], "i": [[0]]},
+    }
