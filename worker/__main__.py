@@ -54,13 +54,17 @@ def main() -> int:
     register_tasks(app, runner, partial(answer, models_dir=settings.models_dir, redis=connect(url)))
     app.steps["consumer"].add(follow_repository(shelf, pulse))
 
+    def start(**_: object) -> None:
+        pulse.start()
+
     def leave(**_: object) -> None:
         pulse.leave()
 
+    # Counted as serving from when tickets are taken to when they no longer are.
+    signals.worker_ready.connect(start, weak=False)
     signals.worker_shutting_down.connect(leave, weak=False)
     for manifest in shelf.manifests():
         try_to(partial(heart.register, manifest), "could not register")
-    pulse.start()
     keeper.start()
     return serve(shelf, name, settings)
 
@@ -69,6 +73,7 @@ def serve(shelf: Shelf, name: str, settings: Settings) -> int:
     """Run Celery's worker loop until it is told to stop; returns the exit status."""
     queues = [ticket_queue((manifest.name, manifest.version)) for manifest in shelf.manifests()]
     arguments = [
+        "--quiet",
         "worker", "--pool=solo", "--concurrency=1", "--without-gossip", "--without-mingle",
         f"--hostname={name}", f"--queues={','.join([CONTROL_QUEUE, *queues])}",
         f"--loglevel={settings.log_level}",

@@ -1,0 +1,148 @@
+"""Real worker processes on a real Redis, with real onnxruntime: right answers, whatever is killed."""
+
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ferry.jobs import State
+from ferry.queue.keys import TICKETS
+from ferry.queue.producer import Producer
+from ferry.tensors import TensorCodec
+from tests import onnx_models
+from tests.integration.conftest import StartWorker, direct, job, publish, results, serving
+from tests.manifests import manifest, spec
+from tests.processes import eventually
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
+
+TOY = manifest("toy", outputs=(spec("y", "float32", 3),), max_rows=16)
+
+
+def rows(n_rows: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).random((n_rows, 3), dtype=np.float32)
+
+
+async def test_worker_when_jobs_wait_then_batched_and_equal_to_direct_runs(
+    start_worker: StartWorker, producer: Producer, models: Path
+) -> None:
+    await producer.register(TOY)
+    sizes = [1 + n % 5 for n in range(200)]
+    inputs = [rows(size, seed) for seed, size in enumerate(sizes)]
+    jobs = [job(TOY, array) for array in inputs]
+    await producer.submit(jobs)
+    start_worker()
+    records = await results(producer, [each.id for each in jobs])
+    assert {record.state for record in records} == {State.SUCCEEDED}
+    for record, array in zip(records, inputs, strict=True):
+        (output,) = TensorCodec(TOY.outputs).unpack(record.output or b"")
+        (expected,) = direct(models, "toy", array)
+        np.testing.assert_allclose(output, expected, atol=1e-6)
+    batches = {record.batch_id for record in records}
+    assert sum(sizes) / len(batches) > 8
+    assert max(record.batch_rows or 0 for record in records) <= 16
+
+
+async def test_worker_when_one_job_raises_then_only_it_fails(
+    start_worker: StartWorker, producer: Producer, models: Path
+) -> None:
+    made = manifest("picky", inputs=(spec("index", "int64"),), max_rows=32)
+    picky = publish(models, onnx_models.raises_on_big_index(), made)
+    await producer.register(picky)
+    jobs = [job(picky, np.array([99 if n == 20 else n % 10])) for n in range(32)]
+    await producer.submit(jobs)
+    start_worker()
+    records = await results(producer, [each.id for each in jobs])
+    failed = [record for record in records if record.state is State.FAILED]
+    assert [record.id for record in failed] == [jobs[20].id]
+    assert failed[0].error_code == "model_error"
+    assert failed[0].error
+    assert sum(record.state is State.SUCCEEDED for record in records) == 31
+
+
+async def test_worker_when_model_is_added_or_removed_while_it_runs_then_it_follows(
+    start_worker: StartWorker, producer: Producer, models: Path
+) -> None:
+    process = start_worker()
+    await serving(producer)
+    second = publish(models, onnx_models.doubled(), manifest("second", outputs=(spec("y", "float32", 3),)))
+    await serving(producer, "second")
+    task = job(second, rows(2))
+    await producer.submit([task])
+    (record,) = await results(producer, [task.id])
+    assert record.state is State.SUCCEEDED
+    (models / "second" / "1" / "manifest.json").unlink()
+    eventually(lambda: "no longer serving second:1" in process.output, "the worker lets go of the model")
+
+
+async def test_worker_when_a_model_cannot_be_loaded_then_it_stops_and_says_why(
+    start_worker: StartWorker, models: Path
+) -> None:
+    (models / "toy" / "1" / "model.onnx").write_bytes(b"not a model")
+    process = start_worker()
+    assert process.wait() == 1
+    assert "toy:1" in process.output
+    assert "sha256" in process.output
+    assert "Traceback" not in process.output
+
+
+async def test_worker_when_told_to_stop_then_exits_cleanly_and_nothing_is_lost(
+    start_worker: StartWorker, producer: Producer
+) -> None:
+    first = start_worker()
+    await serving(producer)
+    jobs = [job(TOY, rows(1, seed)) for seed in range(3000)]
+    await producer.submit(jobs)
+    first.signal(signal.SIGTERM)
+    assert first.wait() == 0
+    start_worker()
+    records = await results(producer, [each.id for each in jobs])
+    assert {record.state for record in records} == {State.SUCCEEDED}
+    assert max(record.attempts for record in records) == 1
+
+
+async def test_worker_when_one_of_two_is_killed_then_all_5000_jobs_succeed_and_are_right(
+    start_worker: StartWorker, producer: Producer, models: Path
+) -> None:
+    workers = [start_worker(), start_worker()]
+    await serving(producer, workers=2)
+    inputs = [rows(1, seed) for seed in range(5000)]
+    jobs = [job(TOY, array) for array in inputs]
+    for start in range(0, len(jobs), 500):
+        await producer.submit(jobs[start : start + 500])
+        if start == 2000:
+            workers[0].signal(signal.SIGKILL)
+    records = await results(producer, [each.id for each in jobs])
+    assert {record.state for record in records} == {State.SUCCEEDED}
+    outputs = np.concatenate([TensorCodec(TOY.outputs).unpack(record.output or b"")[0] for record in records])
+    (expected,) = direct(models, "toy", np.concatenate(inputs))
+    np.testing.assert_allclose(outputs, expected, atol=1e-6)
+
+
+async def test_worker_when_frozen_beyond_its_lease_then_another_does_its_jobs(
+    start_worker: StartWorker, producer: Producer
+) -> None:
+    frozen = start_worker()
+    await serving(producer)
+    jobs = [job(TOY, rows(1, seed)) for seed in range(2000)]
+    await producer.submit(jobs)
+    frozen.signal(signal.SIGSTOP)
+    start_worker()
+    records = await results(producer, [each.id for each in jobs])
+    frozen.signal(signal.SIGCONT)
+    assert {record.state for record in records} == {State.SUCCEEDED}
+    eventually(frozen.is_running, "the frozen worker goes on")
+    assert await producer.read_many([each.id for each in jobs]) == records
+
+
+async def test_worker_when_every_ticket_is_lost_then_the_keeper_sends_more(
+    start_worker: StartWorker, producer: Producer, redis_url: str
+) -> None:
+    await producer.register(TOY)
+    task = job(TOY, rows(1))
+    await producer.submit([task])
+    await producer._redis.delete(TICKETS + "toy:1")
+    start_worker()
+    (record,) = await results(producer, [task.id])
+    assert record.state is State.SUCCEEDED
