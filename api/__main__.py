@@ -1,5 +1,6 @@
 """Start the API: `python -m api`."""
 
+import signal
 import sys
 
 import uvicorn
@@ -19,6 +20,9 @@ def main() -> int:
     except ConfigError as error:
         sys.stderr.write(f"api: {error.detail}\n")
         return 1
+    # uvicorn raises the signal again when it has stopped in good order; that is a success, not a death.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
     uvicorn.run(
         "api.app:create_app",
         factory=True,
