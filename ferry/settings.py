@@ -1,8 +1,11 @@
 """Every setting of Ferry, read once at a process's edge and passed down. Knows nothing of what uses them."""
 
+import difflib
+import os
 from pathlib import Path
 from typing import Literal
 
+from dotenv import dotenv_values
 from pydantic import Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -10,6 +13,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from ferry.errors import ConfigError
 
 ENV_PREFIX = "FERRY_"
+ENV_FILE = ".env"
+# How much alike (difflib's ratio, the prefix counted) makes a key a mistyped setting rather than somebody else's.
+MISTYPED_CUTOFF = 0.85
 EMBEDDED = ""
 
 
@@ -17,7 +23,7 @@ class Settings(BaseSettings):
     """Frozen settings; each stands in `.env.example` with the same default (a test compares them)."""
 
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True
+        env_prefix=ENV_PREFIX, env_file=ENV_FILE, env_file_encoding="utf-8", extra="ignore", frozen=True
     )
 
     # --- where things are
@@ -88,12 +94,30 @@ def load_settings() -> Settings:
     """Read environment and `.env`.
 
     Raises:
-        ConfigError: naming every bad key, its value and the rule.
+        ConfigError: naming every bad key, its value and the rule, and every key that looks mistyped.
     """
+    if mistyped := _mistyped():
+        raise ConfigError("unknown settings:\n  " + "\n  ".join(mistyped))
     try:
         return Settings()
     except ValidationError as error:
         raise ConfigError("bad settings:\n  " + "\n  ".join(_line(fault) for fault in error.errors())) from None
+
+
+def _mistyped() -> list[str]:
+    """Return a line per key that no setting has: all such of `.env`, and those of the environment that come close.
+
+    Others in the environment may be nobody's mistake: Kubernetes sets FERRY_PORT for a service called ferry.
+    """
+    names = [ENV_PREFIX + name.upper() for name in Settings.model_fields]
+    in_file = {key.upper() for key in dotenv_values(ENV_FILE) if key.upper().startswith(ENV_PREFIX)}
+    in_environment = {key for key in os.environ if key.startswith(ENV_PREFIX)}
+    lines = []
+    for key in sorted((in_file | in_environment) - set(names)):
+        close = difflib.get_close_matches(key, names, n=1, cutoff=MISTYPED_CUTOFF)
+        if close or key in in_file:
+            lines.append(f"{key}" + (f"; did you mean {close[0]}?" if close else "; see .env.example"))
+    return lines
 
 
 def _line(fault: ErrorDetails) -> str:
