@@ -181,7 +181,7 @@ def _to_array(spec: TensorSpec, flat: Sequence[Any], pointer: str) -> Array:
     kind = spec.numpy_dtype.kind
     if set(map(type, flat)) - _ALLOWED[kind]:
         wrong = next(item for item in flat if type(item) not in _ALLOWED[kind])
-        detail = f"expected {_EXPECTED[kind]} ({spec.dtype}), got {_kind(wrong)} {_show(wrong)}"
+        detail = f"expected {_EXPECTED[kind]} ({spec.dtype}), got {_kind(wrong)} {_show(wrong)}".rstrip()
         raise InvalidInputError.at(pointer, detail)
     if kind == "O":
         return np.array(flat, dtype=object)

@@ -47,7 +47,7 @@ class TensorCodec:
                 array, offset = _take(spec, shape, payload, offset)
                 axis += len(shape)
                 arrays.append(array)
-        except struct.error as error:
+        except (struct.error, OverflowError) as error:
             raise ValueError(f"payload of {len(payload)} bytes does not hold its tensors: {error}") from None
         if offset != len(payload):
             raise ValueError(f"payload of {len(payload)} bytes holds {offset} bytes of tensors")
@@ -79,4 +79,6 @@ def _take(spec: TensorSpec, shape: tuple[int, ...], payload: bytes, offset: int)
         offset += _U32.size
         texts.append(payload[offset : offset + length].decode("utf-8"))
         offset += length
+    if offset != end:
+        raise ValueError(f"texts reach to byte {offset} of the payload, expected {end}")
     return np.array(texts, dtype=object).reshape(shape), end
