@@ -1,0 +1,173 @@
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from ferry.manifest import (
+    MANIFEST_FILE,
+    OIP_DATATYPES,
+    Batching,
+    Manifest,
+    TensorSpec,
+    is_name,
+    is_version,
+    read_manifest,
+    sha256_of,
+    write_manifest,
+)
+from tests.manifests import manifest, spec
+
+GOOD_NAMES = ["a", "0", "mnist", "my.model-v2_x", "a" * 64]
+BAD_NAMES = ["", "A", "-a", ".a", "_a", "a b", "a/b", "a:b", "ä", "a" * 65, "a\n", "../a"]
+GOOD_VERSIONS = ["1", "10", "999999999"]
+BAD_VERSIONS = ["", "0", "01", "-1", "1.0", "v1", "1000000000", "1\n", "\u0661"]
+
+
+def altered(**changes: object) -> dict[str, object]:
+    return manifest().model_dump() | changes
+
+
+# --- names
+
+
+@pytest.mark.parametrize("name", GOOD_NAMES)
+def test_is_name_when_allowed_then_true_and_the_manifest_takes_it(name: str) -> None:
+    assert is_name(name)
+    assert manifest(name).name == name
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_is_name_when_not_allowed_then_false_and_the_manifest_refuses_it(name: str) -> None:
+    assert not is_name(name)
+    with pytest.raises(ValidationError, match="name"):
+        manifest(name)
+
+
+@pytest.mark.parametrize("version", GOOD_VERSIONS)
+def test_is_version_when_allowed_then_true_and_the_manifest_takes_it(version: str) -> None:
+    assert is_version(version)
+    assert manifest(version=version).ref == f"toy:{version}"
+
+
+@pytest.mark.parametrize("version", BAD_VERSIONS)
+def test_is_version_when_not_allowed_then_false_and_the_manifest_refuses_it(version: str) -> None:
+    assert not is_version(version)
+    with pytest.raises(ValidationError, match="version"):
+        manifest(version=version)
+
+
+# --- tensors
+
+
+@pytest.mark.parametrize("dtype", OIP_DATATYPES)
+def test_tensor_spec_when_the_dtype_is_served_then_little_endian_numpy_and_its_protocol_name(dtype: str) -> None:
+    tensor = spec("x", dtype, 3)
+    assert tensor.oip_datatype == OIP_DATATYPES[dtype]
+    assert tensor.is_string is (dtype == "string")
+    wanted = np.dtype(object) if dtype == "string" else np.dtype(dtype).newbyteorder("<")
+    assert tensor.numpy_dtype == wanted
+
+
+@pytest.mark.parametrize(
+    ("tensor", "is_fixed"),
+    [
+        (spec("x"), True),
+        (spec("x", "float32", 3, 2), True),
+        (spec("x", "float32", 3, None), False),
+        (spec("x", "string", 3), False),
+    ],
+)
+def test_is_fixed_when_rows_may_differ_in_bytes_then_false(tensor: TensorSpec, is_fixed: bool) -> None:
+    assert tensor.is_fixed is is_fixed
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"dtype": "complex64"}, "dtype 'complex64' is not served; one of bool, uint8"),
+        ({"dtype": "FP32"}, "is not served"),
+        ({"shape": ()}, "at least 1"),
+        ({"shape": (1, 3)}, "x: the first axis of `shape` is the batch axis and must be null"),
+        ({"shape": (None, -1)}, "greater than or equal to 0"),
+        ({"name": ""}, "at least 1 character"),
+        ({"name": "x" * 257}, "at most 256"),
+        ({"range": (0,)}, "range"),
+        ({"unit": "px"}, "Extra inputs are not permitted"),
+    ],
+)
+def test_tensor_spec_when_it_makes_no_sense_then_refused(changes: dict[str, object], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        TensorSpec(**({"name": "x", "dtype": "float32", "shape": (None, 3)} | changes))
+
+
+# --- batching
+
+
+def test_batching_when_the_batch_is_fixed_then_max_rows_must_be_the_same() -> None:
+    assert Batching(max_rows=4, fixed_rows=4).fixed_rows == 4
+    with pytest.raises(ValidationError, match="fixed_rows is 4, so max_rows must be too; it is 8"):
+        Batching(max_rows=8, fixed_rows=4)
+
+
+@pytest.mark.parametrize("changes", [{"max_rows": 0}, {"max_wait_ms": -1}, {"max_wait_ms": 1001}, {"max_job_rows": 0}])
+def test_batching_when_out_of_range_then_refused(changes: dict[str, float]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(changes))):
+        Batching(**changes)
+
+
+# --- the whole
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"inputs": ()}, "inputs"),
+        ({"outputs": ()}, "outputs"),
+        ({"inputs": (spec("x"), spec("x"))}, "two inputs have the same name: x, x"),
+        ({"outputs": (spec("y"), spec("z"), spec("y"))}, "two outputs have the same name: y, z, y"),
+        ({"sha256": "0" * 63}, "sha256"),
+        ({"sha256": "G" * 64}, "sha256"),
+        ({"format": 2}, "format"),
+        ({"licence": "MIT"}, "Extra inputs are not permitted"),
+    ],
+)
+def test_manifest_when_it_makes_no_sense_then_refused(changes: dict[str, object], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Manifest(**altered(**changes))
+
+
+def test_manifest_when_an_input_and_an_output_share_a_name_then_accepted() -> None:
+    assert manifest(inputs=(spec("x"),), outputs=(spec("x"),)).ref == "toy:1"
+
+
+def test_read_manifest_when_written_then_the_same_and_nothing_else_lies_there(tmp_path: Path) -> None:
+    wanted = manifest(
+        inputs=(spec("x", "string", None, 2), spec("é", "uint8", range=(0, 255))),
+        labels=("nein", "ja ✓"),
+        max_wait_ms=2.5,
+        fixed_rows=8,
+    )
+    write_manifest(manifest(), tmp_path)
+    write_manifest(wanted, tmp_path)
+    assert read_manifest(tmp_path) == wanted
+    assert [path.name for path in tmp_path.iterdir()] == [MANIFEST_FILE]
+
+
+def test_read_manifest_when_it_is_missing_then_file_not_found(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff", b"{}"])
+def test_read_manifest_when_it_is_none_then_a_validation_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / MANIFEST_FILE).write_bytes(content)
+    with pytest.raises(ValidationError):
+        read_manifest(tmp_path)
+
+
+def test_sha256_of_when_the_file_is_larger_than_a_piece_then_its_digest(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 4096
+    (tmp_path / "file").write_bytes(content)
+    assert sha256_of(tmp_path / "file") == hashlib.sha256(content).hexdigest()
