@@ -41,7 +41,7 @@ DEFAULT_MAX_JOB_ROWS = 4096
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class TensorSpec(_Strict):

@@ -1,4 +1,5 @@
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +137,20 @@ def test_batching_when_out_of_range_then_refused(changes: dict[str, float]) -> N
 def test_manifest_when_it_makes_no_sense_then_refused(changes: dict[str, object], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         Manifest(**altered(**changes))
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_manifest_when_a_number_is_not_finite_then_refused_since_json_cannot_hold_it(number: float) -> None:
+    for changes in (
+        {"metrics": {"loss": number}},
+        {"inputs": ({"name": "x", "dtype": "float32", "shape": [None], "range": [0, number]},)},
+    ):
+        with pytest.raises(ValidationError, match="finite"):
+            Manifest(**altered(**changes))
+    with pytest.raises(ValidationError, match="finite"):
+        Manifest.model_validate_json(
+            manifest().to_json().replace('"metrics": {}', f'"metrics": {{"loss": {json.dumps(number)}}}')
+        )
 
 
 def test_manifest_when_an_input_and_an_output_share_a_name_then_accepted() -> None:
