@@ -15,7 +15,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ferry.errors import ConflictError, InvalidInputError, ModelRefusedError, NotFoundError
-from ferry.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, is_name, is_version, read_manifest, sha256_of
+from ferry.folders import delete, rename_into, visible_folders
+from ferry.manifest import MODEL_FILE, Manifest, is_name, is_version, read_manifest, sha256_of
+from ferry.repository_entry import BrokenEntryError, Stamps, read_entry, reason_of, stamps_of
 
 # Hidden names: a scan passes over what is on its way in or out.
 INCOMING_PREFIX = ".incoming-"
@@ -26,8 +28,7 @@ LEFTOVER_AGE_S = 24 * 3600
 _NOT_A_MODEL = frozenset({"lost+found"})
 
 Key = tuple[str, str]
-# (name, version, mtime in ns and size in bytes of the manifest, then of the model; -1 where there is none)
-Fingerprint = tuple[tuple[str, str, int, int, int, int], ...]
+Fingerprint = tuple[tuple[str, str, *Stamps], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,8 @@ class Repository:
         for name, version in self._keys():
             folder = self.root / name / version
             try:
-                found.entries[name, version] = _read_entry(folder)
-            except _BrokenEntryError as reason:
+                found.entries[name, version] = read_entry(folder)
+            except BrokenEntryError as reason:
                 # Removed while we looked: then it is gone, not broken.
                 if folder.is_dir():
                     found.broken[name, version] = str(reason)
@@ -63,7 +64,7 @@ class Repository:
 
     def fingerprint(self) -> Fingerprint:
         """Return a value that changes whenever a scan may find something else; costs two stats a version."""
-        return tuple((*key, *_stamps(self.root / key[0] / key[1])) for key in self._keys())
+        return tuple((*key, *stamps_of(self.root / key[0] / key[1])) for key in self._keys())
 
     def folder(self, name: str, version: str) -> Path:
         """Return where a version lies, whether or not it is there.
@@ -118,11 +119,11 @@ class Repository:
             manifest = read_manifest(staged)
             digest = sha256_of(staged / MODEL_FILE)
         except (OSError, ValidationError) as error:
-            raise ModelRefusedError(f"{staged} cannot be published: {_reason(error)}") from error
+            raise ModelRefusedError(f"{staged} cannot be published: {reason_of(error)}") from error
         if digest != manifest.sha256:
             raise ModelRefusedError(f"{staged / MODEL_FILE} has sha256 {digest}, its manifest says {manifest.sha256}")
         target = self.folder(manifest.name, manifest.version)
-        if not _rename_into(staged, target):
+        if not rename_into(staged, target):
             raise ConflictError(
                 f"{manifest.ref} exists already; publish it as version {self.next_version(manifest.name)}"
             )
@@ -140,7 +141,7 @@ class Repository:
             folder.rename(doomed)
         except FileNotFoundError:
             raise NotFoundError(f"no model {name}:{version} in {self.root}") from None
-        _delete(doomed)
+        delete(doomed)
         # Fails where the model has other versions, or gets one at this moment: then the folder stays.
         with suppress(OSError):
             folder.parent.rmdir()
@@ -149,9 +150,9 @@ class Repository:
         """List the folders at version depth; a version that is no number sorts first."""
         keys = [
             (name, version)
-            for name in _folders(self.root)
+            for name in visible_folders(self.root)
             if name not in _NOT_A_MODEL
-            for version in _folders(self.root / name)
+            for version in visible_folders(self.root / name)
         ]
         return sorted(keys, key=lambda key: (key[0], int(key[1]) if is_version(key[1]) else 0, key[1]))
 
@@ -164,82 +165,4 @@ class Repository:
                 except FileNotFoundError:
                     continue
                 if age_s > LEFTOVER_AGE_S:
-                    _delete(path)
-
-
-class _BrokenEntryError(Exception):
-    """Why a version's folder cannot be served."""
-
-
-def _read_entry(folder: Path) -> Manifest:
-    name, version = folder.parent.name, folder.name
-    if not is_name(name):
-        raise _BrokenEntryError(f"folder {name!r} cannot be a model's name")
-    if not is_version(version):
-        raise _BrokenEntryError(f"folder {version!r} is no version: a whole number from 1")
-    try:
-        manifest = read_manifest(folder)
-        has_model = (folder / MODEL_FILE).is_file()
-    except (OSError, ValidationError) as error:
-        raise _BrokenEntryError(_reason(error)) from error
-    if (manifest.name, manifest.version) != (name, version):
-        raise _BrokenEntryError(f"{MANIFEST_FILE} says {manifest.ref}, the folder says {name}:{version}")
-    if not has_model:
-        raise _BrokenEntryError(f"{MODEL_FILE} is missing")
-    return manifest
-
-
-def _reason(error: OSError | ValidationError) -> str:
-    if isinstance(error, ValidationError):
-        fault = error.errors()[0]
-        field = ".".join(str(part) for part in fault["loc"])
-        return f"{MANIFEST_FILE}: {field + ': ' if field else ''}{fault['msg']}"
-    name = Path(str(error.filename)).name
-    return f"{name} is missing" if isinstance(error, FileNotFoundError) else f"{name}: {error.strerror}"
-
-
-def _folders(parent: Path) -> list[str]:
-    """List the visible folders in `parent`; none where it is missing or closed to us."""
-    try:
-        return [path.name for path in parent.iterdir() if not path.name.startswith(".") and path.is_dir()]
-    except OSError:
-        return []
-
-
-def _stamps(folder: Path) -> tuple[int, int, int, int]:
-    stamps: list[int] = []
-    for file in (MANIFEST_FILE, MODEL_FILE):
-        try:
-            status = (folder / file).stat()
-        except OSError:
-            stamps += (-1, -1)
-        else:
-            stamps += (status.st_mtime_ns, status.st_size)
-    return (stamps[0], stamps[1], stamps[2], stamps[3])
-
-
-def _rename_into(staged: Path, target: Path) -> bool:
-    """Rename, making the parent; False when the target is taken: a rename replaces no folder that holds anything."""
-    # A `remove` may take the empty parent away between the two steps: then make it again.
-    for _ in range(10):
-        target.parent.mkdir(exist_ok=True)
-        try:
-            staged.rename(target)
-        except FileNotFoundError:
-            if not staged.exists():
-                raise
-        except OSError:
-            if target.exists():
-                return False
-            raise
-        else:
-            return True
-    return False
-
-
-def _delete(path: Path) -> None:
-    # rmtree refuses a link, and what it points to is not ours.
-    if path.is_symlink():
-        path.unlink()
-    else:
-        shutil.rmtree(path, ignore_errors=True)
+                    delete(path)

@@ -1,0 +1,46 @@
+"""Folders: listed, moved into place and deleted, each so that a rival or a crash at that moment does no harm.
+
+Knows nothing of models.
+"""
+
+import shutil
+from pathlib import Path
+
+# How often a rival may delete the parent between two system calls before we give the place up as taken.
+_ATTEMPTS = 10
+
+
+def visible_folders(parent: Path) -> list[str]:
+    """List the names of the visible folders in `parent`; none where it is missing or closed to us."""
+    try:
+        return [path.name for path in parent.iterdir() if not path.name.startswith(".") and path.is_dir()]
+    except OSError:
+        return []
+
+
+def rename_into(staged: Path, target: Path) -> bool:
+    """Rename, making the parent; False when the target is taken: a rename replaces no folder that holds anything."""
+    # A `remove` may take the empty parent away between the two steps: then make it again.
+    for _ in range(_ATTEMPTS):
+        target.parent.mkdir(exist_ok=True)
+        try:
+            staged.rename(target)
+        except FileNotFoundError:
+            if not staged.exists():
+                raise
+        except OSError:
+            if target.exists():
+                return False
+            raise
+        else:
+            return True
+    return False
+
+
+def delete(path: Path) -> None:
+    """Delete a folder with all it holds, as far as we may; of a link the link alone."""
+    # rmtree refuses a link, and what it points to is not ours.
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
