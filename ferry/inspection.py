@@ -1,29 +1,21 @@
 """Has a model file read and tried out, and returns its manifest: here where onnxruntime is installed, else by a worker.
 
-Either way a process of its own reads the file, because a hostile or damaged one can kill the process that parses it.
-Knows nothing of ONNX; what is looked at stands in `worker/inspection.py`.
+Owns which of the two, and the question a worker is asked. Knows nothing of ONNX; what is looked at stands in
+`worker/inspection/`, and how that is run in `ferry/inspection_process.py`.
 """
 
 import importlib.util
 import json
 import shutil
-import signal
-import subprocess
-import sys
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
-from ferry.errors import (
-    ConfigError,
-    FerryError,
-    InvalidInputError,
-    ModelRefusedError,
-    NoWorkerError,
-    QueueUnavailableError,
-)
+from ferry.errors import ConfigError, ModelRefusedError, NoWorkerError, QueueUnavailableError
+from ferry.inspection_process import INSPECTION_LIMIT_S, Reply, manifest_from, run_inspection
+from ferry.local.data_dir import RUN_FILE
 from ferry.manifest import MODEL_FILE, Manifest
 from ferry.queue.connection import connect, redis_errors
 from ferry.repository import Repository
@@ -40,16 +32,11 @@ REPLY_TTL_S = 60
 STARTED = "started"
 # Protobuf, hence a one-file ONNX model, ends at 2 GiB.
 MAX_MODEL_BYTES = 2 * 2**30
-# Loading 2 GiB and a few runs take tens of seconds; a model that loops for ever must not hold a worker.
-INSPECTION_LIMIT_S = 120
 # A worker takes the task between two batches; on a busy one that is its batch's run time.
 PICKUP_LIMIT_S = 30
 # One blocking read of the reply: shorter than the client's socket timeout.
 STEP_S = 0.5
-# `ferry up` writes there what it started.
-RUN_FILE = "run.json"
 
-Reply = dict[str, Any]
 Send = Callable[[list[object]], None]
 
 
@@ -98,50 +85,6 @@ def check_file(path: Path) -> None:
 def can_inspect_here() -> bool:
     """Say whether this environment can read ONNX files itself; the API's image cannot."""
     return all(importlib.util.find_spec(module) is not None for module in ("onnx", "onnxruntime", "worker"))
-
-
-def run_inspection(
-    path: Path, *, name: str, version: str, labels: Sequence[str] = (), limit_s: float = INSPECTION_LIMIT_S
-) -> Reply:
-    """Inspect in a process of its own; return {"manifest": ...} or {"error": {"code", "detail"}}, whatever happens."""
-    if any("\n" in label for label in labels):
-        return refusal("a label is one line of text; one of these has a line break", InvalidInputError.code)
-    command = [sys.executable, "-m", "worker.inspection", f"--name={name}", f"--version={version}", "--labels=-"]
-    try:
-        done = subprocess.run(
-            [*command, "--", str(path.resolve())],
-            input="\n".join(labels),
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=limit_s,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return refusal(
-            f"it took longer than {limit_s:g} s to load and try out; a smaller model, or one without loops, will do"
-        )
-    if done.returncode == 0 and done.stdout.strip():
-        return cast("Reply", json.loads(done.stdout.splitlines()[-1]))
-    return refusal(_obituary(done))
-
-
-def refusal(detail: str, code: str = ModelRefusedError.code) -> Reply:
-    """Return the reply that says no."""
-    return {"error": {"code": code, "detail": detail}}
-
-
-def manifest_from(reply: Reply) -> Manifest:
-    """Return the manifest in a reply.
-
-    Raises:
-        FerryError: the one the reply carries.
-    """
-    if "manifest" in reply:
-        return Manifest.model_validate(reply["manifest"])
-    kinds = {kind.code: kind for kind in FerryError.__subclasses__()}
-    raise kinds.get(reply["error"]["code"], ModelRefusedError)(reply["error"]["detail"])
 
 
 def ask_worker(question: list[object], *, redis: "redis.Redis", send: Send) -> Reply:
@@ -203,14 +146,3 @@ def _redis_url(settings: Settings) -> str:
             "onnxruntime is not installed here and no worker can be asked: FERRY_REDIS_URL is empty and no stack is up "
             f"({file} names none); run `make setup` (or `pip install onnx onnxruntime`), or start one with `ferry up`"
         ) from None
-
-
-def _obituary(done: subprocess.CompletedProcess[str]) -> str:
-    """Say how the inspecting process ended without an answer."""
-    if done.returncode == -signal.SIGKILL:
-        return "reading it was killed, most likely for want of memory; a smaller model, or more memory, will do"
-    if done.returncode < 0:
-        how = signal.strsignal(-done.returncode)
-        return f"the file crashed the ONNX parser ({how}); it is damaged or hostile: export the model again"
-    last = done.stderr.strip().splitlines()[-1:] or ["no message"]
-    return f"the inspection itself broke with exit code {done.returncode}: {last[0]}"

@@ -17,7 +17,7 @@ from ferry.queue.keeper import Keeper, KeeperRules, KeeperThread
 from ferry.repository import Repository
 from ferry.settings import Settings, load_settings
 from worker.app import app
-from worker.inspection import answer
+from worker.inspection_answers import answer
 from worker.pulse import Pulse, try_to
 from worker.serving import Shelf
 from worker.steps import follow_repository, ticket_queue

@@ -1,0 +1,75 @@
+"""Inspects a model file in a process of its own and reads its reply, because a damaged or hostile file can kill it.
+
+Owns the reply's form and how that process may end. Knows nothing of ONNX; `worker/inspection/` is what it runs.
+"""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from ferry.errors import FerryError, InvalidInputError, ModelRefusedError
+from ferry.manifest import Manifest
+
+# Loading 2 GiB and a few runs take tens of seconds; a model that loops for ever must not hold a worker.
+INSPECTION_LIMIT_S = 120
+
+Reply = dict[str, Any]
+
+
+def run_inspection(
+    path: Path, *, name: str, version: str, labels: Sequence[str] = (), limit_s: float = INSPECTION_LIMIT_S
+) -> Reply:
+    """Inspect in a process of its own; return {"manifest": ...} or {"error": {"code", "detail"}}, whatever happens."""
+    if any("\n" in label for label in labels):
+        return refusal("a label is one line of text; one of these has a line break", InvalidInputError.code)
+    command = [sys.executable, "-m", "worker.inspection", f"--name={name}", f"--version={version}", "--labels=-"]
+    try:
+        done = subprocess.run(
+            [*command, "--", str(path.resolve())],
+            input="\n".join(labels),
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=limit_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return refusal(
+            f"it took longer than {limit_s:g} s to load and try out; a smaller model, or one without loops, will do"
+        )
+    if done.returncode == 0 and done.stdout.strip():
+        return cast("Reply", json.loads(done.stdout.splitlines()[-1]))
+    return refusal(_obituary(done))
+
+
+def refusal(detail: str, code: str = ModelRefusedError.code) -> Reply:
+    """Return the reply that says no."""
+    return {"error": {"code": code, "detail": detail}}
+
+
+def manifest_from(reply: Reply) -> Manifest:
+    """Return the manifest in a reply.
+
+    Raises:
+        FerryError: the one the reply carries.
+    """
+    if "manifest" in reply:
+        return Manifest.model_validate(reply["manifest"])
+    kinds = {kind.code: kind for kind in FerryError.__subclasses__()}
+    raise kinds.get(reply["error"]["code"], ModelRefusedError)(reply["error"]["detail"])
+
+
+def _obituary(done: subprocess.CompletedProcess[str]) -> str:
+    """Say how the inspecting process ended without an answer."""
+    if done.returncode == -signal.SIGKILL:
+        return "reading it was killed, most likely for want of memory; a smaller model, or more memory, will do"
+    if done.returncode < 0:
+        how = signal.strsignal(-done.returncode)
+        return f"the file crashed the ONNX parser ({how}); it is damaged or hostile: export the model again"
+    last = done.stderr.strip().splitlines()[-1:] or ["no message"]
+    return f"the inspection itself broke with exit code {done.returncode}: {last[0]}"

@@ -1,0 +1,41 @@
+"""The command line of an inspection; owns what it prints.
+
+    python -m worker.inspection FILE --name N --version V [--labels FILE]
+
+prints one JSON object, {"manifest": ...} or {"error": {"code", "detail"}}, as its last line; exit 0 in both cases.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ferry.errors import FerryError
+from ferry.inspection_process import Reply, refusal
+from worker.inspection.labels import read_labels
+from worker.inspection.manifests import inspect
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the reply for the file named on the command line."""
+    parser = argparse.ArgumentParser(prog="python -m worker.inspection", description="Inspect an ONNX file.")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--version", required=True)
+    parser.add_argument("--labels", default="", help="file with one label a line; - is standard input")
+    options = parser.parse_args(arguments)
+    try:
+        manifest = inspect(options.file, options.name, options.version, read_labels(options.labels))
+        reply: Reply = {"manifest": manifest.model_dump(mode="json")}
+    except FerryError as error:
+        reply = refusal(error.detail, error.code)
+    except OSError as error:
+        reply = refusal(f"{error.filename}: {error.strerror}")
+    except MemoryError:
+        reply = refusal("it needs more memory to load and run than this machine has")
+    sys.stdout.write(json.dumps(reply) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""A worker's answers to whoever wants a staged file inspected: owns what is pushed to the reply list.
+
+The inspection runs in a process of its own, so a worker never loads the `onnx` package; nor does this module.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ferry.errors import InvalidInputError
+from ferry.inspection import REPLY_PREFIX, REPLY_TTL_S, STARTED
+from ferry.inspection_process import refusal, run_inspection
+
+if TYPE_CHECKING:
+    import redis
+
+
+def answer(
+    staged: str,
+    name: str,
+    version: str,
+    labels: Sequence[str],
+    reply_key: str,
+    *,
+    models_dir: Path,
+    redis: "redis.Redis",
+) -> None:
+    """Inspect a file staged in the model repository for someone without onnxruntime.
+
+    Effects: pushes STARTED, then the reply, to the list `reply_key`, which expires after REPLY_TTL_S.
+
+    Raises:
+        InvalidInputError: when `reply_key` is none; there is nobody to tell.
+    """
+    if not reply_key.startswith(REPLY_PREFIX):
+        raise InvalidInputError(f"reply key {reply_key!r} does not start with {REPLY_PREFIX}")
+    _push(redis, reply_key, STARTED)
+    root = models_dir.resolve()
+    path = (root / staged).resolve()
+    if path.is_relative_to(root):
+        reply = run_inspection(path, name=name, version=version, labels=labels)
+    else:
+        reply = refusal(f"{staged!r} lies outside the model repository", InvalidInputError.code)
+    _push(redis, reply_key, reply)
+
+
+def _push(redis: "redis.Redis", key: str, reply: object) -> None:
+    with redis.pipeline(transaction=True) as pipeline:
+        pipeline.rpush(key, json.dumps(reply))
+        pipeline.expire(key, REPLY_TTL_S)
+        pipeline.execute()
