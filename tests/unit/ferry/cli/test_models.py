@@ -1,15 +1,11 @@
-import json
-import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from ferry.cli import models
-from ferry.manifest import Manifest, TensorSpec
+from ferry.local.data_dir import DataDir, RunInfo
 from ferry.repository import Repository
 from tests import onnx_models
 
@@ -159,6 +155,14 @@ def test_show_when_the_latest_is_broken_then_the_last_good_one_is_shown(two_vers
     fails_with(ferry_models("show", "classes:2"), "cannot be served", "model.onnx is missing")
 
 
+def test_show_when_a_stack_is_up_then_the_first_job_goes_to_it(two_versions, ferry_models, tmp_path: Path) -> None:
+    result = ferry_models("show", "classes")
+    assert "A first job, once `ferry up` runs:\n\ncurl -s http://127.0.0.1:8000/v1/predictions" in result.stdout
+    with DataDir(tmp_path / ".ferry") as data_dir:
+        data_dir.write_run_info(RunInfo(1, "http://127.0.0.1:8123", "", "", ""))
+        assert "A first job:\n\ncurl -s http://127.0.0.1:8123/v1/predictions" in ferry_models("show", "classes").stdout
+
+
 @pytest.mark.parametrize("command", ["show", "remove"])
 def test_show_and_remove_when_the_name_is_mistyped_then_close_ones_are_told(
     two_versions, ferry_models, command
@@ -197,39 +201,3 @@ def test_remove_when_foreign_folders_lie_beside_then_they_stay(two_versions, fer
     assert ferry_models("remove", "classes", "--yes").exit_code == 0
     assert notes.is_dir()
     fails_with(ferry_models("remove", "classes", "--yes"), "holds no version")
-
-
-# --- the first job
-
-
-def manifest_of(*inputs: TensorSpec) -> Manifest:
-    return Manifest(name="m", version="1", inputs=inputs, outputs=inputs, sha256="0" * 64)
-
-
-def body_of(line: str) -> dict[str, object]:
-    """Return the JSON that a pasted line sends, run as the shell would but for curl."""
-    first, _, _ = line.partition(" | ")
-    words = shlex.split(first)
-    if words[0] == "curl":
-        return json.loads(words[-1])
-    assert words[0] == "python3"
-    made = subprocess.run([sys.executable, *words[1:]], capture_output=True, check=True)
-    return json.loads(made.stdout)
-
-
-@pytest.mark.parametrize("width", [2, 1000])
-def test_first_job_when_it_is_pasted_then_it_fits_the_model(width: int) -> None:
-    manifest = manifest_of(
-        TensorSpec(name="x", dtype="float32", shape=(None, width), range=(0.5, 1)),
-        TensorSpec(name='it\'s "text" ü', dtype="string", shape=(None, None)),
-        TensorSpec(name="flag", dtype="bool", shape=(None,)),
-        TensorSpec(name="i", dtype="uint8", shape=(None, 1)),
-    )
-    line = models.first_job(manifest, port=8001)
-    assert "\n" not in line
-    assert "http://127.0.0.1:8001/v1/predictions" in line
-    assert len(line) < 800
-    assert body_of(line) == {
-        "version": "m:1",
-        "input": {"x": [[0.5] * width], 'it\'s "text" ü': [["text"] * 4], "flag": [False], "i": [[0]]},
-    }

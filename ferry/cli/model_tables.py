@@ -1,0 +1,110 @@
+"""How models look on a terminal: the tables and lines of `ferry models`. Knows no command and no setting."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ferry.manifest import MODEL_FILE, Manifest, TensorSpec
+from ferry.repository import Repository, Survey
+
+# Class names in `show`; a thousand of ImageNet's would fill the screen.
+_MAX_LABELS = 10
+
+
+def open_console() -> Console:
+    """Return a console on standard output."""
+    # Made when needed: it looks at where standard output goes at that moment.
+    return Console(highlight=False)
+
+
+def say(console: Console, text: str) -> None:
+    """Print text as it is, unwrapped, so that it can be copied."""
+    console.print(text, markup=False, soft_wrap=True)
+
+
+def print_manifest(console: Console, manifest: Manifest) -> None:
+    """Print what a model takes and gives, how it is batched, and its notes."""
+    table = Table("", "name", "dtype", "shape")
+    if any(spec.range for spec in (*manifest.inputs, *manifest.outputs)):
+        table.add_column("range")
+    for kind, specs in (("input", manifest.inputs), ("output", manifest.outputs)):
+        for spec in specs:
+            bounds = [f"{spec.range[0]:g} to {spec.range[1]:g}"] if spec.range else []
+            table.add_row(kind, Text(spec.name), spec.dtype, _shape(spec), *bounds)
+    console.print(table)
+    say(console, f"batching: {_batching(manifest)}")
+    for note in manifest.notes:
+        say(console, f"note: {note}")
+
+
+def details_table(manifest: Manifest) -> Table:
+    """Return the rest of a manifest, what is empty left out."""
+    table = Table(show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")
+    rows = {
+        "description": manifest.description,
+        "labels": _abridge(manifest.labels),
+        "rows in one job": f"up to {manifest.batching.max_job_rows}",
+        "longest wait for company": f"{manifest.batching.max_wait_ms:g} ms",
+        "created": manifest.created_at,
+        "sha256": manifest.sha256,
+        "metrics": ", ".join(f"{key} {figure:g}" for key, figure in manifest.metrics.items()),
+        "versions": ", ".join(f"{key} {version}" for key, version in manifest.versions.items()),
+    }
+    for what, text in rows.items():
+        if text:
+            table.add_row(what, Text(text))
+    return table
+
+
+def entries_table(repository: Repository, survey: Survey) -> Table:
+    """Return a row per version that can be served."""
+    table = Table("name", "version", "inputs", "outputs", "size", "created")
+    for (name, version), manifest in survey.entries.items():
+        try:
+            size_bytes = (repository.folder(name, version) / MODEL_FILE).stat().st_size
+        except FileNotFoundError:
+            # Removed since the scan.
+            continue
+        row = (_tensors(manifest.inputs), _tensors(manifest.outputs), _size(size_bytes), Text(manifest.created_at[:10]))
+        table.add_row(name, version, *row)
+    return table
+
+
+def broken_table(survey: Survey) -> Table:
+    """Return a row per version that cannot be served, with the reason."""
+    table = Table("name", "version", "why it cannot be served", title="Broken", title_justify="left")
+    for (name, version), reason in survey.broken.items():
+        table.add_row(Text(name), Text(version), Text(reason))
+    return table
+
+
+def _shape(spec: TensorSpec) -> str:
+    return f"({', '.join(['N', *('any' if size is None else str(size) for size in spec.inner_shape)])})"
+
+
+def _tensors(specs: Sequence[TensorSpec]) -> Text:
+    return Text("\n".join(f"{spec.name} {spec.dtype} {_shape(spec).replace(' ', '')}" for spec in specs))
+
+
+def _batching(manifest: Manifest) -> str:
+    batching = manifest.batching
+    if batching.fixed_rows is not None and batching.fixed_rows > 1:
+        return f"exactly {batching.fixed_rows} rows in one run, short batches are padded"
+    return "one row in one run" if batching.max_rows == 1 else f"up to {batching.max_rows} rows in one run"
+
+
+def _abridge(labels: Sequence[str]) -> str:
+    shown = ", ".join(labels[:_MAX_LABELS])
+    return f"{shown}, ... ({len(labels)})" if len(labels) > _MAX_LABELS else shown
+
+
+def _size(size_bytes: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if size_bytes < 1024:
+            return f"{size_bytes:.0f} {unit}"
+        size_bytes /= 1024
+    return f"{size_bytes:.1f} GiB"
