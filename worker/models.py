@@ -66,7 +66,7 @@ def load_model(folder: Path, manifest: Manifest, *, threads: int) -> Model:
     options.inter_op_num_threads = 1
     # A spinning pool takes a core from the neighbours between batches.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
+    options.log_severity_level = 4
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:
