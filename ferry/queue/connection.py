@@ -3,6 +3,7 @@
 redis-py 8 by default waits 5 s and repeats a command ten times, which replays writes; Ferry says each bound itself.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +22,8 @@ POOL_TIMEOUT_S = 0.5
 POOL_SIZE = 32
 HEALTH_CHECK_S = 15
 RETRY_AFTER_S = 1
+# Error codes of a Redis that says no today and yes tomorrow.
+_FOR_NOW = re.compile(r"\b(READONLY|LOADING|MASTERDOWN|NOREPLICAS|BUSY)\b")
 
 _BOUNDS: dict[str, Any] = {
     "socket_connect_timeout": CONNECT_TIMEOUT_S,
@@ -62,7 +65,7 @@ def redis_errors() -> Iterator[None]:
             f"Redis does not answer: {_first_line(error)}", retry_after_s=RETRY_AFTER_S
         ) from error
     except redis.ResponseError as error:
-        reason = _refusal(str(error))
+        reason = _refusal(error)
         if reason is None:
             raise
         raise QueueUnavailableError(reason, retry_after_s=RETRY_AFTER_S) from error
@@ -72,11 +75,13 @@ def _first_line(error: BaseException) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
-def _refusal(message: str) -> str | None:
-    if "OOM" in message:
+def _refusal(error: redis.ResponseError) -> str | None:
+    # redis-py takes the code off the message where it has a class for it; in a script's error (Redis 6) it stays.
+    message = str(error)
+    if isinstance(error, redis.OutOfMemoryError) or "OOM" in message:
         return "Redis has no memory left; finished jobs free it as they expire"
     if "MISCONF" in message:
         return "Redis cannot write its append-only file; see its log (a full disk?)"
-    if "READONLY" in message or "LOADING" in message or "MASTERDOWN" in message:
+    if isinstance(error, redis.exceptions.MasterDownError | redis.ReadOnlyError) or _FOR_NOW.search(message):
         return "Redis does not take writes at the moment"
     return None
