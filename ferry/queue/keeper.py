@@ -99,6 +99,10 @@ class KeeperThread(threading.Thread):
                 logger.warning("keeper: %s", error)
             self._answers_since, self._grace_given = None, False
             return STAND_EVERY_S
+        except Exception:
+            # Without this thread no dead claim would ever lapse again.
+            logger.exception("the keeper's round failed")
+            return STAND_EVERY_S
         return EXPIRE_EVERY_S
 
     def _lapse(self, answered_for_s: float) -> None:

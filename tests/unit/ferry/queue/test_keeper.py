@@ -1,0 +1,259 @@
+import logging
+import threading
+
+import pytest
+import redis
+
+from ferry.errors import QueueUnavailableError
+from ferry.queue.keeper import (
+    EXPIRE_EVERY_S,
+    LAPSE_EVERY_S,
+    MAX_EXPIRED_A_CALL,
+    MAX_LAPSED_A_CALL,
+    NOT_LEADING,
+    STAND_EVERY_S,
+    Keeper,
+    KeeperRules,
+    KeeperThread,
+)
+from ferry.queue.scripts import script
+
+RULES = KeeperRules(lease_s=3.0, max_attempts=4)
+
+
+class ScriptedRedis:
+    """Takes scripts and answers each call with what the test says."""
+
+    def __init__(self, **replies: object) -> None:
+        self.replies = {script(name): reply for name, reply in replies.items()}
+        self.calls: list[tuple[str, list[str | int]]] = []
+
+    def register_script(self, text: str):
+        def call(args: list[str | int]) -> object:
+            name = next(each for each in ("expire", "lapse") if script(each) == text)
+            self.calls.append((name, args))
+            reply = self.replies[text]
+            if isinstance(reply, Exception):
+                raise reply
+            return reply
+
+        return call
+
+
+class House:
+    """A keeper that writes down what it was asked, at which second; it leads, unless told otherwise."""
+
+    rules = RULES
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.leads = True
+        self.is_down = False
+        self.lapsed = 0
+        self.expired_at: list[float] = []
+        self.lapsed_at: list[tuple[float, bool]] = []
+
+    def clock(self) -> float:
+        return self.now
+
+    def _check(self) -> None:
+        if self.is_down:
+            raise QueueUnavailableError("Redis does not answer: the test says so")
+
+    def expire(self) -> int | None:
+        self._check()
+        self.expired_at.append(self.now)
+        return 0 if self.leads else None
+
+    def lapse(self, *, after_outage: bool = False) -> tuple[int, int] | None:
+        self._check()
+        self.lapsed_at.append((self.now, after_outage))
+        return self.lapsed, 0
+
+    @property
+    def graces(self) -> list[bool]:
+        return [after_outage for _, after_outage in self.lapsed_at]
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+@pytest.fixture
+def keep(house: House):
+    """Let rounds follow each other as the thread would, for some seconds of the house's clock."""
+    thread = KeeperThread(house, clock=house.clock)
+
+    def keep(seconds: float) -> list[float]:
+        end, pauses = house.now + seconds, []
+        while house.now < end:
+            pauses.append(thread.round())
+            house.now += pauses[-1]
+        return pauses
+
+    return keep
+
+
+# --- the two calls
+
+
+def test_expire_when_leading_then_the_number_of_jobs_ended() -> None:
+    client = ScriptedRedis(expire=7)
+    assert Keeper(client, RULES).expire() == 7
+    ((name, (_, most)),) = client.calls
+    assert (name, most) == ("expire", MAX_EXPIRED_A_CALL)
+
+
+def test_expire_when_another_leads_then_none() -> None:
+    assert Keeper(ScriptedRedis(expire=NOT_LEADING), RULES).expire() is None
+
+
+def test_lapse_when_leading_then_claims_and_tickets() -> None:
+    client = ScriptedRedis(lapse=[2, 5])
+    assert Keeper(client, RULES).lapse() == (2, 5)
+    ((_, (_, _, attempts, most, grace_ms)),) = client.calls
+    assert (attempts, most, grace_ms) == (4, MAX_LAPSED_A_CALL, 0)
+
+
+def test_lapse_when_after_an_outage_then_no_lease_ends_before_a_whole_one_from_now() -> None:
+    client = ScriptedRedis(lapse=[0, 0])
+    Keeper(client, RULES).lapse(after_outage=True)
+    assert client.calls[0][1][-1] == 3000
+
+
+def test_lapse_when_another_leads_then_none() -> None:
+    assert Keeper(ScriptedRedis(lapse=NOT_LEADING), RULES).lapse() is None
+
+
+def test_keeper_when_it_calls_then_always_as_the_same_holder_and_no_other_keeper_is_it() -> None:
+    client = ScriptedRedis(expire=0, lapse=[0, 0])
+    one, other = Keeper(client, RULES), Keeper(client, RULES)
+    one.expire(), one.lapse(), other.expire()
+    first, second, third = (args[0] for _, args in client.calls)
+    assert first == second != third
+
+
+def test_keeper_when_redis_is_away_then_unavailable() -> None:
+    away = redis.ConnectionError("refused")
+    keeper = Keeper(ScriptedRedis(expire=away, lapse=away), RULES)
+    with pytest.raises(QueueUnavailableError):
+        keeper.expire()
+    with pytest.raises(QueueUnavailableError):
+        keeper.lapse()
+
+
+# --- the rounds
+
+
+def test_round_when_leading_then_expires_each_round_and_lapses_each_second(house: House, keep) -> None:
+    pauses = keep(3.0)
+    assert set(pauses) == {EXPIRE_EVERY_S}
+    assert len(house.expired_at) == len(pauses) == pytest.approx(3.0 / EXPIRE_EVERY_S, abs=1)
+    gaps = [after - before for (before, _), (after, _) in zip(house.lapsed_at, house.lapsed_at[1:], strict=False)]
+    assert len(house.lapsed_at) == 3
+    assert gaps == pytest.approx([LAPSE_EVERY_S] * 2, abs=EXPIRE_EVERY_S)
+
+
+def test_round_when_another_leads_then_stands_rarely_and_lapses_nothing(house: House, keep) -> None:
+    house.leads = False
+    assert set(keep(5.0)) == {STAND_EVERY_S}
+    assert house.lapsed_at == []
+
+
+def test_round_when_the_lead_comes_over_then_it_keeps_house_at_once(house: House, keep) -> None:
+    house.leads = False
+    keep(10.0)
+    house.leads = True
+    taken_at = house.now
+    keep(0.1)
+    assert house.lapsed_at == [(taken_at, False)]  # it saw Redis answer for longer than a lease
+
+
+def test_round_when_just_started_then_grace_exactly_once(house: House, keep) -> None:
+    keep(10.0)
+    assert house.graces[0] is True
+    assert not any(house.graces[1:])
+
+
+def test_round_when_redis_was_away_then_grace_exactly_once_more(house: House, keep) -> None:
+    keep(10.0)
+    house.is_down = True
+    keep(60.0)
+    house.is_down = False
+    before = len(house.lapsed_at)
+    keep(10.0)
+    graces = house.graces[before:]
+    assert graces[0] is True
+    assert len(graces) >= 9
+    assert not any(graces[1:])
+
+
+def test_round_when_redis_goes_away_in_the_grace_itself_then_it_is_given_again(house: House) -> None:
+    thread = KeeperThread(house, clock=house.clock)
+    inner, house.lapse = house.lapse, lambda **_: house._check()
+    house.expire = lambda: 0
+    house.is_down = True
+    assert thread.round() == STAND_EVERY_S
+    house.is_down, house.lapse = False, inner
+    house.now += LAPSE_EVERY_S
+    thread.round()
+    assert house.graces == [True]
+
+
+def test_round_when_redis_is_away_then_it_waits_and_says_so_once(
+    house: House, keep, caplog: pytest.LogCaptureFixture
+) -> None:
+    keep(1.0)
+    house.is_down = True
+    assert set(keep(30.0)) == {STAND_EVERY_S}
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "Redis does not answer" in caplog.text
+
+
+def test_round_when_claims_lapsed_then_it_says_how_many(house: House, keep, caplog: pytest.LogCaptureFixture) -> None:
+    house.lapsed = 2
+    with caplog.at_level(logging.WARNING):
+        keep(EXPIRE_EVERY_S)
+    assert "2 claims lapsed" in caplog.text
+
+
+def test_round_when_the_lead_is_lost_between_the_two_calls_then_nothing_is_said(
+    house: House, keep, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.lapse = lambda **_: None
+    assert keep(EXPIRE_EVERY_S) == [EXPIRE_EVERY_S]
+    assert caplog.records == []
+
+
+# --- the thread
+
+
+def test_run_when_stopped_then_it_ends_within_a_round(house: House) -> None:
+    thread = KeeperThread(house)
+    thread.stop()
+    thread.start()
+    thread.join(timeout=10)
+    assert not thread.is_alive()
+    assert len(house.expired_at) == 1
+
+
+def test_run_when_a_round_has_a_fault_of_ours_then_the_thread_lives_on(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    went_on = threading.Event()
+    thread = KeeperThread(house)
+
+    def expire() -> int:
+        if house.expired_at:
+            went_on.set()
+            thread.stop()
+            return 0
+        house.expired_at.append(0)
+        raise redis.ResponseError("WRONGTYPE: somebody wrote to our keys")
+
+    house.expire = expire
+    thread.start()
+    thread.join(timeout=10)
+    assert went_on.is_set()
+    assert "WRONGTYPE" in caplog.text
