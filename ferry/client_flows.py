@@ -1,0 +1,146 @@
+"""What the Python client sends and when it tries again. Carries nothing itself.
+
+Each operation is a *flow*: a generator that yields `Call`s and is sent httpx responses. So the logic stands here once,
+for the blocking client and the asyncio one.
+"""
+
+import math
+import time
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import httpx
+import numpy as np
+import orjson
+
+from ferry.client_answers import (
+    LATER_STATUSES,
+    Model,
+    Prediction,
+    error_of,
+    read_models,
+    read_prediction,
+    retry_after_s,
+)
+from ferry.errors import InvalidInputError, WaitTimeoutError
+
+# The server holds a request back for at most this long (`?wait=`, `Prefer: wait`); longer waits ask again.
+MAX_SERVER_WAIT_S = 60
+# What a response may take beyond the time the server was asked to hold it.
+ANSWER_TIMEOUT_S = 30.0
+POLL_PAUSE_S = 0.1
+MAX_ATTEMPTS = 4
+MAX_RETRY_AFTER_S = 10.0
+
+# numpy's letters for bool, signed, unsigned and floating.
+_NUMBER_KINDS = frozenset("biuf")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request of a flow: sent after `delay_s`, answered within `timeout_s`."""
+
+    method: str
+    path: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content: bytes | None = None
+    timeout_s: float = ANSWER_TIMEOUT_S
+    delay_s: float = 0.0
+
+
+Flow = Generator[Call, httpx.Response, T]
+
+
+def submit_flow(model: str, inputs: Mapping[str, Any]) -> Flow[Prediction]:
+    """Hand a job in."""
+    return read_prediction((yield from _answered(_submission(model, inputs))))
+
+
+def get_flow(prediction_id: str) -> Flow[Prediction]:
+    """Read a job."""
+    return read_prediction((yield from _answered(Call("GET", _path_of(prediction_id)))))
+
+
+def wait_flow(prediction_id: str, timeout_s: float, clock: Callable[[], float] = time.monotonic) -> Flow[Prediction]:
+    """Read a job until it is done.
+
+    Raises:
+        WaitTimeoutError: when it is not within `timeout_s`; the job itself goes on.
+    """
+    deadline_s = clock() + timeout_s
+    delay_s = 0.0
+    while True:
+        wait_s = _server_wait_s(deadline_s - clock())
+        call = Call("GET", _path_of(prediction_id), {"wait": str(wait_s)}, timeout_s=wait_s + ANSWER_TIMEOUT_S)
+        prediction = read_prediction((yield from _answered(replace(call, delay_s=delay_s))))
+        if prediction.is_done:
+            return prediction
+        if clock() >= deadline_s:
+            raise WaitTimeoutError(
+                f"prediction {prediction_id} is still {prediction.status} after {timeout_s:g} s; "
+                "it goes on, wait for it again or give a longer timeout_s"
+            )
+        delay_s = POLL_PAUSE_S
+
+
+def predict_flow(
+    model: str, inputs: Mapping[str, Any], timeout_s: float, clock: Callable[[], float] = time.monotonic
+) -> Flow[Prediction]:
+    """Hand a job in and wait for its end, in one request where that is quick."""
+    deadline_s = clock() + timeout_s
+    call = _submission(model, inputs)
+    wait_s = _server_wait_s(timeout_s)
+    held = replace(call, headers={**call.headers, "Prefer": f"wait={wait_s}"}, timeout_s=wait_s + ANSWER_TIMEOUT_S)
+    prediction = read_prediction((yield from _answered(held)))
+    if prediction.is_done:
+        return prediction
+    return (yield from wait_flow(prediction.id, max(0.0, deadline_s - clock()), clock))
+
+
+def models_flow() -> Flow[tuple[Model, ...]]:
+    """List the models served."""
+    return read_models((yield from _answered(Call("GET", "/v1/models"))))
+
+
+def _answered(call: Call) -> Flow[httpx.Response]:
+    """Send a call, again while the server says when to come back; raise what it answers with an error."""
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        response = yield call
+        wait_s = retry_after_s(response)
+        if response.status_code not in LATER_STATUSES or wait_s is None or attempt == MAX_ATTEMPTS:
+            break
+        call = replace(call, delay_s=min(wait_s, MAX_RETRY_AFTER_S))
+    if not response.is_success:
+        raise error_of(response)
+    return response
+
+
+def _submission(model: str, inputs: Mapping[str, Any]) -> Call:
+    body = {"version": model, "input": {name: _plain(value) for name, value in inputs.items()}}
+    try:
+        content = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+    except TypeError as error:
+        raise InvalidInputError(f"inputs cannot be written as JSON: {error}; give arrays, lists or numbers") from None
+    return Call("POST", "/v1/predictions", headers={"Content-Type": "application/json"}, content=content)
+
+
+def _plain(value: Any) -> Any:
+    """Return what orjson can write: it takes arrays of numbers in the machine's own order, and no others."""
+    if not isinstance(value, np.ndarray) or (
+        value.flags.c_contiguous and value.dtype.isnative and value.dtype.kind in _NUMBER_KINDS
+    ):
+        return value
+    return value.tolist()
+
+
+def _path_of(prediction_id: str) -> str:
+    return f"/v1/predictions/{quote(prediction_id, safe='')}"
+
+
+def _server_wait_s(left_s: float) -> int:
+    return min(MAX_SERVER_WAIT_S, max(1, math.ceil(left_s)))
