@@ -1,0 +1,37 @@
+"""The `ferry` command: puts the subcommands together and turns errors into one line."""
+
+import sys
+from importlib.metadata import version as version_of
+
+import typer
+
+from ferry.cli import models
+from ferry.cli.demo import demo
+from ferry.cli.up import up
+from ferry.errors import FerryError
+
+DISTRIBUTION = "ferry-inference"
+
+app = typer.Typer(name="ferry", help="A durable queue for model inference.", no_args_is_help=True)
+app.command()(up)
+app.command()(demo)
+app.add_typer(models.app, name="models")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(f"ferry {version_of(DISTRIBUTION)}")
+
+
+def main() -> None:
+    """Run the command line; a FerryError is one line on stderr and exit status 1."""
+    try:
+        app()
+    except FerryError as error:
+        typer.echo(f"ferry: {error.detail}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
