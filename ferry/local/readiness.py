@@ -20,14 +20,15 @@ def wait_until_ready(
     # No proxy of the environment stands between this machine and itself.
     with httpx.Client(trust_env=False, timeout=ANSWER_TIMEOUT_S) as client:
         for url in urls:
-            while (fault := _fault_of(client, url)) and not is_cancelled():
+            while (fault := fault_of(client, url)) and not is_cancelled():
                 if time.monotonic() > deadline_s:
                     return f"{url} {fault}"
                 time.sleep(POLL_S)
     return None
 
 
-def _fault_of(client: httpx.Client, url: str) -> str:
+def fault_of(client: httpx.Client, url: str) -> str:
+    """Ask once; return what is wrong, nothing when all is well."""
     try:
         response = client.get(url)
     except httpx.TransportError as error:

@@ -16,6 +16,7 @@ import pytest
 import redis
 
 from ferry.errors import ConfigError
+from ferry.local.background_stack import BackgroundStack, StackFailedError
 from ferry.local.data_dir import DataDir
 from ferry.local.redis_probe import Pong, check_redis, ping
 from ferry.local.redis_server import RedisServer, find_redis_server
@@ -392,6 +393,14 @@ def test_stack_when_a_part_cannot_be_started_fails_and_names_it(
     assert done.returncode == 1
     assert "api ended with status 127" in done.stderr
     assert "/nowhere/api: No such file" in done.stderr
+
+
+def test_background_stack_when_it_cannot_start_tells_what_it_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FERRY_REDIS_URL", "redis://127.0.0.1:1/0")
+    with pytest.raises(StackFailedError, match=r"did not start:\n  ferry: no Redis answers at 127\.0\.0\.1:1 "):
+        BackgroundStack(tmp_path / "data").start()
 
 
 def test_up_when_the_given_redis_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
