@@ -41,8 +41,10 @@ def demo(
         signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         with demo_folder(settings.data_dir, console) as folder:
-            own = f"on the Redis at {place_of(settings.redis_url)}" if settings.redis_url else "and a Redis"
-            console.print(f"Starting API, workers and Flower {own} ...", markup=False)
+            redis = (
+                f"on the Redis at {place_of(settings.redis_url)}" if settings.redis_url else "with a Redis of their own"
+            )
+            console.print(f"Starting API, workers and Flower {redis} ...", markup=False)
             raise typer.Exit(_run(folder, samples, console))
     except KeyboardInterrupt:
         console.print("Stopped; everything the demo started is stopped too.")
