@@ -9,7 +9,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-unit test-training check format train lock clean
+.PHONY: help setup demo up test test-unit coverage test-training check format train lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,14 @@ up: $(BIN)/.runtime ## start Redis, API, workers and Flower; Ctrl-C stops them
 
 test: $(BIN)/.test ## unit, contract, integration and e2e tests
 	$(BIN)/python -m pytest
+
+test-unit: $(BIN)/.test ## the tests that need no process
+	$(BIN)/python -m pytest tests/unit
+
+coverage: $(BIN)/.test ## run every test and print line coverage of api, worker and ferry
+	rm -f .coverage .coverage.*
+	$(BIN)/python -m pytest --cov --cov-report=
+	$(BIN)/coverage report
 
 test-training: $(UV) ## install TensorFlow in an environment of its own and test training
 	UV_PROJECT_ENVIRONMENT=.venv-training $(UV) sync --locked --quiet --python $(PYTHON) --no-default-groups --group training-test

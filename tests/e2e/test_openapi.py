@@ -1,0 +1,35 @@
+"""/openapi.json is true: requests made from it, right ones and broken ones, never meet a 500 or an undocumented answer."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Stack
+from tests.processes import ROOT
+
+# Requests per operation and phase; enough for every field to be broken in several ways.
+CASES = 40
+# Bounds the generated traffic in time; the run ends by itself well before it.
+MAX_TIME_S = 45
+CHECKS = (
+    "not_a_server_error", "status_code_conformance", "content_type_conformance", "response_headers_conformance",
+    "response_schema_conformance", "negative_data_rejection", "unsupported_method",
+)  # fmt: skip
+
+
+@pytest.mark.timeout(MAX_TIME_S + 120)
+def test_openapi_when_requests_are_made_from_it_then_every_answer_is_documented(stack: Stack, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    command = [
+        str(Path(sys.executable).with_name("schemathesis")), "run", f"{stack.api_url}/openapi.json",
+        "--checks", ",".join(CHECKS), "--max-examples", str(CASES), "--max-time", str(MAX_TIME_S),
+        "--generation-deterministic", "--continue-on-failure", "--no-color",
+        "--report-json-path", str(report), "--suppress-health-check", "all", "--request-timeout", "30",
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=MAX_TIME_S + 60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    print(done.stdout[-800:])
+    assert json.loads(report.read_text())
