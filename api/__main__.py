@@ -20,9 +20,10 @@ def main() -> int:
     except ConfigError as error:
         sys.stderr.write(f"api: {error.detail}\n")
         return 1
-    # uvicorn raises the signal again when it has stopped in good order; that is a success, not a death.
+    # Before uvicorn listens to signals there is nothing to wind up; after it has, it raises the signal again, and having
+    # stopped in good order is a success, not a death.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, lambda *_: sys.exit(0))
     uvicorn.run(
         "api.app:create_app",
         factory=True,

@@ -1,17 +1,17 @@
 """The one tree of errors. Knows nothing of HTTP: statuses stand in `api/problems.py`.
 
-    FerryError
-    ├── InvalidInputError       invalid_input       the caller's tensors do not fit the model
-    ├── MalformedRequestError   malformed_request   the request cannot be read at all
-    ├── NotFoundError           not_found           no such model, version or job
-    ├── ConflictError           conflict            the thing exists with other content
-    ├── QueueFullError          queue_full          waiting work is at its limit                 retryable
-    ├── QueueUnavailableError   queue_unavailable   Redis cannot be reached or will not write    retryable
-    ├── NoWorkerError           no_worker           nobody alive serves the model                retryable
-    ├── WaitTimeoutError        wait_timeout        a synchronous wait ran out, the job goes on  retryable
-    ├── ModelError              model_error         the model raised on this job's rows
-    ├── ModelRefusedError       model_refused       a model file Ferry will not serve
-    └── ConfigError             config_error        settings or environment are wrong
+FerryError
+├── InvalidInputError       invalid_input       the caller's tensors do not fit the model
+├── MalformedRequestError   malformed_request   the request cannot be read at all
+├── NotFoundError           not_found           no such model, version or job
+├── ConflictError           conflict            the thing exists with other content
+├── QueueFullError          queue_full          waiting work is at its limit                 retryable
+├── QueueUnavailableError   queue_unavailable   Redis cannot be reached or will not write    retryable
+├── NoWorkerError           no_worker           nobody alive serves the model                retryable
+├── WaitTimeoutError        wait_timeout        a synchronous wait ran out, the job goes on  retryable
+├── ModelError              model_error         the model raised on this job's rows
+├── ModelRefusedError       model_refused       a model file Ferry will not serve
+└── ConfigError             config_error        settings or environment are wrong
 """
 
 from dataclasses import dataclass

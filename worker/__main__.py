@@ -4,9 +4,11 @@ import logging
 import socket
 import sys
 import uuid
+import warnings
 from functools import partial
 
 from celery import signals
+from celery.exceptions import SecurityWarning
 
 from ferry.errors import FerryError
 from ferry.inspection import CONTROL_QUEUE
@@ -71,6 +73,8 @@ def main() -> int:
 
 def serve(shelf: Shelf, name: str, settings: Settings) -> int:
     """Run Celery's worker loop until it is told to stop; returns the exit status."""
+    # Celery fears root for pickle's sake; this worker takes JSON alone.
+    warnings.simplefilter("ignore", SecurityWarning)
     queues = [ticket_queue((manifest.name, manifest.version)) for manifest in shelf.manifests()]
     arguments = [
         "--quiet",

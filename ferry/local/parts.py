@@ -59,5 +59,5 @@ def worker_names(settings: Settings) -> tuple[str, ...]:
 
 def flower_command(host: str, port: int) -> tuple[str, ...]:
     """Return the command of a Flower that can only look (Redis' address comes from worker.app's environment)."""
-    options = (f"--address={host}", f"--port={port}", "--read_only", "--purge_offline_workers=120", "--logging=warning")
+    options = (f"--address={host}", f"--port={port}", "--read_only", "--purge_offline_workers=120", "--logging=error")
     return (sys.executable, "-m", "celery", "-A", "worker.app", "flower", *options)

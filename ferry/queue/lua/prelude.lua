@@ -59,7 +59,9 @@ local function unqueue(id, model, class, entry, rows, bytes)
   if entry == '' then
     redis.call('LREM', ALONE .. model, 1, id)
   else
-    redis.call('XDEL', WAITING .. model .. ':' .. class, entry)
+    local stream = WAITING .. model .. ':' .. class
+    redis.call('XDEL', stream, entry)
+    if redis.call('XLEN', stream) == 0 then redis.call('DEL', stream) end
   end
   change_backlog(model, -rows, -bytes)
 end
