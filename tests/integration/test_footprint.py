@@ -86,7 +86,7 @@ async def test_redis_when_all_jobs_have_expired_then_as_empty_as_before(cycle: C
 
 def keys_of_jobs(cycle: Cycle) -> list[bytes]:
     """Every key but the keeper's lock, which is held whether or not there are jobs."""
-    return sorted(key for key in cycle.redis.keys() if key != b"ferry:keeper")
+    return sorted(key for key in cycle.redis.keys("ferry:*") if key != b"ferry:keeper")
 
 
 async def _until_expired(cycle: Cycle) -> None:

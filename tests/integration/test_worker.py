@@ -1,5 +1,6 @@
 """Real worker processes on a real Redis, with real onnxruntime: right answers, whatever is killed."""
 
+import shutil
 import signal
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from ferry.jobs import State
+from ferry.manifest import read_manifest
 from ferry.queue.keys import TICKETS
 from ferry.queue.producer import Producer
 from ferry.tensors import TensorCodec
@@ -102,22 +104,26 @@ async def test_worker_when_told_to_stop_then_exits_cleanly_and_nothing_is_lost(
     assert max(record.attempts for record in records) == 1
 
 
-async def test_worker_when_one_of_two_is_killed_then_all_5000_jobs_succeed_and_are_right(
-    start_worker: StartWorker, producer: Producer, models: Path
+async def test_worker_when_one_of_two_is_killed_then_all_5000_digits_succeed_and_are_right(
+    start_worker: StartWorker, producer: Producer, models: Path, models_dir: Path
 ) -> None:
+    shutil.copytree(models_dir / "mnist", models / "mnist")
+    mnist = read_manifest(models / "mnist" / "1")
+    with np.load(models / "mnist" / "1" / "samples" / "digits.npz", allow_pickle=False) as file:
+        digits = np.tile(np.float32(file["x"]) / np.float32(255), (5, 1, 1))
     workers = [start_worker(), start_worker()]
-    await serving(producer, workers=2)
-    inputs = [rows(1, seed) for seed in range(5000)]
-    jobs = [job(TOY, array) for array in inputs]
+    await serving(producer, "mnist", workers=2)
+    jobs = [job(mnist, digits[n : n + 1]) for n in range(5000)]
     for start in range(0, len(jobs), 500):
         await producer.submit(jobs[start : start + 500])
         if start == 2000:
             workers[0].signal(signal.SIGKILL)
     records = await results(producer, [each.id for each in jobs])
     assert {record.state for record in records} == {State.SUCCEEDED}
-    outputs = np.concatenate([TensorCodec(TOY.outputs).unpack(record.output or b"")[0] for record in records])
-    (expected,) = direct(models, "toy", np.concatenate(inputs))
+    outputs = np.concatenate([TensorCodec(mnist.outputs).unpack(record.output or b"")[0] for record in records])
+    (expected,) = direct(models, "mnist", digits)
     np.testing.assert_allclose(outputs, expected, atol=1e-6)
+    assert (outputs.argmax(axis=1) == expected.argmax(axis=1)).all()
 
 
 async def test_worker_when_frozen_beyond_its_lease_then_another_does_its_jobs(
