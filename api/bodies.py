@@ -1,6 +1,7 @@
 """Request bodies: bounded, of a type we read, and parsed. Knows nothing of what the JSON means."""
 
 import json
+import re
 from typing import Any
 
 import orjson
@@ -8,6 +9,8 @@ from fastapi import Request
 
 from api.problems import BodyTooLargeError, UnsupportedMediaTypeError
 from ferry.errors import InvalidInputError, MalformedRequestError
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 async def read_json_object(request: Request, *, max_bytes: int) -> dict[str, Any]:
@@ -57,6 +60,9 @@ def parse_json(body: bytes) -> Any:
     except orjson.JSONDecodeError as error:
         reason = str(error)
     try:
-        return json.loads(body)
+        value = json.loads(body.decode("utf-8-sig"))
+        if _SURROGATE.search(body):  # half a pair passes here, and would fail as soon as it is to be UTF-8 again
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
         raise MalformedRequestError(f"the body is not JSON: {reason}") from None
+    return value
