@@ -21,6 +21,8 @@ from ferry.tensors import TensorCodec
 REFRESH_EVERY_S = 1.0
 # A name that is not known is looked for once more, unless that was done this recently.
 MISS_PAUSE_S = 0.2
+# A name or version that is not known is shown, and compared with those that are, up to this many characters.
+SHOWN_CHARS = 64
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +97,7 @@ class Catalog:
         return self._entries.get((name, version))
 
     async def refresh(self) -> None:
-        """Look at the folder and at Redis; without Redis the folder is served as it was."""
+        """Look at the folder and at Redis; without Redis everything is kept as it was, with no live worker."""
         self._refreshed_at = self._clock()
         self._scan()
         try:
@@ -107,7 +109,8 @@ class Catalog:
                     await self._registry.register(manifest)
         except FerryError as error:
             logger.warning("the catalog could not be refreshed: %s", error)
-            announced = {}
+            # What only workers announced is not unknown because Redis is silent.
+            announced = {key: ModelStatus(entry.manifest, 0, 0) for key, entry in self._entries.items()}
         fresh: dict[tuple[str, str], Entry] = {
             key: Entry(self._local.get(key, status.manifest), status.live_workers, status.waiting_rows)
             for key, status in announced.items()
@@ -141,6 +144,8 @@ class Catalog:
             self._local = self._repository.scan()
 
     def _what_there_is(self, name: str, version: str | None) -> str:
+        # What the client sent may be as long as a body; no name or version is.
+        name, version = name[:SHOWN_CHARS], version and version[:SHOWN_CHARS]
         names = sorted({known for known, _ in self._entries})
         if name in names:
             versions = ", ".join(sorted((known for each, known in self._entries if each == name), key=int))

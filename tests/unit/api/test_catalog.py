@@ -1,0 +1,292 @@
+import asyncio
+import logging
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from api.catalog import MISS_PAUSE_S, REFRESH_EVERY_S, Catalog, Entry
+from ferry.errors import NotFoundError, QueueUnavailableError
+from ferry.manifest import MODEL_FILE, Manifest
+from ferry.queue.producer import ModelStatus
+from ferry.repository import Repository
+from tests.manifests import manifest
+from tests.unit.api.conftest import put_model
+
+pytestmark = pytest.mark.anyio
+
+
+class Registry:
+    """What Redis knows of models, which it may forget."""
+
+    def __init__(self) -> None:
+        self.statuses: dict[str, ModelStatus] = {}
+        self.is_down = False
+        self.looks = 0
+
+    def announce(self, added: Manifest, live_workers: int = 1, waiting_rows: int = 0) -> None:
+        self.statuses[added.ref] = ModelStatus(added, live_workers, waiting_rows)
+
+    async def register(self, added: Manifest) -> None:
+        self.announce(added, live_workers=0)
+
+    async def models(self) -> list[ModelStatus]:
+        self.looks += 1
+        if self.is_down:
+            raise QueueUnavailableError("Redis does not answer: the test says so")
+        return list(self.statuses.values())
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def registry() -> Registry:
+    return Registry()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def catalog(folder: Path, registry: Registry, clock: Clock) -> Catalog:
+    return Catalog(Repository(folder), registry, clock=clock)
+
+
+def refs(catalog: Catalog) -> list[str]:
+    return [entry.manifest.ref for entry in catalog.entries]
+
+
+# --- folder and Redis
+
+
+async def test_refresh_when_models_are_in_folder_and_redis_then_joined_in_order(
+    catalog: Catalog, folder: Path, registry: Registry
+) -> None:
+    for version in ("2", "10"):
+        put_model(folder, manifest("b", version))
+    registry.announce(manifest("a"), live_workers=3, waiting_rows=7)
+    registry.announce(manifest("b", "9"))
+    await catalog.refresh()
+    assert refs(catalog) == ["a:1", "b:2", "b:9", "b:10"]
+    assert (catalog.entries[0].live_workers, catalog.entries[0].waiting_rows) == (3, 7)
+
+
+async def test_refresh_when_both_know_a_version_then_the_folders_manifest_and_the_live_workers(
+    catalog: Catalog, folder: Path, registry: Registry
+) -> None:
+    put_model(folder, manifest(labels=("from", "folder")))
+    registry.announce(manifest(labels=("from", "redis")), live_workers=2, waiting_rows=5)
+    await catalog.refresh()
+    assert catalog.entries == [Entry(manifest(labels=("from", "folder")), 2, 5)]
+
+
+async def test_refresh_when_redis_does_not_know_the_folders_models_then_they_are_registered(
+    catalog: Catalog, folder: Path, registry: Registry
+) -> None:
+    put_model(folder, manifest())
+    await catalog.refresh()
+    assert list(registry.statuses) == ["toy:1"]
+    registry.statuses.clear()  # wiped
+    await catalog.refresh()
+    assert list(registry.statuses) == ["toy:1"]
+
+
+async def test_refresh_when_a_version_appears_then_listed_and_the_highest_is_found(
+    catalog: Catalog, folder: Path
+) -> None:
+    put_model(folder, manifest())
+    await catalog.refresh()
+    put_model(folder, manifest(version="2"))
+    await catalog.refresh()
+    assert refs(catalog) == ["toy:1", "toy:2"]
+    assert (await catalog.find("toy")).manifest.version == "2"
+
+
+async def test_refresh_when_a_version_goes_from_folder_and_redis_then_it_is_gone(
+    catalog: Catalog, folder: Path, registry: Registry
+) -> None:
+    for version in ("1", "2"):
+        put_model(folder, manifest(version=version))
+    await catalog.refresh()
+    shutil.rmtree(folder / "toy" / "2")
+    del registry.statuses["toy:2"]
+    await catalog.refresh()
+    assert refs(catalog) == ["toy:1"]
+
+
+async def test_refresh_when_a_version_goes_from_the_folder_alone_then_still_what_redis_says(
+    catalog: Catalog, folder: Path, registry: Registry
+) -> None:
+    put_model(folder, manifest(labels=("from", "folder")))
+    registry.announce(manifest(labels=("from", "redis")))
+    await catalog.refresh()
+    shutil.rmtree(folder / "toy")
+    await catalog.refresh()
+    assert catalog.entries == [Entry(manifest(labels=("from", "redis")), 1, 0)]
+
+
+async def test_refresh_when_a_folder_is_broken_then_the_others_are_listed(catalog: Catalog, folder: Path) -> None:
+    put_model(folder, manifest("good"))
+    (put_model(folder, manifest("bad")) / MODEL_FILE).unlink()
+    await catalog.refresh()
+    assert refs(catalog) == ["good:1"]
+
+
+async def test_refresh_when_nothing_changed_then_the_same_objects_with_their_codecs(
+    catalog: Catalog, folder: Path, registry: Registry
+) -> None:
+    put_model(folder, manifest())
+    registry.announce(manifest())
+    await catalog.refresh()
+    (before,) = catalog.entries
+    codec = before.inputs
+    await catalog.refresh()
+    (after,) = catalog.entries
+    assert after is before
+    assert after.inputs is codec
+    registry.announce(manifest(), live_workers=2)
+    await catalog.refresh()
+    assert catalog.entries == [replace(before, live_workers=2)]
+
+
+# --- outages
+
+
+async def test_refresh_when_redis_was_never_there_then_the_folder_with_no_live_worker(
+    catalog: Catalog, folder: Path, registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    registry.is_down = True
+    put_model(folder, manifest())
+    with caplog.at_level(logging.WARNING):
+        await catalog.refresh()
+    assert catalog.entries == [Entry(manifest(), 0, 0)]
+    assert "Redis does not answer" in caplog.text
+
+
+async def test_refresh_when_redis_goes_away_then_everything_is_kept_with_no_live_worker(
+    catalog: Catalog, folder: Path, registry: Registry
+) -> None:
+    put_model(folder, manifest())
+    registry.announce(manifest(), live_workers=2, waiting_rows=3)
+    registry.announce(manifest("remote"), live_workers=1)
+    await catalog.refresh()
+    registry.is_down = True
+    for _ in range(2):
+        await catalog.refresh()
+        assert catalog.entries == [Entry(manifest("remote"), 0, 0), Entry(manifest(), 0, 0)]
+    registry.is_down = False
+    await catalog.refresh()
+    assert [entry.live_workers for entry in catalog.entries] == [1, 2]
+
+
+async def test_refresh_when_redis_is_away_then_new_folders_are_still_seen(
+    catalog: Catalog, folder: Path, registry: Registry
+) -> None:
+    registry.is_down = True
+    put_model(folder, manifest())
+    await catalog.refresh()
+    put_model(folder, manifest(version="2"))
+    await catalog.refresh()
+    assert refs(catalog) == ["toy:1", "toy:2"]
+
+
+# --- looking up
+
+
+async def test_find_when_no_version_is_named_then_the_highest_by_number(catalog: Catalog, folder: Path) -> None:
+    for version in ("9", "10", "2"):
+        put_model(folder, manifest(version=version))
+    await catalog.refresh()
+    assert (await catalog.find("toy")).manifest.version == "10"
+    assert (await catalog.find("toy", "9")).manifest.version == "9"
+
+
+async def test_find_when_unknown_then_looked_for_once_more_but_not_again_and_again(
+    catalog: Catalog, folder: Path, registry: Registry, clock: Clock
+) -> None:
+    await catalog.refresh()
+    put_model(folder, manifest())
+    for _ in range(3):
+        with pytest.raises(NotFoundError):
+            await catalog.find("toy")
+    assert registry.looks == 1
+    clock.now += MISS_PAUSE_S * 1.01
+    assert (await catalog.find("toy")).manifest == manifest()
+    assert registry.looks == 2
+
+
+async def test_find_when_known_then_nothing_is_looked_for(
+    catalog: Catalog, folder: Path, registry: Registry, clock: Clock
+) -> None:
+    put_model(folder, manifest())
+    await catalog.refresh()
+    clock.now += 3600
+    await catalog.find("toy")
+    assert registry.looks == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "said"),
+    [
+        ("mnits", None, "no model 'mnits'; did you mean mnist?"),
+        ("weather", None, "no model 'weather'; there are fashion, mnist"),
+        ("mnist", "3", "model 'mnist' has no version '3'; it has 1, 10"),
+        ("", None, "no model ''; there are fashion, mnist"),
+    ],
+)
+async def test_find_when_unknown_then_said_what_there_is(
+    catalog: Catalog, registry: Registry, name: str, version: str | None, said: str
+) -> None:
+    for known in (("mnist", "10"), ("mnist", "1"), ("fashion", "1")):
+        registry.announce(manifest(*known))
+    with pytest.raises(NotFoundError) as caught:
+        await catalog.find(name, version)
+    assert caught.value.detail == said
+
+
+async def test_find_when_there_is_no_model_at_all_then_said(catalog: Catalog) -> None:
+    with pytest.raises(NotFoundError, match="no model 'toy'; there are none"):
+        await catalog.find("toy")
+
+
+async def test_find_when_the_name_is_endless_then_the_message_is_not(catalog: Catalog, registry: Registry) -> None:
+    registry.announce(manifest())
+    for name, version in (("x" * 10_000_000, None), ("toy", "x" * 10_000_000)):
+        with pytest.raises(NotFoundError) as caught:
+            await catalog.find(name, version)
+        assert len(caught.value.detail) < 200
+
+
+# --- for ever
+
+
+async def test_run_when_running_then_it_looks_each_second_whatever_happens(
+    catalog: Catalog, registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    task = asyncio.ensure_future(catalog.run())
+    await asyncio.sleep(REFRESH_EVERY_S * 3.5)
+    registry.is_down = True
+    await asyncio.sleep(REFRESH_EVERY_S * 3)
+    registry.is_down, models = False, registry.models
+    registry.models = None
+    await asyncio.sleep(REFRESH_EVERY_S * 3)
+    assert "the catalog's refresh failed" in caplog.text
+    registry.models = models
+    registry.announce(manifest())
+    await asyncio.sleep(REFRESH_EVERY_S)
+    assert refs(catalog) == ["toy:1"]
+    assert registry.looks == 7
+    task.cancel()
