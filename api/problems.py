@@ -75,7 +75,7 @@ def render(body: dict[str, Any], headers: dict[str, str] | None = None) -> Respo
     return Response(orjson.dumps(body), body["status"], headers, media_type=PROBLEM_JSON)
 
 
-def handle_ferry_error(request: Request, error: Exception) -> Response:
+async def handle_ferry_error(request: Request, error: Exception) -> Response:
     """Answer an error of Ferry's own tree."""
     if not isinstance(error, FerryError):
         raise TypeError(f"registered for FerryError, got {type(error).__name__}")
@@ -88,7 +88,7 @@ def handle_ferry_error(request: Request, error: Exception) -> Response:
     return render(body, headers)
 
 
-def handle_http_error(request: Request, error: Exception) -> Response:
+async def handle_http_error(request: Request, error: Exception) -> Response:
     """Answer what the router itself refuses: an unknown path, a wrong verb."""
     if not isinstance(error, HTTPException):
         raise TypeError(f"registered for HTTPException, got {type(error).__name__}")
@@ -103,7 +103,7 @@ def handle_http_error(request: Request, error: Exception) -> Response:
     return render(body, dict(error.headers or {}))
 
 
-def handle_validation_error(request: Request, error: Exception) -> Response:
+async def handle_validation_error(request: Request, error: Exception) -> Response:
     """Answer a bad path or query parameter."""
     if not isinstance(error, RequestValidationError):
         raise TypeError(f"registered for RequestValidationError, got {type(error).__name__}")
@@ -113,7 +113,7 @@ def handle_validation_error(request: Request, error: Exception) -> Response:
     return render(problem(request, status, code="invalid_input", title="Invalid input", detail=detail, errors=errors))
 
 
-def handle_bug(request: Request, error: Exception) -> Response:
+async def handle_bug(request: Request, error: Exception) -> Response:
     """Answer what should not happen; the log has the traceback, the client a promise that it was noted."""
     logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
     status = HTTPStatus.INTERNAL_SERVER_ERROR
@@ -122,7 +122,7 @@ def handle_bug(request: Request, error: Exception) -> Response:
 
 
 def install_handlers(app: FastAPI) -> None:
-    """Make every error that leaves `app` a problem body."""
+    """Make every error that leaves `app` a problem body; a handler that is no coroutine would cost a thread."""
     app.add_exception_handler(FerryError, handle_ferry_error)
     app.add_exception_handler(HTTPException, handle_http_error)
     app.add_exception_handler(RequestValidationError, handle_validation_error)
