@@ -10,7 +10,7 @@ from api.catalog import Entry
 from ferry.jobs import JobRecord, State
 from ferry.json_tensors import json_ready, top_labels
 from ferry.manifest import TensorSpec
-from ferry.tensors import TensorCodec
+from ferry.tensors import Array, TensorCodec
 
 OWNER = "local"
 _STATUS = {
@@ -37,19 +37,21 @@ def prediction(
 ) -> dict[str, Any]:
     """Return a job in Replicate's shape with Ferry's extra fields.
 
-    `entry` is None when the model has been removed since: then there is no telling what the bytes mean.
+    `entry` is None when the model has been removed since: then there is no telling what the bytes mean, as when its
+    version was replaced by another model.
     """
     url = f"{base_url}/v1/predictions/{record.id}"
-    output, labels = _output(record, entry)
+    inputs = _tensors(record.input, entry.inputs) if entry else None
+    outputs = _tensors(record.output, entry.outputs) if entry else None
     return {
         "id": record.id,
         "model": f"{OWNER}/{record.model}",
         "version": record.version,
         "status": status or _STATUS[record.state],
         "state": record.state.value,
-        "input": _named(record.input, entry.inputs, single=record.single) if entry and record.input else None,
-        "output": output,
-        "labels": labels,
+        "input": _named(inputs, single=record.single),
+        "output": _named(outputs, single=record.single),
+        "labels": _labels(outputs, entry, single=record.single),
         "error": record.error,
         "error_code": record.error_code,
         "logs": "",
@@ -61,7 +63,7 @@ def prediction(
         "deadline": timestamp(record.deadline_us),
         "metrics": _metrics(record),
         "batch": _batch(record, flower_url),
-        "data_removed": record.output is not None and entry is None,
+        "data_removed": record.output is not None and outputs is None,
         "urls": {"get": url, "cancel": f"{url}/cancel"},
     }
 
@@ -110,20 +112,25 @@ def timestamp(us: int | None) -> str | None:
     )
 
 
-def _output(record: JobRecord, entry: Entry | None) -> tuple[Any, Any]:
-    if record.output is None or entry is None:
-        return None, None
-    arrays = entry.outputs.unpack(record.output)
-    named = {
-        spec.name: json_ready(array, single=record.single)
-        for spec, array in zip(entry.outputs.specs, arrays, strict=True)
-    }
-    return named, top_labels(entry.manifest.labels, arrays[0], single=record.single)
+def _tensors(payload: bytes | None, codec: TensorCodec) -> dict[str, Array] | None:
+    """Return tensors by name; None without a payload, or with one of another signature (the version was replaced)."""
+    if payload is None:
+        return None
+    try:
+        arrays = codec.unpack(payload)
+    except ValueError:
+        return None
+    return {spec.name: array for spec, array in zip(codec.specs, arrays, strict=True)}
 
 
-def _named(payload: bytes, codec: TensorCodec, *, single: bool) -> dict[str, Any]:
-    arrays = codec.unpack(payload)
-    return {spec.name: json_ready(array, single=single) for spec, array in zip(codec.specs, arrays, strict=True)}
+def _named(tensors: dict[str, Array] | None, *, single: bool) -> dict[str, Any] | None:
+    return tensors and {name: json_ready(array, single=single) for name, array in tensors.items()}
+
+
+def _labels(outputs: dict[str, Array] | None, entry: Entry | None, *, single: bool) -> Any:
+    if outputs is None or entry is None:
+        return None
+    return top_labels(entry.manifest.labels, next(iter(outputs.values())), single=single)
 
 
 def _metrics(record: JobRecord) -> dict[str, float]:
