@@ -61,7 +61,10 @@ class Waiters:
             return record
         if news:
             return replace(record, **news, input=None)
-        return await self._source.read(record.id) or record
+        try:
+            return await self._source.read(record.id) or record
+        except QueueUnavailableError:
+            return record  # the job was accepted, which an error would deny
 
     async def wait(self, job_id: str, timeout_s: float) -> JobRecord | None:
         """Return a job once it is terminal or the time is up; None when there is no such job."""
