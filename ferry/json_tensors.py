@@ -53,7 +53,7 @@ def read_inputs(manifest: Manifest, value: Any, pointer: str = "#/input") -> Row
     _check_names(manifest, value, pointer)
     arrays, singles = [], []
     for spec in manifest.inputs:
-        array, is_single = _read_tensor(spec, value[spec.name], f"{pointer}/{_escape(spec.name)}")
+        array, is_single = _read_tensor(spec, value[spec.name], f"{pointer}/{escape_pointer(spec.name)}")
         arrays.append(array)
         singles.append(is_single)
     if len(set(singles)) > 1:
@@ -124,11 +124,11 @@ def _check_names(manifest: Manifest, value: Mapping[str, Any], pointer: str) -> 
     for name in value:
         if name not in names:
             detail = f"{manifest.ref} has no input {_show(name)}; its inputs are {listed}"
-            raise InvalidInputError.at(f"{pointer}/{_escape(name)}", detail)
+            raise InvalidInputError.at(f"{pointer}/{escape_pointer(name)}", detail)
     for name in names:
         if name not in value:
             raise InvalidInputError.at(
-                f"{pointer}/{_escape(name)}", f"input {name!r} is missing; {manifest.ref} needs {listed}"
+                f"{pointer}/{escape_pointer(name)}", f"input {name!r} is missing; {manifest.ref} needs {listed}"
             )
 
 
@@ -268,6 +268,6 @@ def _show(value: Any) -> str:
     return shown if len(shown) <= _SHOWN_CHARS else shown[:_SHOWN_CHARS] + "..."
 
 
-def _escape(name: str) -> str:
+def escape_pointer(name: str) -> str:
     """Escape a member name for a JSON pointer (RFC 6901)."""
     return name.replace("~", "~0").replace("/", "~1")

@@ -12,7 +12,7 @@ from api.services import Services, services_of
 from api.wire import JSONAnswer
 from ferry.errors import FerryError, InvalidInputError, ModelError, NoWorkerError, WaitTimeoutError
 from ferry.jobs import JobRecord
-from ferry.json_tensors import Rows, read_flat_row
+from ferry.json_tensors import Rows, escape_pointer, read_flat_row
 
 router = APIRouter(tags=["predict"])
 
@@ -46,9 +46,8 @@ async def predict(request: Request) -> JSONAnswer:
 async def _entry(services: Services, body: dict[str, Any]) -> Entry:
     for field in body:
         if field not in _KNOWN_FIELDS:
-            raise InvalidInputError.at(
-                f"#/{field}", f"unknown field {field[:40]!r}; expected x, and model if not the default"
-            )
+            detail = f"unknown field {field[:40]!r}; expected x, and model if not the default"
+            raise InvalidInputError.at(f"#/{escape_pointer(field)}", detail)
     if "x" not in body:
         raise InvalidInputError.at("#/x", "'x' is missing: the row to classify")
     if "model" in body:

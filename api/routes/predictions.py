@@ -11,7 +11,7 @@ from api.services import Services, base_url_of, services_of
 from api.wire import JSONAnswer
 from ferry.errors import InvalidInputError, NotFoundError
 from ferry.jobs import JobRecord
-from ferry.json_tensors import read_inputs
+from ferry.json_tensors import escape_pointer, read_inputs
 
 router = APIRouter(prefix="/v1/predictions", tags=["predictions"])
 
@@ -28,8 +28,7 @@ async def create_prediction(request: Request) -> JSONAnswer:
     runs out first. Everything is checked before anything is queued.
     """
     services = services_of(request)
-    prefer = wait_from_prefer(request.headers.get("prefer"), default_s=services.settings.default_wait_s)
-    wait_s = wait_from_query(request.query_params.get("wait")) or prefer
+    prefer, wait_s = _waits(request, services)
     body = await read_json_object(request, max_bytes=services.settings.max_body_bytes)
     name, version = _reference(body)
     entry = await services.catalog.find(name, version)
@@ -42,8 +41,7 @@ async def create_prediction(request: Request) -> JSONAnswer:
 async def get_prediction(request: Request, job_id: str) -> JSONAnswer:
     """Read a job; with `Prefer: wait` or `?wait=` as soon as it is done, or as it is when the time is up."""
     services = services_of(request)
-    prefer = wait_from_prefer(request.headers.get("prefer"), default_s=services.settings.default_wait_s)
-    wait_s = wait_from_query(request.query_params.get("wait")) or prefer
+    _, wait_s = _waits(request, services)
     record = await (services.waiters.wait(job_id, wait_s) if wait_s else services.queue.read(job_id))
     return JSONAnswer(await _shown(request, services, _found(job_id, record)))
 
@@ -56,11 +54,19 @@ async def cancel_prediction(request: Request, job_id: str) -> JSONAnswer:
     return JSONAnswer(await _shown(request, services, _found(job_id, await services.queue.read(job_id))))
 
 
+def _waits(request: Request, services: Services) -> tuple[float | None, float | None]:
+    """Return the header's wait and the one that counts: the query's, if there is one."""
+    lines = ",".join(request.headers.getlist("prefer"))
+    prefer = wait_from_prefer(lines, default_s=services.settings.default_wait_s)
+    return prefer, wait_from_query(request.query_params.get("wait")) or prefer
+
+
 def _reference(body: dict[str, Any]) -> tuple[str, str | None]:
     """Return model name and version from `version`: "mnist", "mnist:1" or with Replicate's "local/" before it."""
     for field in body:
         if field not in _KNOWN_FIELDS:
-            raise InvalidInputError.at(f"#/{field}", f"unknown field {field[:40]!r}; expected version and input")
+            detail = f"unknown field {field[:40]!r}; expected version and input"
+            raise InvalidInputError.at(f"#/{escape_pointer(field)}", detail)
     for field in ("version", "input"):
         if field not in body:
             raise InvalidInputError.at(f"#/{field}", f"{field!r} is missing")

@@ -1,0 +1,39 @@
+import asyncio
+
+import pytest
+
+from tests.unit.api.conftest import Api, assert_problem
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_live_when_even_the_queue_is_down_then_200(api: Api) -> None:
+    api.queue.is_down = True
+    response = await api.client.get("/v2/health/live")
+    assert (response.status_code, response.json()) == (200, {"live": True})
+
+
+async def test_ready_when_a_worker_serves_a_model_then_200(api: Api) -> None:
+    response = await api.client.get("/v2/health/ready")
+    assert (response.status_code, response.json()) == (200, {"ready": True})
+
+
+async def test_ready_when_no_worker_lives_then_503_until_one_does(api: Api) -> None:
+    api.queue.leave([("toy", "1")])
+    await asyncio.sleep(1.1)
+    response = await api.client.get("/v2/health/ready")
+    assert "no live worker serves any model" in assert_problem(response, 503, "no_worker")
+    assert response.headers["retry-after"] == "1"
+    api.queue.beat([("toy", "1")])
+    assert (await api.client.get("/v2/health/ready")).status_code == 200
+
+
+async def test_ready_when_the_queue_is_down_then_503_until_it_is_back(api: Api) -> None:
+    api.queue.is_down = True
+    response = await api.client.get("/v2/health/ready")
+    assert_problem(response, 503, "queue_unavailable")
+    assert response.headers["retry-after"] == "1"
+    assert response.json()["error"] == response.json()["detail"]  # a text under /v2, as that protocol has it
+    await asyncio.sleep(5)
+    api.queue.is_down = False
+    assert (await api.client.get("/v2/health/ready")).status_code == 200

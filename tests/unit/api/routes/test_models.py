@@ -1,0 +1,85 @@
+import asyncio
+
+import pytest
+
+from ferry.manifest import Manifest
+from tests.manifests import manifest, spec
+from tests.unit.api.conftest import Api, assert_problem, put_model
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_list_models_when_there_are_versions_then_one_entry_a_model_in_both_habits(api: Api) -> None:
+    for version in ("2", "10"):
+        await api.add_model(manifest(version=version))
+    await api.add_model(manifest("another"))
+    body = (await api.client.get("/v1/models")).json()
+    assert (body["object"], body["next"], body["previous"]) == ("list", None, None)
+    assert body["data"] == body["results"]
+    assert [model["id"] for model in body["data"]] == ["another", "toy"]
+    toy = body["data"][1]
+    assert (toy["object"], toy["owner"], toy["owned_by"], toy["name"]) == ("model", "local", "local", "toy")
+    assert [version["id"] for version in toy["versions"]] == ["1", "2", "10"]
+    assert toy["latest_version"] == toy["versions"][-1]
+
+
+async def test_show_model_when_known_then_its_whole_signature(api: Api) -> None:
+    added = Manifest(
+        **manifest(
+            "full",
+            inputs=(spec("x", "float32", 28, None, range=(0, 1)),),
+            outputs=(spec("scores", "float32", 2),),
+            labels=("no", "yes"),
+            max_rows=32,
+        ).model_dump()
+        | {
+            "created_at": "2026-08-21T12:00:00Z",
+            "description": "what it does",
+            "metrics": {"accuracy": 0.98},
+            "notes": ("one",),
+        }
+    )
+    await api.add_model(added)
+    body = (await api.client.get("/v1/models/full")).json()
+    assert (body["created"], body["description"]) == (1787313600, "what it does")
+    assert body["latest_version"] == {
+        "id": "1",
+        "created_at": "2026-08-21T12:00:00Z",
+        "inputs": [{"name": "x", "dtype": "float32", "datatype": "FP32", "shape": [-1, 28, -1], "range": [0.0, 1.0]}],
+        "outputs": [{"name": "scores", "dtype": "float32", "datatype": "FP32", "shape": [-1, 2], "range": None}],
+        "labels": ["no", "yes"],
+        "batching": {"max_rows": 32, "max_wait_ms": 0.0, "max_job_rows": 100, "fixed_rows": None},
+        "sha256": "0" * 64,
+        "metrics": {"accuracy": 0.98},
+        "notes": ["one"],
+        "live_workers": 1,
+        "waiting_rows": 0,
+    }
+
+
+async def test_show_model_when_it_is_unknown_then_404_with_what_there_is(api: Api) -> None:
+    response = await api.client.get("/v1/models/toi")
+    assert assert_problem(response, 404, "not_found") == "no model 'toi'; did you mean toy?"
+
+
+async def test_show_model_when_workers_and_rows_change_then_seen_within_a_second(api: Api) -> None:
+    await api.submitted([[1, 2, 3]] * 5)
+    api.queue.leave([("toy", "1")])
+    await asyncio.sleep(1.1)
+    version = (await api.client.get("/v1/models/toy")).json()["latest_version"]
+    assert (version["live_workers"], version["waiting_rows"]) == (0, 5)
+
+
+async def test_list_models_when_the_queue_is_down_then_the_folder_with_no_live_worker(api: Api) -> None:
+    api.queue.is_down = True
+    await asyncio.sleep(1.1)
+    (model,) = (await api.client.get("/v1/models")).json()["data"]
+    assert (model["id"], model["latest_version"]["live_workers"]) == ("toy", 0)
+
+
+async def test_list_models_when_one_is_put_into_the_folder_then_seen_within_a_second(api: Api) -> None:
+    await asyncio.sleep(0.1)
+    assert (await api.client.get("/v1/models")).json()["data"][0]["id"] == "toy"
+    put_model(api.models, manifest("fresh"))
+    await asyncio.sleep(1.1)
+    assert [model["id"] for model in (await api.client.get("/v1/models")).json()["data"]] == ["fresh", "toy"]
