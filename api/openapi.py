@@ -203,7 +203,7 @@ MODELS: dict[int | str, dict[str, Any]] = {
         },
     )
 }
-MODEL: dict[int | str, dict[str, Any]] = {200: _answer("The model", _MODEL), **_problems(404)}
+MODEL: dict[int | str, dict[str, Any]] = {200: _answer("The model", _MODEL), **_problems(404, 422)}
 LIVE: dict[int | str, dict[str, Any]] = {
     200: _answer("Alive", {"type": "object", "properties": {"live": {"const": True}}})
 }

@@ -20,7 +20,10 @@ _KNOWN_FIELDS = frozenset({"version", "input"})
 POLL_AFTER_S = "1"
 
 
-@router.post("", responses=openapi.PREDICTION_CREATED, openapi_extra=openapi.PREDICTION_BODY, response_class=JSONAnswer)
+@router.post(
+    "", status_code=202, responses=openapi.PREDICTION_CREATED, openapi_extra=openapi.PREDICTION_BODY,
+    response_class=JSONAnswer,
+)  # fmt: skip
 async def create_prediction(request: Request) -> JSONAnswer:
     """Submit a job of one or many rows.
 

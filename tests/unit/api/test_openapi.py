@@ -1,0 +1,100 @@
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.manifests import manifest
+from tests.unit.api.conftest import Api
+
+pytestmark = pytest.mark.anyio
+
+ROW = [1.0, 2.0, 3.0]
+# By route: every status it can answer.
+STATUSES = {
+    ("post", "/v1/predictions"): {"201", "202", "400", "404", "413", "415", "422", "503"},
+    ("get", "/v1/predictions/{job_id}"): {"200", "404", "422", "503"},
+    ("post", "/v1/predictions/{job_id}/cancel"): {"200", "404", "422", "503"},
+    ("post", "/predict"): {"200", "400", "404", "413", "415", "422", "500", "503", "504"},
+    ("get", "/v1/models"): {"200"},
+    ("get", "/v1/models/{name}"): {"200", "404", "422"},
+    ("get", "/v2/health/live"): {"200"},
+    ("get", "/v2/health/ready"): {"200", "503"},
+}
+
+
+@pytest.fixture
+async def schema(api: Api) -> dict[str, Any]:
+    return (await api.client.get("/openapi.json")).json()
+
+
+def properties(schema: dict[str, Any], method: str, path: str, status: int) -> set[str]:
+    (content,) = schema["paths"][path][method]["responses"][str(status)]["content"].values()
+    return set(content["schema"]["properties"])
+
+
+async def test_schema_when_served_then_every_route_and_every_status_it_answers(schema: dict[str, Any]) -> None:
+    documented = {
+        (method, path): set(operation["responses"])
+        for path, operations in schema["paths"].items()
+        for method, operation in operations.items()
+    }
+    assert documented == STATUSES
+
+
+async def test_schema_when_served_then_errors_are_problems_and_nothing_of_fastapis_own_is_left(
+    schema: dict[str, Any],
+) -> None:
+    for operations in schema["paths"].values():
+        for operation in operations.values():
+            assert operation["summary"]
+            for status, answer in operation["responses"].items():
+                kind = "application/problem+json" if int(status) >= 400 else "application/json"
+                assert list(answer["content"]) == [kind]
+    assert "HTTPValidationError" not in str(schema)
+
+
+async def test_prediction_when_compared_with_its_schema_then_the_same_fields(api: Api, schema: dict[str, Any]) -> None:
+    url = "/v1/predictions"
+    accepted = await api.client.post(url, json={"version": "toy", "input": {"x": ROW}})
+    assert set(accepted.json()) == properties(schema, "post", url, 202)
+    api.serve()
+    done = (await api.client.get(accepted.headers["location"])).json()
+    documented = properties(schema, "get", f"{url}/{{job_id}}", 200)
+    assert set(done) == documented == properties(schema, "post", url, 201)
+    assert {"location", "retry-after"} <= set(accepted.headers)
+
+
+async def test_model_when_compared_with_its_schema_then_the_same_fields(api: Api, schema: dict[str, Any]) -> None:
+    body = (await api.client.get("/v1/models/toy")).json()
+    assert set(body) == properties(schema, "get", "/v1/models/{name}", 200)
+
+
+async def test_predict_when_compared_with_its_schema_then_the_same_fields(api: Api, schema: dict[str, Any]) -> None:
+    await api.add_model(manifest("named", labels=("sum", "rest")))
+    response = await api.answered(api.client.post("/predict", json={"x": ROW, "model": "named"}), name="named")
+    assert set(response.json()) == properties(schema, "post", "/predict", 200)
+
+
+async def test_problem_when_compared_with_its_schema_then_the_same_fields(api: Api, schema: dict[str, Any]) -> None:
+    response = await api.client.post("/v1/predictions", json={})
+    assert set(response.json()) == properties(schema, "post", "/v1/predictions", 422)
+
+
+@pytest.mark.parametrize("path", ["/v1/predictions", "/predict"])
+async def test_body_when_its_example_is_read_then_it_has_all_that_is_required_and_nothing_else(
+    schema: dict[str, Any], path: str
+) -> None:
+    content = schema["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+    assert set(content["schema"]["required"]) <= set(content["example"]) <= set(content["schema"]["properties"])
+
+
+async def test_wait_when_it_is_as_long_as_documented_then_accepted(api: Api, schema: dict[str, Any]) -> None:
+    (wait,) = (
+        each["schema"]
+        for each in schema["paths"]["/v1/predictions/{job_id}"]["get"]["parameters"]
+        if each["name"] == "wait"
+    )
+    posted = await api.submitted(ROW)
+    response = await api.client.get(posted["urls"]["get"], params={"wait": wait["maximum"]})
+    assert response.status_code == 200
+    assert asyncio.get_running_loop().time() == pytest.approx(wait["maximum"])
