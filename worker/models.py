@@ -38,8 +38,12 @@ class Model:
         fixed = self.manifest.batching.fixed_rows
         if fixed is not None and n_rows < fixed:
             arrays = [_padded(array, fixed) for array in arrays]
+        ran_rows = arrays[0].shape[0]
         results = self._session.run(self._output_names, dict(zip(self._input_names, arrays, strict=True)))
-        return [_checked(spec, result, n_rows) for spec, result in zip(self.manifest.outputs, results, strict=True)]
+        checked = [
+            _checked(spec, result, ran_rows) for spec, result in zip(self.manifest.outputs, results, strict=True)
+        ]
+        return [array[:n_rows] for array in checked]
 
     def warm_up(self) -> None:
         """Run one row, and a full batch, of zeros, so that the first job does not pay for lazy initialisation."""
@@ -81,11 +85,11 @@ def _padded(array: Array, n_rows: int) -> Array:
 
 def _checked(spec: TensorSpec, result: Any, n_rows: int) -> Array:
     array = np.asarray(result)
-    if array.ndim == 0 or array.shape[0] < n_rows:
+    if array.ndim == 0 or array.shape[0] != n_rows:
         raise ValueError(f"output {spec.name!r} has shape {array.shape} for {n_rows} rows")
     if array.ndim != len(spec.shape):
         raise ValueError(f"output {spec.name!r} has {array.ndim} axes, its manifest says {len(spec.shape)}")
-    return array[:n_rows]
+    return array
 
 
 def _zeros(spec: TensorSpec, n_rows: int) -> Array:

@@ -1,0 +1,176 @@
+import numpy as np
+import pytest
+
+from ferry.errors import ModelRefusedError
+from ferry.manifest import MODEL_FILE, TensorSpec
+from tests import onnx_models
+from tests.fakes.sessions import FakeSession, doubled
+from tests.manifests import manifest, spec
+from tests.unit.worker.conftest import XYZ, put_model
+from worker.models import Model, load_model
+
+ROWS = np.arange(6, dtype=np.float32).reshape(2, 3)
+
+
+def model(compute=doubled, **signature: object) -> tuple[Model, FakeSession]:
+    session = FakeSession(compute)
+    return Model(manifest(**(XYZ | signature)), session), session
+
+
+# --- running
+
+
+def test_run_when_rows_come_then_fed_by_name_and_the_outputs_in_the_manifests_order() -> None:
+    inputs = (spec("a"), spec("b"))
+    outputs = (spec("total"), spec("difference"))
+    calculating, session = model(lambda a, b: [a + b, a - b], inputs=inputs, outputs=outputs)
+    total, difference = calculating.run([np.array([3.0, 5.0]), np.array([1.0, 2.0])])
+    assert (total.tolist(), difference.tolist()) == ([4, 7], [2, 3])
+    assert session.wanted == ["total", "difference"]
+    assert list(session.feeds[0]) == ["a", "b"]
+
+
+@pytest.mark.parametrize("n_rows", [1, 2, 4])
+def test_run_when_the_batch_is_fixed_then_padded_with_the_last_row_and_the_padding_is_cut_off(n_rows: int) -> None:
+    fixed, session = model(max_rows=4, fixed_rows=4)
+    rows = np.arange(n_rows * 3, dtype=np.float32).reshape(n_rows, 3)
+    (result,) = fixed.run([rows])
+    fed = session.feeds[0]["x"]
+    assert fed.shape == (4, 3)
+    assert fed[n_rows:].tolist() == [rows[-1].tolist()] * (4 - n_rows)
+    assert result.tolist() == (rows * 2).tolist()
+
+
+def test_run_when_the_batch_is_fixed_and_holds_text_then_padded_too() -> None:
+    text = (spec("x", "string", 1),)
+    fixed, session = model(lambda x: [x], inputs=text, outputs=text, max_rows=3, fixed_rows=3)
+    assert fixed.run([np.array([["a"]], object)])[0].tolist() == [["a"]]
+    assert session.feeds[0]["x"].tolist() == [["a"], ["a"], ["a"]]
+
+
+def test_run_when_the_batch_is_free_then_not_padded() -> None:
+    free, session = model()
+    free.run([ROWS])
+    assert session.rows_a_run == [2]
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        (np.zeros((1, 3)), r"output 'y' has shape \(1, 3\) for 2 rows"),
+        (np.zeros((0, 3)), r"output 'y' has shape \(0, 3\) for 2 rows"),
+        (np.zeros((3, 3)), r"output 'y' has shape \(3, 3\) for 2 rows"),
+        (np.zeros((4, 3)), r"output 'y' has shape \(4, 3\) for 2 rows"),
+        (np.float32(0), r"output 'y' has shape \(\) for 2 rows"),
+        (np.zeros(2), "output 'y' has 1 axes, its manifest says 2"),
+        (np.zeros((2, 3, 1)), "output 'y' has 3 axes, its manifest says 2"),
+    ],
+)
+def test_run_when_an_output_does_not_have_one_entry_a_row_then_value_error(result: np.ndarray, said: str) -> None:
+    wrong, _ = model(lambda x: [result])
+    with pytest.raises(ValueError, match=said):
+        wrong.run([ROWS])
+
+
+def test_run_when_a_fixed_batch_gives_other_than_its_rows_then_value_error() -> None:
+    wrong, _ = model(lambda x: [x[:3]], max_rows=4, fixed_rows=4)
+    with pytest.raises(ValueError, match="for 4 rows"):
+        wrong.run([ROWS])
+
+
+def test_run_when_an_output_is_missing_then_value_error() -> None:
+    wrong, _ = model(lambda x: [])
+    with pytest.raises(ValueError, match="shorter"):
+        wrong.run([ROWS])
+
+
+def test_run_when_the_output_is_a_list_then_an_array() -> None:
+    listing, _ = model(lambda x: [[[1.0, 2.0, 3.0]] * len(x)])
+    assert listing.run([ROWS])[0].shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "shapes"),
+    [
+        ((spec("x", "float32", 3),), [(1, 3), (8, 3)]),
+        ((spec("x", "float32", None, 2),), [(1, 1, 2), (8, 1, 2)]),
+        ((spec("x", "string"),), [(1,), (8,)]),
+        ((spec("x", "bool", 2, 2),), [(1, 2, 2), (8, 2, 2)]),
+    ],
+)
+def test_warm_up_when_called_then_one_row_and_a_full_batch_of_zeros(
+    inputs: tuple[TensorSpec, ...], shapes: list[tuple[int, ...]]
+) -> None:
+    cold, session = model(lambda x: [x], inputs=inputs, outputs=inputs)
+    cold.warm_up()
+    fed = [feed["x"] for feed in session.feeds]
+    assert [array.shape for array in fed] == shapes
+    assert {array.dtype for array in fed} == {inputs[0].numpy_dtype}
+    assert {element for array in fed for element in array.reshape(-1).tolist()} <= {0, ""}  # False is 0
+
+
+# --- loading
+
+
+def test_load_model_when_the_file_is_good_then_it_runs(tmp_path) -> None:
+    made = put_model(tmp_path, onnx_models.doubled().SerializeToString())
+    loaded = load_model(tmp_path / "toy" / "1", made, threads=1)
+    assert loaded.manifest == made
+    assert loaded.run([ROWS])[0].tolist() == (ROWS * 2).tolist()
+    loaded.warm_up()
+
+
+def test_load_model_when_the_batch_is_fixed_then_fewer_rows_run_all_the_same(tmp_path) -> None:
+    made = put_model(tmp_path, onnx_models.fixed_batch(4).SerializeToString(), max_rows=4, fixed_rows=4)
+    loaded = load_model(tmp_path / "toy" / "1", made, threads=1)
+    assert loaded.run([ROWS])[0].tolist() == (ROWS * 2).tolist()
+
+
+def test_load_model_when_it_takes_text_then_it_runs(tmp_path) -> None:
+    signature = {
+        "inputs": (spec("text", "string", 1),),
+        "outputs": (spec("label", "int64", 1), spec("echo", "string", 1)),
+    }
+    made = put_model(tmp_path, onnx_models.string_input().SerializeToString(), **signature)
+    loaded = load_model(tmp_path / "toy" / "1", made, threads=1)
+    texts = np.array([["yes"], ["ü"], [""]], object)
+    label, echo = loaded.run(loaded.inputs.unpack(loaded.inputs.pack([texts])))
+    assert (label.tolist(), echo.tolist()) == ([[1], [-1], [-1]], texts.tolist())
+
+
+def test_load_model_when_loaded_then_on_the_cpu_with_the_threads_it_was_given(tmp_path) -> None:
+    made = put_model(tmp_path, onnx_models.doubled().SerializeToString())
+    session = load_model(tmp_path / "toy" / "1", made, threads=2)._session
+    options = session.get_session_options()
+    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (2, 1)
+    assert session.get_providers() == ["CPUExecutionProvider"]
+
+
+def test_load_model_when_the_rows_are_bad_then_the_model_raises(tmp_path) -> None:
+    signature = {"inputs": (spec("index", "int64"),), "outputs": (spec("y", "float32", 2),)}
+    made = put_model(tmp_path, onnx_models.raises_on_big_index().SerializeToString(), **signature)
+    loaded = load_model(tmp_path / "toy" / "1", made, threads=1)
+    assert loaded.run([np.array([1])])[0].tolist() == [[2, 3]]
+    with pytest.raises(Exception, match="out of data bounds"):
+        loaded.run([np.array([1, 10])])
+
+
+def test_load_model_when_the_digest_is_another_then_refused_with_both(tmp_path) -> None:
+    made = put_model(tmp_path, onnx_models.doubled().SerializeToString())
+    (tmp_path / "toy" / "1" / MODEL_FILE).write_bytes(onnx_models.classes(3).SerializeToString())
+    with pytest.raises(ModelRefusedError, match=f"toy:1: .*sha256 [0-9a-f]{{64}}, its manifest says {made.sha256}"):
+        load_model(tmp_path / "toy" / "1", made, threads=1)
+
+
+def test_load_model_when_the_file_is_missing_then_refused(tmp_path) -> None:
+    made = put_model(tmp_path, b"")
+    (tmp_path / "toy" / "1" / MODEL_FILE).unlink()
+    with pytest.raises(ModelRefusedError, match=r"toy:1: cannot read .*: No such file or directory"):
+        load_model(tmp_path / "toy" / "1", made, threads=1)
+
+
+@pytest.mark.parametrize("content", [b"", b"no model", onnx_models.corrupted()])
+def test_load_model_when_the_file_is_no_model_then_refused(tmp_path, content: bytes) -> None:
+    made = put_model(tmp_path, content)
+    with pytest.raises(ModelRefusedError, match="toy:1: onnxruntime will not load"):
+        load_model(tmp_path / "toy" / "1", made, threads=1)
