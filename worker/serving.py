@@ -30,7 +30,8 @@ class Shelf:
         self._repository = repository
         self._threads = threads
         self._models: dict[ModelKey, Model] = {}
-        self._refused: dict[ModelKey, str] = {}
+        # What its files looked like when a version was refused: a copy under way is refused, and whole a moment later.
+        self._refused: dict[ModelKey, object] = {}
         self._fingerprint: object = None
 
     def find(self, name: str, version: str) -> Model | None:
@@ -64,20 +65,22 @@ class Shelf:
         if fingerprint == self._fingerprint:
             return Changes()
         self._fingerprint = fingerprint
+        stamps = {(name, version): tuple(rest) for name, version, *rest in fingerprint}
         wanted = self._repository.scan()
         unloaded = [key for key, model in self._models.items() if wanted.get(key) != model.manifest]
         for key in unloaded:
             del self._models[key]
-        loaded = [key for key, manifest in wanted.items() if key not in self._models and self._try_load(key, manifest)]
+        missing = {key: manifest for key, manifest in wanted.items() if key not in self._models}
+        loaded = [key for key, manifest in missing.items() if self._try_load(key, manifest, stamps.get(key))]
         return Changes(tuple(loaded), tuple(key for key in unloaded if key not in self._models))
 
-    def _try_load(self, key: ModelKey, manifest: Manifest) -> bool:
-        if self._refused.get(key) == manifest.sha256:
+    def _try_load(self, key: ModelKey, manifest: Manifest, stamp: object) -> bool:
+        if key in self._refused and self._refused[key] == stamp:
             return False
         try:
             self._load(key, manifest)
         except ModelRefusedError as error:
-            self._refused[key] = manifest.sha256
+            self._refused[key] = stamp
             logger.error("not served: %s", error)  # noqa: TRY400  the reason is the message, a traceback says no more
             return False
         return True
