@@ -87,7 +87,11 @@ class Pulse(threading.Thread):
         """Do what is due, again and again."""
         tick_s = min(HEARTBEAT_S, self._renew_every_s) / 2
         while not self._stopping.wait(tick_s):
-            self.tick()
+            try:
+                self.tick()
+            except Exception:
+                # Without this thread every lease would lapse in the worker's hands.
+                logger.exception("the pulse's round failed")
 
     def tick(self) -> None:
         """Do what is due now; survives every Redis outage."""
@@ -98,10 +102,11 @@ class Pulse(threading.Thread):
                 self._renew_due = now + self._renew_every_s
                 if tokens := list(self._held):
                     self._heart.renew(tokens)
+                    self._is_away = False
             if now >= self._beat_due and not self._is_leaving:
                 self._beat_due = now + HEARTBEAT_S
                 self.beat()
-            self._is_away = False
+                self._is_away = False
         except QueueUnavailableError as error:
             if not self._is_away:
                 logger.warning("no heartbeat: %s", error)
