@@ -11,14 +11,14 @@ from worker.tickets import TicketRunner
 
 
 def register_tasks(app: Celery, tickets: TicketRunner, inspect: Callable[..., None]) -> None:
-    """Bind the tasks to this process's runner and inspection."""
+    """Bind the tasks to this process's runner and inspection, on this application alone."""
 
-    @app.task(name=RUN_TASK, bind=True)
+    @app.task(name=RUN_TASK, bind=True, shared=False)
     def run_batches(task: Any, name: str, version: str) -> dict[str, Any]:
         """Serve one ticket."""
         return tickets.serve(task.request.id, name, version)
 
-    @app.task(name=INSPECT_TASK)
+    @app.task(name=INSPECT_TASK, shared=False)
     def inspect_model(staged: str, name: str, version: str, labels: list[str], reply_key: str) -> None:
         """Inspect a staged model file for someone without onnxruntime."""
         inspect(staged, name, version, labels, reply_key)
