@@ -1,0 +1,109 @@
+import importlib
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from ferry.inspection import CONTROL_QUEUE
+from ferry.queue.keys import TICKETS
+from ferry.repository import Repository
+from ferry.settings import Settings
+from tests import onnx_models
+from tests.unit.worker.conftest import put_model
+from worker.serving import Shelf
+
+GOOD = onnx_models.doubled().SerializeToString()
+OURS = ("worker.__main__", "worker.app")
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ModuleType]:
+    """worker.__main__, whose import needs a Redis to be named and connects to nothing."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FERRY_REDIS_URL", "redis://localhost:1/0")
+    monkeypatch.setenv("FERRY_MODELS_DIR", str(tmp_path / "models"))
+    before = {name: sys.modules.pop(name, None) for name in OURS}
+    module = importlib.import_module("worker.__main__")
+    monkeypatch.setattr(module, "configure_logging", lambda _: None)
+    yield module
+    for name in OURS:
+        sys.modules.pop(name, None)
+    sys.modules.update({name: each for name, each in before.items() if each is not None})
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    for name, version in (("a", "1"), ("b", "2")):
+        put_model(tmp_path / "models", GOOD, name, version)
+    shelf = Shelf(Repository(tmp_path / "models"), threads=1)
+    shelf.load_all()
+    return shelf
+
+
+class Loop:
+    """Celery's worker loop, which ends as the test says."""
+
+    def __init__(self, end: BaseException | None = None) -> None:
+        self.end = end
+        self.arguments: list[str] = []
+
+    def worker_main(self, arguments: list[str]) -> None:
+        self.arguments = arguments
+        if self.end is not None:
+            raise self.end
+
+
+@pytest.mark.parametrize(("name", "start"), [("", "worker-"), ("gpu_1", "gpu_1-")])
+def test_worker_name_when_made_then_in_celerys_shape_and_never_twice_the_same(
+    module: ModuleType, name: str, start: str
+) -> None:
+    names = {module.worker_name(Settings(_env_file=None, worker_name=name)) for _ in range(20)}
+    assert len(names) == 20
+    assert all(re.fullmatch(start + r"[0-9a-f]{6}@.+", each) for each in names)
+
+
+def test_main_when_settings_are_bad_then_named_on_stderr(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FERRY_ORT_THREADS", "0")
+    assert module.main() == 1
+    assert capsys.readouterr().err.startswith("worker: bad settings:\n  FERRY_ORT_THREADS='0'")
+
+
+def test_main_when_a_model_is_bad_then_each_is_named_on_stderr_and_nothing_is_served(
+    module: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_model(tmp_path / "models", GOOD, "good")
+    put_model(tmp_path / "models", b"no model", "bad")
+    put_model(tmp_path / "models", b"", "empty")
+    assert module.main() == 1
+    err = capsys.readouterr().err
+    assert err.startswith("worker: cannot serve:\n")
+    assert "bad:1: onnxruntime will not load" in err
+    assert "empty:1: onnxruntime will not load" in err
+    assert "good:1" not in err
+
+
+def test_serve_when_started_then_one_process_on_the_queues_of_its_models(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch, shelf: Shelf
+) -> None:
+    loop = Loop()
+    monkeypatch.setattr(module, "app", loop)
+    assert module.serve(shelf, "worker-1@host", Settings(_env_file=None, log_level="warning")) == 0
+    assert {"worker", "--pool=solo", "--concurrency=1", "--hostname=worker-1@host"} <= set(loop.arguments)
+    assert f"--queues={CONTROL_QUEUE},{TICKETS}a:1,{TICKETS}b:2" in loop.arguments
+    assert "--loglevel=warning" in loop.arguments
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [(SystemExit(), 0), (SystemExit(0), 0), (SystemExit(70), 70), (SystemExit("it broke"), 1)],
+)
+def test_serve_when_celery_exits_then_its_status(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch, shelf: Shelf, end: SystemExit, status: int
+) -> None:
+    monkeypatch.setattr(module, "app", Loop(end))
+    assert module.serve(shelf, "worker-1@host", Settings(_env_file=None)) == status
