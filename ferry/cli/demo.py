@@ -78,7 +78,8 @@ def _run(folder: Path, samples: Samples, console: Console) -> int:
     stack = BackgroundStack(folder)
     try:
         info = stack.start()
-        for line in (*info.notes, f"API {info.api_url}  Flower {info.flower_url}"):
+        addresses = f"API {info.api_url}  Flower {info.flower_url}  Redis {place_of(info.redis_url)}"
+        for line in (*info.notes, addresses):
             console.print(line, markup=False)
         console.print(f"Sending {len(samples.images):,} handwritten digits, each as a job of its own ...")
         answers = asyncio.run(_send_with_bars(console, info.api_url, samples, stack.check))
