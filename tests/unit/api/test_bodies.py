@@ -58,7 +58,7 @@ def test_parse_json_when_orjson_would_not_take_it_but_javascript_or_windows_writ
     [
         b"", b" ", b"{", b"[1,]", b"nan", b"'a'", b"[1] 2", b"\x00", b'"\xff"', b'"\xed\xa0\x80"', b'"\\ud800"',
         b'["\\udc00\\ud800"]', b'{"\\udfff": NaN}', "[]".encode("utf-16"), "[]".encode("utf-32"), b"[" * 100_000,
-        b"[" * 2000 + b"]" * 2000, b"9" * 5000,
+        b"9" * 5000,
     ],
 )  # fmt: skip
 def test_parse_json_when_it_is_not_json_then_malformed(body: bytes) -> None:

@@ -554,7 +554,6 @@ async def test_post_when_inputs_have_different_rows_then_422(api: Api) -> None:
         '{"version": "toy", "input": {"x": [1, 2, 3]}}'.encode("utf-16"),
         b"[" * 15_000,
         b'{"a":' * 3_000,
-        b"[" * 5_000 + b"]" * 5_000,
         b'{"version": "toy", "input": {"x": [1, 2, ' + b"9" * 5_000 + b"]}}",
     ],
 )
@@ -562,6 +561,14 @@ async def test_post_when_it_is_not_json_then_400(api: Api, content: bytes) -> No
     response = await api.client.post(URL, content=content, headers=JSON)
     assert "the body is not JSON" in assert_problem(response, 400, "malformed_request")
     assert api.queue.jobs == {}
+
+
+async def test_post_when_the_nesting_is_deeper_than_any_tensors_then_400_or_422(api: Api) -> None:
+    """Python's own reader gives up at a depth that its releases do not agree on."""
+    content = b'{"version": "toy", "input": {"x": ' + b"[" * 5_000 + b"]" * 5_000 + b"}}"
+    response = await api.client.post(URL, content=content, headers=JSON)
+    status = response.status_code
+    assert_problem(response, status, {400: "malformed_request", 422: "invalid_input"}[status])
 
 
 async def test_post_when_the_nesting_is_deep_but_json_then_422(api: Api) -> None:

@@ -5,6 +5,7 @@ import pytest
 import redis
 
 from ferry.errors import QueueUnavailableError
+from ferry.queue import keeper
 from ferry.queue.keeper import (
     EXPIRE_EVERY_S,
     LAPSE_EVERY_S,
@@ -136,11 +137,11 @@ def test_keeper_when_it_calls_then_always_as_the_same_holder_and_no_other_keeper
 
 def test_keeper_when_redis_is_away_then_unavailable() -> None:
     away = redis.ConnectionError("refused")
-    keeper = Keeper(ScriptedRedis(expire=away, lapse=away), RULES)
+    alone = Keeper(ScriptedRedis(expire=away, lapse=away), RULES)
     with pytest.raises(QueueUnavailableError):
-        keeper.expire()
+        alone.expire()
     with pytest.raises(QueueUnavailableError):
-        keeper.lapse()
+        alone.lapse()
 
 
 # --- the rounds
@@ -239,8 +240,9 @@ def test_run_when_stopped_then_it_ends_within_a_round(house: House) -> None:
 
 
 def test_run_when_a_round_has_a_fault_of_ours_then_the_thread_lives_on(
-    house: House, caplog: pytest.LogCaptureFixture
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr(keeper, "STAND_EVERY_S", 0)
     went_on = threading.Event()
     thread = KeeperThread(house)
 
