@@ -8,6 +8,7 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from ferry.errors import FerryError
 
@@ -113,6 +114,12 @@ async def handle_validation_error(request: Request, error: Exception) -> Respons
     return render(problem(request, status, code="invalid_input", title="Invalid input", detail=detail, errors=errors))
 
 
+async def handle_disconnect(request: Request, error: Exception) -> Response:
+    """Answer nobody: the client went away in the middle of its body, which is no fault of ours."""
+    logger.debug("%s %s: %s", request.method, request.url.path, type(error).__name__)
+    return Response(status_code=HTTPStatus.BAD_REQUEST)
+
+
 async def handle_bug(request: Request, error: Exception) -> Response:
     """Answer what should not happen; the log has the traceback, the client a promise that it was noted."""
     logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
@@ -126,4 +133,5 @@ def install_handlers(app: FastAPI) -> None:
     app.add_exception_handler(FerryError, handle_ferry_error)
     app.add_exception_handler(HTTPException, handle_http_error)
     app.add_exception_handler(RequestValidationError, handle_validation_error)
+    app.add_exception_handler(ClientDisconnect, handle_disconnect)
     app.add_exception_handler(Exception, handle_bug)

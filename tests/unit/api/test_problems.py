@@ -5,10 +5,12 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from api import problems
 from api.problems import (
     handle_bug,
+    handle_disconnect,
     handle_ferry_error,
     handle_http_error,
     handle_validation_error,
@@ -137,6 +139,7 @@ def test_install_handlers_when_installed_then_fastapis_own_answers_are_all_repla
         FerryError: handle_ferry_error,
         HTTPException: handle_http_error,
         RequestValidationError: handle_validation_error,
+        ClientDisconnect: handle_disconnect,
         Exception: handle_bug,
     }
     assert {key: app.exception_handlers[key] for key in ours} == ours

@@ -628,6 +628,27 @@ async def test_post_when_it_comes_in_pieces_below_the_limit_then_accepted(api: A
     assert (await api.client.post(URL, content=pieces(), headers=JSON)).status_code == 202
 
 
+async def test_post_when_the_client_goes_away_in_the_middle_of_its_body_then_it_is_no_error_of_ours(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    events = [{"type": "http.request", "body": b'{"ver', "more_body": True}, {"type": "http.disconnect"}]
+    scope = {
+        "type": "http", "http_version": "1.1", "method": "POST", "scheme": "http", "path": URL,
+        "raw_path": URL.encode(), "query_string": b"", "root_path": "", "headers": [], "server": ("ferry", 80),
+        "client": ("somebody", 1),
+    }  # fmt: skip
+
+    async def receive() -> dict[str, object]:
+        return events.pop(0)
+
+    async def send(_: object) -> None:
+        pass
+
+    await api.app(scope, receive, send)
+    assert caplog.records == []
+    assert api.queue.jobs == {}
+
+
 # --- what the router refuses
 
 
