@@ -20,8 +20,8 @@ def main() -> int:
     except ConfigError as error:
         sys.stderr.write(f"api: {error.detail}\n")
         return 1
-    # Before uvicorn listens to signals there is nothing to wind up; after it has, it raises the signal again, and having
-    # stopped in good order is a success, not a death.
+    # Before uvicorn listens to signals there is nothing to wind up; once it has stopped it raises the signal again, and
+    # having stopped in good order is a success, not a death.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     uvicorn.run(

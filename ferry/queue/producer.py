@@ -16,7 +16,6 @@ from ferry.queue.records import news_from_message, receipts_from_reply, record_f
 from ferry.queue.scripts import script
 from ferry.queue.tickets import ticket_template
 
-
 # How long one read of the subscription waits; it only bounds how soon a dead connection is noticed.
 POLL_S = 5.0
 

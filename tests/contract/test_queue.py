@@ -363,7 +363,8 @@ async def test_settled_when_jobs_end_then_heard_with_what_changed(bench: Bench) 
     assert heard[done.id] == {
         name: getattr(record, name)
         for name in (
-            "state", "completed_us", "run_us", "batch_id", "batch_rows", "batch_jobs", "output", "started_us", "attempts",
+            "state", "completed_us", "run_us", "batch_id", "batch_rows", "batch_jobs", "output", "started_us",
+            "attempts",
         )
     }  # fmt: skip
     assert heard[failed.id]["error_code"] == "model_error"

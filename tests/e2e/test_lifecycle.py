@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import FERRY, StartStack
-from tests.processes import ROOT, eventually
+from tests.processes import ROOT
 
 pytestmark = pytest.mark.timeout(300)
 

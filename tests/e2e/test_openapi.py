@@ -1,6 +1,6 @@
-"""/openapi.json is true: requests made from it, right ones and broken ones, never meet a 500 or an undocumented answer."""
+"""/openapi.json is true: requests made from it, right and broken ones, never meet a 500 or an undocumented answer."""
 
-import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,15 +21,14 @@ CHECKS = (
 
 
 @pytest.mark.timeout(MAX_TIME_S + 120)
-def test_openapi_when_requests_are_made_from_it_then_every_answer_is_documented(stack: Stack, tmp_path: Path) -> None:
-    report = tmp_path / "report.json"
+def test_openapi_when_requests_are_made_from_it_then_every_answer_is_documented(stack: Stack) -> None:
     command = [
         str(Path(sys.executable).with_name("schemathesis")), "run", f"{stack.api_url}/openapi.json",
         "--checks", ",".join(CHECKS), "--max-examples", str(CASES), "--max-time", str(MAX_TIME_S),
         "--generation-deterministic", "--continue-on-failure", "--no-color",
-        "--report-json-path", str(report), "--suppress-health-check", "all", "--request-timeout", "30",
+        "--suppress-health-check", "all", "--request-timeout", "30",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=MAX_TIME_S + 60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    print(done.stdout[-800:])
-    assert json.loads(report.read_text())
+    (generated, passed) = re.findall(r"(\d+) generated, (\d+) passed", done.stdout)[0]
+    assert int(generated) == int(passed) > 500
