@@ -1,6 +1,7 @@
 """One API in this process: its application on the queue in memory, a client, and a hand that plays the worker."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from api.app import build_app, limits_of
 from api.services import Services
 from ferry.jobs import Claim, Outcome
 from ferry.manifest import MODEL_FILE, Manifest, write_manifest
-from ferry.settings import Settings
+from ferry.settings import ENV_PREFIX, Settings
 from ferry.tensors import Array, TensorCodec
 from tests.fakes.memory_queue import MemoryQueue
 from tests.fakes.skipping_loop import SkippingLoop
@@ -121,6 +122,12 @@ def assert_problem(response: httpx.Response, status: int, code: str, pointer: st
 def anyio_backend() -> tuple[str, dict[str, Any]]:
     """Waits of a minute are skipped."""
     return "asyncio", {"loop_factory": SkippingLoop}
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in [key for key in os.environ if key.startswith(ENV_PREFIX)]:
+        monkeypatch.delenv(key)
 
 
 @pytest.fixture
