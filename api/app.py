@@ -8,6 +8,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from api.catalog import Catalog
+from api.fast_routes import FastApp
 from api.problems import install_handlers
 from api.routes import health, models, predict, predictions
 from api.services import JobQueue, Services
@@ -42,7 +43,7 @@ def build_app(settings: Settings, queue: JobQueue | None = None) -> FastAPI:
             app.state.services = services
             yield
 
-    app = FastAPI(
+    app = FastApp(
         title="Ferry", version=version("ferry-inference"), description=DESCRIPTION, lifespan=lifespan,
         redirect_slashes=False, redoc_url=None,
     )  # fmt: skip

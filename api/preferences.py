@@ -1,6 +1,7 @@
 """How long a client wants to wait: `Prefer: wait[=n]` (RFC 7240) or `?wait=n`. Pure functions."""
 
 import re
+from functools import lru_cache
 
 from ferry.errors import InvalidInputError
 
@@ -8,6 +9,7 @@ MAX_WAIT_S = 60.0
 _WAIT = re.compile(r'\bwait\b(?:\s*=\s*"?(\d{1,6})"?)?', re.ASCII)
 
 
+@lru_cache(maxsize=256)
 def wait_from_prefer(header: str | None, *, default_s: float) -> float | None:
     """Return seconds, 1 to 60; None when the client did not ask to wait. What cannot be read is no preference."""
     for preference in (header or "").lower().split(","):

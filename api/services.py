@@ -70,4 +70,7 @@ def services_of(request: Request) -> Services:
 
 def base_url_of(request: Request) -> str:
     """Return scheme and host as the client sees them, without a slash at the end."""
-    return str(request.base_url).rstrip("/")
+    host = request.headers.get("host")
+    if host is None:
+        return str(request.base_url).rstrip("/")
+    return f"{request.scope['scheme']}://{host}{request.scope.get('root_path', '')}".rstrip("/")

@@ -1,6 +1,7 @@
 """Jobs and models as the JSON that clients read (Replicate's prediction shape). Pure functions."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -107,9 +108,13 @@ def timestamp(us: int | None) -> str | None:
     if us is None:
         return None
     seconds, micros = divmod(us, 1_000_000)
-    return (
-        datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros).isoformat(timespec="microseconds")[:26] + "Z"
-    )
+    return f"{_second(seconds)}.{micros:06d}Z"
+
+
+@lru_cache(maxsize=1024)
+def _second(seconds: int) -> str:
+    """Return a whole second as ISO 8601; the jobs of one moment share theirs."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _tensors(payload: bytes | None, codec: TensorCodec) -> dict[str, Array] | None:

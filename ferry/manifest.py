@@ -5,6 +5,7 @@ Written by `training/` and `ferry models add`, read by api and worker. Knows not
 
 import hashlib
 import re
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -38,6 +39,11 @@ OIP_DATATYPES = {
 }
 DEFAULT_MAX_ROWS = 64
 DEFAULT_MAX_JOB_ROWS = 4096
+
+
+@cache
+def _numpy_dtype(dtype: str) -> np.dtype[Any]:
+    return np.dtype(object) if dtype == "string" else np.dtype(dtype).newbyteorder("<")
 
 
 class _Strict(BaseModel):
@@ -87,7 +93,7 @@ class TensorSpec(_Strict):
     @property
     def numpy_dtype(self) -> np.dtype[Any]:
         """Little-endian dtype of the elements; text is numpy's object dtype."""
-        return np.dtype(object) if self.is_string else np.dtype(self.dtype).newbyteorder("<")
+        return _numpy_dtype(self.dtype)
 
     @property
     def oip_datatype(self) -> str:

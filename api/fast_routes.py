@@ -1,0 +1,64 @@
+"""The few routes that carry the load, served without FastAPI's per-request machinery.
+
+They are ordinary routes: the same functions are registered with FastAPI, which documents them and serves whatever does
+not match here exactly. A third of a small request's time in the API process went into matching, dependency and
+exit-stack layers that a function of one raw Request does not use (docs/design.md).
+"""
+
+from collections.abc import Awaitable, Callable
+
+from fastapi import FastAPI, Request, Response
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+
+from api.problems import handle_bug, handle_disconnect, handle_ferry_error
+from api.routes.predict import predict
+from api.routes.predictions import create_prediction, get_prediction
+from ferry.errors import FerryError
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+_EXACT: dict[tuple[str, str], Handler] = {
+    ("POST", "/v1/predictions"): create_prediction,
+    ("POST", "/predict"): predict,
+}
+_JOB = "/v1/predictions/"
+
+
+class FastApp(FastAPI):
+    """FastAPI with a shortcut for the routes above."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        handler = _handler_of(scope) if scope["type"] == "http" else None
+        if handler is None:
+            await super().__call__(scope, receive, send)
+            return
+        scope["app"] = self
+        request = Request(scope, receive, send)
+        response = await _answer(handler, request)
+        await response(scope, receive, send)
+
+
+def _handler_of(scope: Scope) -> Handler | None:
+    """Return the handler of a request that matches exactly; None leaves it to FastAPI."""
+    path: str = scope["path"]
+    if scope.get("root_path"):
+        return None
+    if scope["method"] == "GET" and path.startswith(_JOB):
+        job_id = path.removeprefix(_JOB)
+        if job_id and "/" not in job_id:
+            return lambda request: get_prediction(request, job_id)
+    return _EXACT.get((scope["method"], path))
+
+
+async def _answer(handler: Handler, request: Request) -> Response:
+    """Call a handler, its errors answered as FastAPI's handlers answer them."""
+    try:
+        return await handler(request)
+    except FerryError as error:
+        return await handle_ferry_error(request, error)
+    except ClientDisconnect as error:
+        return await handle_disconnect(request, error)
+    except Exception as error:  # noqa: BLE001  the request's edge; logged with its traceback
+        return await handle_bug(request, error)
