@@ -9,7 +9,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-unit coverage test-training check format train lock clean
+.PHONY: help setup demo up test test-unit coverage test-training check format train bench bench-quick lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,15 @@ test-training: $(UV) ## install TensorFlow in an environment of its own and test
 train: $(UV) ## train the MNIST mlp and publish it under models/ (ARGS="--network cnn ..." for more)
 	UV_PROJECT_ENVIRONMENT=.venv-training $(UV) sync --locked --quiet --python $(PYTHON) --no-default-groups --group training-test
 	.venv-training/bin/python -m training.train $(ARGS)
+
+BENCH := .ferry/bench/harness
+bench: $(UV) ## measure Ferry and seven peers, all workloads: about an hour, results into benchmarks/results and docs
+	UV_PROJECT_ENVIRONMENT=$(BENCH) $(UV) sync --locked --quiet --python $(PYTHON) --no-default-groups --group bench
+	UV=$(abspath $(UV)) $(BENCH)/bin/python -m benchmarks $(ARGS)
+
+bench-quick: $(UV) ## the same for Ferry and celery-batches only, under five minutes, printed
+	UV_PROJECT_ENVIRONMENT=$(BENCH) $(UV) sync --locked --quiet --python $(PYTHON) --no-default-groups --group bench
+	UV=$(abspath $(UV)) $(BENCH)/bin/python -m benchmarks --quick $(ARGS)
 
 check: $(BIN)/.test ## format, lint, types, import direction
 	$(BIN)/ruff format --check .

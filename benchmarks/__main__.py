@@ -1,0 +1,74 @@
+"""`python -m benchmarks` measures everything; `--quick` ours and celery-batches; `--only w1,bars` some steps.
+
+    make bench          # all of it, into benchmarks/results/<date>.json and docs/benchmarks.md
+    make bench-quick    # under five minutes, printed and kept under .ferry/bench
+
+A run that is repeated with `--only` on the same day replaces those steps in the day's file.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks import machine, w1_waiting
+from benchmarks.apt import PackageMissingError, need_program
+from benchmarks.ferry_system import FERRY, FERRY_NO_AOF
+from benchmarks.peer_systems import CELERY_BATCHES, PEER_SYSTEMS
+from benchmarks.places import RESULTS, WORK
+from benchmarks.plan import FULL, QUICK, Plan
+
+FORMAT = 1
+Step = Callable[[Plan, dict[str, Any]], dict[str, Any]]
+
+
+def say(text: str) -> None:
+    """Print a line of progress at once."""
+    print(f"{datetime.now(UTC):%H:%M:%S} {text}", flush=True)
+
+
+def steps(*, is_quick: bool) -> dict[str, Step]:
+    """Return what is measured, in order; each gets the plan and the report so far."""
+    systems = (FERRY, CELERY_BATCHES) if is_quick else (FERRY, *PEER_SYSTEMS, FERRY_NO_AOF)
+    return {"w1": lambda plan, _: w1_waiting.measure(systems, plan, say)}
+
+
+def main() -> int:
+    """Run the steps and write the report after each; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure Ferry and its peers.")
+    parser.add_argument("--quick", action="store_true", help="ours and celery-batches only, under five minutes")
+    parser.add_argument("--only", default="", help="steps to run, separated by commas")
+    arguments = parser.parse_args()
+    known = steps(is_quick=arguments.quick)
+    chosen = [name for name in arguments.only.split(",") if name] or list(known)
+    if unknown := set(chosen) - set(known):
+        parser.error(f"no step {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    try:
+        need_program("wrk", "wrk")
+    except PackageMissingError as error:
+        print(f"the load generator wrk is missing: {error}", file=sys.stderr)
+        return 1
+    path = WORK / "quick.json" if arguments.quick else RESULTS / f"{datetime.now(UTC):%Y-%m-%d}.json"
+    run(path, QUICK if arguments.quick else FULL, {name: known[name] for name in chosen})
+    return 0
+
+
+def run(path: Path, plan: Plan, chosen: dict[str, Step]) -> None:
+    """Run steps into the report at `path`; what it holds of other steps stays."""
+    report: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    report |= {"format": FORMAT, **machine.describe(), "plan": {"repeats": plan.repeats, "seconds": plan.seconds}}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for name, step in chosen.items():
+        started_s = time.monotonic()
+        report[name] = step(plan, report)
+        report.setdefault("wall_s", {})[name] = round(time.monotonic() - started_s, 1)
+        path.write_text(json.dumps(report, indent=1) + "\n")
+        say(f"{name} took {report['wall_s'][name]:g} s")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
