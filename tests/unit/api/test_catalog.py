@@ -162,6 +162,27 @@ async def test_refresh_when_nothing_changed_then_the_same_objects_with_their_cod
     assert catalog.entries == [replace(before, live_workers=2)]
 
 
+async def test_refresh_when_the_folder_is_as_it_was_then_not_read_again(folder: Path, registry: Registry) -> None:
+    class Counted(Repository):
+        scans = 0
+
+        def scan(self) -> dict[tuple[str, str], Manifest]:
+            self.scans += 1
+            return super().scan()
+
+    repository = Counted(folder)
+    catalog = Catalog(repository, registry)
+    put_model(folder, manifest())
+    for _ in range(3):
+        await catalog.refresh()
+    assert repository.scans == 1
+
+
+async def test_register_when_called_then_the_registry_knows_the_model(catalog: Catalog, registry: Registry) -> None:
+    await catalog.register(Entry(manifest()))
+    assert list(registry.statuses) == ["toy:1"]
+
+
 # --- outages
 
 

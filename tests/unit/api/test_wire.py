@@ -102,6 +102,12 @@ def test_prediction_when_canceled_before_it_ran_then_no_batch_and_no_predict_tim
     assert (body["error"], body["error_code"]) == ("by request", "canceled")
 
 
+def test_prediction_when_it_runs_then_a_start_but_no_batch_yet() -> None:
+    body = shown(record(State.RUNNING, started_us=NOON_US + 4_100, attempts=1))
+    assert (body["batch"], body["metrics"]) == (None, {})
+    assert body["started_at"] == "2026-08-21T12:00:00.004100Z"
+
+
 def test_prediction_when_a_single_row_then_input_and_output_without_the_batch_axis() -> None:
     known = entry()
     job = record(State.SUCCEEDED, output=packed(known, np.array([[6, 4]])))
