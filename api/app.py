@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from api.catalog import Catalog
 from api.fast_routes import FastApp
 from api.problems import install_handlers
-from api.routes import health, models, predict, predictions
+from api.routes import health, infer, models, predict, predictions
 from api.services import JobQueue, Services
 from api.submitter import Submitter
 from api.waiters import Waiters
@@ -48,7 +48,7 @@ def build_app(settings: Settings, queue: JobQueue | None = None) -> FastAPI:
         redirect_slashes=False, redoc_url=None,
     )  # fmt: skip
     install_handlers(app)
-    for module in (predictions, predict, models, health):
+    for module in (predictions, predict, infer, models, health):
         app.include_router(module.router)
     return app
 

@@ -81,6 +81,8 @@ async def handle_ferry_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, FerryError):
         raise TypeError(f"registered for FerryError, got {type(error).__name__}")
     status = status_of(error)
+    if status == HTTPStatus.UNPROCESSABLE_ENTITY and request.url.path.startswith("/v2/"):
+        status = int(HTTPStatus.BAD_REQUEST)  # that protocol's status for what does not fit the model
     errors = [{"detail": fault.detail, "pointer": fault.pointer} for fault in error.faults]
     headers = {}
     if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT) or error.retry_after_s is not None:

@@ -4,13 +4,26 @@ import math
 
 from api.catalog import Entry
 from api.services import Services
-from ferry.errors import QueueFullError, QueueUnavailableError
-from ferry.jobs import JobRecord, Receipt, State, Submission, Verdict, new_job_id
+from ferry.errors import (
+    InvalidInputError,
+    ModelError,
+    NoWorkerError,
+    QueueFullError,
+    QueueUnavailableError,
+    WaitTimeoutError,
+)
+from ferry.jobs import DEADLINE_EXCEEDED, JobRecord, Receipt, State, Submission, Verdict, new_job_id
 from ferry.json_tensors import Rows
 from ferry.queue.keys import INPUT_ECHO_MAX_BYTES
 
 # Until the drain rate is known, a full queue is worth asking again after this.
 FULL_RETRY_AFTER_S = 5
+
+
+class JobFailedError(ModelError):
+    """The job ended without an answer."""
+
+    title = "Job failed"
 
 
 async def run(services: Services, entry: Entry, rows: Rows, *, wait_s: float | None) -> JobRecord:
@@ -25,6 +38,40 @@ async def run(services: Services, entry: Entry, rows: Rows, *, wait_s: float | N
     with services.waiters.expecting(submission.id) as news:
         record = _record(services, submission, await _submit(services, entry, submission))
         return await services.waiters.finish(record, news, wait_s)
+
+
+async def live_entry(services: Services, entry: Entry) -> Entry:
+    """Return the entry as it stands now, for callers who must have an answer and not only a job.
+
+    Raises:
+        NoWorkerError: nobody alive serves it.
+    """
+    if not entry.live_workers:
+        await services.catalog.refresh()
+        entry = await services.catalog.find(entry.manifest.name, entry.manifest.version)
+    if not entry.live_workers:
+        raise NoWorkerError(f"no live worker serves {entry.manifest.ref}; POST /v1/predictions would queue the job")
+    return entry
+
+
+def output_of(record: JobRecord, wait_s: float, *, pointer: str) -> bytes:
+    """Return the output of a job that was waited for; `pointer` is where its input stood in the request.
+
+    Raises:
+        WaitTimeoutError: it is not done yet, or its deadline passed.
+        InvalidInputError, JobFailedError: it ended without an output.
+    """
+    where = f"/v1/predictions/{record.id}"
+    if not record.state.is_terminal:
+        raise WaitTimeoutError(f"not done within {wait_s:g} s; the job goes on, poll {where}")
+    if record.output is not None:
+        return record.output
+    detail = f"the job ended {record.state.value}: {record.error} (see {where})"
+    if record.error_code == InvalidInputError.code:
+        raise InvalidInputError.at(pointer, detail)
+    if record.error_code == DEADLINE_EXCEEDED:
+        raise WaitTimeoutError(detail)
+    raise JobFailedError(detail)
 
 
 def _submission(entry: Entry, rows: Rows) -> Submission:

@@ -9,7 +9,7 @@ from fastapi import Response
 
 from api.catalog import Entry
 from ferry.jobs import JobRecord, State
-from ferry.json_tensors import json_ready, top_labels
+from ferry.json_outputs import json_ready, top_labels
 from ferry.manifest import TensorSpec
 from ferry.tensors import Array, TensorCodec
 

@@ -1,4 +1,4 @@
-"""Tensors in JSON: nested lists to checked arrays and back. Knows the manifest, nothing of HTTP or Redis.
+"""Tensors from JSON: nested lists to checked arrays. Knows the manifest, nothing of HTTP or Redis.
 
 Every fault names the field by a JSON pointer, says what was expected and what came.
 """
@@ -94,23 +94,15 @@ def read_flat_row(spec: TensorSpec, value: Any, pointer: str) -> Array:
     return _to_array(spec, levels.flat, pointer).reshape((1, *shape))
 
 
-def json_ready(array: Array, *, single: bool) -> Any:
-    """Return what orjson (with its numpy option) writes as nested lists, batch axis left out for a single row."""
-    part = array[0] if single else array
-    if array.dtype == object:
-        return part.tolist() if isinstance(part, np.ndarray) else part
-    if not isinstance(part, np.ndarray):  # a row without inner axes is one number
-        number = part.item()
-        return None if isinstance(number, float) and not math.isfinite(number) else number
-    return np.ascontiguousarray(part, dtype=part.dtype.newbyteorder("="))
-
-
-def top_labels(labels: Sequence[str], array: Array, *, single: bool) -> Any:
-    """Return the label of the highest score per row; None where the scores do not match the labels."""
-    if not labels or array.ndim != 2 or array.shape[1] != len(labels):
-        return None
-    best = [labels[index] for index in np.argmax(array, axis=1)]
-    return best[0] if single else best
+def read_shaped(spec: TensorSpec, value: Any, shape: tuple[int, ...], pointer: str) -> Array:
+    """Read a tensor whose shape the caller has said and checked; its lists may be nested or flat."""
+    flat = _flatten(value, _depth(value), spec, pointer).flat if isinstance(value, list) else None
+    if flat is None:
+        raise InvalidInputError.at(pointer, f"expected a list, got {_kind(value)}")
+    if len(flat) != math.prod(shape):
+        detail = f"{len(flat)} elements do not fill the shape {list(shape)}, which has {math.prod(shape)}"
+        raise InvalidInputError.at(pointer, detail)
+    return _to_array(spec, flat, pointer).reshape(shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,18 +236,17 @@ def _is_within(spec: TensorSpec, values: Array) -> bool:
 
 
 def check_range(spec: TensorSpec, array: Array, pointer: str) -> None:
-    """Refuse values outside of the range that the manifest declares."""
-    if spec.range is None or array.size == 0:
+    """Refuse values outside of the range that the manifest declares; NaN is outside of every range."""
+    if spec.range is None or array.size == 0 or _is_within(spec, array):
         return
     low, high = spec.range
     least, most = array.min(), array.max()
-    if least < low or most > high:
-        wrong = most if most > high else least
-        side = f"above {high:g}" if most > high else f"below {low:g}"
-        hint = "; divide pixels by 255" if (low, high) == (0, 1) and 1 < most <= 255 and least >= 0 else ""
-        raise InvalidInputError.at(
-            pointer, f"{wrong:g} is {side}: {spec.name!r} takes values from {low:g} to {high:g}{hint}"
-        )
+    if most > high:
+        what = f"{most:g} is above {high:g}"
+    else:
+        what = f"{least:g} is below {low:g}" if least < low else "NaN is not a number"
+    hint = "; divide pixels by 255" if (low, high) == (0, 1) and 1 < most <= 255 and least >= 0 else ""
+    raise InvalidInputError.at(pointer, f"{what}: {spec.name!r} takes values from {low:g} to {high:g}{hint}")
 
 
 def _find(value: Any, axis: int, pointer: str) -> str:

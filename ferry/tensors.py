@@ -54,6 +54,24 @@ class TensorCodec:
         return arrays
 
 
+def array_from_raw(spec: TensorSpec, shape: tuple[int, ...], raw: bytes) -> Array:
+    """Return the array that `raw` holds: row-major and little-endian, text as 4-byte length and UTF-8 bytes each.
+
+    Raises:
+        ValueError: when the bytes are not exactly that many elements.
+    """
+    payload = _U32.pack(len(raw)) + raw if spec.is_string else raw
+    array, end = _take(spec, shape, payload, 0)
+    if end != len(payload):
+        raise ValueError(f"{len(raw)} bytes are not {math.prod(shape)} elements of {spec.dtype}")
+    return array
+
+
+def raw_from_array(spec: TensorSpec, array: Array) -> bytes:
+    """Return the bytes of an array, as `array_from_raw` reads them."""
+    return _pack_text(array)[_U32.size :] if spec.is_string else _raw(spec, array)
+
+
 def _raw(spec: TensorSpec, array: Array) -> bytes:
     return np.ascontiguousarray(array, dtype=spec.numpy_dtype).tobytes()
 

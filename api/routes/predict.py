@@ -10,19 +10,12 @@ from api.catalog import Entry
 from api.routes.predictions import parse_reference
 from api.services import Services, services_of
 from api.wire import JSONAnswer
-from ferry.errors import FerryError, InvalidInputError, ModelError, NoWorkerError, WaitTimeoutError
-from ferry.jobs import JobRecord
+from ferry.errors import InvalidInputError
 from ferry.json_tensors import Rows, escape_pointer, read_flat_row
 
 router = APIRouter(tags=["predict"])
 
 _KNOWN_FIELDS = frozenset({"x", "model"})
-
-
-class JobFailedError(ModelError):
-    """The job ended without an answer."""
-
-    title = "Job failed"
 
 
 @router.post("/predict", responses=openapi.PREDICT, openapi_extra=openapi.PREDICT_BODY, response_class=JSONAnswer)
@@ -32,15 +25,11 @@ async def predict(request: Request) -> JSONAnswer:
     body = await read_json_object(request, max_bytes=services.settings.max_body_bytes)
     entry = await _entry(services, body)
     rows = _row(entry, body)
-    if not entry.live_workers:
-        await services.catalog.refresh()
-        entry = await services.catalog.find(entry.manifest.name, entry.manifest.version)
-    if not entry.live_workers:
-        raise NoWorkerError(f"no live worker serves {entry.manifest.ref}; POST /v1/predictions would queue the job")
+    entry = await submission.live_entry(services, entry)
     wait_s = services.settings.default_wait_s
     record = await submission.run(services, entry, rows, wait_s=wait_s)
     headers = {"Location": f"/v1/predictions/{record.id}"}
-    return JSONAnswer(_answer(entry, record, wait_s), headers=headers)
+    return JSONAnswer(_answer(entry, submission.output_of(record, wait_s, pointer="#/x")), headers=headers)
 
 
 async def _entry(services: Services, body: dict[str, Any]) -> Entry:
@@ -68,23 +57,11 @@ def _row(entry: Entry, body: dict[str, Any]) -> Rows:
     return Rows([read_flat_row(inputs[0], body["x"], "#/x")], n_rows=1, single=True)
 
 
-def _answer(entry: Entry, record: JobRecord, wait_s: float) -> dict[str, Any]:
-    where = f"/v1/predictions/{record.id}"
-    if not record.state.is_terminal:
-        raise WaitTimeoutError(f"not done within {wait_s:g} s; the job goes on, poll {where}")
-    if record.output is None:
-        raise _failure(record, where)
-    scores = entry.outputs.unpack(record.output)[0]
+def _answer(entry: Entry, output: bytes) -> dict[str, Any]:
+    scores = entry.outputs.unpack(output)[0]
     best = int(scores[0].argmax())
     answer: dict[str, Any] = {"prediction": best}
     labels = entry.manifest.labels
     if best < len(labels) and labels[best] != str(best):
         answer["label"] = labels[best]
     return answer
-
-
-def _failure(record: JobRecord, where: str) -> FerryError:
-    detail = f"the job ended {record.state.value}: {record.error} (see {where})"
-    if record.error_code == InvalidInputError.code:
-        return InvalidInputError.at("#/x", detail)
-    return JobFailedError(detail)

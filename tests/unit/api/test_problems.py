@@ -17,7 +17,7 @@ from api.problems import (
     install_handlers,
     status_of,
 )
-from api.routes.predict import JobFailedError
+from api.submission import JobFailedError
 from ferry import errors
 from ferry.errors import Fault, FerryError, InvalidInputError, QueueFullError, QueueUnavailableError, WaitTimeoutError
 

@@ -8,13 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from ferry.errors import InvalidInputError
-from ferry.json_tensors import (
-    check_range,
-    json_ready,
-    read_flat_row,
-    read_inputs,
-    top_labels,
-)
+from ferry.json_outputs import json_ready
+from ferry.json_tensors import check_range, read_flat_row, read_inputs
 from ferry.manifest import OIP_DATATYPES
 from tests.manifests import manifest, spec
 
@@ -342,54 +337,3 @@ def test_read_flat_row_when_an_axis_is_free_then_refused() -> None:
 
 
 # --- what is answered
-
-
-def as_json(value: object) -> object:
-    return orjson.loads(orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY))
-
-
-@pytest.mark.parametrize("dtype", FLOATS)
-def test_json_ready_when_values_are_not_finite_then_null(dtype: str) -> None:
-    array = np.array([[1.5, np.nan], [np.inf, -np.inf]], dtype)
-    assert as_json(json_ready(array, single=False)) == [[1.5, None], [None, None]]
-    assert as_json(json_ready(array[:1], single=True)) == [1.5, None]
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_json_ready_when_a_row_is_one_number_that_is_not_finite_then_null(value: float) -> None:
-    assert json_ready(np.array([value], np.float32), single=True) is None
-
-
-def test_json_ready_when_a_row_is_one_element_then_it_stands_without_a_list() -> None:
-    assert json_ready(np.array([2.5], np.float32), single=True) == 2.5
-    assert json_ready(np.array([7], np.int8), single=True) == 7
-    assert json_ready(np.array([True]), single=True) is True
-    assert json_ready(np.array(["seven"], dtype=object), single=True) == "seven"
-
-
-def test_json_ready_when_text_then_nested_lists_of_strings() -> None:
-    array = np.array([["a", ""], ["ü", "\n"]], dtype=object)
-    assert json_ready(array, single=False) == [["a", ""], ["ü", "\n"]]
-    assert json_ready(array[:1], single=True) == ["a", ""]
-
-
-def test_json_ready_when_the_array_is_big_endian_or_strided_then_the_values_are_the_same() -> None:
-    array = np.arange(12, dtype=">f4").reshape(3, 4)
-    assert as_json(json_ready(array[:, ::2], single=False)) == [[0, 2], [4, 6], [8, 10]]
-
-
-def test_json_ready_when_an_inner_axis_is_empty_then_empty_lists() -> None:
-    assert as_json(json_ready(np.empty((2, 0), np.float32), single=False)) == [[], []]
-
-
-def test_top_labels_when_scores_match_then_one_label_a_row() -> None:
-    scores = np.array([[0.1, 0.9], [0.8, 0.2]])
-    assert top_labels(["no", "yes"], scores, single=False) == ["yes", "no"]
-    assert top_labels(["no", "yes"], scores[:1], single=True) == "yes"
-
-
-@pytest.mark.parametrize(
-    ("labels", "shape"), [((), (1, 2)), (("a",), (1, 2)), (("a", "b"), (2,)), (("a", "b"), (1, 2, 2))]
-)
-def test_top_labels_when_scores_do_not_match_then_none(labels: tuple[str, ...], shape: tuple[int, ...]) -> None:
-    assert top_labels(labels, np.zeros(shape), single=False) is None

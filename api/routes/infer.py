@@ -1,0 +1,67 @@
+"""`POST /v2/models/{name}/infer`: the Open Inference Protocol, answered by waiting on the same queue."""
+
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from api import openapi, submission
+from api.bodies import check_media_type, parse_json, read_body
+from api.catalog import Entry
+from api.services import services_of
+from ferry.errors import MalformedRequestError
+from ferry.oip import InferRequest, infer_response, read_infer_request, read_raw_request
+
+router = APIRouter(prefix="/v2/models", tags=["open inference protocol"])
+
+# How long the JSON at the head of a body with raw tensors is; 0: no JSON at all.
+HEADER_LENGTH = "Inference-Header-Content-Length"
+
+
+@router.post("/{name}/infer", responses=openapi.INFER, openapi_extra=openapi.INFER_BODY, response_class=Response)
+async def infer(request: Request, name: str) -> Response:
+    """Run rows through the newest version of a model and wait for the answer."""
+    return await _infer(request, name, None)
+
+
+@router.post(
+    "/{name}/versions/{version}/infer",
+    responses=openapi.INFER,
+    openapi_extra=openapi.INFER_BODY,
+    response_class=Response,
+)
+async def infer_version(request: Request, name: str, version: str) -> Response:
+    """Run rows through one version of a model and wait for the answer."""
+    return await _infer(request, name, version)
+
+
+async def _infer(request: Request, name: str, version: str | None) -> Response:
+    services = services_of(request)
+    media_type = request.headers.get("content-type", "")
+    if not media_type.startswith("application/octet-stream"):
+        check_media_type(media_type)
+    entry = await services.catalog.find(name, version)
+    body = await read_body(request, max_bytes=services.settings.max_body_bytes)
+    asked = _read(entry, body, request.headers.get(HEADER_LENGTH))
+    entry = await submission.live_entry(services, entry)
+    wait_s = services.settings.default_wait_s
+    record = await submission.run(services, entry, asked.rows, wait_s=wait_s)
+    return _response(entry, asked, submission.output_of(record, wait_s, pointer="#/inputs"))
+
+
+def _read(entry: Entry, body: bytes, header_length: str | None) -> InferRequest:
+    if header_length is None:
+        return read_infer_request(entry.manifest, parse_json(body))
+    if not header_length.isdecimal() or int(header_length) > len(body):
+        raise MalformedRequestError(f"{HEADER_LENGTH} is {header_length[:20]!r}, the body has {len(body)} bytes")
+    length = int(header_length)
+    if length == 0:
+        return read_raw_request(entry.manifest, body)
+    return read_infer_request(entry.manifest, parse_json(body[:length]), body[length:])
+
+
+def _response(entry: Entry, asked: InferRequest, output: bytes) -> Response:
+    content, tail = infer_response(entry.manifest, asked, entry.outputs.unpack(output))
+    head = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
+    if not tail:
+        return Response(head, media_type="application/json")
+    headers = {HEADER_LENGTH: str(len(head))}
+    return Response(b"".join([head, *tail]), headers=headers, media_type="application/octet-stream")

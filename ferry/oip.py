@@ -1,0 +1,190 @@
+"""The Open Inference Protocol's infer call: request to checked arrays, arrays to response. Knows nothing of HTTP.
+
+Source: Open Inference Protocol V2 with Triton's binary tensor extension. JSON comes first in the body; the elements of
+binary inputs follow it in the order of the inputs, row-major and little-endian.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ferry.errors import InvalidInputError
+from ferry.json_tensors import Rows, check_range, check_rows, read_shaped
+from ferry.manifest import Manifest, TensorSpec
+from ferry.tensors import Array, array_from_raw, raw_from_array
+
+_REQUEST_FIELDS = frozenset({"id", "parameters", "inputs", "outputs"})
+MAX_ID_CHARS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class InferRequest:
+    """A checked request. outputs: index into the manifest's outputs, and whether it is to come as raw bytes."""
+
+    rows: Rows
+    id: str
+    outputs: tuple[tuple[int, bool], ...]
+
+
+def read_infer_request(manifest: Manifest, body: Any, tail: bytes = b"") -> InferRequest:
+    """Check a request against the manifest; `tail` are the bytes after the JSON.
+
+    Raises:
+        InvalidInputError: with a pointer to the field at fault.
+    """
+    fields = _object(body, "#")
+    for name in fields:
+        if name not in _REQUEST_FIELDS:
+            raise InvalidInputError.at("#", f"unknown field {name[:40]!r}; expected id, parameters, inputs and outputs")
+    request_id = fields.get("id", "")
+    if not isinstance(request_id, str) or len(request_id) > MAX_ID_CHARS:
+        raise InvalidInputError.at("#/id", f"expected text of up to {MAX_ID_CHARS} characters")
+    parameters = _object(fields.get("parameters", {}), "#/parameters")
+    rows = _read_inputs(manifest, fields.get("inputs"), tail)
+    return InferRequest(rows, request_id, _read_outputs(manifest, fields.get("outputs"), parameters))
+
+
+def read_raw_request(manifest: Manifest, body: bytes) -> InferRequest:
+    """Check a body that is one row of a one-input model's raw elements; all outputs come as raw bytes.
+
+    Raises:
+        InvalidInputError: the model has several inputs or axes of any size, or the bytes are not one row.
+    """
+    spec = manifest.inputs[0]
+    if len(manifest.inputs) != 1 or not (spec.is_fixed or (spec.is_string and None not in spec.inner_shape)):
+        raise InvalidInputError.at("#", f"{manifest.ref} needs a request with JSON: a raw body names no shape or input")
+    raw = _with_length(body) if spec.is_string else body
+    rows = Rows([_from_raw(spec, (1, *(size or 0 for size in spec.inner_shape)), raw, "#")], n_rows=1, single=False)
+    return InferRequest(rows, "", tuple((index, True) for index in range(len(manifest.outputs))))
+
+
+def infer_response(
+    manifest: Manifest, request: InferRequest, arrays: Sequence[Array]
+) -> tuple[dict[str, Any], list[bytes]]:
+    """Return the JSON of a response and the raw bytes that follow it."""
+    outputs, tail = [], []
+    for index, is_binary in request.outputs:
+        spec, array = manifest.outputs[index], arrays[index]
+        output: dict[str, Any] = {"name": spec.name, "shape": list(array.shape), "datatype": spec.oip_datatype}
+        if is_binary:
+            tail.append(raw_from_array(spec, array))
+            output["parameters"] = {"binary_data_size": len(tail[-1])}
+        else:
+            flat = array.reshape(-1)
+            output["data"] = flat.tolist() if spec.is_string else np.ascontiguousarray(flat)
+        outputs.append(output)
+    response: dict[str, Any] = {"model_name": manifest.name, "model_version": manifest.version, "outputs": outputs}
+    if request.id:
+        response["id"] = request.id
+    return response, tail
+
+
+def _read_inputs(manifest: Manifest, value: Any, tail: bytes) -> Rows:
+    if not isinstance(value, list):
+        raise InvalidInputError.at("#/inputs", "expected a list of inputs")
+    arrays: dict[str, Array] = {}
+    offset = 0
+    for index, each in enumerate(value):
+        pointer = f"#/inputs/{index}"
+        item = _object(each, pointer)
+        spec = _spec_of(manifest.inputs, item.get("name"), f"{pointer}/name", manifest.ref)
+        if spec.name in arrays:
+            raise InvalidInputError.at(f"{pointer}/name", f"input {spec.name!r} is there twice")
+        size = _binary_size(item, pointer)
+        raw = None if size is None else tail[offset : offset + size]
+        if raw is not None and len(raw) != size:
+            detail = f"{size} bytes are announced for {spec.name!r}, the body holds {len(raw)} more"
+            raise InvalidInputError.at(f"{pointer}/parameters/binary_data_size", detail)
+        offset += size or 0
+        arrays[spec.name] = _read_tensor(spec, item, raw, pointer)
+    if offset != len(tail):
+        raise InvalidInputError.at("#", f"{len(tail) - offset} bytes follow the last announced input")
+    return _rows(manifest, arrays)
+
+
+def _rows(manifest: Manifest, arrays: Mapping[str, Array]) -> Rows:
+    for spec in manifest.inputs:
+        if spec.name not in arrays:
+            raise InvalidInputError.at("#/inputs", f"input {spec.name!r} is missing")
+    counts = {array.shape[0] for array in arrays.values()}
+    if len(counts) > 1:
+        raise InvalidInputError.at("#/inputs", f"inputs have different numbers of rows ({sorted(counts)})")
+    n_rows = counts.pop()
+    check_rows(manifest, n_rows, "#/inputs")
+    return Rows([arrays[spec.name] for spec in manifest.inputs], n_rows, single=False)
+
+
+def _read_tensor(spec: TensorSpec, item: Mapping[str, Any], raw: bytes | None, pointer: str) -> Array:
+    if item.get("datatype") != spec.oip_datatype:
+        detail = f"expected {spec.oip_datatype}, got {str(item.get('datatype'))[:40]}"
+        raise InvalidInputError.at(f"{pointer}/datatype", detail)
+    shape = _shape(spec, item.get("shape"), f"{pointer}/shape")
+    if raw is not None:
+        return _from_raw(spec, shape, raw, f"{pointer}/parameters/binary_data_size")
+    if "data" not in item:
+        raise InvalidInputError.at(f"{pointer}/data", f"input {spec.name!r} has no data")
+    return read_shaped(spec, item["data"], shape, f"{pointer}/data")
+
+
+def _from_raw(spec: TensorSpec, shape: tuple[int, ...], raw: bytes, pointer: str) -> Array:
+    try:
+        array = array_from_raw(spec, shape, raw)
+    except ValueError as error:
+        detail = f"{len(raw)} bytes are not the {spec.oip_datatype} elements of shape {list(shape)}: {error}"
+        raise InvalidInputError.at(pointer, detail) from None
+    if spec.dtype == "bool" and (array.view(np.uint8) > 1).any():
+        raise InvalidInputError.at(pointer, "a BOOL is a byte of 0 or 1")
+    check_range(spec, array, pointer)
+    return array
+
+
+def _shape(spec: TensorSpec, value: Any, pointer: str) -> tuple[int, ...]:
+    wanted = [-1, *(-1 if size is None else size for size in spec.inner_shape)]
+    is_shape = isinstance(value, list) and all(type(size) is int and 0 <= size < 2**32 for size in value)
+    fits = is_shape and len(value) == len(wanted)
+    if not fits or any(have != want for have, want in zip(value, wanted, strict=True) if want >= 0):
+        raise InvalidInputError.at(pointer, f"expected {wanted} (-1 is any size), got {str(value)[:60]}")
+    return tuple(value)
+
+
+def _read_outputs(manifest: Manifest, value: Any, parameters: Mapping[str, Any]) -> tuple[tuple[int, bool], ...]:
+    default = parameters.get("binary_data_output", False) is True
+    if value is None or value == []:
+        return tuple((index, default) for index in range(len(manifest.outputs)))
+    if not isinstance(value, list):
+        raise InvalidInputError.at("#/outputs", "expected a list of outputs")
+    wanted = []
+    for index, each in enumerate(value):
+        pointer = f"#/outputs/{index}"
+        item = _object(each, pointer)
+        spec = _spec_of(manifest.outputs, item.get("name"), f"{pointer}/name", manifest.ref)
+        own = _object(item.get("parameters", {}), f"{pointer}/parameters")
+        wanted.append((manifest.outputs.index(spec), own.get("binary_data", default) is True))
+    return tuple(wanted)
+
+
+def _binary_size(item: Mapping[str, Any], pointer: str) -> int | None:
+    size = _object(item.get("parameters", {}), f"{pointer}/parameters").get("binary_data_size")
+    if size is not None and (type(size) is not int or size < 0):
+        raise InvalidInputError.at(f"{pointer}/parameters/binary_data_size", "expected a number of bytes")
+    return size
+
+
+def _spec_of(specs: Sequence[TensorSpec], name: Any, pointer: str, ref: str) -> TensorSpec:
+    for spec in specs:
+        if spec.name == name:
+            return spec
+    names = ", ".join(repr(spec.name) for spec in specs)
+    raise InvalidInputError.at(pointer, f"{ref} has no {str(name)[:40]!r} here; there are {names}")
+
+
+def _object(value: Any, pointer: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise InvalidInputError.at(pointer, "expected an object")
+    return value
+
+
+def _with_length(text: bytes) -> bytes:
+    return len(text).to_bytes(4, "little") + text
