@@ -35,7 +35,10 @@ def check_media_type(content_type: str) -> None:
 
 
 async def read_body(request: Request, *, max_bytes: int) -> bytes:
-    """Return the body, refusing as soon as it is known to be too large."""
+    """Return the body, refusing as soon as it is known to be too large, or when it is compressed."""
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding != "identity":
+        raise UnsupportedMediaTypeError(f"content encoding {encoding[:40]!r} is not read here; send the body as it is")
     limit = f"the limit is {max_bytes} bytes (FERRY_MAX_BODY_BYTES); send fewer rows a job"
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > max_bytes:

@@ -149,3 +149,10 @@ async def test_read_json_object_when_the_type_is_wrong_then_refused_unread() -> 
     with pytest.raises(UnsupportedMediaTypeError):
         await read_json_object(sent, max_bytes=100)
     assert await read_body(sent, max_bytes=100) == b"{}"
+
+
+@pytest.mark.anyio
+async def test_read_body_when_compressed_then_refused_by_name() -> None:
+    with pytest.raises(UnsupportedMediaTypeError, match="'gzip' is not read here"):
+        await read_body(request([b"{}"], content_encoding="GZIP"), max_bytes=100)
+    assert await read_body(request([b"{}"], content_encoding="identity"), max_bytes=100) == b"{}"
