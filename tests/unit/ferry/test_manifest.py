@@ -112,7 +112,39 @@ def test_batching_when_the_batch_is_fixed_then_max_rows_must_be_the_same() -> No
         Batching(max_rows=8, fixed_rows=4)
 
 
-@pytest.mark.parametrize("changes", [{"max_rows": 0}, {"max_wait_ms": -1}, {"max_wait_ms": 1001}, {"max_job_rows": 0}])
+def test_batching_when_nothing_is_said_then_the_defaults() -> None:
+    assert Batching() == Batching(max_rows=64, max_wait_ms=0, max_job_rows=4096, fixed_rows=None)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"max_rows": 1},
+        {"max_rows": 65536},
+        {"max_wait_ms": 0.5},
+        {"max_wait_ms": 1000},
+        {"max_job_rows": 1},
+        {"max_job_rows": 1_000_000},
+        {"fixed_rows": 1, "max_rows": 1},
+        {"fixed_rows": 65536, "max_rows": 65536},
+    ],
+)
+def test_batching_when_at_the_end_of_a_range_then_accepted(changes: dict[str, float]) -> None:
+    assert Batching(**changes).model_dump(include=set(changes)) == changes
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"max_rows": 0},
+        {"max_rows": 65537},
+        {"max_wait_ms": -1},
+        {"max_wait_ms": 1001},
+        {"max_job_rows": 0},
+        {"max_job_rows": 1_000_001},
+        {"fixed_rows": 0, "max_rows": 1},
+    ],
+)
 def test_batching_when_out_of_range_then_refused(changes: dict[str, float]) -> None:
     with pytest.raises(ValidationError, match=next(iter(changes))):
         Batching(**changes)

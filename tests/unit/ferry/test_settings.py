@@ -27,6 +27,26 @@ BAD = {
     "log_format": ["xml"],
 }
 
+# By setting: the least and the greatest value it takes.
+ENDS = {
+    "api_port": [0, 65535],
+    "max_body_bytes": [1024],
+    "default_wait_s": [1, 60],
+    "job_deadline_s": [0.001, 2_592_000],
+    "result_ttl_s": [0.001, 2_592_000],
+    "max_waiting_rows": [1],
+    "max_waiting_bytes": [1024],
+    "max_attempts": [1, 100],
+    "workers": [0, 1024],
+    "worker_name": ["x", "x" * 40, "gpu-1_A"],
+    "ort_threads": [1, 1024],
+    "lease_s": [0.2, 3600],
+    "max_run_s": [1, 86_400],
+    "flower_port": [0, 65535],
+    "log_level": ["debug", "info", "warning", "error"],
+    "log_format": ["console", "json"],
+}
+
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -71,6 +91,14 @@ def test_load_settings_when_one_is_bad_then_it_is_named(monkeypatch: pytest.Monk
     (line,) = lines
     assert line.startswith(f"  FERRY_{name.upper()}=")
     assert name.endswith("url") or repr(value) in line
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in ENDS.items() for value in values])
+def test_load_settings_when_one_is_at_the_end_of_its_range_then_accepted(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: object
+) -> None:
+    monkeypatch.setenv(ENV_PREFIX + name.upper(), str(value))
+    assert getattr(load_settings(), name) == value
 
 
 def test_load_settings_when_several_are_bad_then_each_is_named_with_its_rule(monkeypatch: pytest.MonkeyPatch) -> None:

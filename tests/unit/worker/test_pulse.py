@@ -222,6 +222,19 @@ def test_tick_when_redis_goes_away_twice_then_said_twice(bench: Bench, caplog: p
     assert len(caplog.records) == 2
 
 
+def test_tick_when_redis_goes_away_twice_while_leaving_then_said_twice(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.pulse.leave()
+    with bench.pulse.holding("one"):
+        for _ in range(2):
+            bench.heart.is_down = True
+            bench.turn(3)
+            bench.heart.is_down = False
+            bench.turn(3)
+    assert len(caplog.records) == 2
+
+
 # --- the thread
 
 
