@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine, w1_waiting
+from benchmarks import machine, page, tables, w1_waiting, w2_open_loop, w3_rows, w4_heavy, w5_scale, w6_limits
 from benchmarks.apt import PackageMissingError, need_program
 from benchmarks.ferry_system import FERRY, FERRY_NO_AOF
 from benchmarks.peer_systems import CELERY_BATCHES, PEER_SYSTEMS
@@ -34,7 +34,17 @@ def say(text: str) -> None:
 def steps(*, is_quick: bool) -> dict[str, Step]:
     """Return what is measured, in order; each gets the plan and the report so far."""
     systems = (FERRY, CELERY_BATCHES) if is_quick else (FERRY, *PEER_SYSTEMS, FERRY_NO_AOF)
-    return {"w1": lambda plan, _: w1_waiting.measure(systems, plan, say)}
+    found: dict[str, Step] = {
+        "w1": lambda plan, _: w1_waiting.measure(systems, plan, say),
+        "w2": lambda plan, report: w2_open_loop.measure(plan, report, say),
+        "w3": lambda plan, _: w3_rows.measure(plan, say),
+        "w4": lambda plan, _: w4_heavy.measure(plan, say),
+        "w5": lambda plan, _: w5_scale.measure(plan, say),
+        "w6": lambda plan, _: w6_limits.measure(plan, say),
+    }
+    if is_quick:
+        del found["w4"]
+    return found
 
 
 def main() -> int:
@@ -54,6 +64,12 @@ def main() -> int:
         return 1
     path = WORK / "quick.json" if arguments.quick else RESULTS / f"{datetime.now(UTC):%Y-%m-%d}.json"
     run(path, QUICK if arguments.quick else FULL, {name: known[name] for name in chosen})
+    if arguments.quick:
+        report = json.loads(path.read_text())
+        for shown in (tables.throughput_table, tables.latency_table, tables.bars_table):
+            print(f"\n{shown(report)}")
+    else:
+        say(f"written: {page.write(path)}")
     return 0
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.apt import install, need_program
-from benchmarks.digits import Pixels
+from benchmarks.digits import Pixels, digits
 from benchmarks.environments import environment
 from benchmarks.places import HOST, MODEL, PEERS, free_port
 from benchmarks.processes import Process, running
@@ -43,7 +43,7 @@ def _serving(
             command, log = [str(home / "bin" / program), *arguments], folder / f"{peer}-{number}.log"
             processes.append(stack.enter_context(running(command, log=log, cwd=folder, env=settings)))
         base_url = f"http://{HOST}:{port}"
-        wait_until_answering(find(), base_url, processes)
+        wait_until_answering(find().post(base_url, digits(1)[0][0]), processes)
         yield base_url
 
 

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-# Every bar is about 64 clients, so a system starts its turn with them; 1 last, when everything is warm.
-CLIENTS = (64, 16, 256, 1)
+# Upwards: BentoML's batcher, once it has seen 256 clients, keeps a lone one waiting for 200 ms.
+CLIENTS = (1, 16, 64, 256)
+WARM_UP_CLIENTS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +15,10 @@ class Plan:
     seconds: float
     warm_up_s: float = 1.0
     clients: tuple[int, ...] = CLIENTS
-    # W2: seconds of one open-loop run.
+    # W2, W3, W4 and W6.
+    other_repeats: int = 3
+    # W2: per cent of W1's capacity, and seconds of one open-loop run.
+    shares: tuple[int, ...] = (25, 50, 75, 90)
     open_loop_s: float = 10.0
     # W5: workers, and seconds of the window in which settled jobs are counted.
     workers: tuple[int, ...] = (1, 2, 4, 8, 16)
@@ -24,5 +28,6 @@ class Plan:
 
 FULL = Plan(repeats=3, seconds=5.0)
 QUICK = Plan(
-    repeats=2, seconds=3.0, clients=(64, 1), open_loop_s=5.0, workers=(1, 8), window_s=3.0, lone_jobs=5,
+    repeats=2, seconds=3.0, clients=(1, 64), other_repeats=1, shares=(50,), open_loop_s=5.0,
+    workers=(1, 8), window_s=3.0, lone_jobs=5,
 )  # fmt: skip

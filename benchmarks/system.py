@@ -4,7 +4,7 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,15 +45,14 @@ class System:
         return Post(base_url + self.path, json.dumps(self.make_body(pixels)).encode(), self.headers)
 
 
-def wait_until_answering(system: System, base_url: str, processes: list[Process]) -> None:
-    """Ask for one digit until it is answered.
+def wait_until_answering(post: Post, processes: Sequence[Process]) -> None:
+    """Send a request until it is answered.
 
     Raises:
         ProcessFailedError: a process ended meanwhile.
         TimeoutError: no answer in time; the message holds the last fault.
     """
-    pixels, _ = digits(1)[0]
-    post, fault = system.post(base_url, pixels), "nothing was tried"
+    fault = "nothing was tried"
     deadline_s = time.monotonic() + READY_TIMEOUT_S
     while time.monotonic() < deadline_s:
         for process in processes:
@@ -65,7 +64,7 @@ def wait_until_answering(system: System, base_url: str, processes: list[Process]
             time.sleep(POLL_S)
         else:
             return
-    raise TimeoutError(f"{system.label} was not ready after {READY_TIMEOUT_S:g} s: {fault}\n{processes[-1].tail()}")
+    raise TimeoutError(f"{post.url} did not answer in {READY_TIMEOUT_S:g} s: {fault}\n{processes[-1].tail()}")
 
 
 def ask(post: Post) -> Any:

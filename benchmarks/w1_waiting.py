@@ -7,14 +7,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import redis
-
 from benchmarks.digits import digits
 from benchmarks.environments import versions
-from benchmarks.ferry_system import run_info
 from benchmarks.places import WORK
-from benchmarks.plan import Plan
+from benchmarks.plan import WARM_UP_CLIENTS, Plan
 from benchmarks.processes import cpu_seconds
+from benchmarks.redis_calls import redis_calls
 from benchmarks.system import System, probe
 from benchmarks.wrk import load
 
@@ -35,14 +33,18 @@ def measure(systems: Sequence[System], plan: Plan, say: Say) -> dict[str, Any]:
             try:
                 _turn(system, plan, entry, say)
             except Exception as error:  # noqa: BLE001 - a peer that cannot run is listed with its error
-                entry["error"] = f"{type(error).__name__}: {error}"
-                say(f"W1 {system.label}: {entry['error']}")
+                entry["faults"].append(f"{type(error).__name__}: {error}")
+                say(f"W1 {system.label}: {entry['faults'][-1]}")
+    for entry in found.values():
+        if not entry["runs"] and entry["faults"]:
+            entry["error"] = entry["faults"][0]
     return found
 
 
 def _prepared(system: System, say: Say) -> dict[str, Any]:
     entry: dict[str, Any] = {
-        "label": system.label, "keeps_jobs": system.keeps_jobs, "error": None, "probed": 0, "versions": {}, "runs": {},
+        "label": system.label, "keeps_jobs": system.keeps_jobs, "error": None, "faults": [], "probed": 0,
+        "versions": {}, "runs": {},
     }  # fmt: skip
     say(f"W1 preparing {system.label}")
     try:
@@ -62,15 +64,15 @@ def _turn(system: System, plan: Plan, entry: dict[str, Any], say: Say) -> None:
     with system.run(folder) as base_url:
         entry["probed"] = probe(system, base_url)
         post = system.post(base_url, digits(1)[0][0])
-        load(post, clients=max(plan.clients), seconds=plan.warm_up_s, folder=folder)
+        load(post, clients=WARM_UP_CLIENTS, seconds=plan.warm_up_s, folder=folder)
         for clients in plan.clients:
-            calls, cpu_s = _redis_calls(folder), cpu_seconds(os.getpid())
+            calls, cpu_s = redis_calls(folder), cpu_seconds(os.getpid())
             seen = load(post, clients=clients, seconds=plan.seconds, folder=folder)
             figures = seen.to_json()
             done = max(1, seen.requests)
             figures["cpu_us_per_job"] = round((cpu_seconds(os.getpid()) - cpu_s) / done * 1e6, 1)
             if calls is not None:
-                figures["redis_calls_per_job"] = round(((_redis_calls(folder) or 0) - calls) / done, 2)
+                figures |= calls.per_job(redis_calls(folder), done)
             entry["runs"].setdefault(str(clients), []).append(figures)
             faults = f", {seen.errors} errors" if seen.errors else ""
             say(f"W1 {system.label}, {clients} clients: {seen.per_s:,.0f}/s, p50 {seen.p50_ms:.1f} ms{faults}")
@@ -84,14 +86,3 @@ def fresh_folder(name: str) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
-
-
-def _redis_calls(folder: Path) -> int | None:
-    """Return how many commands Ferry's Redis has run, those inside scripts included; None for other systems."""
-    info = run_info(folder)
-    if info is None:
-        return None
-    with redis.Redis.from_url(info.redis_url) as client:
-        stats: dict[str, Any] = client.info("commandstats")
-    own = ("cmdstat_info", "cmdstat_auth", "cmdstat_client", "cmdstat_hello")
-    return sum(each["calls"] for name, each in stats.items() if not name.startswith(own))

@@ -1,0 +1,104 @@
+"""Stand-in workers on a Redis of their own, and jobs sent to them straight through the queue. Knows no HTTP."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+import redis
+
+from benchmarks.places import ROOT
+from benchmarks.processes import Process, running
+from benchmarks.stand_in_model import NAME, VERSION, write_repository
+from ferry.jobs import Submission, new_job_id
+from ferry.local.redis_server import RedisServer
+from ferry.manifest import Manifest
+from ferry.queue.connection import connect_async
+from ferry.queue.keys import BACKLOG, COUNTS, LIVE, model_key
+from ferry.queue.producer import Limits, Producer
+from ferry.tensors import TensorCodec
+
+READY_TIMEOUT_S = 120.0
+POLL_S = 0.02
+CHUNK = 500  # jobs in one submit
+LIMITS = Limits(max_waiting_rows=10_000_000, max_waiting_bytes=2**30, deadline_s=3600, result_ttl_s=600)
+KEY = model_key(NAME, VERSION)
+
+
+class Fleet:
+    """The workers behind a gate, their Redis and the model's figures."""
+
+    def __init__(self, url: str, manifest: Manifest, gate: Path, processes: list[Process]) -> None:
+        self.url = url
+        self._manifest = manifest
+        self._gate = gate
+        self._processes = processes
+        self._redis = redis.Redis.from_url(url)
+
+    def open_gate(self) -> None:
+        """Wait until every worker has imported everything, then let them all start."""
+        self._wait(lambda: len(list(self._gate.parent.glob(f"{self._gate.name}.*"))) == len(self._processes))
+        self._gate.touch()
+
+    def wait_until_live(self) -> None:
+        """Return when every worker serves."""
+        self._wait(lambda: self._redis.zcard(LIVE + KEY) >= len(self._processes))
+
+    def n_settled(self) -> int:
+        """Return how many jobs have succeeded."""
+        return int(self._redis.hget(COUNTS + KEY, "succeeded") or 0)
+
+    def n_waiting(self) -> int:
+        """Return how many rows wait."""
+        return int(self._redis.hget(BACKLOG + KEY, "rows") or 0)
+
+    async def submit(self, n_jobs: int) -> list[str]:
+        """Put jobs of one row into the queue; returns their ids."""
+        client = connect_async(self.url)
+        producer, payload = Producer(client, LIMITS), _payload(self._manifest)
+        ids = [new_job_id() for _ in range(n_jobs)]
+        try:
+            await producer.register(self._manifest)
+            for start in range(0, n_jobs, CHUNK):
+                await producer.submit(
+                    [Submission(each, NAME, VERSION, 1, payload) for each in ids[start : start + CHUNK]]
+                )
+        finally:
+            await client.aclose(close_connection_pool=True)
+        return ids
+
+    def _wait(self, is_done: Callable[[], bool]) -> None:
+        deadline_s = time.monotonic() + READY_TIMEOUT_S
+        while not is_done():
+            for process in self._processes:
+                process.check()
+            if time.monotonic() > deadline_s:
+                raise TimeoutError(f"{len(self._processes)} workers were not ready after {READY_TIMEOUT_S:g} s")
+            time.sleep(POLL_S)
+
+
+@contextmanager
+def fleet(folder: Path, n_workers: int, *, run_s: float) -> Iterator[Fleet]:
+    """Run Redis and stand-in workers, which wait for the gate."""
+    manifest = write_repository(folder / "models")
+    server = RedisServer(folder / "redis", folder / "redis.log")
+    with ExitStack() as stack:
+        stack.callback(server.stop)
+        server.start()
+        gate = folder / "gate"
+        env = {
+            "FERRY_REDIS_URL": server.url, "FERRY_MODELS_DIR": str(folder / "models"), "FERRY_LOG_LEVEL": "warning",
+            "FERRY_DATA_DIR": str(folder), "STAND_IN_RUN_S": str(run_s), "STAND_IN_GATE": str(gate),
+        }  # fmt: skip
+        command = [sys.executable, "-m", "benchmarks.stand_in_worker"]
+        processes = [
+            stack.enter_context(running(command, log=folder / f"worker-{number}.log", cwd=ROOT, env=env))
+            for number in range(n_workers)
+        ]
+        yield Fleet(server.url, manifest, gate, processes)
+
+
+def _payload(manifest: Manifest) -> bytes:
+    return TensorCodec(manifest.inputs).pack([np.zeros((1, 1), np.float32)])

@@ -1,0 +1,163 @@
+"""A report as Markdown tables. Pure functions from JSON to text."""
+
+from collections.abc import Iterable, Sequence
+
+from benchmarks.bars import Bar, bars
+from benchmarks.figures import Report, Spread, dig, median, runs, spread
+
+CLIENTS = (1, 16, 64, 256)
+MISSING = "-"
+
+
+def table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """Return a table; every column but the first is set to the right."""
+    rule = [":--", *["--:"] * (len(head) - 1)]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, rule, *lines))
+
+
+def number(value: float | None, digits: int = 0) -> str:
+    """Return a number with thousands separated."""
+    return MISSING if value is None else f"{value:,.{digits}f}"
+
+
+def with_range(found: Spread | None, digits: int = 0) -> str:
+    """Return median (least to most)."""
+    if found is None:
+        return MISSING
+    return f"{number(found.median, digits)} ({number(found.least, digits)} to {number(found.most, digits)})"
+
+
+def bars_table(report: Report) -> str:
+    """Return what has to be cleared and what was."""
+    return table(("bar", "limit", "measured", "met", "moonshot", "met"), [_bar_line(bar) for bar in bars(report)])
+
+
+def _bar_line(bar: Bar) -> tuple[str, ...]:
+    words = {True: "yes", False: "no", None: MISSING}
+    digits = 0 if bar.unit == "jobs" else 2
+    return (
+        bar.what,
+        MISSING if bar.limit is None else f"{bar.sign} {bar.limit:g} {bar.unit}",
+        MISSING if bar.measured is None else f"{number(bar.measured, digits)} {bar.unit}",
+        words[bar.is_met],
+        MISSING if bar.moonshot is None else f"{bar.sign} {bar.moonshot:g}",
+        words[bar.is_moonshot_met],
+    )
+
+
+def throughput_table(report: Report) -> str:
+    """Return W1: jobs/s of every system, the fastest first, and those that could not run with their error."""
+    systems = sorted((report.get("w1") or {}).items(), key=lambda item: -(_rank(report, item[0])))
+    lines = []
+    for name, entry in systems:
+        label = f"{entry['label']} {next(iter(entry['versions'].values()), '')}".strip()
+        if entry["error"]:
+            lines.append((label, entry["keeps_jobs"], "could not run: " + entry["error"].splitlines()[0], "", "", ""))
+            continue
+        cells = [_throughput(report, name, clients) for clients in CLIENTS]
+        failed = f" ({len(entry['faults'])} turns failed)" if entry["faults"] else ""
+        lines.append((label + failed, entry["keeps_jobs"], *cells))
+    return table(("jobs/s", "a killed process's jobs", *(clients_label(each) for each in CLIENTS)), lines)
+
+
+def clients_label(count: int) -> str:
+    """Return "1 client", "16 clients"."""
+    return f"{count} client" if count == 1 else f"{count} clients"
+
+
+def _rank(report: Report, name: str) -> float:
+    return median(report, "w1", name, "runs", "64", field="per_s") or 0.0
+
+
+def _throughput(report: Report, name: str, clients: int) -> str:
+    path = ("w1", name, "runs", str(clients))
+    errors = sum(runs(report, *path, field="errors"))
+    shown = with_range(spread(runs(report, *path, field="per_s")))
+    return f"{shown}, **{errors:,.0f} errors**" if errors else shown
+
+
+def latency_table(report: Report) -> str:
+    """Return W1: p50 and p99 of every system, and processor time a job."""
+    lines = []
+    for name, entry in (report.get("w1") or {}).items():
+        if entry["error"]:
+            continue
+        cells = [
+            f"{number(median(report, 'w1', name, 'runs', str(clients), field='p50_ms'), 1)} / "
+            f"{number(median(report, 'w1', name, 'runs', str(clients), field='p99_ms'), 1)}"
+            for clients in CLIENTS
+        ]
+        cpu = median(report, "w1", name, "runs", "64", field="cpu_us_per_job")
+        lines.append((entry["label"], *cells, number(cpu)))
+    head = ("p50 / p99 in ms", *(clients_label(each) for each in CLIENTS), "CPU µs a job at 64")
+    return table(head, lines)
+
+
+def open_loop_table(report: Report) -> str:
+    """Return W2."""
+    fields = (("p50_ms", 1), ("p99_ms", 1), ("p999_ms", 1), ("sender_lag_p99_ms", 1))
+    lines = []
+    for share in dig(report, "w2", "shares") or {}:
+        path = ("w2", "shares", share)
+        figures = [number(median(report, *path, field=field), digits) for field, digits in fields]
+        counts = [number(sum(runs(report, *path, field=field))) for field in ("lost", "refused", "failed")]
+        lines.append((f"{share} %", number(median(report, *path, field="rate")), *figures, *counts))
+    head = ("load", "jobs/s", "p50 ms", "p99 ms", "p99.9 ms", "sender's lag p99", "lost", "refused", "failed")
+    return table(head, lines)
+
+
+def rows_table(report: Report) -> str:
+    """Return W3 beside the bare model."""
+    lines = []
+    for n_rows in ("1", "8", "64", "512"):
+        bare = median(report, "w6", "session_run", n_rows)
+        cells = [n_rows]
+        for form in ("json", "binary"):
+            is_missing = form == "binary" and dig(report, "w3", "binary_state") == "not built"
+            found = spread(runs(report, "w3", form, n_rows, field="rows_per_s"))
+            cells.append("not built" if is_missing else with_range(found))
+        lines.append((*cells, number(bare)))
+    return table(("rows a request", "JSON, rows/s", "binary, rows/s", "bare session.run, rows/s"), lines)
+
+
+def heavy_table(report: Report) -> str:
+    """Return W4, or why there is none."""
+    if skipped := dig(report, "w4", "skipped"):
+        return f"Not measured: {skipped}"
+    sweep = dig(report, "w4", "sweep") or {}
+    lines = [(f"bare, batches of {n}", number(per_s, 2)) for n, per_s in sweep.items()]
+    best = dig(report, "w4", "best_batch")
+    lines.append((f"bare, batches of {best}, beside Ferry", with_range(spread(runs(report, "w4", "bare_per_s")), 2)))
+    lines.append(("Ferry, one image a request", with_range(spread(runs(report, "w4", "ferry", field="per_s")), 2)))
+    return table(("ResNet-50", "images/s"), lines)
+
+
+def scale_table(report: Report) -> str:
+    """Return W5."""
+    device, one = dig(report, "w5", "device_jobs_per_s"), dig(report, "w5", "workers", "1", "per_s")
+    lines = []
+    for n_workers, run in (dig(report, "w5", "workers") or {}).items():
+        count = int(n_workers)
+        of_linear = number(run["per_s"] / (one * count), 3) if one else MISSING
+        of_device = number(run["per_s"] / (device * count), 3)
+        lines.append((n_workers, number(run["per_s"]), of_linear, of_device, number(run["first_second_per_s"])))
+    return table(("workers", "jobs/s", "of linear", "of the devices", "jobs/s in the first second"), lines)
+
+
+def limits_table(report: Report) -> str:
+    """Return W6."""
+    lines = [
+        (f"bare session.run, {n} rows a run, rows/s", with_range(spread(found)))
+        for n, found in (dig(report, "w6", "session_run") or {}).items()
+    ]
+    lines.append(
+        ("empty FastAPI route, 64 clients, requests/s", with_range(spread(runs(report, "w6", "http", field="per_s"))))
+    )
+    for name, label in (("defaults", "Celery's defaults"), ("no_ack_emulation", "without acknowledgements")):
+        for field in ("p50_ms", "p99_ms"):
+            found = spread(runs(report, "w6", "celery", name, field=field))
+            lines.append((f"empty Celery round trip, {label}, {field[:3]} ms", with_range(found, 2)))
+    for name, label in (("ping", "PING"), ("set_row", "SET of a row (3,136 bytes)"), ("get_row", "GET of a row")):
+        found = spread(runs(report, "w6", "redis", name))
+        lines.append((f"Redis, {label}, 64 in a pipeline, commands/s", with_range(found)))
+    return table(("limit", "median (range)"), lines)
