@@ -55,7 +55,7 @@ train: $(UV) ## train the MNIST mlp and publish it under models/ (ARGS="--networ
 	.venv-training/bin/python -m training.train $(ARGS)
 
 BENCH := .ferry/bench/harness
-bench: $(UV) ## measure Ferry and seven peers, all workloads: about an hour, results into benchmarks/results and docs
+bench: $(UV) ## measure Ferry and seven peers, all workloads: half an hour, results into benchmarks/results and docs
 	UV_PROJECT_ENVIRONMENT=$(BENCH) $(UV) sync --locked --quiet --python $(PYTHON) --no-default-groups --group bench
 	UV=$(abspath $(UV)) $(BENCH)/bin/python -m benchmarks $(ARGS)
 

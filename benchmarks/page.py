@@ -14,13 +14,6 @@ from benchmarks.plots import draw
 
 BEGIN, END = "<!-- figures: begin (written by make bench) -->", "<!-- figures: end -->"
 PLOTS = "benchmarks"  # folder beside the page
-INTRO = """\
-# Benchmarks
-
-Every figure on this page was written by `make bench` (about half an hour; `make bench-quick` takes under five minutes
-and measures Ferry and celery-batches only).
-
-"""
 W1 = """\
 ## W1: one row a request, submitted and waited for in one call
 
@@ -77,7 +70,7 @@ def write(source: Path) -> Path:
     """Write the page and its plots; returns the page."""
     report = json.loads(source.read_text())
     page = DOCS / "benchmarks.md"
-    text = page.read_text() if page.exists() else f"{INTRO}{BEGIN}\n{END}\n"
+    text = page.read_text()
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:

@@ -21,9 +21,9 @@ def number(value: float | None, digits: int = 0) -> str:
 
 
 def with_range(found: Spread | None, digits: int = 0) -> str:
-    """Return median (least to most)."""
-    if found is None:
-        return MISSING
+    """Return median (least to most), the median alone where nothing was repeated."""
+    if found is None or found.least == found.most:
+        return number(found and found.median, digits)
     return f"{number(found.median, digits)} ({number(found.least, digits)} to {number(found.most, digits)})"
 
 
@@ -57,7 +57,7 @@ def throughput_table(report: Report) -> str:
         cells = [_throughput(report, name, clients) for clients in CLIENTS]
         failed = f" ({len(entry['faults'])} turns failed)" if entry["faults"] else ""
         lines.append((label + failed, entry["keeps_jobs"], *cells))
-    return table(("jobs/s", "a killed process's jobs", *(clients_label(each) for each in CLIENTS)), lines)
+    return table(("jobs/s", "jobs after a kill", *(clients_label(each) for each in CLIENTS)), lines)
 
 
 def clients_label(count: int) -> str:
