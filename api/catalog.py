@@ -8,12 +8,13 @@ import difflib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
 from ferry.errors import FerryError, NotFoundError
 from ferry.manifest import Manifest
+from ferry.profile import BatchLimits, Profile, Tuning, limits_in_force
 from ferry.queue.producer import ModelStatus
 from ferry.repository import Repository
 from ferry.tensors import TensorCodec
@@ -29,11 +30,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Entry:
-    """One version of a model as the API knows it."""
+    """One version of a model as the API knows it; profile and tuning as in `ModelStatus`."""
 
     manifest: Manifest
     live_workers: int = 0
     waiting_rows: int = 0
+    profile: Profile | None = None
+    tuning: Tuning = field(default_factory=Tuning)
+
+    @property
+    def limits(self) -> BatchLimits:
+        """The batch limits in force."""
+        return limits_in_force(self.manifest.batching, self.profile, self.tuning)
 
     @cached_property
     def inputs(self) -> TensorCodec:
@@ -110,9 +118,18 @@ class Catalog:
         except FerryError as error:
             logger.warning("the catalog could not be refreshed: %s", error)
             # What only workers announced is not unknown because Redis is silent.
-            announced = {key: ModelStatus(entry.manifest, 0, 0) for key, entry in self._entries.items()}
+            announced = {
+                key: ModelStatus(entry.manifest, 0, 0, entry.profile, entry.tuning)
+                for key, entry in self._entries.items()
+            }
         fresh: dict[tuple[str, str], Entry] = {
-            key: Entry(self._local.get(key, status.manifest), status.live_workers, status.waiting_rows)
+            key: Entry(
+                self._local.get(key, status.manifest),
+                status.live_workers,
+                status.waiting_rows,
+                status.profile,
+                status.tuning,
+            )
             for key, status in announced.items()
         }
         for key, manifest in self._local.items():

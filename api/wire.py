@@ -1,5 +1,6 @@
 """Jobs and models as the JSON that clients read (Replicate's prediction shape). Pure functions."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -86,8 +87,12 @@ def model(entries: list[Entry]) -> dict[str, Any]:
 
 
 def version(entry: Entry) -> dict[str, Any]:
-    """Return one version: its signature, limits and who serves it."""
-    manifest = entry.manifest
+    """Return one version: its signature, limits and who serves it.
+
+    `batching` is what the manifest says, None where it leaves it to the measurement in `profile`; `max_rows` and
+    `max_wait_ms` are in force.
+    """
+    manifest, limits = entry.manifest, entry.limits
     return {
         "id": manifest.version,
         "created_at": manifest.created_at or None,
@@ -95,6 +100,10 @@ def version(entry: Entry) -> dict[str, Any]:
         "outputs": [_tensor(spec) for spec in manifest.outputs],
         "labels": list(manifest.labels),
         "batching": manifest.batching.model_dump(),
+        "max_rows": limits.max_rows,
+        "max_wait_ms": limits.max_wait_ms,
+        "tuned": asdict(entry.tuning),
+        "profile": entry.profile.model_dump() if entry.profile else None,
         "sha256": manifest.sha256,
         "metrics": manifest.metrics,
         "notes": list(manifest.notes),

@@ -37,7 +37,10 @@ OIP_DATATYPES = {
     "float64": "FP64",
     "string": "BYTES",
 }
+# Rows of one run where neither the manifest nor a measurement says a number.
 DEFAULT_MAX_ROWS = 64
+MAX_MAX_ROWS = 65536
+MAX_MAX_WAIT_MS = 1000.0
 DEFAULT_MAX_JOB_ROWS = 4096
 
 
@@ -104,15 +107,15 @@ class TensorSpec(_Strict):
 class Batching(_Strict):
     """How rows may share a run.
 
-    `max_rows`: rows in one `session.run`. `max_wait_ms`: how long an unfilled batch may wait for company.
-    `max_job_rows`: rows in one job. `fixed_rows`: the model's batch axis is fixed at this size; shorter
-    batches are padded to it.
+    `max_rows`: rows in one `session.run`. `max_wait_ms`: how long an unfilled batch may wait for company; where
+    either is None the worker measures it. `max_job_rows`: rows in one job. `fixed_rows`: the model's batch axis is
+    fixed at this size; shorter batches are padded to it. The numbers in force are `ferry.profile.limits_in_force`'s.
     """
 
-    max_rows: int = Field(default=DEFAULT_MAX_ROWS, ge=1, le=65536)
-    max_wait_ms: float = Field(default=0.0, ge=0.0, le=1000.0)
+    max_rows: int | None = Field(default=None, ge=1, le=MAX_MAX_ROWS)
+    max_wait_ms: float | None = Field(default=None, ge=0.0, le=MAX_MAX_WAIT_MS)
     max_job_rows: int = Field(default=DEFAULT_MAX_JOB_ROWS, ge=1, le=1_000_000)
-    fixed_rows: int | None = Field(default=None, ge=1, le=65536)
+    fixed_rows: int | None = Field(default=None, ge=1, le=MAX_MAX_ROWS)
 
     @model_validator(mode="after")
     def _fixed_rows_rule(self) -> Self:

@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     )
     ort_threads: int = Field(default=1, ge=1, le=1024, description="onnxruntime threads per worker")
     lease_s: float = Field(default=5, ge=0.2, le=3600, description="a claim not renewed for this long lapses")
+    batch_latency_ms: float = Field(
+        default=200, ge=1, le=60_000, description="longest run a measured batch size may take"
+    )
     max_run_s: float = Field(default=300, ge=1, le=86_400, description="a batch running longer ends its worker process")
 
     # --- Flower

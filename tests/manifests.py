@@ -2,6 +2,7 @@
 
 from ferry.jobs import JobClass, Submission, new_job_id
 from ferry.manifest import Batching, Manifest, TensorSpec
+from ferry.profile import Profile
 from ferry.queue.producer import Limits
 
 LIMITS = Limits(max_waiting_rows=1000, max_waiting_bytes=1_000_000, deadline_s=600, result_ttl_s=60)
@@ -19,7 +20,7 @@ def manifest(
     inputs: tuple[TensorSpec, ...] | None = None,
     outputs: tuple[TensorSpec, ...] | None = None,
     labels: tuple[str, ...] = (),
-    max_rows: int = 8,
+    max_rows: int | None = 8,
     max_job_rows: int = 100,
     **batching: object,
 ) -> Manifest:
@@ -33,6 +34,13 @@ def manifest(
         batching=Batching(max_rows=max_rows, max_job_rows=max_job_rows, **batching),
         sha256="0" * 64,
     )
+
+
+def profile(max_rows: int = 32, max_wait_ms: float = 0.0, **more: object) -> Profile:
+    """A measurement of 10 µs + 1 µs a row."""
+    measured = {"sizes": (1, 2, 4), "microseconds": (11.0, 12.0, 14.0), "a_us": 10.0, "b_us": 1.0}
+    place = {"machine": "a test", "measured_at": "2026-01-01T00:00:00+00:00"}
+    return Profile(**measured | place | {"max_rows": max_rows, "max_wait_ms": max_wait_ms} | more)
 
 
 def submission(

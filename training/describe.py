@@ -44,7 +44,7 @@ def describe(
         inputs=(INPUT,),
         outputs=(OUTPUT,),
         labels=LABELS,
-        batching=Batching(max_rows=DEFAULT_MAX_ROWS, max_job_rows=DEFAULT_MAX_JOB_ROWS),
+        batching=Batching(max_rows=DEFAULT_MAX_ROWS, max_wait_ms=0.0, max_job_rows=DEFAULT_MAX_JOB_ROWS),
         sha256=sha256,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         metrics=_metrics(options, data, figures=figures, agreement=agreement),

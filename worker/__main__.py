@@ -13,6 +13,7 @@ from celery.exceptions import SecurityWarning
 from ferry.errors import FerryError
 from ferry.inspection import CONTROL_QUEUE
 from ferry.logs import configure_logging
+from ferry.profile import PROFILES_DIR
 from ferry.queue.connection import connect
 from ferry.queue.consumer import Consumer
 from ferry.queue.keeper import Keeper, KeeperRules, KeeperThread
@@ -20,6 +21,9 @@ from ferry.repository import Repository
 from ferry.settings import Settings, load_settings
 from worker.app import app
 from worker.inspection_answers import answer
+from worker.profile_files import ProfileFiles
+from worker.profiler import Profiler, describe_machine
+from worker.profiling import Budget
 from worker.pulse import Pulse, try_to
 from worker.serving import Shelf
 from worker.steps import follow_repository, ticket_queue
@@ -34,6 +38,15 @@ def worker_name(settings: Settings) -> str:
     return f"{settings.worker_name or 'worker'}-{uuid.uuid4().hex[:6]}@{socket.gethostname()}"
 
 
+def make_profiler(settings: Settings) -> Profiler:
+    """Return what measures the models of this process; nothing is read or written yet."""
+    return Profiler(
+        ProfileFiles(settings.data_dir / PROFILES_DIR),
+        machine=describe_machine(settings.ort_threads),
+        budget=Budget(latency_s=settings.batch_latency_ms / 1000),
+    )
+
+
 def main() -> int:
     """Load the models, then serve until SIGTERM; returns the exit status."""
     try:
@@ -41,7 +54,7 @@ def main() -> int:
         configure_logging(settings)
         url = settings.require_redis_url()
         repository = Repository(settings.models_dir)
-        shelf = Shelf(repository, threads=settings.ort_threads)
+        shelf = Shelf(repository, threads=settings.ort_threads, profiler=make_profiler(settings))
         shelf.load_all()
     except FerryError as error:
         sys.stderr.write(f"worker: {error.detail}\n")
@@ -49,7 +62,7 @@ def main() -> int:
     name = worker_name(settings)
     consumer = Consumer(connect(url), worker=name, lease_s=settings.lease_s)
     heart = Consumer(connect(url), worker=name, lease_s=settings.lease_s)
-    pulse = Pulse(heart, shelf.manifests, lease_s=settings.lease_s, max_run_s=settings.max_run_s)
+    pulse = Pulse(heart, shelf.models, lease_s=settings.lease_s, max_run_s=settings.max_run_s)
     rules = KeeperRules(lease_s=settings.lease_s, max_attempts=settings.max_attempts)
     keeper = KeeperThread(Keeper(connect(url), rules))
     runner = TicketRunner(consumer, pulse, shelf.find, give_up_s=settings.max_run_s)
@@ -65,8 +78,8 @@ def main() -> int:
     # Counted as serving from when tickets are taken to when they no longer are.
     signals.worker_ready.connect(start, weak=False)
     signals.worker_shutting_down.connect(leave, weak=False)
-    for manifest in shelf.manifests():
-        try_to(partial(heart.register, manifest), "could not register")
+    for model in shelf.models():
+        try_to(partial(heart.register, model.manifest, model.profile), "could not register")
     keeper.start()
     return serve(shelf, name, settings)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from ferry.errors import InvalidInputError, ModelError
 from ferry.jobs import ClaimedJob, Outcome
-from ferry.manifest import Manifest
+from ferry.profile import BatchLimits
 from ferry.tensors import Array, TensorCodec
 
 # An error message is kept to this many characters: onnxruntime's can hold a whole graph.
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 class Runnable(Protocol):
     """What a batch needs of a model."""
 
-    manifest: Manifest
+    limits: BatchLimits
     inputs: TensorCodec
     outputs: TensorCodec
 
@@ -83,7 +83,7 @@ class BatchRunner:
     def _run_rows(self, columns: list[list[Array]]) -> list[Array]:
         """Run all rows, in slices of `max_rows` when there are more (one large job)."""
         arrays = [column[0] if len(column) == 1 else np.concatenate(column) for column in columns]
-        max_rows = self._model.manifest.batching.max_rows
+        max_rows = self._model.limits.max_rows
         n_rows = arrays[0].shape[0]
         if n_rows <= max_rows:
             return self._model.run(arrays)

@@ -8,6 +8,7 @@ import onnxruntime
 
 from ferry.errors import ModelRefusedError
 from ferry.manifest import MODEL_FILE, Manifest, TensorSpec, sha256_of
+from ferry.profile import BatchLimits, Profile, Tuning, limits_in_force
 from ferry.tensors import Array, TensorCodec
 
 # An inner axis that takes any size is warmed up with this one.
@@ -24,6 +25,17 @@ class Model:
         self._session = session
         self._input_names = [spec.name for spec in manifest.inputs]
         self._output_names = [spec.name for spec in manifest.outputs]
+        self.profile: Profile | None = None
+        self.limits: BatchLimits = limits_in_force(manifest.batching)
+
+    def adopt(self, profile: Profile | None) -> None:
+        """Take a measurement; before the model serves."""
+        self.profile = profile
+        self.limits = limits_in_force(self.manifest.batching, profile)
+
+    def retune(self, tuning: Tuning) -> None:
+        """Follow what was set live, from the next batch on. Called from the pulse's thread."""
+        self.limits = limits_in_force(self.manifest.batching, self.profile, tuning)
 
     def run(self, arrays: list[Array]) -> list[Array]:
         """Run one batch.
@@ -47,8 +59,8 @@ class Model:
 
     def warm_up(self) -> None:
         """Run one row, and a full batch, of zeros, so that the first job does not pay for lazy initialisation."""
-        for n_rows in (1, self.manifest.batching.max_rows):
-            self.run([_zeros(spec, n_rows) for spec in self.manifest.inputs])
+        for n_rows in (1, self.limits.max_rows):
+            self.run([zeros(spec, n_rows) for spec in self.manifest.inputs])
 
 
 def load_model(folder: Path, manifest: Manifest, *, threads: int) -> Model:
@@ -92,6 +104,7 @@ def _checked(spec: TensorSpec, result: Any, n_rows: int) -> Array:
     return array
 
 
-def _zeros(spec: TensorSpec, n_rows: int) -> Array:
-    shape = (n_rows, *(WARM_UP_SIZE if size is None else size for size in spec.inner_shape))
+def zeros(spec: TensorSpec, n_rows: int, *, free_axis_size: int = WARM_UP_SIZE) -> Array:
+    """Return rows of zeros, or of empty text, with every free inner axis at `free_axis_size`."""
+    shape = (n_rows, *(free_axis_size if size is None else size for size in spec.inner_shape))
     return np.full(shape, "", dtype=object) if spec.is_string else np.zeros(shape, spec.numpy_dtype)

@@ -7,13 +7,15 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
 from ferry.errors import FerryError, QueueUnavailableError
 from ferry.manifest import Manifest
+from ferry.profile import Profile, Tuning
 from ferry.queue.keys import HEARTBEAT_S
+from ferry.queue.records import Heartbeat
 
 # A lease is renewed this many times in its length, so that one lost renewal does not cost the claim.
 RENEWALS_A_LEASE = 4
@@ -26,10 +28,10 @@ logger = logging.getLogger(__name__)
 class Heart(Protocol):
     """What the pulse needs of the queue (ferry.queue.consumer.Consumer)."""
 
-    def beat(self, models: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+    def beat(self, models: Iterable[tuple[str, str]]) -> Heartbeat:
         """Say that this worker lives."""
 
-    def register(self, manifest: Manifest) -> None:
+    def register(self, manifest: Manifest, profile: Profile | None = None) -> None:
         """Make a model known."""
 
     def renew(self, tokens: Iterable[str]) -> set[str]:
@@ -39,13 +41,23 @@ class Heart(Protocol):
         """Say that this worker serves no more."""
 
 
+class Served(Protocol):
+    """What the pulse needs of a loaded model (worker.models.Model)."""
+
+    manifest: Manifest
+    profile: Profile | None
+
+    def retune(self, tuning: Tuning) -> None:
+        """Follow what was set live."""
+
+
 class Pulse(threading.Thread):
     """Beats, renews and watches until stopped."""
 
     def __init__(
         self,
         heart: Heart,
-        served: Callable[[], list[Manifest]],
+        served: Callable[[], Sequence[Served]],
         *,
         lease_s: float,
         max_run_s: float,
@@ -81,7 +93,7 @@ class Pulse(threading.Thread):
     def leave(self) -> None:
         """Stop beating and say good-bye, so that no ticket counts on this worker; leases are renewed to the end."""
         self._is_leaving = True
-        try_to(lambda: self._heart.leave(self._manifests()), "could not say good-bye")
+        try_to(lambda: self._heart.leave(self._models()), "could not say good-bye")
 
     def run(self) -> None:
         """Do what is due, again and again."""
@@ -113,13 +125,16 @@ class Pulse(threading.Thread):
             self._is_away = True
 
     def beat(self) -> None:
-        """Say what is served; what Redis does not know is registered anew (it was wiped)."""
-        manifests = self._manifests()
-        for model in self._heart.beat(manifests):
-            self._heart.register(manifests[model])
+        """Say what is served and follow what was tuned; what Redis does not know is registered anew (it was wiped)."""
+        models = self._models()
+        heard = self._heart.beat(models)
+        for key, tuning in heard.tuned.items():
+            models[key].retune(tuning)
+        for key in heard.unknown:
+            self._heart.register(models[key].manifest, models[key].profile)
 
-    def _manifests(self) -> dict[tuple[str, str], Manifest]:
-        return {(manifest.name, manifest.version): manifest for manifest in self._served()}
+    def _models(self) -> dict[tuple[str, str], Served]:
+        return {(model.manifest.name, model.manifest.version): model for model in self._served()}
 
     def _end_if_hung(self, now: float) -> None:
         """A run past its limit cannot be stopped from outside; the process goes, and its claim lapses."""

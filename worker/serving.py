@@ -6,13 +6,15 @@ from dataclasses import dataclass
 
 from ferry.errors import ModelRefusedError
 from ferry.manifest import Manifest
+from ferry.profile import Profile
 from ferry.repository import Repository
 from worker.models import Model, load_model
 
 logger = logging.getLogger(__name__)
 
 ModelKey = tuple[str, str]
-Loader = Callable[[ModelKey, Manifest], Model]
+# Measures a model, None where it cannot be.
+Profiler = Callable[[Model], Profile | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +28,10 @@ class Changes:
 class Shelf:
     """The loaded models of one worker."""
 
-    def __init__(self, repository: Repository, *, threads: int) -> None:
+    def __init__(self, repository: Repository, *, threads: int, profiler: Profiler | None = None) -> None:
         self._repository = repository
         self._threads = threads
+        self._profiler = profiler
         self._models: dict[ModelKey, Model] = {}
         # What its files looked like when a version was refused: a copy under way is refused, and whole a moment later.
         self._refused: dict[ModelKey, object] = {}
@@ -40,7 +43,11 @@ class Shelf:
 
     def manifests(self) -> list[Manifest]:
         """Return the manifests of all loaded models."""
-        return [model.manifest for model in list(self._models.values())]
+        return [model.manifest for model in self.models()]
+
+    def models(self) -> list[Model]:
+        """Return all loaded models."""
+        return list(self._models.values())
 
     def load_all(self) -> None:
         """Load and warm up everything in the repository.
@@ -87,9 +94,11 @@ class Shelf:
 
     def _load(self, key: ModelKey, manifest: Manifest) -> None:
         model = load_model(self._repository.folder(*key), manifest, threads=self._threads)
+        if self._profiler:
+            model.adopt(self._profiler(model))
         try:
             model.warm_up()
         except Exception as error:  # noqa: BLE001  a model may dislike zeros and still be right about real rows
             logger.warning("%s could not be warmed up with zeros: %s", manifest.ref, error)
         self._models[key] = model
-        logger.info("serving %s, batches of up to %d rows", manifest.ref, manifest.batching.max_rows)
+        logger.info("serving %s, batches of up to %d rows", manifest.ref, model.limits.max_rows)

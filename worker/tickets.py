@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from ferry.errors import QueueUnavailableError
 from ferry.jobs import Claim, Outcome
-from ferry.manifest import Batching
+from ferry.profile import BatchLimits
 from worker.batches import BatchRunner, Runnable
 
 # While Redis is away a finished batch is kept and offered again this often.
@@ -62,22 +62,23 @@ class TicketRunner:
         model = self._models(name, version)
         if model is None:
             return {"model": name, "version": version, "jobs": 0, "note": "not loaded here"}
-        batching = model.manifest.batching
-        claim = self._source.claim(name, version, max_rows=batching.max_rows)
+        # Read once: what is set live meanwhile counts from the next ticket on.
+        limits = model.limits
+        claim = self._source.claim(name, version, max_rows=limits.max_rows)
         if not claim.jobs:
             return {"model": name, "version": version, "jobs": 0}
         with self._leases.holding(claim.token):
-            claim = self._fill(claim, name, version, batching)
+            claim = self._fill(claim, name, version, limits)
             outcomes = BatchRunner(model, ticket_id).run(claim.jobs)
             recorded = self._settle(claim, name, version, outcomes)
         return _summary(name, version, claim, outcomes, recorded)
 
-    def _fill(self, claim: Claim, name: str, version: str, batching: Batching) -> Claim:
-        """Wait once for company where the manifest says that waiting pays."""
-        room = batching.max_rows - claim.rows
-        if batching.max_wait_ms <= 0 or room <= 0 or any(job.attempt > 1 for job in claim.jobs):
+    def _fill(self, claim: Claim, name: str, version: str, limits: BatchLimits) -> Claim:
+        """Wait once for company where waiting pays."""
+        room = limits.max_rows - claim.rows
+        if limits.max_wait_ms <= 0 or room <= 0 or any(job.attempt > 1 for job in claim.jobs):
             return claim
-        self._sleep(batching.max_wait_ms / 1000)
+        self._sleep(limits.max_wait_ms / 1000)
         try:
             more = self._source.claim(name, version, max_rows=room, token=claim.token)
         except QueueUnavailableError as error:

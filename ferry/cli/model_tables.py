@@ -6,7 +6,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ferry.cli.profile_plot import draw_profile
+from ferry.cli.terminal import has_utf8
 from ferry.manifest import MODEL_FILE, Manifest, TensorSpec
+from ferry.profile import BatchLimits, Profile
 from ferry.repository import Repository, Survey
 
 # Class names in `show`; a thousand of ImageNet's would fill the screen.
@@ -48,7 +51,7 @@ def details_table(manifest: Manifest) -> Table:
         "description": manifest.description,
         "labels": _abridge(manifest.labels),
         "rows in one job": f"up to {manifest.batching.max_job_rows}",
-        "longest wait for company": f"{manifest.batching.max_wait_ms:g} ms",
+        "longest wait for company": _wait(manifest),
         "created": manifest.created_at,
         "sha256": manifest.sha256,
         "metrics": ", ".join(f"{key} {figure:g}" for key, figure in manifest.metrics.items()),
@@ -94,7 +97,25 @@ def _batching(manifest: Manifest) -> str:
     batching = manifest.batching
     if batching.fixed_rows is not None and batching.fixed_rows > 1:
         return f"exactly {batching.fixed_rows} rows in one run, short batches are padded"
+    if batching.max_rows is None:
+        return "as many rows in one run as the first worker finds best"
     return "one row in one run" if batching.max_rows == 1 else f"up to {batching.max_rows} rows in one run"
+
+
+def _wait(manifest: Manifest) -> str:
+    wait_ms = manifest.batching.max_wait_ms
+    return "as measured" if wait_ms is None else f"{wait_ms:g} ms"
+
+
+def say_batching(console: Console, profile: Profile | None, limits: BatchLimits) -> None:
+    """Print the batch limits in force, and the measurement where there is one."""
+    wait = f", waiting {limits.max_wait_ms:g} ms for company" if limits.max_wait_ms else ""
+    say(console, f"in force: up to {limits.max_rows} rows in one run{wait}")
+    if profile is None:
+        say(console, "not measured yet: a worker does it when it first loads the model")
+        return
+    for line in draw_profile(profile, limits, is_utf8=has_utf8(console.file)):
+        say(console, line)
 
 
 def _abridge(labels: Sequence[str]) -> str:

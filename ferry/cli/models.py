@@ -1,4 +1,4 @@
-"""`ferry models`: the commands that put models in the repository, show them and take them out. Knows no onnxruntime."""
+"""`ferry models`: the commands that put models in the repository, show, tune and remove them. Knows no onnxruntime."""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -11,15 +11,26 @@ import typer
 from rich.console import Console
 
 from ferry.cli.first_job import expected_api_url, first_job, running_api_url
+from ferry.cli.live_models import batching_of
+from ferry.cli.live_models import tune as tune_live
 from ferry.cli.model_refs import resolve
-from ferry.cli.model_tables import broken_table, details_table, entries_table, open_console, print_manifest, say
+from ferry.cli.model_tables import (
+    broken_table,
+    details_table,
+    entries_table,
+    open_console,
+    print_manifest,
+    say,
+    say_batching,
+)
 from ferry.errors import ConflictError, FerryError, InvalidInputError, ModelRefusedError, NotFoundError
 from ferry.inspection import check_file, inspect_model
-from ferry.manifest import MODEL_FILE, Manifest, is_version, write_manifest
+from ferry.manifest import MAX_MAX_ROWS, MAX_MAX_WAIT_MS, MODEL_FILE, Manifest, is_version, write_manifest
+from ferry.profile import Tuning
 from ferry.repository import Repository
 from ferry.settings import Settings, load_settings
 
-app = typer.Typer(help="Add, list, show and remove models.", no_args_is_help=True)
+app = typer.Typer(help="Add, list, show, tune and remove models.", no_args_is_help=True)
 
 ModelsDir = Annotated[
     Path | None, typer.Option("--models-dir", help="Model repository; by default FERRY_MODELS_DIR.", show_default=False)
@@ -84,7 +95,25 @@ def show(ref: Ref, models_dir: ModelsDir = None) -> None:
         say(console, f"{manifest.ref} in {repository.folder(name, manifest.version)}")
         print_manifest(console, manifest)
         console.print(details_table(manifest))
+        say_batching(console, *batching_of(manifest, settings))
         _print_first_job(console, manifest, settings)
+
+
+@app.command()
+def tune(
+    ref: Ref,
+    max_rows: Annotated[int | None, typer.Option(min=1, max=MAX_MAX_ROWS, help="Rows in one run.")] = None,
+    max_wait_ms: Annotated[
+        float | None, typer.Option(min=0, max=MAX_MAX_WAIT_MS, help="How long an unfilled batch waits for company.")
+    ] = None,
+    reset: Annotated[bool, typer.Option("--reset", help="Take back what was tuned before.")] = False,
+) -> None:
+    """Set a served model's batch limits live: every worker follows within a second, none restarts."""
+    with _errors_on_one_line():
+        if max_rows is None and max_wait_ms is None and not reset:
+            raise InvalidInputError("nothing to do; name --max-rows, --max-wait-ms or --reset")
+        named, limits = tune_live(ref, Tuning(max_rows, max_wait_ms), load_settings(), is_reset=reset)
+        say(open_console(), f"{named}: up to {limits.max_rows} rows in one run, waiting {limits.max_wait_ms:g} ms")
 
 
 @app.command()

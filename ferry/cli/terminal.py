@@ -4,7 +4,7 @@ Ink is drawn with the terminal's own foreground on its own background, so that i
 """
 
 from collections.abc import Sequence
-from typing import Any, TextIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -17,7 +17,7 @@ _HALF_BLOCKS = " ▀▄█"  # nothing, upper half, lower half, both
 _SHADES = " .:*#"
 
 
-def has_utf8(stream: TextIO) -> bool:
+def has_utf8(stream: IO[str]) -> bool:
     """Say whether `stream` can show block characters."""
     return (getattr(stream, "encoding", None) or "").lower().replace("-", "").startswith("utf8")
 

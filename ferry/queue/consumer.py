@@ -7,10 +7,11 @@ from redis import Redis
 
 from ferry.jobs import Claim, Outcome
 from ferry.manifest import Manifest
+from ferry.profile import Profile
 from ferry.queue.connection import redis_errors
 from ferry.queue.keys import model_key
 from ferry.queue.producer import registration
-from ferry.queue.records import claimed_from_reply
+from ferry.queue.records import Heartbeat, claimed_from_reply, heartbeat_from_reply
 from ferry.queue.scripts import script
 
 
@@ -67,17 +68,17 @@ class Consumer:
         with redis_errors():
             return {token.decode("ascii") for token in self._renew(args=[self._lease_ms, *tokens])}
 
-    def beat(self, models: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
-        """Say that this worker lives and serves `models`; returns those that Redis does not know."""
+    def beat(self, models: Iterable[tuple[str, str]]) -> Heartbeat:
+        """Say that this worker lives and serves `models`; returns those Redis does not know, and what was tuned."""
+        served = list(models)
         with redis_errors():
-            unknown = self._beat(args=[self._worker, _seed(), *(model_key(*model) for model in models)])
-        pairs = (name.decode("ascii").rpartition(":") for name in unknown)
-        return {(name, version) for name, _, version in pairs}
+            reply = self._beat(args=[self._worker, _seed(), *(model_key(*model) for model in served)])
+        return heartbeat_from_reply(served, reply)
 
-    def register(self, manifest: Manifest) -> None:
-        """Make a model known to the queue; a worker that serves it has the last word on its manifest."""
+    def register(self, manifest: Manifest, profile: Profile | None = None) -> None:
+        """Make a model known to the queue; a worker that serves it has the last word on manifest and profile."""
         with redis_errors():
-            self._register(args=[*registration(manifest), 1])
+            self._register(args=[*registration(manifest, profile), 1])
 
     def leave(self, models: Iterable[tuple[str, str]]) -> None:
         """Say that this worker no longer serves `models`."""

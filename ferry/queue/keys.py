@@ -13,7 +13,7 @@ CLAIM = PREFIX + "claim:"  # + token: set of the ids claimed under it
 LEASES = PREFIX + "leases"  # sorted set: token by end of its lease (ms)
 DEADLINES = PREFIX + "deadlines"  # sorted set: id of every unfinished job by its deadline (ms)
 MODELS = PREFIX + "models"  # set of every registered {model}
-MODEL = PREFIX + "model:"  # + {model}: hash manifest, max_rows, ticket
+MODEL = PREFIX + "model:"  # + {model}: hash, see MODEL_FIELDS and `ticket`, `max_rows`, `max_wait_ms`
 LIVE = PREFIX + "live:"  # + {model}: sorted set of worker names by last heartbeat (ms)
 COUNTS = PREFIX + "counts:"  # + {model}: hash of counters, never reset
 TICKETS = PREFIX + "tickets:"  # + {model}: list, Celery's queue
@@ -30,6 +30,9 @@ FIELDS = (
     "model", "version", "state", "rows", "single", "created_us", "deadline_us", "attempts", "started_us",
     "completed_us", "run_us", "batch_id", "batch_rows", "batch_jobs", "input", "output", "error_code", "error",
 )  # fmt: skip
+
+# Fields of a model's hash that say how it is batched, in this order: as announced, then as set live (tune.lua).
+MODEL_FIELDS = ("manifest", "profile", "tuned_max_rows", "tuned_max_wait_ms")
 
 # Inputs up to this size are echoed while the job holds them; larger ones stand in `input_large`, so that a
 # poll stays cheap.

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from redis.asyncio import Redis
@@ -10,9 +10,10 @@ from redis.asyncio import Redis
 from ferry.errors import QueueUnavailableError
 from ferry.jobs import JobRecord, Receipt, Submission
 from ferry.manifest import Manifest
+from ferry.profile import BatchLimits, Profile, Tuning, limits_in_force, parse_profile
 from ferry.queue import keys
 from ferry.queue.connection import redis_errors
-from ferry.queue.records import news_from_message, receipts_from_reply, record_from_fields
+from ferry.queue.records import news_from_message, receipts_from_reply, record_from_fields, tuning_from_fields
 from ferry.queue.scripts import script
 from ferry.queue.tickets import ticket_template
 
@@ -32,11 +33,21 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """A registered model: its manifest, how many workers serve it now, and the rows that wait."""
+    """A registered model: its manifest, how many workers serve it now, the rows that wait, and how it is batched.
+
+    profile: as the last worker that registered measured it; None before. tuning: what was set live.
+    """
 
     manifest: Manifest
     live_workers: int
     waiting_rows: int
+    profile: Profile | None = None
+    tuning: Tuning = field(default_factory=Tuning)
+
+    @property
+    def limits(self) -> BatchLimits:
+        """The batch limits in force."""
+        return limits_in_force(self.manifest.batching, self.profile, self.tuning)
 
 
 class Producer:
@@ -104,14 +115,20 @@ class Producer:
             alive_since = seconds * 1000 + micros // 1000 - keys.LIVE_MS
             async with self._redis.pipeline(transaction=False) as pipe:
                 for name in names:
-                    pipe.hget(keys.MODEL + name, "manifest")
+                    pipe.hmget(keys.MODEL + name, list(keys.MODEL_FIELDS))
                     pipe.zcount(keys.LIVE + name, alive_since, "+inf")
                     pipe.hget(keys.BACKLOG + name, "rows")
                 replies = await pipe.execute()
         triples = zip(replies[::3], replies[1::3], replies[2::3], strict=True)
         return [
-            ModelStatus(Manifest.model_validate_json(manifest), int(live), int(rows or 0))
-            for manifest, live, rows in triples
+            ModelStatus(
+                Manifest.model_validate_json(manifest),
+                int(live),
+                int(rows or 0),
+                parse_profile(profile),
+                tuning_from_fields(*tuned),
+            )
+            for (manifest, profile, *tuned), live, rows in triples
             if manifest is not None
         ]
 
@@ -148,11 +165,14 @@ class Producer:
                     raise QueueUnavailableError("the subscription ended")
 
 
-def registration(manifest: Manifest) -> list[str | int]:
-    """Return the arguments of the register script for a model."""
+def registration(manifest: Manifest, profile: Profile | None = None) -> list[str | int | float]:
+    """Return the arguments of the register script for a model, but the last."""
+    limits = limits_in_force(manifest.batching, profile)
     return [
         keys.model_key(manifest.name, manifest.version),
         manifest.model_dump_json(),
-        manifest.batching.max_rows,
+        limits.max_rows,
+        limits.max_wait_ms,
+        profile.model_dump_json() if profile else "",
         ticket_template(manifest.name, manifest.version),
     ]

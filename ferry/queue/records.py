@@ -1,17 +1,30 @@
 """Replies of Redis as the types of `ferry.jobs`. Pure functions: no connection, no clock."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgpack
 
 from ferry.jobs import ClaimedJob, JobRecord, Receipt, State, Submission, Verdict
+from ferry.profile import Tuning
 from ferry.queue.keys import FIELDS
 
 _RAW = {"input", "output"}
 _INTS = {
     "rows", "created_us", "deadline_us", "attempts", "started_us", "completed_us", "run_us", "batch_rows", "batch_jobs",
 }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """What a worker hears when it beats, by (name, version) of the models it serves.
+
+    unknown: models to register again. tuned: what an operator set live.
+    """
+
+    unknown: frozenset[tuple[str, str]]
+    tuned: Mapping[tuple[str, str], Tuning]
 
 
 def _value(field: str, raw: bytes | int) -> Any:
@@ -63,6 +76,24 @@ def claimed_from_reply(reply: Sequence[Sequence[bytes | int]]) -> tuple[ClaimedJ
         ClaimedJob(id=_ascii(job_id), rows=int(rows), attempt=int(attempt), payload=_bytes(payload))
         for job_id, rows, attempt, payload in reply
     )
+
+
+def tuning_from_fields(max_rows: bytes | None, max_wait_ms: bytes | None) -> Tuning:
+    """Read a model's tuned_max_rows and tuned_max_wait_ms."""
+    return Tuning(
+        max_rows=None if max_rows is None else int(max_rows),
+        max_wait_ms=None if max_wait_ms is None else float(max_wait_ms),
+    )
+
+
+def heartbeat_from_reply(models: Sequence[tuple[str, str]], reply: Sequence[Sequence[Any]]) -> Heartbeat:
+    """Read the reply of the beat script."""
+    unknown, tuned = set(), {}
+    for model, (is_known, max_rows, max_wait_ms) in zip(models, reply, strict=True):
+        if not is_known:
+            unknown.add(model)
+        tuned[model] = tuning_from_fields(max_rows, max_wait_ms)
+    return Heartbeat(frozenset(unknown), tuned)
 
 
 def _ascii(raw: bytes | int) -> str:

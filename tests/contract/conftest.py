@@ -9,7 +9,10 @@ import redis
 import redis.asyncio
 
 from ferry.jobs import Claim, JobRecord, Outcome, Receipt, State, Submission
+from ferry.manifest import Manifest
+from ferry.profile import Profile
 from ferry.queue import keys
+from ferry.queue.admin import Admin
 from ferry.queue.connection import connect, connect_async
 from ferry.queue.consumer import Consumer
 from ferry.queue.keeper import Keeper, KeeperRules
@@ -27,6 +30,7 @@ class Bench:
     producer: Producer | MemoryQueue
     worker: Consumer | MemoryQueue
     keeper: Keeper | MemoryQueue
+    admin: Admin | MemoryQueue
 
     async def submit(self, *jobs: Submission) -> list[Receipt]:
         return await self.producer.submit(jobs)
@@ -43,6 +47,10 @@ class Bench:
     def claim(self, max_rows: int = 8, token: str = "") -> Claim:
         return self.worker.claim("toy", "1", max_rows=max_rows, token=token)
 
+    def announce(self, added: Manifest, profile: Profile | None = None) -> None:
+        """Register as a worker does."""
+        raise NotImplementedError
+
     def settle(self, claim: Claim, outputs: bytes | None = b"out", *, is_last: bool = True, error: str = "") -> int:
         outcomes = [
             Outcome(job.id, "ticket.1", claim.rows, len(claim.jobs), 42, output=outputs, error_code=error, error=error)
@@ -54,7 +62,10 @@ class Bench:
 class MemoryBench(Bench):
     def __init__(self, limits: Limits) -> None:
         self.queue = MemoryQueue(limits, lease_s=LEASE_S, max_attempts=MAX_ATTEMPTS)
-        self.producer = self.worker = self.keeper = self.queue
+        self.producer = self.worker = self.keeper = self.admin = self.queue
+
+    def announce(self, added: Manifest, profile: Profile | None = None) -> None:
+        self.queue.announce(added, profile)
 
     def tickets(self) -> int:
         return len(self.queue.lanes["toy", "1"].tickets)
@@ -79,6 +90,10 @@ class RedisBench(Bench):
         self.producer = Producer(async_client, limits)
         self.worker = Consumer(client, worker="w1", lease_s=LEASE_S)
         self.keeper = Keeper(client, KeeperRules(lease_s=LEASE_S, max_attempts=MAX_ATTEMPTS))
+        self.admin = Admin(client)
+
+    def announce(self, added: Manifest, profile: Profile | None = None) -> None:
+        self.worker.register(added, profile)
 
     def tickets(self) -> int:
         tickets = self.redis.lrange(keys.TICKETS + "toy:1", 0, -1)

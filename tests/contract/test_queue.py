@@ -4,10 +4,13 @@ import asyncio
 
 import pytest
 
+from ferry.errors import InvalidInputError, NotFoundError
 from ferry.jobs import JobClass, State, Verdict, new_job_id
+from ferry.manifest import DEFAULT_MAX_ROWS
+from ferry.profile import Tuning
 from ferry.queue.keys import INPUT_ECHO_MAX_BYTES, PUBLISH_MAX_BYTES
 from tests.contract.conftest import MAX_ATTEMPTS, MemoryBench, RedisBench
-from tests.manifests import LIMITS, manifest, submission
+from tests.manifests import LIMITS, manifest, profile, submission
 
 pytestmark = pytest.mark.anyio
 Bench = MemoryBench | RedisBench
@@ -340,7 +343,7 @@ async def test_models_when_a_worker_beats_then_counted_until_it_leaves(bench: Be
 
 
 async def test_beat_when_model_is_unknown_then_named(bench: Bench) -> None:
-    assert bench.worker.beat([("toy", "1"), ("ghost", "2")]) == {("ghost", "2")}
+    assert bench.worker.beat([("toy", "1"), ("ghost", "2")]).unknown == {("ghost", "2")}
 
 
 async def test_settled_when_jobs_end_then_heard_with_what_changed(bench: Bench) -> None:
@@ -370,3 +373,95 @@ async def test_settled_when_jobs_end_then_heard_with_what_changed(bench: Bench) 
     assert heard[failed.id]["error_code"] == "model_error"
     assert heard[canceled.id]["state"] is State.CANCELED
     assert heard[large.id] == {}
+
+
+# --- how a model is batched
+
+
+async def test_models_when_registered_with_a_profile_then_told_with_the_limits_in_force(bench: Bench) -> None:
+    measured = profile(max_rows=4, max_wait_ms=1.5)
+    bench.announce(manifest(max_rows=None), measured)
+    (status,) = await bench.producer.models()
+    assert (status.profile, status.tuning) == (measured, Tuning())
+    assert (status.limits.max_rows, status.limits.max_wait_ms) == (4, 1.5)
+
+
+async def test_models_when_the_manifest_says_a_number_then_it_goes_before_the_profile(bench: Bench) -> None:
+    bench.announce(manifest(max_rows=8, max_wait_ms=0.0), profile(max_rows=4, max_wait_ms=1.5))
+    (status,) = await bench.producer.models()
+    assert (status.limits.max_rows, status.limits.max_wait_ms) == (8, 0.0)
+
+
+async def test_register_when_nobody_has_measured_then_the_default(bench: Bench) -> None:
+    await bench.producer.register(manifest("fresh", max_rows=None))
+    fresh = (await bench.producer.models())[0]
+    assert (fresh.manifest.name, fresh.limits.max_rows, fresh.profile) == ("fresh", DEFAULT_MAX_ROWS, None)
+
+
+async def test_register_when_the_api_comes_after_a_worker_then_the_profile_stays(bench: Bench) -> None:
+    bench.announce(manifest(max_rows=None), profile(max_rows=4))
+    await bench.producer.register(manifest(max_rows=None))
+    assert (await bench.producer.models())[0].limits.max_rows == 4
+
+
+async def test_register_when_measured_anew_without_success_then_no_profile(bench: Bench) -> None:
+    bench.announce(manifest(max_rows=None), profile(max_rows=4))
+    bench.announce(manifest(max_rows=None))
+    status = (await bench.producer.models())[0]
+    assert (status.profile, status.limits.max_rows) == (None, DEFAULT_MAX_ROWS)
+
+
+async def test_tickets_when_measured_then_counted_by_the_measured_rows(bench: Bench) -> None:
+    for name in ("w2", "w3", "w4"):
+        bench.another_worker_joins(name)
+    bench.announce(manifest(max_rows=None), profile(max_rows=4))
+    await bench.submit(submission(rows=12))
+    assert bench.tickets() == 3
+
+
+async def test_tune_when_rows_are_fewer_then_more_tickets_at_once_and_workers_hear_of_it(bench: Bench) -> None:
+    for name in ("w2", "w3"):
+        bench.another_worker_joins(name)
+    await bench.submit(submission(rows=6))
+    assert bench.tickets() == 1
+    limits = bench.admin.tune("toy", "1", Tuning(max_rows=2, max_wait_ms=2.5))
+    assert (limits.max_rows, limits.max_wait_ms) == (2, 2.5)
+    assert bench.tickets() == 3
+    assert bench.worker.beat([("toy", "1")]).tuned == {("toy", "1"): Tuning(2, 2.5)}
+    assert (await bench.producer.models())[0].limits == limits
+
+
+async def test_tune_when_one_number_is_left_out_then_it_stays(bench: Bench) -> None:
+    bench.admin.tune("toy", "1", Tuning(max_rows=2))
+    bench.admin.tune("toy", "1", Tuning(max_wait_ms=4))
+    assert bench.worker.beat([("toy", "1")]).tuned == {("toy", "1"): Tuning(2, 4.0)}
+
+
+async def test_tune_when_reset_then_as_before_it_was_tuned(bench: Bench) -> None:
+    bench.admin.tune("toy", "1", Tuning(max_rows=2, max_wait_ms=4))
+    assert bench.admin.tune("toy", "1", Tuning(), is_reset=True).max_rows == 8
+    assert bench.worker.beat([("toy", "1")]).tuned == {("toy", "1"): Tuning()}
+
+
+async def test_tune_when_reset_with_a_number_then_only_that_one_is_tuned(bench: Bench) -> None:
+    bench.admin.tune("toy", "1", Tuning(max_rows=2, max_wait_ms=4))
+    bench.admin.tune("toy", "1", Tuning(max_rows=3), is_reset=True)
+    assert bench.worker.beat([("toy", "1")]).tuned == {("toy", "1"): Tuning(3, None)}
+
+
+async def test_tune_when_a_worker_registers_again_then_it_stays(bench: Bench) -> None:
+    bench.admin.tune("toy", "1", Tuning(max_rows=2))
+    bench.announce(manifest(max_rows=None), profile(max_rows=4))
+    assert (await bench.producer.models())[0].limits.max_rows == 2
+
+
+async def test_tune_when_the_model_is_unknown_then_said(bench: Bench) -> None:
+    with pytest.raises(NotFoundError, match="ghost:1"):
+        bench.admin.tune("ghost", "1", Tuning(max_rows=2))
+
+
+async def test_tune_when_the_batch_axis_is_fixed_then_its_rows_are_refused(bench: Bench) -> None:
+    bench.announce(manifest(max_rows=4, fixed_rows=4))
+    with pytest.raises(InvalidInputError, match="toy:1 runs 4 rows at a time, not 2"):
+        bench.admin.tune("toy", "1", Tuning(max_rows=2))
+    assert bench.admin.tune("toy", "1", Tuning(max_wait_ms=3)).max_wait_ms == 3

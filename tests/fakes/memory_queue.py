@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ferry.errors import QueueUnavailableError
+from ferry.errors import NotFoundError, QueueUnavailableError
 from ferry.jobs import (
     Claim,
     ClaimedJob,
@@ -22,8 +22,11 @@ from ferry.jobs import (
     Verdict,
 )
 from ferry.manifest import Manifest
+from ferry.profile import BatchLimits, Profile, Tuning, limits_in_force
+from ferry.queue.admin import check_tuning
 from ferry.queue.keys import INPUT_ECHO_MAX_BYTES, LIVE_MS, PUBLISH_MAX_BYTES
 from ferry.queue.producer import Limits, ModelStatus
+from ferry.queue.records import Heartbeat
 
 ModelKey = tuple[str, str]
 
@@ -42,10 +45,16 @@ class _Lane:
     """What stands in Redis under one model's name."""
 
     manifest: Manifest
+    profile: Profile | None = None
+    tuning: Tuning = field(default_factory=Tuning)
     waiting: dict[JobClass, list[str]] = field(default_factory=lambda: {each: [] for each in JobClass})
     alone: list[str] = field(default_factory=list)
     live: dict[str, int] = field(default_factory=dict)
     tickets: list[str] = field(default_factory=list)
+
+    @property
+    def limits(self) -> BatchLimits:
+        return limits_in_force(self.manifest.batching, self.profile, self.tuning)
 
 
 class MemoryQueue:
@@ -126,7 +135,7 @@ class MemoryQueue:
     async def models(self) -> list[ModelStatus]:
         self._check()
         return [
-            ModelStatus(lane.manifest, self._alive(lane), self._backlog(lane)[0])
+            ModelStatus(lane.manifest, self._alive(lane), self._backlog(lane)[0], lane.profile, lane.tuning)
             for _, lane in sorted(self.lanes.items())
         ]
 
@@ -233,11 +242,13 @@ class MemoryQueue:
         self.leases.update(dict.fromkeys(held, self.now_ms + self.lease_ms))
         return held
 
-    def beat(self, models: Iterable[ModelKey]) -> set[ModelKey]:
+    def beat(self, models: Iterable[ModelKey]) -> Heartbeat:
         self._check()
-        unknown = set()
+        unknown: set[ModelKey] = set()
+        tuned: dict[ModelKey, Tuning] = {}
         for key in models:
             lane = self.lanes.get(key)
+            tuned[key] = lane.tuning if lane else Tuning()
             if lane is None:
                 unknown.add(key)
                 continue
@@ -245,13 +256,35 @@ class MemoryQueue:
             lane.live[self.worker] = self.now_ms
             if is_new:
                 self._top_up(lane)
-        return unknown
+        return Heartbeat(frozenset(unknown), tuned)
+
+    def announce(self, manifest: Manifest, profile: Profile | None = None) -> None:
+        """The worker's register; the API's is a coroutine of that name."""
+        self._check()
+        lane = self.lanes.setdefault((manifest.name, manifest.version), _Lane(manifest))
+        lane.manifest, lane.profile = manifest, profile
 
     def leave(self, models: Iterable[ModelKey]) -> None:
         self._check()
         for key in models:
             if lane := self.lanes.get(key):
                 lane.live.pop(self.worker, None)
+
+    # ---- the operator
+
+    def tune(self, model: str, version: str, tuning: Tuning, *, is_reset: bool = False) -> BatchLimits:
+        self._check()
+        lane = self.lanes.get((model, version))
+        if lane is None:
+            raise NotFoundError(f"the queue knows no model {model}:{version}")
+        check_tuning(lane.manifest, tuning)
+        before = Tuning() if is_reset else lane.tuning
+        lane.tuning = Tuning(
+            before.max_rows if tuning.max_rows is None else tuning.max_rows,
+            before.max_wait_ms if tuning.max_wait_ms is None else tuning.max_wait_ms,
+        )
+        self._top_up(lane)
+        return lane.limits
 
     # ---- the keeper
 
@@ -310,7 +343,7 @@ class MemoryQueue:
 
     def _top_up(self, lane: _Lane) -> int:
         rows = self._backlog(lane)[0]
-        want = min(max(1, self._alive(lane)), -(-rows // lane.manifest.batching.max_rows))
+        want = min(max(1, self._alive(lane)), -(-rows // lane.limits.max_rows))
         missing = max(0, want - len(lane.tickets))
         lane.tickets += [uuid.uuid4().hex for _ in range(missing)]
         return missing

@@ -55,6 +55,7 @@ def start_worker(redis_url: str, models: Path, tmp_path: Path) -> Iterator[Start
             env = {
                 "FERRY_REDIS_URL": redis_url,
                 "FERRY_MODELS_DIR": str(models),
+                "FERRY_DATA_DIR": str(tmp_path / "data"),
                 "FERRY_WORKER_NAME": f"worker-{started}",
                 "FERRY_LEASE_S": LEASE_S,
                 **settings,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ferry.errors import InvalidInputError, ModelRefusedError
 from ferry.inspection import check_file
-from ferry.manifest import DEFAULT_MAX_ROWS, Batching, Manifest, is_name, is_version, sha256_of
+from ferry.manifest import Batching, Manifest, is_name, is_version, sha256_of
 from worker.inspection import onnx_file, session, signature
 from worker.inspection.labels import check_labels
 from worker.inspection.outputs import believed_outputs, declared_outputs, observed_outputs
@@ -54,7 +54,7 @@ def _inspect(path: Path, name: str, version: str, labels: Sequence[str]) -> Mani
         inputs=said.inputs,
         outputs=outputs,
         labels=tuple(labels),
-        batching=Batching(max_rows=fixed_rows or DEFAULT_MAX_ROWS, fixed_rows=fixed_rows),
+        batching=Batching(max_rows=fixed_rows, fixed_rows=fixed_rows),
         sha256=sha256_of(path),
         versions=versions,
         notes=(*_batch_notes(said.fixed_rows), *trial.notes),

@@ -1,14 +1,16 @@
 -- A worker's heartbeat: say that it lives and what it serves.
 -- ARGV  worker, seed, then models (name:version)
--- Reply the models that Redis does not know (it was wiped): register them again
+-- Reply per model: 0 when Redis does not know it (it was wiped; register it again) or 1, then what was set live:
+--       tuned_max_rows, tuned_max_wait_ms, each nil where nothing was
 local worker, seed = ARGV[1], ARGV[2]
 local _, now_ms = now()
-local unknown = {}
+local reply = {}
 for i = 3, #ARGV do
   local model = ARGV[i]
-  if redis.call('HEXISTS', MODEL .. model, 'ticket') == 0 then unknown[#unknown + 1] = model end
+  local config = redis.call('HMGET', MODEL .. model, 'ticket', 'tuned_max_rows', 'tuned_max_wait_ms')
+  reply[#reply + 1] = {config[1] and 1 or 0, config[2], config[3]}
   local is_new = redis.call('ZADD', LIVE .. model, now_ms, worker) == 1
   redis.call('ZREMRANGEBYSCORE', LIVE .. model, '-inf', '(' .. text(now_ms - 10 * LIVE_MS))
   if is_new then top_up(model, seed, now_ms) end
 end
-return unknown
+return reply

@@ -27,10 +27,10 @@ end
 local function top_up(model, seed, now_ms)
   local rows = tonumber(redis.call('HGET', BACKLOG .. model, 'rows') or 0)
   if rows <= 0 then return 0 end
-  local config = redis.call('HMGET', MODEL .. model, 'max_rows', 'ticket')
+  local config = redis.call('HMGET', MODEL .. model, 'max_rows', 'ticket', 'tuned_max_rows')
   if not config[2] then return 0 end
   local cap = math.max(1, redis.call('ZCOUNT', LIVE .. model, now_ms - LIVE_MS, '+inf'))
-  local want = math.min(cap, math.ceil(rows / tonumber(config[1])))
+  local want = math.min(cap, math.ceil(rows / tonumber(config[3] or config[1])))
   local sent = 0
   for n = redis.call('LLEN', TICKETS .. model) + 1, want do
     local ticket = string.gsub(config[2], TICKET_ID, seed .. '-' .. n)

@@ -7,8 +7,11 @@ import pytest
 
 from ferry.errors import InvalidInputError, QueueUnavailableError
 from ferry.manifest import Manifest
+from ferry.profile import Profile, Tuning
 from ferry.queue.keys import HEARTBEAT_S
-from tests.manifests import manifest
+from ferry.queue.records import Heartbeat
+from tests.manifests import manifest, profile
+from worker.models import Model
 from worker.pulse import EXIT_HUNG, RENEWALS_A_LEASE, Pulse, try_to
 
 LEASE_S = 4.0
@@ -27,6 +30,8 @@ class Heart:
         self.beaten: set[Key] = set()
         self.renewals: list[tuple[float, list[str]]] = []
         self.registered: list[Manifest] = []
+        self.profiles: list[Profile | None] = []
+        self.tuned: dict[Key, Tuning] = {}
         self.left: list[Key] = []
 
     def clock(self) -> float:
@@ -36,15 +41,17 @@ class Heart:
         if self.is_down:
             raise QueueUnavailableError("Redis does not answer: the test says so")
 
-    def beat(self, models: Iterable[Key]) -> set[Key]:
+    def beat(self, models: Iterable[Key]) -> Heartbeat:
         self._check()
         self.beats.append(self.now)
         self.beaten = set(models)
-        return self.beaten - self.known
+        tuned = {key: self.tuned.get(key, Tuning()) for key in self.beaten}
+        return Heartbeat(frozenset(self.beaten - self.known), tuned)
 
-    def register(self, added: Manifest) -> None:
+    def register(self, added: Manifest, profile: Profile | None = None) -> None:
         self._check()
         self.registered.append(added)
+        self.profiles.append(profile)
         self.known.add((added.name, added.version))
 
     def renew(self, tokens: Iterable[str]) -> set[str]:
@@ -57,12 +64,16 @@ class Heart:
         self.left += models
 
 
+def loaded(name: str = "toy", version: str = "1") -> Model:
+    return Model(manifest(name, version), None)
+
+
 class Bench:
     """A pulse whose clock the test turns."""
 
     def __init__(self) -> None:
         self.heart = Heart()
-        self.served = [manifest()]
+        self.served = [loaded()]
         self.ended: list[int] = []
         self.pulse = Pulse(
             self.heart, lambda: self.served, lease_s=LEASE_S, max_run_s=MAX_RUN_S, clock=self.heart.clock,
@@ -88,7 +99,7 @@ def gaps(times: list[float]) -> set[float]:
 
 
 def test_tick_when_time_passes_then_it_beats_each_second_with_what_is_served(bench: Bench) -> None:
-    bench.served = [manifest(), manifest("other", "2")]
+    bench.served = [loaded(), loaded("other", "2")]
     bench.turn(10)
     assert bench.heart.beats[0] == 1000.0
     assert gaps(bench.heart.beats) == {HEARTBEAT_S}
@@ -106,10 +117,28 @@ def test_tick_when_redis_forgot_a_model_then_registered_again_once(bench: Bench)
 
 def test_tick_when_what_is_served_changes_then_the_next_beat_says_so(bench: Bench) -> None:
     bench.turn(1)
-    bench.served = [manifest(version="2")]
+    bench.served = [loaded(version="2")]
     bench.turn(1)
     assert bench.heart.beaten == {("toy", "2")}
     assert bench.heart.registered == [manifest(version="2")]
+
+
+def test_tick_when_redis_forgot_a_measured_model_then_its_profile_is_told_too(bench: Bench) -> None:
+    bench.served[0].adopt(profile())
+    bench.heart.known.clear()
+    bench.turn(1)
+    assert bench.heart.profiles == [profile()]
+
+
+def test_tick_when_a_model_is_tuned_and_reset_then_it_follows_with_the_next_beat(bench: Bench) -> None:
+    (model,) = bench.served
+    bench.turn(1)
+    bench.heart.tuned = {("toy", "1"): Tuning(max_rows=2, max_wait_ms=5.0)}
+    bench.turn(HEARTBEAT_S)
+    assert (model.limits.max_rows, model.limits.max_wait_ms) == (2, 5.0)
+    bench.heart.tuned = {}
+    bench.turn(HEARTBEAT_S)
+    assert (model.limits.max_rows, model.limits.max_wait_ms) == (8, 0.0)
 
 
 def test_beat_when_called_by_hand_then_at_once(bench: Bench) -> None:
@@ -243,7 +272,7 @@ def test_run_when_started_then_it_ticks_until_it_is_stopped() -> None:
     pulse = Pulse(heart, list, lease_s=0.01, max_run_s=MAX_RUN_S)
     beat, beaten = heart.beat, threading.Event()
 
-    def beat_and_stop(models: Iterable[Key]) -> set[Key]:
+    def beat_and_stop(models: Iterable[Key]) -> Heartbeat:
         beaten.set()
         pulse.stop()
         return beat(models)

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from ferry.errors import ModelRefusedError
-from ferry.manifest import MANIFEST_FILE, MODEL_FILE
+from ferry.manifest import DEFAULT_MAX_ROWS, MANIFEST_FILE, MODEL_FILE
 from ferry.repository import Repository
 from tests import onnx_models
-from tests.manifests import spec
+from tests.manifests import profile, spec
 from tests.unit.worker.conftest import put_model
 from worker.serving import Changes, Shelf
 
@@ -75,6 +75,22 @@ def test_load_all_when_a_model_dislikes_zeros_then_served_with_a_warning(
         shelf.load_all()
     assert refs(shelf) == ["table:1"]
     assert "table:1 could not be warmed up with zeros" in caplog.text
+
+
+def test_load_all_when_models_are_measured_then_the_manifest_goes_first_and_the_profile_fills_in(root: Path) -> None:
+    put_model(root, GOOD, "says", max_rows=4)
+    put_model(root, GOOD, "leaves-it", max_rows=None)
+    shelf = Shelf(Repository(root), threads=1, profiler=lambda _: profile(max_rows=32))
+    shelf.load_all()
+    assert [shelf.find(name, "1").limits.max_rows for name in ("says", "leaves-it")] == [4, 32]
+    assert {model.profile.max_rows for model in shelf.models()} == {32}
+
+
+def test_load_all_when_a_model_cannot_be_measured_then_served_all_the_same(root: Path) -> None:
+    put_model(root, GOOD, max_rows=None)
+    shelf = Shelf(Repository(root), threads=1, profiler=lambda _: None)
+    shelf.load_all()
+    assert shelf.find("toy", "1").limits.max_rows == DEFAULT_MAX_ROWS
 
 
 # --- while it runs

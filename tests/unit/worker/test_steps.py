@@ -5,6 +5,7 @@ import pytest
 from ferry.errors import QueueUnavailableError
 from ferry.manifest import Manifest
 from ferry.queue.keys import TICKETS
+from ferry.queue.records import Heartbeat
 from ferry.repository import Repository
 from tests import onnx_models
 from tests.unit.worker.conftest import put_model
@@ -53,13 +54,13 @@ class Heart:
         self.beats: list[list[tuple[str, str]]] = []
         self.is_down = False
 
-    def beat(self, models) -> set[tuple[str, str]]:
+    def beat(self, models) -> Heartbeat:
         if self.is_down:
             raise QueueUnavailableError("Redis does not answer: the test says so")
         self.beats.append(sorted(models))
-        return set()
+        return Heartbeat(frozenset(), {})
 
-    def register(self, added: Manifest) -> None:
+    def register(self, added: Manifest, profile: object = None) -> None:
         raise AssertionError(added)
 
 
@@ -85,7 +86,7 @@ def consumer() -> Consumer:
 
 @pytest.fixture
 def step(shelf: Shelf, heart: Heart, consumer: Consumer):
-    pulse = Pulse(heart, shelf.manifests, lease_s=5, max_run_s=5)
+    pulse = Pulse(heart, shelf.models, lease_s=5, max_run_s=5)
     return follow_repository(shelf, pulse)(consumer)
 
 

@@ -33,7 +33,7 @@ def inspected() -> list[tuple[object, ...]]:
 def app(queue: MemoryQueue, inspected: list[tuple[object, ...]]) -> celery.Celery:
     """A Celery application with the worker's tasks."""
     model = Model(manifest(), FakeSession(lambda x: [x[:, :2]]))
-    leases = Pulse(queue, lambda: [model.manifest], lease_s=5, max_run_s=5)
+    leases = Pulse(queue, lambda: [model], lease_s=5, max_run_s=5)
     runner = TicketRunner(queue, leases, lambda *_: model, give_up_s=1)
     app = celery.Celery("test", broker="memory://", set_as_current=False)
     register_tasks(app, runner, lambda *arguments: inspected.append(arguments))

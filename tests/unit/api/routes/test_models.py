@@ -3,7 +3,8 @@ import asyncio
 import pytest
 
 from ferry.manifest import Manifest
-from tests.manifests import manifest, spec
+from ferry.profile import Profile, Tuning
+from tests.manifests import manifest, profile, spec
 from tests.unit.api.conftest import Api, assert_problem, put_model
 
 pytestmark = pytest.mark.anyio
@@ -48,13 +49,29 @@ async def test_show_model_when_known_then_its_whole_signature(api: Api) -> None:
         "inputs": [{"name": "x", "dtype": "float32", "datatype": "FP32", "shape": [-1, 28, -1], "range": [0.0, 1.0]}],
         "outputs": [{"name": "scores", "dtype": "float32", "datatype": "FP32", "shape": [-1, 2], "range": None}],
         "labels": ["no", "yes"],
-        "batching": {"max_rows": 32, "max_wait_ms": 0.0, "max_job_rows": 100, "fixed_rows": None},
+        "batching": {"max_rows": 32, "max_wait_ms": None, "max_job_rows": 100, "fixed_rows": None},
+        "max_rows": 32,
+        "max_wait_ms": 0.0,
+        "tuned": {"max_rows": None, "max_wait_ms": None},
+        "profile": None,
         "sha256": "0" * 64,
         "metrics": {"accuracy": 0.98},
         "notes": ["one"],
         "live_workers": 1,
         "waiting_rows": 0,
     }
+
+
+async def test_show_model_when_measured_then_its_profile_and_the_numbers_in_force(api: Api) -> None:
+    measured = profile(max_rows=256, max_wait_ms=1.5)
+    api.queue.announce(manifest("fast", max_rows=None), measured)
+    api.queue.tune("fast", "1", Tuning(max_wait_ms=3.0))
+    await api.add_model(manifest("fast", max_rows=None))
+    version = (await api.client.get("/v1/models/fast")).json()["latest_version"]
+    assert (version["max_rows"], version["max_wait_ms"]) == (256, 3.0)
+    assert version["batching"]["max_rows"] is None
+    assert version["tuned"] == {"max_rows": None, "max_wait_ms": 3.0}
+    assert Profile.model_validate(version["profile"]) == measured
 
 
 async def test_show_model_when_it_is_unknown_then_404_with_what_there_is(api: Api) -> None:

@@ -40,6 +40,7 @@ def test_print_manifest_when_no_tensor_has_a_range_then_neither_has_the_table(co
     ("toy", "words"),
     [
         (manifest(max_rows=8), "batching: up to 8 rows in one run"),
+        (manifest(max_rows=None), "batching: as many rows in one run as the first worker finds best"),
         (manifest(max_rows=1), "batching: one row in one run"),
         (manifest(max_rows=1, fixed_rows=1), "batching: one row in one run"),
         (manifest(max_rows=4, fixed_rows=4), "batching: exactly 4 rows in one run, short batches are padded"),

@@ -58,7 +58,13 @@ def test_add_when_the_file_is_good_then_it_is_published_and_explained(ferry_mode
     file = onnx_models.save(onnx_models.two_inputs_two_outputs(), tmp_path / "two.onnx")
     result = ferry_models("add", file, "--name", "two")
     assert result.exit_code == 0, result.stderr
-    for words in ("two:1 is in", "total", "float32", "(N, 2)", "up to 64 rows in one run"):
+    for words in (
+        "two:1 is in",
+        "total",
+        "float32",
+        "(N, 2)",
+        "as many rows in one run as the first worker finds best",
+    ):
         assert words in result.stdout
     job = '{"version": "two:1", "input": {"a": [[0.0, 0.0]], "b": [[0.0, 0.0]], "k": [[0, 0, 0]]}}'
     assert f"-d '{job}'" in result.stdout

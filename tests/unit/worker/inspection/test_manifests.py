@@ -17,7 +17,7 @@ def test_inspect_when_inputs_and_outputs_are_several_then_each_is_described(look
         ("total", "float32", (None, 2)),
         ("rank", "int64", (None, 3)),
     ]
-    assert (manifest.batching.max_rows, manifest.batching.fixed_rows) == (64, None)
+    assert (manifest.batching.max_rows, manifest.batching.fixed_rows) == (None, None)
     assert manifest.notes == ()
     assert manifest.versions["opset ai.onnx"] == str(onnx_models.OPSET)
 

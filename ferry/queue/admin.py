@@ -1,0 +1,69 @@
+"""The operator's side of the queue: which models it knows, and their batch limits set live. Knows no command line."""
+
+import uuid
+from collections.abc import Sequence
+from typing import cast
+
+from redis import Redis
+
+from ferry.errors import InvalidInputError, NotFoundError
+from ferry.manifest import Manifest
+from ferry.profile import BatchLimits, Tuning, limits_in_force, parse_profile
+from ferry.queue import keys
+from ferry.queue.connection import redis_errors
+from ferry.queue.records import tuning_from_fields
+from ferry.queue.scripts import script
+
+
+class Admin:
+    """Looks at the queue's models and tunes them."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._tune = redis.register_script(script("tune"))
+
+    def models(self) -> list[tuple[str, str]]:
+        """Return name and version of every registered model, versions in numeric order."""
+        with redis_errors():
+            names = cast(set[bytes], self._redis.smembers(keys.MODELS))
+        pairs = (name.decode("ascii").rpartition(":") for name in names)
+        return sorted(((name, version) for name, _, version in pairs), key=lambda pair: (pair[0], int(pair[1])))
+
+    def tune(self, model: str, version: str, tuning: Tuning, *, is_reset: bool = False) -> BatchLimits:
+        """Set batch limits live, with `is_reset` after taking back what was set before; returns those now in force.
+
+        Effects: tickets are topped up at once; every worker follows with its next heartbeat, within a second.
+
+        Raises:
+            NotFoundError: the queue does not know the model.
+            InvalidInputError: the model's batch axis is fixed, so its rows cannot be tuned.
+        """
+        key = keys.model_key(model, version)
+        with redis_errors():
+            known = cast(bytes | None, self._redis.hget(keys.MODEL + key, "manifest"))
+        if known is None:
+            raise NotFoundError(f"the queue knows no model {key}")
+        check_tuning(Manifest.model_validate_json(known), tuning)
+        numbers = ("" if number is None else number for number in (tuning.max_rows, tuning.max_wait_ms))
+        with redis_errors():
+            reply = cast(
+                Sequence[bytes | None] | None, self._tune(args=[key, uuid.uuid4().hex, *numbers, int(is_reset)])
+            )
+        if reply is None:
+            raise NotFoundError(f"the queue knows no model {key} any more")
+        manifest, profile, *tuned = reply
+        batching = Manifest.model_validate_json(manifest or b"").batching
+        return limits_in_force(batching, parse_profile(profile), tuning_from_fields(*tuned))
+
+
+def check_tuning(manifest: Manifest, tuning: Tuning) -> None:
+    """Refuse what the model cannot do.
+
+    Raises:
+        InvalidInputError: its batch axis is fixed at another number of rows.
+    """
+    fixed = manifest.batching.fixed_rows
+    if fixed is not None and tuning.max_rows not in (None, fixed):
+        raise InvalidInputError(
+            f"{manifest.ref} runs {fixed} rows at a time, not {tuning.max_rows}: its manifest fixes the batch axis"
+        )
