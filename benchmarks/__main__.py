@@ -63,7 +63,8 @@ def main() -> int:
         print(f"the load generator wrk is missing: {error}", file=sys.stderr)
         return 1
     path = WORK / "quick.json" if arguments.quick else RESULTS / f"{datetime.now(UTC):%Y-%m-%d}.json"
-    run(path, QUICK if arguments.quick else FULL, {name: known[name] for name in chosen})
+    plan, is_whole = QUICK if arguments.quick else FULL, not arguments.only
+    run(path, plan, {name: known[name] for name in chosen}, is_whole=is_whole)
     if arguments.quick:
         report = json.loads(path.read_text())
         for shown in (tables.throughput_table, tables.latency_table, tables.bars_table):
@@ -73,14 +74,15 @@ def main() -> int:
     return 0
 
 
-def run(path: Path, plan: Plan, chosen: dict[str, Step]) -> None:
-    """Run steps into the report at `path`; what it holds of other steps stays."""
-    report: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+def run(path: Path, plan: Plan, chosen: dict[str, Step], *, is_whole: bool = False) -> None:
+    """Run steps into the report at `path`; unless `is_whole`, what it holds of other steps stays."""
+    report: dict[str, Any] = json.loads(path.read_text()) if path.exists() and not is_whole else {}
     report |= {"format": FORMAT, **machine.describe(), "plan": {"repeats": plan.repeats, "seconds": plan.seconds}}
     path.parent.mkdir(parents=True, exist_ok=True)
     for name, step in chosen.items():
         started_s = time.monotonic()
         report[name] = step(plan, report)
+        report.setdefault("taken", {})[name] = {"date": report["date"], "commit": report["commit"]}
         report.setdefault("wall_s", {})[name] = round(time.monotonic() - started_s, 1)
         path.write_text(json.dumps(report, indent=1) + "\n")
         say(f"{name} took {report['wall_s'][name]:g} s")
