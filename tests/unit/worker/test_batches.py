@@ -29,7 +29,7 @@ class Bench:
         signature = {"inputs": (spec("x", "float32", width),), "outputs": (spec("y", "float32", width),)}
         self.session = FakeSession(compute)
         self.model = Model(manifest(max_rows=max_rows, **signature), self.session)
-        self.runner = BatchRunner(self.model, "ticket", clock=count(0, 0.5).__next__)
+        self.runner = BatchRunner(self.model, "ticket", clock=count(100, 0.5).__next__)
 
     def job(self, name: str, *rows: float | list[float]) -> ClaimedJob:
         array = np.array(rows, np.float32).reshape(len(rows), -1)

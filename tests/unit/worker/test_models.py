@@ -144,6 +144,8 @@ def test_load_model_when_loaded_then_on_the_cpu_with_the_threads_it_was_given(tm
     options = session.get_session_options()
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (2, 1)
     assert session.get_providers() == ["CPUExecutionProvider"]
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    assert options.log_severity_level == 4  # its errors are raised, and then logged once, by us
 
 
 def test_load_model_when_the_rows_are_bad_then_the_model_raises(tmp_path) -> None:
