@@ -4,13 +4,16 @@ import msgpack
 import pytest
 
 from ferry.jobs import ClaimedJob, JobRecord, Receipt, State, Verdict
+from ferry.profile import Tuning
 from ferry.queue.keys import FIELDS
 from ferry.queue.records import (
     changes_from_news,
     claimed_from_reply,
+    heartbeat_from_reply,
     news_from_message,
     receipts_from_reply,
     record_from_fields,
+    tuning_from_fields,
 )
 from tests.manifests import submission
 
@@ -97,3 +100,30 @@ def test_claimed_from_reply_when_jobs_were_taken_then_in_order() -> None:
 def test_claimed_from_reply_when_a_payload_is_no_bytes_then_refused() -> None:
     with pytest.raises(TypeError, match="expected bytes from Redis, got 7"):
         claimed_from_reply([[b"a", b"3", 1, 7]])
+
+
+@pytest.mark.parametrize(
+    ("fields", "tuning"),
+    [
+        ((None, None), Tuning()),
+        ((b"4", None), Tuning(max_rows=4)),
+        ((None, b"0"), Tuning(max_wait_ms=0.0)),
+        ((b"1", b"2.5"), Tuning(max_rows=1, max_wait_ms=2.5)),
+    ],
+)
+def test_tuning_from_fields_when_read_then_what_was_set_live(
+    fields: tuple[bytes | None, bytes | None], tuning: Tuning
+) -> None:
+    assert tuning_from_fields(*fields) == tuning
+
+
+def test_heartbeat_from_reply_when_models_differ_then_each_has_its_own_line() -> None:
+    models = [("toy", "1"), ("ghost", "2"), ("toy", "10")]
+    heartbeat = heartbeat_from_reply(models, [[1, None, None], [0, None, None], [1, b"4", b"2.5"]])
+    assert heartbeat.unknown == {("ghost", "2")}
+    assert heartbeat.tuned == {("toy", "1"): Tuning(), ("ghost", "2"): Tuning(), ("toy", "10"): Tuning(4, 2.5)}
+
+
+def test_heartbeat_from_reply_when_a_model_has_no_line_then_refused() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        heartbeat_from_reply([("toy", "1"), ("toy", "2")], [[1, None, None]])
