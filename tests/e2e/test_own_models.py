@@ -56,6 +56,7 @@ def test_model_when_its_batch_is_fixed_at_one_then_one_row_at_a_time(
 ) -> None:
     told = add(stack, onnx_models.save(onnx_models.fixed_batch(1), tmp_path / "m.onnx"), "single")
     assert "rows run one at a time" in told
+    eventually(lambda: _live_workers(client, "single") == 2, "both workers serve it")
     spec = client.get("/v1/models/single").json()["versions"][0]["inputs"][0]
     width = spec["shape"][1]
     rows = [[float(n)] * width for n in range(3)]
