@@ -105,9 +105,12 @@ def test_flower_when_a_job_is_done_then_its_ticket_has_a_page_that_tells(
 
 
 def test_models_when_listed_then_signature_and_live_workers(client: httpx.Client) -> None:
+    def live_workers() -> int:
+        return client.get("/v1/models/mnist").json()["versions"][0]["live_workers"]
+
+    eventually(lambda: live_workers() == 2, "both workers serve it")
     model = client.get("/v1/models/mnist").json()
     (version,) = model["versions"]
-    assert version["live_workers"] == 2
     assert version["inputs"][0]["shape"] == [-1, 28, 28]
     assert client.get("/v1/models").json()["data"] == [model]
 
