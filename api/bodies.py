@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 from fastapi import Request
 
+from api import json_arrays
 from api.problems import BodyTooLargeError, UnsupportedMediaTypeError
 from ferry.errors import InvalidInputError, MalformedRequestError
 
@@ -53,11 +54,17 @@ async def read_body(request: Request, *, max_bytes: int) -> bytes:
 
 
 def parse_json(body: bytes) -> Any:
-    """Parse JSON. NaN and Infinity are not JSON, but pass, so that the check of values can name their field.
+    """Parse JSON; large arrays of numbers come as numpy arrays (api/json_arrays.py).
+
+    NaN and Infinity are not JSON, but pass, so that the check of values can name their field.
 
     Raises:
         MalformedRequestError: saying where it stops being JSON.
     """
+    try:
+        return json_arrays.read(body)
+    except ValueError:
+        pass  # it may be JSON all the same
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:

@@ -1,5 +1,7 @@
 """Tensors from JSON: nested lists to checked arrays. Knows the manifest, nothing of HTTP or Redis.
 
+A parser that already made an array of many numbers (api/json_arrays.py) spares the lists; when such an array is not
+what the manifest says, it is taken apart again, so that errors are found and worded in one place.
 Every fault names the field by a JSON pointer, says what was expected and what came.
 """
 
@@ -7,6 +9,7 @@ import math
 from array import array as c_array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -44,7 +47,7 @@ class Rows:
 
 
 def read_inputs(manifest: Manifest, value: Any, pointer: str = "#/input") -> Rows:
-    """Check `value` (input name -> nested lists, batch axis first) against the manifest.
+    """Check `value` (input name -> nested lists, or an int64 or float64 array; batch axis first) against the manifest.
 
     A value one axis short for every input is one row without its batch axis.
 
@@ -83,9 +86,14 @@ def check_rows(manifest: Manifest, n_rows: int, pointer: str) -> None:
 
 def read_flat_row(spec: TensorSpec, value: Any, pointer: str) -> Array:
     """Read one row whose axes may be nested or flattened; returns shape (1, *inner)."""
-    levels = _flatten(value, _depth(value), spec, pointer)
     shape = tuple(1 if size is None else size for size in spec.inner_shape)
     wanted = math.prod(shape)
+    if isinstance(value, np.ndarray):
+        array = _cast(spec, value) if value.size == wanted and None not in spec.inner_shape else None
+        if array is not None:
+            return array.reshape((1, *shape))
+        value = value.tolist()
+    levels = _flatten(value, _depth(value), spec, pointer)
     if None in spec.inner_shape or len(levels.flat) != wanted:
         shown = " x ".join(str(size) for size in spec.inner_shape)
         raise InvalidInputError.at(
@@ -96,6 +104,11 @@ def read_flat_row(spec: TensorSpec, value: Any, pointer: str) -> Array:
 
 def read_shaped(spec: TensorSpec, value: Any, shape: tuple[int, ...], pointer: str) -> Array:
     """Read a tensor whose shape the caller has said and checked; its lists may be nested or flat."""
+    if isinstance(value, np.ndarray):
+        array = _cast(spec, value) if value.size == math.prod(shape) else None
+        if array is not None:
+            return array.reshape(shape)
+        value = value.tolist()
     flat = _flatten(value, _depth(value), spec, pointer).flat if isinstance(value, list) else None
     if flat is None:
         raise InvalidInputError.at(pointer, f"expected a list, got {_kind(value)}")
@@ -128,6 +141,11 @@ def _check_names(manifest: Manifest, value: Mapping[str, Any], pointer: str) -> 
 
 
 def _read_tensor(spec: TensorSpec, value: Any, pointer: str) -> tuple[Array, bool]:
+    if isinstance(value, np.ndarray):
+        array = _whole(spec, value)
+        if array is not None:
+            return array, value.ndim < len(spec.shape)
+        value = value.tolist()
     if value == []:
         return np.empty((0, *(size or 0 for size in spec.inner_shape)), spec.numpy_dtype), False
     rank, depth = len(spec.shape), _depth(value)
@@ -142,6 +160,39 @@ def _read_tensor(spec: TensorSpec, value: Any, pointer: str) -> tuple[Array, boo
         if wanted is not None and size != wanted:
             raise InvalidInputError.at(pointer, f"axis {axis + 1} has {size} entries, expected {wanted} {_axes(spec)}")
     return _to_array(spec, levels.flat, pointer).reshape(shape), is_single
+
+
+def _whole(spec: TensorSpec, numbers: Array) -> Array | None:
+    """Return int64 or float64 `numbers` as rows of `spec`; None when something is wrong, for the lists to say what."""
+    if numbers.ndim == len(spec.shape) - 1:
+        numbers = numbers[np.newaxis]
+    if numbers.ndim != len(spec.shape):
+        return None
+    for size, wanted in zip(numbers.shape[1:], spec.inner_shape, strict=True):
+        if wanted is not None and size != wanted:
+            return None
+    return _cast(spec, numbers)
+
+
+def _cast(spec: TensorSpec, numbers: Array) -> Array | None:
+    """Return int64 or float64 numbers (at least one) in the dtype of `spec`; None when it cannot hold them all."""
+    kind, dtype = spec.numpy_dtype.kind, spec.numpy_dtype
+    if kind not in "iuf" or (kind != "f" and numbers.dtype.kind == "f"):
+        return None
+    low, high = spec.range or limits_of_dtype(spec.dtype)
+    if not (np.minimum.reduce(numbers, axis=None) >= low and np.maximum.reduce(numbers, axis=None) <= high):
+        return None
+    return numbers.astype(dtype)
+
+
+@lru_cache(maxsize=32)
+def limits_of_dtype(dtype: str) -> tuple[float, float]:
+    """Return the least and the highest number that a number dtype holds."""
+    kind = np.dtype(dtype)
+    limits = np.finfo(kind) if kind.kind == "f" else np.iinfo(kind)
+    # As Python numbers: compared with them, int64 data keeps its digits.
+    least, most = limits.min, limits.max
+    return (float(least), float(most)) if kind.kind == "f" else (int(least), int(most))
 
 
 def _depth(value: Any) -> int:
@@ -267,7 +318,7 @@ def _some(sizes: set[int]) -> str:
 
 
 def _kind(value: Any) -> str:
-    names = {dict: "an object", list: "a list", str: "the string", bool: "the boolean", type(None): "null"}
+    names = {dict: "an object", list: "a list", np.ndarray: "a list", str: "the string", bool: "the boolean", type(None): "null"}
     return names.get(type(value), "the number")
 
 
@@ -275,7 +326,7 @@ def _show(value: Any) -> str:
     shown = (
         {None: "", True: "true", False: "false"}.get(value) if value is None or isinstance(value, bool) else repr(value)
     )
-    shown = "" if isinstance(value, list | dict) else str(shown)
+    shown = "" if isinstance(value, list | dict | np.ndarray) else str(shown)
     return shown if len(shown) <= _SHOWN_CHARS else shown[:_SHOWN_CHARS] + "..."
 
 

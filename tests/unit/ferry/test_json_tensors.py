@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as npst
 
 from ferry.errors import InvalidInputError
 from ferry.json_outputs import json_ready
-from ferry.json_tensors import check_range, read_flat_row, read_inputs
+from ferry.json_tensors import check_range, read_flat_row, read_inputs, read_shaped
 from ferry.manifest import OIP_DATATYPES
 from tests.manifests import manifest, spec
 
@@ -337,3 +337,32 @@ def test_read_flat_row_when_an_axis_is_free_then_refused() -> None:
 
 
 # --- what is answered
+
+
+# --- arrays that a parser has made
+
+
+@pytest.mark.parametrize("dtype", OIP_DATATYPES)
+@pytest.mark.parametrize("limits", [None, (0, 1)])
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_read_when_the_numbers_come_as_an_array_then_all_is_as_with_lists(dtype: str, limits, data) -> None:
+    numbers = data.draw(npst.arrays(st.sampled_from([np.float64, np.int64]), st.sampled_from([(3,), (2, 3), (6,), (1, 2, 3)]),
+                                    elements=st.integers(-(2**53), 2**53) | st.sampled_from([0, 1, 255, 2**40])))  # fmt: skip
+    if numbers.dtype == np.float64 and data.draw(st.booleans()):
+        numbers = numbers / data.draw(st.sampled_from([2.0, 1e-200, 2**53]))
+    wanted = spec("x", dtype, 3, **({"range": limits} if limits and dtype in NUMBERS else {}))
+
+    def either(read, value):
+        try:
+            got = read(value)
+        except InvalidInputError as error:
+            return error.detail, error.faults
+        return got.dtype, got.shape, got.tolist()
+
+    for read in (
+        lambda value: read_inputs(of(wanted), {"x": value}).arrays[0],
+        lambda value: read_flat_row(wanted, value, "#/x"),
+        lambda value: read_shaped(wanted, value, (2, 3), "#/x"),
+    ):
+        assert either(read, numbers) == either(read, numbers.tolist())
