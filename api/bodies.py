@@ -2,10 +2,12 @@
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
 from api import json_arrays
 from api.problems import BodyTooLargeError, UnsupportedMediaTypeError
@@ -14,15 +16,15 @@ from ferry.errors import InvalidInputError, MalformedRequestError
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-async def read_json_object(request: Request, *, max_bytes: int) -> dict[str, Any]:
+async def read_json_object(request: Request, headers: Mapping[str, str], *, max_bytes: int) -> dict[str, Any]:
     """Return the JSON object in the body. No content type at all is taken as JSON.
 
     Raises:
         UnsupportedMediaTypeError, BodyTooLargeError, MalformedRequestError: as named.
         InvalidInputError: JSON, but not an object.
     """
-    check_media_type(request.headers.get("content-type", ""))
-    body = parse_json(await read_body(request, max_bytes=max_bytes))
+    check_media_type(headers.get("content-type", ""))
+    body = parse_json(await read_body(request, headers, max_bytes=max_bytes))
     if not isinstance(body, dict):
         raise InvalidInputError.at("#", "the body must be a JSON object")
     return body
@@ -30,27 +32,44 @@ async def read_json_object(request: Request, *, max_bytes: int) -> dict[str, Any
 
 def check_media_type(content_type: str) -> None:
     """Refuse a body that says it is not JSON."""
+    if content_type == "application/json":
+        return
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type and media_type != "application/json" and not media_type.endswith("+json"):
         raise UnsupportedMediaTypeError(f"content type {media_type!r} is not read here; send application/json")
 
 
-async def read_body(request: Request, *, max_bytes: int) -> bytes:
-    """Return the body, refusing as soon as it is known to be too large, or when it is compressed."""
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+async def read_body(request: Request, headers: Mapping[str, str], *, max_bytes: int) -> bytes:
+    """Return the body, refusing as soon as it is known to be too large, or when it is compressed.
+
+    Raises:
+        UnsupportedMediaTypeError, BodyTooLargeError: as named.
+        ClientDisconnect: the client went away before it had sent everything.
+    """
+    encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding != "identity":
         raise UnsupportedMediaTypeError(f"content encoding {encoding[:40]!r} is not read here; send the body as it is")
-    limit = f"the limit is {max_bytes} bytes (FERRY_MAX_BODY_BYTES); send fewer rows a job"
-    declared = request.headers.get("content-length", "")
+    declared = headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > max_bytes:
-        raise BodyTooLargeError(f"the body has {declared} bytes, {limit}")
-    pieces, size = [], 0
-    async for piece in request.stream():
+        raise _too_large(declared, max_bytes)
+    pieces: list[bytes] = []
+    size, is_last = 0, False
+    while not is_last:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        piece = message.get("body", b"")
+        is_last = not message.get("more_body", False)
         size += len(piece)
         if size > max_bytes:
-            raise BodyTooLargeError(f"the body has more than {max_bytes} bytes, {limit}")
+            raise _too_large(f"more than {max_bytes}", max_bytes)
         pieces.append(piece)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _too_large(size: str, max_bytes: int) -> BodyTooLargeError:
+    limit = f"the limit is {max_bytes} bytes (FERRY_MAX_BODY_BYTES); send fewer rows a job"
+    return BodyTooLargeError(f"the body has {size} bytes, {limit}")
 
 
 def parse_json(body: bytes) -> Any:

@@ -74,6 +74,7 @@ class Catalog:
         self._registry = registry
         self._clock = clock
         self._entries: dict[tuple[str, str], Entry] = {}
+        self._latest: dict[str, Entry] = {}
         self._local: dict[tuple[str, str], Manifest] = {}
         self._fingerprint: object = None
         self._refreshed_at = float("-inf")
@@ -99,10 +100,7 @@ class Catalog:
 
     def peek(self, name: str, version: str | None = None) -> Entry | None:
         """Return what is known right now, without looking further."""
-        if version is None:
-            versions = [known for known_name, known in self._entries if known_name == name]
-            version = max(versions, key=int, default="")
-        return self._entries.get((name, version))
+        return self._latest.get(name) if version is None else self._entries.get((name, version))
 
     async def refresh(self) -> None:
         """Look at the folder and at Redis; without Redis everything is kept as it was, with no live worker."""
@@ -135,6 +133,7 @@ class Catalog:
         for key, manifest in self._local.items():
             fresh.setdefault(key, Entry(manifest))
         self._entries = {key: self._kept(key, entry) for key, entry in fresh.items()}
+        self._latest = {entry.manifest.name: entry for entry in self.entries}
 
     async def register(self, entry: Entry) -> None:
         """Make a model known to a queue that has forgotten it."""

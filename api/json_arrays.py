@@ -19,11 +19,11 @@ MIN_NUMBERS = 32
 def read(body: bytes) -> Any:
     """Return the JSON value in `body`; every rectangular array of MIN_NUMBERS numbers or more is a numpy array.
 
-    Shape: as nested; int64 where no number has a fraction or an exponent, else float64. All else as `json.loads` has it.
+    Shape: as nested; int64 where no number has a fraction or an exponent, else float64. All else is as in `json.loads`.
 
     Raises:
-        ValueError: it is no JSON, or not JSON that is read here (NaN, integers over 64 bits, a member twice, arrays nested
-            unevenly in their last axis); another parser decides, and finds the words for what is wrong.
+        ValueError: it is no JSON, or not JSON that is read here (NaN, integers over 64 bits, a member twice, lists among
+            the numbers of an array); another parser decides, and finds the words for what is wrong.
     """
     try:
         value, n_lists = _convert(simdjson.Parser().parse(body))
@@ -84,7 +84,7 @@ def _shape(value: Any) -> tuple[tuple[int, ...], int, Any]:
     """
     level, shape, n_lists = [value], [], 0
     while True:
-        lengths = {len(item) for item in level}
+        lengths = set(map(len, level))
         n_lists += len(level)
         shape.append(lengths.pop() if len(lengths) == 1 else 0)
         if not shape[-1]:
@@ -93,5 +93,5 @@ def _shape(value: Any) -> tuple[tuple[int, ...], int, Any]:
         if not isinstance(first, simdjson.Array):
             return tuple(shape), n_lists, first
         level = [item for each in level for item in each]
-        if not all(isinstance(item, simdjson.Array) for item in level):
+        if set(map(type, level)) != {simdjson.Array}:
             return (0,), n_lists, None

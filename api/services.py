@@ -68,9 +68,9 @@ def services_of(request: Request) -> Services:
     return services
 
 
-def base_url_of(request: Request) -> str:
+def base_url_of(request: Request, headers: Mapping[str, str]) -> str:
     """Return scheme and host as the client sees them, without a slash at the end."""
-    host = request.headers.get("host")
+    host = headers.get("host")
     if host is None:
         return str(request.base_url).rstrip("/")
     return f"{request.scope['scheme']}://{host}{request.scope.get('root_path', '')}".rstrip("/")

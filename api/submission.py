@@ -14,7 +14,7 @@ from ferry.errors import (
 )
 from ferry.jobs import DEADLINE_EXCEEDED, JobRecord, Receipt, State, Submission, Verdict, new_job_id
 from ferry.json_tensors import Rows
-from ferry.queue.keys import INPUT_ECHO_MAX_BYTES
+from ferry.queue.keys import SMALL_INPUT_BYTES
 
 # Until the drain rate is known, a full queue is worth asking again after this.
 FULL_RETRY_AFTER_S = 5
@@ -115,5 +115,5 @@ def _record(services: Services, submission: Submission, receipt: Receipt) -> Job
         single=submission.single,
         created_us=receipt.accepted_us,
         deadline_us=deadline_us,
-        input=submission.payload if len(submission.payload) <= INPUT_ECHO_MAX_BYTES else None,
+        input=submission.payload if len(submission.payload) <= SMALL_INPUT_BYTES else None,
     )

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
+from api.waiters import time_out
 from ferry.errors import FerryError, QueueUnavailableError
 from ferry.jobs import Receipt, Submission
 
@@ -42,15 +43,18 @@ class Submitter:
         Raises:
             QueueUnavailableError: Redis did not answer in time; the job may have been accepted all the same.
         """
-        answer: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Receipt] = loop.create_future()
         self._waiting.append((submission, answer))
         if self._flight is None:
             self._flight = asyncio.create_task(self._fly())
+        timer = loop.call_later(SUBMIT_TIMEOUT_S, time_out, answer)
         try:
-            async with asyncio.timeout(SUBMIT_TIMEOUT_S):
-                return await answer
+            return await answer
         except TimeoutError:
             raise QueueUnavailableError("Redis did not answer in time", retry_after_s=1) from None
+        finally:
+            timer.cancel()
 
     async def _fly(self) -> None:
         try:

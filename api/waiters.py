@@ -2,9 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from ferry.errors import QueueUnavailableError
@@ -17,6 +15,9 @@ logger = logging.getLogger(__name__)
 
 # What changed of a job, or nothing: then the waiter reads the job itself.
 News = Mapping[str, Any]
+
+
+Futures = dict[str, list[asyncio.Future[News]]]
 
 
 class Source(Protocol):
@@ -37,30 +38,23 @@ class Waiters:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._futures: dict[str, set[asyncio.Future[News]]] = {}
+        self._futures: Futures = {}
 
-    @contextmanager
-    def expecting(self, job_id: str) -> Iterator[asyncio.Future[News]]:
+    def expecting(self, job_id: str) -> "_Expectation":
         """Register before the job can finish, so that no news is missed; the future gets what changed."""
-        future: asyncio.Future[News] = asyncio.get_running_loop().create_future()
-        self._futures.setdefault(job_id, set()).add(future)
-        try:
-            yield future
-        finally:
-            others = self._futures[job_id]
-            others.discard(future)
-            if not others:
-                del self._futures[job_id]
+        return _Expectation(self._futures, job_id)
 
     async def finish(self, record: JobRecord, future: asyncio.Future[News], timeout_s: float) -> JobRecord:
         """Wait for a job to become terminal; returns its last known record when the time is up."""
         try:
-            async with asyncio.timeout(timeout_s):
-                news = await future
+            news = await _first(future, timeout_s)
         except TimeoutError:
             return record
         if news:
-            return replace(record, **news, input=None)
+            record.input = None
+            for field, value in news.items():
+                setattr(record, field, value)
+            return record
         try:
             return await self._source.read(record.id) or record
         except QueueUnavailableError:
@@ -115,3 +109,43 @@ class Waiters:
             for future in self._futures.get(job_id, ()):
                 if not future.done():
                     future.set_result(changes)
+
+
+class _Expectation:
+    """A future of news that is registered while the context lasts."""
+
+    __slots__ = ("_future", "_futures", "_job_id")
+
+    def __init__(self, futures: Futures, job_id: str) -> None:
+        self._futures = futures
+        self._job_id = job_id
+        self._future: asyncio.Future[News] = asyncio.get_running_loop().create_future()
+
+    def __enter__(self) -> asyncio.Future[News]:
+        self._futures.setdefault(self._job_id, []).append(self._future)
+        return self._future
+
+    def __exit__(self, *_: object) -> None:
+        others = self._futures[self._job_id]
+        others.remove(self._future)
+        if not others:
+            del self._futures[self._job_id]
+
+
+async def _first(future: asyncio.Future[News], timeout_s: float) -> News:
+    """Return what the future gets. `asyncio.timeout` cancels and counts cancellations; a bare timer is a fifth of it.
+
+    Raises:
+        TimeoutError: nothing came in time.
+    """
+    timer = asyncio.get_running_loop().call_later(timeout_s, time_out, future)
+    try:
+        return await future
+    finally:
+        timer.cancel()
+
+
+def time_out(future: "asyncio.Future[Any]") -> None:
+    """End whoever awaits `future` with a TimeoutError, unless it is done."""
+    if not future.done():
+        future.set_exception(TimeoutError())

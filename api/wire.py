@@ -1,5 +1,6 @@
 """Jobs and models as the JSON that clients read (Replicate's prediction shape). Pure functions."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -29,27 +30,36 @@ class JSONAnswer(Response):
 
     media_type = "application/json"
 
+    def __init__(self, content: Any, status_code: int = 200, headers: Mapping[str, str] | None = None) -> None:
+        # What Starlette's own does, less its look through the headers for what is never among ours.
+        self.status_code = status_code
+        self.body = self.render(content)
+        self.background = None
+        self.raw_headers = [
+            (b"content-length", str(len(self.body)).encode("latin-1")),
+            (b"content-type", b"application/json"),
+            *((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in (headers or {}).items()),
+        ]
+
     def render(self, content: Any) -> bytes:
         """Return the body."""
         return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def prediction(
-    record: JobRecord, entry: Entry | None, *, base_url: str, flower_url: str, status: str | None = None
-) -> dict[str, Any]:
+def prediction(record: JobRecord, entry: Entry | None, *, base_url: str, flower_url: str) -> dict[str, Any]:
     """Return a job in Replicate's shape with Ferry's extra fields.
 
     `entry` is None when the model has been removed since: then there is no telling what the bytes mean, as when its
     version was replaced by another model.
     """
     url = f"{base_url}/v1/predictions/{record.id}"
-    inputs = _tensors(record.input, entry.inputs) if entry else None
-    outputs = _tensors(record.output, entry.outputs) if entry else None
+    inputs = _tensors(record.input, entry.inputs) if entry and record.input is not None else None
+    outputs = _tensors(record.output, entry.outputs) if entry and record.output is not None else None
     return {
         "id": record.id,
         "model": f"{OWNER}/{record.model}",
         "version": record.version,
-        "status": status or _STATUS[record.state],
+        "status": _STATUS[record.state],
         "state": record.state.value,
         "input": _named(inputs, single=record.single),
         "output": _named(outputs, single=record.single),
@@ -126,10 +136,8 @@ def _second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _tensors(payload: bytes | None, codec: TensorCodec) -> dict[str, Array] | None:
-    """Return tensors by name; None without a payload, or with one of another signature (the version was replaced)."""
-    if payload is None:
-        return None
+def _tensors(payload: bytes, codec: TensorCodec) -> dict[str, Array] | None:
+    """Return tensors by name; None when the payload is of another signature (the version was replaced)."""
     try:
         arrays = codec.unpack(payload)
     except ValueError:

@@ -3,7 +3,6 @@
 Knows nothing of Redis, HTTP or models; times are microseconds of Redis' own clock.
 """
 
-import base64
 import os
 from dataclasses import dataclass
 from enum import StrEnum
@@ -37,10 +36,13 @@ DEADLINE_EXCEEDED = "deadline_exceeded"
 WORKER_LOST = "worker_lost"
 CANCELED_BY_USER = "canceled"
 
+# Base 32's letters, lower-case, for every byte by its last five bits.
+_ID_LETTERS = b"abcdefghijklmnopqrstuvwxyz234567" * 8
+
 
 def new_job_id() -> str:
-    """Return 26 lower-case letters and digits, 128 random bits (the shape of Replicate's ids)."""
-    return base64.b32encode(os.urandom(16)).decode("ascii").rstrip("=").lower()
+    """Return 26 lower-case letters and digits, 130 random bits (the shape of Replicate's ids)."""
+    return os.urandom(26).translate(_ID_LETTERS).decode("ascii")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +82,13 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedJob:
-    """A job in a worker's hands."""
+    """A job in a worker's hands; `started_us` is when it was claimed."""
 
     id: str
     rows: int
     payload: bytes
     attempt: int
+    started_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,8 @@ class Claim:
 class Outcome:
     """How one claimed job ended: `output` on success, else `error_code` and `error`.
 
-    batch_id is `<ticket id>.<n>`; batch_rows and batch_jobs count what shared the run; run_us is its duration.
+    batch_id is `<ticket id>.<n>`; batch_rows and batch_jobs count what shared the run; run_us is its duration. attempt
+    and started_us are the claimed job's.
     """
 
     job_id: str
@@ -113,14 +117,19 @@ class Outcome:
     batch_rows: int
     batch_jobs: int
     run_us: int
+    attempt: int
+    started_us: int
     output: bytes | None = None
     error_code: str = ""
     error: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class JobRecord:
-    """What the queue remembers of a job; None where it has not happened yet."""
+    """What the queue remembers of a job; None where it has not happened yet.
+
+    One reader's copy: whoever has it may bring it up to date. (Freezing it would double what making it costs.)
+    """
 
     id: str
     model: str

@@ -24,5 +24,6 @@ def top_labels(labels: Sequence[str], array: Array, *, single: bool) -> Any:
     """Return the label of the highest score per row; None where the scores do not match the labels."""
     if not labels or array.ndim != 2 or array.shape[1] != len(labels):
         return None
-    best = [labels[index] for index in np.argmax(array, axis=1)]
-    return best[0] if single else best
+    if single:
+        return labels[int(array[0].argmax())]
+    return [labels[index] for index in array.argmax(axis=1)]

@@ -66,10 +66,10 @@ def read_inputs(manifest: Manifest, value: Any, pointer: str = "#/input") -> Row
         raise InvalidInputError.at(
             pointer, "some inputs have the batch axis and some do not; give it to all or to none"
         )
-    counts = {spec.name: array.shape[0] for spec, array in zip(manifest.inputs, arrays, strict=True)}
     n_rows = arrays[0].shape[0]
-    if len(set(counts.values())) > 1:
-        listed = ", ".join(f"{name}: {count}" for name, count in counts.items())
+    if any(array.shape[0] != n_rows for array in arrays):
+        counts = zip(manifest.inputs, arrays, strict=True)
+        listed = ", ".join(f"{spec.name}: {array.shape[0]}" for spec, array in counts)
         raise InvalidInputError.at(pointer, f"inputs have different numbers of rows ({listed})")
     check_rows(manifest, n_rows, pointer)
     return Rows(arrays, n_rows, singles[0])
@@ -128,6 +128,8 @@ class _Flat:
 
 def _check_names(manifest: Manifest, value: Mapping[str, Any], pointer: str) -> None:
     names = [spec.name for spec in manifest.inputs]
+    if value.keys() == set(names):
+        return
     listed = ", ".join(repr(name) for name in names)
     for name in value:
         if name not in names:
@@ -318,7 +320,14 @@ def _some(sizes: set[int]) -> str:
 
 
 def _kind(value: Any) -> str:
-    names = {dict: "an object", list: "a list", np.ndarray: "a list", str: "the string", bool: "the boolean", type(None): "null"}
+    names = {
+        dict: "an object",
+        list: "a list",
+        np.ndarray: "a list",
+        str: "the string",
+        bool: "the boolean",
+        type(None): "null",
+    }
     return names.get(type(value), "the number")
 
 

@@ -99,10 +99,23 @@ class BatchRunner:
         for item in group:
             end = start + item.job.rows
             output = self._model.outputs.pack([result[start:end] for result in results])
-            outcomes.append(Outcome(item.job.id, batch_id, n_rows, len(group), run_us, output=output))
+            outcomes.append(
+                Outcome(
+                    item.job.id,
+                    batch_id,
+                    n_rows,
+                    len(group),
+                    run_us,
+                    item.job.attempt,
+                    item.job.started_us,
+                    output=output,
+                )
+            )
             start = end
         return outcomes
 
 
 def _failed(job: ClaimedJob, batch_id: str, code: str, message: str) -> Outcome:
-    return Outcome(job.id, batch_id, job.rows, 1, 0, error_code=code, error=message[:MAX_ERROR_CHARS])
+    return Outcome(
+        job.id, batch_id, job.rows, 1, 0, job.attempt, job.started_us, error_code=code, error=message[:MAX_ERROR_CHARS]
+    )

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ferry.errors import QueueUnavailableError
@@ -11,6 +12,10 @@ from ferry.jobs import Claim, Outcome
 from ferry.profile import BatchLimits
 from worker.batches import BatchRunner, Runnable
 
+# A ticket goes on for this long while there is work: Celery's part of a batch (a message, three events, the hub) costs
+# more than a small model's run. A worker's other models and its control commands wait this long at most, and a batch.
+TICKET_S = 0.05
+_NOTHING = Claim("", ())
 # While Redis is away a finished batch is kept and offered again this often.
 SETTLE_RETRY_S = 0.2
 
@@ -25,6 +30,11 @@ class JobSource(Protocol):
 
     def settle(self, claim: Claim, model: str, version: str, outcomes: Sequence[Outcome], *, is_last: bool) -> int:
         """Record outcomes."""
+
+    def settle_and_claim(
+        self, claim: Claim, model: str, version: str, outcomes: Sequence[Outcome], *, max_rows: int
+    ) -> tuple[int, Claim]:
+        """Record all outcomes of a claim, and take the next one."""
 
 
 class Leases(Protocol):
@@ -55,23 +65,28 @@ class TicketRunner:
         self._clock = clock
 
     def serve(self, ticket_id: str, name: str, version: str) -> dict[str, Any]:
-        """Claim once and run what was claimed; returns what Flower shows as the ticket's result.
+        """Claim and run batch after batch while there is work, for TICKET_S; returns what Flower shows as the result.
 
-        A ticket that finds nothing is normal: another worker was faster.
+        A ticket that finds nothing is normal: another worker was faster. Whatever still waits has tickets of its own.
         """
+        summary = TicketSummary(name, version)
         model = self._models(name, version)
         if model is None:
-            return {"model": name, "version": version, "jobs": 0, "note": "not loaded here"}
-        # Read once: what is set live meanwhile counts from the next ticket on.
-        limits = model.limits
-        claim = self._source.claim(name, version, max_rows=limits.max_rows)
-        if not claim.jobs:
-            return {"model": name, "version": version, "jobs": 0}
-        with self._leases.holding(claim.token):
-            claim = self._fill(claim, name, version, limits)
-            outcomes = BatchRunner(model, ticket_id).run(claim.jobs)
-            recorded = self._settle(claim, name, version, outcomes)
-        return _summary(name, version, claim, outcomes, recorded)
+            return summary.shown() | {"note": "not loaded here"}
+        batches = BatchRunner(model, ticket_id)
+        until = self._clock() + TICKET_S
+        claim = self._source.claim(name, version, max_rows=model.limits.max_rows)
+        while claim.jobs:
+            with self._leases.holding(claim.token):
+                claim = self._fill(claim, name, version, model.limits)
+                outcomes = batches.run(claim.jobs)
+                if self._clock() < until:
+                    recorded, following = self._settle_and_claim(claim, name, version, outcomes, model.limits.max_rows)
+                else:
+                    recorded, following = self._settle(claim, name, version, outcomes), _NOTHING
+            summary.add(claim, outcomes, recorded)
+            claim = following
+        return summary.shown()
 
     def _fill(self, claim: Claim, name: str, version: str, limits: BatchLimits) -> Claim:
         """Wait once for company where waiting pays."""
@@ -86,6 +101,16 @@ class TicketRunner:
             return claim
         return Claim(claim.token, claim.jobs + more.jobs)
 
+    def _settle_and_claim(
+        self, claim: Claim, name: str, version: str, outcomes: list[Outcome], max_rows: int
+    ) -> tuple[int, Claim]:
+        try:
+            return self._source.settle_and_claim(claim, name, version, outcomes, max_rows=max_rows)
+        except QueueUnavailableError as error:
+            logger.warning("cannot record %d results yet: %s", len(outcomes), error)
+            self._sleep(SETTLE_RETRY_S)
+            return self._settle(claim, name, version, outcomes), _NOTHING
+
     def _settle(self, claim: Claim, name: str, version: str, outcomes: list[Outcome]) -> int:
         """Record outcomes, however long Redis is away; the work is done and must not be done twice."""
         started = self._clock()
@@ -99,19 +124,36 @@ class TicketRunner:
                 self._sleep(SETTLE_RETRY_S)
 
 
-def _summary(name: str, version: str, claim: Claim, outcomes: list[Outcome], recorded: int) -> dict[str, Any]:
-    batches = {outcome.batch_id: outcome.run_us for outcome in outcomes}
-    summary = {
-        "model": name,
-        "version": version,
-        "jobs": len(claim.jobs),
-        "rows": claim.rows,
-        "batches": len(batches),
-        "run_ms": round(sum(batches.values()) / 1000, 3),
-    }
-    failed = sum(1 for outcome in outcomes if outcome.error_code)
-    if failed:
-        summary["failed"] = failed
-    if recorded < len(outcomes):
-        summary["dropped"] = len(outcomes) - recorded
-    return summary
+@dataclass
+class TicketSummary:
+    """What a ticket did."""
+
+    model: str
+    version: str
+    jobs: int = 0
+    rows: int = 0
+    batches: int = 0
+    run_us: int = 0
+    failed: int = 0
+    dropped: int = 0
+
+    def add(self, claim: Claim, outcomes: Sequence[Outcome], recorded: int) -> None:
+        """Count a claim that was run and settled."""
+        runs = {outcome.batch_id: outcome.run_us for outcome in outcomes}
+        self.jobs += len(claim.jobs)
+        self.rows += claim.rows
+        self.batches += len(runs)
+        self.run_us += sum(runs.values())
+        self.failed += sum(1 for outcome in outcomes if outcome.error_code)
+        self.dropped += len(outcomes) - recorded
+
+    def shown(self) -> dict[str, Any]:
+        """Return it as Flower shows it: what did not happen is left out."""
+        summary: dict[str, Any] = {"model": self.model, "version": self.version, "jobs": self.jobs}
+        if self.jobs:
+            summary |= {"rows": self.rows, "batches": self.batches, "run_ms": round(self.run_us / 1000, 3)}
+        if self.failed:
+            summary["failed"] = self.failed
+        if self.dropped:
+            summary["dropped"] = self.dropped
+        return summary

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 from api import openapi, submission
 from api.bodies import check_media_type, parse_json, read_body
 from api.catalog import Entry
+from api.headers import headers_of
 from api.services import services_of
 from ferry.errors import MalformedRequestError
 from ferry.oip import InferRequest, infer_response, read_infer_request, read_raw_request
@@ -35,12 +36,13 @@ async def infer_version(request: Request, name: str, version: str) -> Response:
 
 async def _infer(request: Request, name: str, version: str | None) -> Response:
     services = services_of(request)
-    media_type = request.headers.get("content-type", "")
+    headers = headers_of(request)
+    media_type = headers.get("content-type", "")
     if not media_type.startswith("application/octet-stream"):
         check_media_type(media_type)
     entry = await services.catalog.find(name, version)
-    body = await read_body(request, max_bytes=services.settings.max_body_bytes)
-    asked = _read(entry, body, request.headers.get(HEADER_LENGTH))
+    body = await read_body(request, headers, max_bytes=services.settings.max_body_bytes)
+    asked = _read(entry, body, headers.get(HEADER_LENGTH.lower()))
     entry = await submission.live_entry(services, entry)
     wait_s = services.settings.default_wait_s
     record = await submission.run(services, entry, asked.rows, wait_s=wait_s)

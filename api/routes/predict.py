@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request
 from api import openapi, submission
 from api.bodies import read_json_object
 from api.catalog import Entry
+from api.headers import headers_of
 from api.routes.predictions import parse_reference
 from api.services import Services, services_of
 from api.wire import JSONAnswer
@@ -22,7 +23,7 @@ _KNOWN_FIELDS = frozenset({"x", "model"})
 async def predict(request: Request) -> JSONAnswer:
     """Classify one row, nested or flat: `{"x": [...]}` with values as the model expects them (MNIST: 0 to 1)."""
     services = services_of(request)
-    body = await read_json_object(request, max_bytes=services.settings.max_body_bytes)
+    body = await read_json_object(request, headers_of(request), max_bytes=services.settings.max_body_bytes)
     entry = await _entry(services, body)
     rows = _row(entry, body)
     entry = await submission.live_entry(services, entry)

@@ -1,11 +1,13 @@
 """`/v1/predictions`: submit a job, poll it, wait for it, cancel it (Replicate's and Cog's shapes)."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request
 
 from api import openapi, submission, wire
 from api.bodies import read_json_object
+from api.headers import headers_of
 from api.preferences import wait_from_prefer, wait_from_query
 from api.services import Services, base_url_of, services_of
 from api.wire import JSONAnswer
@@ -30,23 +32,23 @@ async def create_prediction(request: Request) -> JSONAnswer:
     Answers 202 with where to poll; with `Prefer: wait` (or `?wait=`) 201 once the job is done, or 202 when the time
     runs out first. Everything is checked before anything is queued.
     """
-    services = services_of(request)
-    prefer, wait_s = _waits(request, services)
-    body = await read_json_object(request, max_bytes=services.settings.max_body_bytes)
+    services, headers = services_of(request), headers_of(request)
+    prefer, wait_s = _waits(request, headers, services)
+    body = await read_json_object(request, headers, max_bytes=services.settings.max_body_bytes)
     name, version = _reference(body)
     entry = await services.catalog.find(name, version)
     rows = read_inputs(entry.manifest, body.get("input"))
     record = await submission.run(services, entry, rows, wait_s=wait_s)
-    return await _created(request, services, record, wait_s, is_preferred=prefer is not None)
+    return _created(_shown(request, headers, services, record), record, wait_s, is_preferred=prefer is not None)
 
 
 @router.get("/{job_id}", responses=openapi.PREDICTION, openapi_extra=openapi.WAIT, response_class=JSONAnswer)
 async def get_prediction(request: Request, job_id: str) -> JSONAnswer:
     """Read a job; with `Prefer: wait` or `?wait=` as soon as it is done, or as it is when the time is up."""
-    services = services_of(request)
-    _, wait_s = _waits(request, services)
+    services, headers = services_of(request), headers_of(request)
+    _, wait_s = _waits(request, headers, services)
     record = await (services.waiters.wait(job_id, wait_s) if wait_s else services.queue.read(job_id))
-    return JSONAnswer(await _shown(request, services, _found(job_id, record)))
+    return JSONAnswer(_shown(request, headers, services, _found(job_id, record)))
 
 
 @router.post("/{job_id}/cancel", responses=openapi.PREDICTION, response_class=JSONAnswer)
@@ -54,14 +56,16 @@ async def cancel_prediction(request: Request, job_id: str) -> JSONAnswer:
     """Cancel a job: a waiting one is never run, a running one loses its result, a finished one stays as it is."""
     services = services_of(request)
     await services.queue.cancel(job_id)
-    return JSONAnswer(await _shown(request, services, _found(job_id, await services.queue.read(job_id))))
+    record = _found(job_id, await services.queue.read(job_id))
+    return JSONAnswer(_shown(request, headers_of(request), services, record))
 
 
-def _waits(request: Request, services: Services) -> tuple[float | None, float | None]:
+def _waits(request: Request, headers: Mapping[str, str], services: Services) -> tuple[float | None, float | None]:
     """Return the header's wait and the one that counts: the query's, if there is one."""
-    lines = ",".join(request.headers.getlist("prefer"))
-    prefer = wait_from_prefer(lines, default_s=services.settings.default_wait_s)
-    return prefer, wait_from_query(request.query_params.get("wait")) or prefer
+    prefer = wait_from_prefer(headers.get("prefer"), default_s=services.settings.default_wait_s)
+    # An empty query is not worth parsing.
+    query = request.query_params.get("wait") if request.scope["query_string"] else None
+    return prefer, wait_from_query(query) or prefer
 
 
 def _reference(body: dict[str, Any]) -> tuple[str, str | None]:
@@ -88,23 +92,22 @@ def parse_reference(reference: Any, pointer: str) -> tuple[str, str | None]:
     return name, version or None
 
 
-async def _created(
-    request: Request, services: Services, record: JobRecord, wait_s: float | None, *, is_preferred: bool
-) -> JSONAnswer:
-    is_done = record.state.is_terminal
-    # Replicate's clients take any status but `starting` as final, so an unfinished job is always that.
-    content = await _shown(request, services, record, status=None if is_done else "starting")
+def _created(content: dict[str, Any], record: JobRecord, wait_s: float | None, *, is_preferred: bool) -> JSONAnswer:
     headers = {"Location": f"/v1/predictions/{record.id}"}
     if is_preferred or not wait_s:
         headers["Preference-Applied"] = f"wait={wait_s:g}" if is_preferred and wait_s else "respond-async"
-    if not is_done:
-        headers["Retry-After"] = POLL_AFTER_S
-    return JSONAnswer(content, 201 if is_done else 202, headers)
+    if record.state.is_terminal:
+        return JSONAnswer(content, 201, headers)
+    # Replicate's clients take any status but `starting` as final, so an unfinished job is always that.
+    content["status"] = "starting"
+    headers["Retry-After"] = POLL_AFTER_S
+    return JSONAnswer(content, 202, headers)
 
 
-async def _shown(request: Request, services: Services, record: JobRecord, status: str | None = None) -> dict[str, Any]:
+def _shown(request: Request, headers: Mapping[str, str], services: Services, record: JobRecord) -> dict[str, Any]:
     entry = services.catalog.peek(record.model, record.version)
-    return wire.prediction(record, entry, base_url=base_url_of(request), flower_url=services.flower_url, status=status)
+    base_url = base_url_of(request, headers)
+    return wire.prediction(record, entry, base_url=base_url, flower_url=services.flower_url)
 
 
 def _found(job_id: str, record: JobRecord | None) -> JobRecord:

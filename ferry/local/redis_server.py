@@ -62,6 +62,9 @@ def render_config(*, port: int, password: str, folder: Path, log: Path) -> str:
         # Every accepted job is in the log file of the disk within a second; a killed Redis loses none.
         "appendonly yes",
         "appendfsync everysec",
+        # Jobs come and go, so the file is mostly of what is gone. At Redis' own 64 MB a busy queue would rewrite it
+        # every few seconds, which takes CPU from the models; this much is read in about two seconds at a start.
+        "auto-aof-rewrite-min-size 256mb",
         'save ""',
         # Any other policy may throw jobs away when memory is short.
         "maxmemory-policy noeviction",

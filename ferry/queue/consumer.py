@@ -2,16 +2,24 @@
 
 import uuid
 from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 from redis import Redis
+from redis.exceptions import NoScriptError
 
 from ferry.jobs import Claim, Outcome
 from ferry.manifest import Manifest
 from ferry.profile import Profile
 from ferry.queue.connection import redis_errors
-from ferry.queue.keys import model_key
+from ferry.queue.keys import INPUT, model_key
 from ferry.queue.producer import registration
-from ferry.queue.records import Heartbeat, claimed_from_reply, heartbeat_from_reply
+from ferry.queue.records import (
+    Heartbeat,
+    claimed_from_reply,
+    heartbeat_from_reply,
+    large_inputs,
+    settle_groups,
+)
 from ferry.queue.scripts import script
 
 
@@ -19,10 +27,17 @@ def _seed() -> str:
     return uuid.uuid4().hex
 
 
+def _settle_args(
+    claim: Claim, model: str, version: str, outcomes: Sequence[Outcome], *, is_last: bool
+) -> list[bytes | str | int]:
+    return [claim.token, model_key(model, version), _seed(), int(is_last), *settle_groups(outcomes)]
+
+
 class Consumer:
     """Takes jobs under leases and records their outcomes. Thread-safe, as its client is."""
 
     def __init__(self, redis: Redis, *, worker: str, lease_s: float) -> None:
+        self._redis = redis
         self._worker = worker
         self._lease_ms = int(lease_s * 1000)
         self._claim = redis.register_script(script("claim"))
@@ -42,9 +57,16 @@ class Consumer:
             QueueUnavailableError: Redis did not answer; jobs it gave lapse by themselves.
         """
         held = token or _seed()
-        args: list[str | int] = [model_key(model, version), held, max_rows, self._lease_ms, _seed(), int(not token)]
+        args = self._claim_args(model, version, held, max_rows, is_fresh=not token)
         with redis_errors():
-            return Claim(token=held, jobs=claimed_from_reply(self._claim(args=args)))
+            return self._claimed(held, self._claim(args=args))
+
+    def _claimed(self, token: str, reply: Sequence[Any]) -> Claim:
+        large: dict[bytes, bytes | None] = {}
+        if ids := large_inputs(reply):
+            inputs = self._redis.mget([INPUT.encode("ascii") + job_id for job_id in ids])
+            large = dict(zip(ids, cast(list[bytes | None], inputs), strict=True))
+        return Claim(token, claimed_from_reply(reply, large))
 
     def settle(self, claim: Claim, model: str, version: str, outcomes: Sequence[Outcome], *, is_last: bool) -> int:
         """Record outcomes; returns how many still belonged to this claim. `is_last` ends the claim.
@@ -54,14 +76,30 @@ class Consumer:
         Raises:
             QueueUnavailableError: Redis did not answer; repeat, or let the lease lapse.
         """
-        args: list[bytes | str | int] = [claim.token, model_key(model, version), _seed(), int(is_last)]
-        for outcome in outcomes:
-            args += (
-                outcome.job_id, outcome.batch_id, outcome.batch_rows, outcome.batch_jobs, outcome.run_us,
-                outcome.output or b"", outcome.error_code, outcome.error,
-            )  # fmt: skip
         with redis_errors():
-            return int(self._settle(args=args))
+            return int(self._settle(args=_settle_args(claim, model, version, outcomes, is_last=is_last)))
+
+    def settle_and_claim(
+        self, claim: Claim, model: str, version: str, outcomes: Sequence[Outcome], *, max_rows: int
+    ) -> tuple[int, Claim]:
+        """End a claim and take the next one of the same model, in one round trip; as `settle`, then `claim`.
+
+        Raises:
+            QueueUnavailableError: Redis did not answer; settle again, and claim later.
+        """
+        held = _seed()
+        with redis_errors():
+            with self._redis.pipeline(transaction=False) as pipe:
+                pipe.evalsha(self._settle.sha, 0, *_settle_args(claim, model, version, outcomes, is_last=True))
+                pipe.evalsha(self._claim.sha, 0, *self._claim_args(model, version, held, max_rows, is_fresh=True))
+                try:
+                    recorded, reply = pipe.execute()
+                except NoScriptError:  # a Redis that was restarted; the calls of one script load it
+                    return self.settle(claim, model, version, outcomes, is_last=True), Claim(held, ())
+            return int(recorded), self._claimed(held, reply)
+
+    def _claim_args(self, model: str, version: str, token: str, max_rows: int, *, is_fresh: bool) -> list[str | int]:
+        return [model_key(model, version), token, max_rows, self._lease_ms, _seed(), int(is_fresh)]
 
     def renew(self, tokens: Iterable[str]) -> set[str]:
         """Push out the leases of claims; returns those still held."""

@@ -6,7 +6,8 @@
 PREFIX = "ferry:"
 
 JOB = PREFIX + "job:"  # + id: hash, see FIELDS
-WAITING = PREFIX + "waiting:"  # + {model}:{class}: stream of waiting jobs; entry v, j (job id), n (rows)
+INPUT = PREFIX + "input:"  # + id: string, the input of a job that is not terminal
+WAITING = PREFIX + "waiting:"  # + {model}:{class}: stream; entry v, j (job id), n (rows), b (bytes), d (deadline, ms)
 ALONE = PREFIX + "alone:"  # + {model}: list of ids whose claim lapsed; each is claimed by itself
 BACKLOG = PREFIX + "backlog:"  # + {model}: hash rows, bytes over all that waits; absent when nothing does
 CLAIM = PREFIX + "claim:"  # + token: set of the ids claimed under it
@@ -20,23 +21,28 @@ TICKETS = PREFIX + "tickets:"  # + {model}: list, Celery's queue
 # In a model's ticket template this stands where each ticket's own id goes: no magic character of Lua patterns in it.
 TICKET_ID = "FERRYxTICKETxID"
 KEEPER = PREFIX + "keeper"  # string: who keeps house now
-SETTLED = PREFIX + "settled"  # channel: msgpack [[id, [field, value, ...]], ...] of jobs that became terminal
+# Channel: msgpack [[[field, value, ...], [id, ...], [output, ...]], ...] of jobs that became terminal; the fields are
+# those that these jobs share, empty when a waiter must read the job itself.
+SETTLED = PREFIX + "settled"
 
 # Format of stream entries and job hashes; a reader that meets a newer one leaves it alone.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
-# Fields of a job's hash that a poll reads, in this order. `input_large` is not among them.
+# Fields of a job's hash that a poll reads, in this order. `model` is {model}; `batch` its id, rows, jobs and run time
+# in microseconds, with spaces between. A hash as small as this stays one compact block in Redis (a listpack).
 FIELDS = (
-    "model", "version", "state", "rows", "single", "created_us", "deadline_us", "attempts", "started_us",
-    "completed_us", "run_us", "batch_id", "batch_rows", "batch_jobs", "input", "output", "error_code", "error",
+    "model", "state", "rows", "single", "created_us", "deadline_us", "attempts", "started_us", "completed_us", "batch",
+    "output", "error_code", "error",
 )  # fmt: skip
 
 # Fields of a model's hash that say how it is batched, in this order: as announced, then as set live (tune.lua).
 MODEL_FIELDS = ("manifest", "profile", "tuned_max_rows", "tuned_max_wait_ms")
 
-# Inputs up to this size are echoed while the job holds them; larger ones stand in `input_large`, so that a
-# poll stays cheap.
-INPUT_ECHO_MAX_BYTES = 16 * 1024
+# Inputs up to this size travel through the scripts and are echoed while the job holds them. Larger ones are set and
+# read by commands of their own (Lua would copy them twice), and a poll stays cheap.
+SMALL_INPUT_BYTES = 16 * 1024
+# An input that is set ahead of its submit script lives this long without it.
+INPUT_AHEAD_S = 60
 # Outputs up to this size travel in the settle's publish; for larger ones the waiter reads the job.
 PUBLISH_MAX_BYTES = 4 * 1024
 

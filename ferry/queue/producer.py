@@ -13,12 +13,19 @@ from ferry.manifest import Manifest
 from ferry.profile import BatchLimits, Profile, Tuning, limits_in_force, parse_profile
 from ferry.queue import keys
 from ferry.queue.connection import redis_errors
-from ferry.queue.records import news_from_message, receipts_from_reply, record_from_fields, tuning_from_fields
+from ferry.queue.records import (
+    echoed_input,
+    news_from_message,
+    receipts_from_reply,
+    record_from_fields,
+    tuning_from_fields,
+)
 from ferry.queue.scripts import script
 from ferry.queue.tickets import ticket_template
 
 # How long one read of the subscription waits; it only bounds how soon a dead connection is noticed.
 POLL_S = 5.0
+_FIELDS = list(keys.FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +73,19 @@ class Producer:
         Raises:
             QueueUnavailableError: Redis did not answer; whether it accepted is not known, so repeat or read.
         """
+        large = [job for job in submissions if len(job.payload) > keys.SMALL_INPUT_BYTES]
         with redis_errors():
+            if large:
+                await self._set_inputs(large)
             reply = await self._submit(args=[*self._head(), *self._jobs(submissions)])
         return receipts_from_reply(submissions, reply)
+
+    async def _set_inputs(self, jobs: Sequence[Submission]) -> None:
+        """Set inputs ahead of their script; without it they go by themselves."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for job in jobs:
+                pipe.set(keys.INPUT + job.id, job.payload, ex=keys.INPUT_AHEAD_S)
+            await pipe.execute()
 
     def _head(self) -> list[str | int]:
         limits = self._limits
@@ -78,23 +95,28 @@ class Producer:
         deadline_ms = int(self._limits.deadline_s * 1000)
         args: list[str | int | bytes] = []
         for job in submissions:
-            args += (job.id, job.model, job.version, job.job_class, job.rows, int(job.single), deadline_ms, job.payload)
+            size = len(job.payload)
+            args += (
+                job.id, keys.model_key(job.model, job.version), job.job_class.value, job.rows, int(job.single),
+                deadline_ms, size, job.payload if size <= keys.SMALL_INPUT_BYTES else b"",
+            )  # fmt: skip
         return args
 
     async def read(self, job_id: str) -> JobRecord | None:
-        """Return one job, or None: unknown, or forgotten after its time. One command."""
-        with redis_errors():
-            values = await self._redis.hmget(keys.JOB + job_id, list(keys.FIELDS))
-        return record_from_fields(job_id, cast(list[bytes | None], values))
+        """Return one job, or None: unknown, or forgotten after its time. One round trip."""
+        (record,) = await self.read_many([job_id])
+        return record
 
     async def read_many(self, job_ids: Sequence[str]) -> list[JobRecord | None]:
         """Return many jobs in one round trip."""
         with redis_errors():
             async with self._redis.pipeline(transaction=False) as pipe:
                 for job_id in job_ids:
-                    pipe.hmget(keys.JOB + job_id, list(keys.FIELDS))
+                    pipe.hmget(keys.JOB + job_id, _FIELDS)
+                    pipe.getrange(keys.INPUT + job_id, 0, keys.SMALL_INPUT_BYTES)
                 replies = await pipe.execute()
-        return [record_from_fields(job_id, values) for job_id, values in zip(job_ids, replies, strict=True)]
+        parts = zip(job_ids, replies[::2], replies[1::2], strict=True)
+        return [record_from_fields(job_id, values, echoed_input(start)) for job_id, values, start in parts]
 
     async def cancel(self, job_id: str) -> bool:
         """Cancel a job; a terminal one stays as it is. Returns False when there is no such job."""

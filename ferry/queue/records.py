@@ -1,19 +1,15 @@
 """Replies of Redis as the types of `ferry.jobs`. Pure functions: no connection, no clock."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import msgpack
 
-from ferry.jobs import ClaimedJob, JobRecord, Receipt, State, Submission, Verdict
+from ferry.jobs import ClaimedJob, JobRecord, Outcome, Receipt, State, Submission, Verdict
 from ferry.profile import Tuning
-from ferry.queue.keys import FIELDS
-
-_RAW = {"input", "output"}
-_INTS = {
-    "rows", "created_us", "deadline_us", "attempts", "started_us", "completed_us", "run_us", "batch_rows", "batch_jobs",
-}  # fmt: skip
+from ferry.queue.keys import FIELDS, SMALL_INPUT_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,37 +23,71 @@ class Heartbeat:
     tuned: Mapping[tuple[str, str], Tuning]
 
 
-def _value(field: str, raw: bytes | int) -> Any:
-    if field in _RAW:
-        return raw
-    if field in _INTS:
-        return int(raw)
-    text = raw.decode("utf-8") if isinstance(raw, bytes) else str(raw)
-    if field == "single":
-        return text == "1"
-    return State(text) if field == "state" else text
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8")
 
 
-def record_from_fields(job_id: str, values: Sequence[bytes | None]) -> JobRecord | None:
+def _batch(raw: bytes) -> dict[str, Any]:
+    batch_id, rows, jobs, run_us = raw.decode("ascii").split(" ")
+    return {"batch_id": batch_id, "batch_rows": int(rows), "batch_jobs": int(jobs), "run_us": int(run_us)}
+
+
+def _model(raw: bytes) -> dict[str, Any]:
+    name, _, version = raw.decode("ascii").rpartition(":")
+    return {"model": name, "version": version}
+
+
+# How each of FIELDS is read; those of _SPLIT hold several fields of a record.
+_READ: dict[str, Callable[[bytes], Any]] = {
+    "state": lambda raw: State(_text(raw)), "rows": int, "single": lambda raw: raw == b"1", "created_us": int,
+    "deadline_us": int, "attempts": int, "started_us": int, "completed_us": int, "output": bytes, "error_code": _text,
+    "error": _text,
+}  # fmt: skip
+_SPLIT: dict[str, Callable[[bytes], dict[str, Any]]] = {"model": _model, "batch": _batch}
+_READ_RAW = {name.encode("ascii"): (name, read) for name, read in _READ.items()}
+_SPLIT_RAW = {name.encode("ascii"): split for name, split in _SPLIT.items()}
+
+
+def record_from_fields(job_id: str, values: Sequence[bytes | None], input_: bytes | None = None) -> JobRecord | None:
     """Read the reply of HMGET over FIELDS; None when there is no such job."""
-    known = {field: _value(field, raw) for field, raw in zip(FIELDS, values, strict=True) if raw is not None}
-    if "state" not in known:
-        return None
-    known.setdefault("attempts", 0)
-    return JobRecord(id=job_id, **known)
+    known: dict[str, Any] = {"attempts": 0}
+    for field, raw in zip(FIELDS, values, strict=True):
+        if raw is None:
+            continue
+        if split := _SPLIT.get(field):
+            known.update(split(raw))
+        else:
+            known[field] = _READ[field](raw)
+    return JobRecord(id=job_id, **known, input=input_) if "state" in known else None
+
+
+def echoed_input(raw: bytes) -> bytes | None:
+    """Return what of an input's first SMALL_INPUT_BYTES + 1 bytes is shown: all of it, or nothing."""
+    return raw if 0 < len(raw) <= SMALL_INPUT_BYTES else None
 
 
 def changes_from_news(fields: Sequence[bytes]) -> dict[str, Any]:
-    """Read one job's flat field list of a publish; empty when the waiter must read the job itself."""
-    pairs = zip(fields[::2], fields[1::2], strict=True)
-    named = ((name.decode("ascii"), raw) for name, raw in pairs)
-    return {name: _value(name, raw) for name, raw in named if name in FIELDS}
+    """Read the flat field list of a publish; empty when the waiter must read the job itself."""
+    changes: dict[str, Any] = {}
+    for name, raw in zip(fields[::2], fields[1::2], strict=True):
+        if read := _READ_RAW.get(name):
+            changes[read[0]] = read[1](raw)
+        elif split := _SPLIT_RAW.get(name):
+            changes.update(split(raw))
+    return changes
 
 
 def news_from_message(message: bytes) -> Mapping[str, dict[str, Any]]:
     """Read a publish of SETTLED: what changed of each job that became terminal, by id."""
-    unpacked = msgpack.unpackb(message, raw=True)
-    return {job_id.decode("ascii"): changes_from_news(fields or ()) for job_id, fields in unpacked}
+    news: dict[str, dict[str, Any]] = {}
+    for fields, job_ids, outputs in msgpack.unpackb(message, raw=True):
+        shared = changes_from_news(fields or ())
+        if outputs:
+            for job_id, output in zip(job_ids, outputs, strict=True):
+                news[job_id.decode("ascii")] = {**shared, "output": output}
+        else:
+            news.update((job_id.decode("ascii"), shared) for job_id in job_ids)
+    return news
 
 
 def receipts_from_reply(submissions: Sequence[Submission], reply: Sequence[bytes | int]) -> list[Receipt]:
@@ -70,12 +100,41 @@ def receipts_from_reply(submissions: Sequence[Submission], reply: Sequence[bytes
     return receipts
 
 
-def claimed_from_reply(reply: Sequence[Sequence[bytes | int]]) -> tuple[ClaimedJob, ...]:
-    """Read the reply of the claim script."""
+def claimed_from_reply(reply: Sequence[Any], large: Mapping[bytes, bytes | None]) -> tuple[ClaimedJob, ...]:
+    """Read the reply of the claim script; `large` has the inputs by id that it left out (see `large_inputs`)."""
+    if not reply:
+        return ()
+    started_us = int(reply[0])
+    parts = zip(reply[1::4], reply[2::4], reply[3::4], reply[4::4], strict=True)
     return tuple(
-        ClaimedJob(id=_ascii(job_id), rows=int(rows), attempt=int(attempt), payload=_bytes(payload))
-        for job_id, rows, attempt, payload in reply
-    )
+        # An input that is gone is no input: its job fails when it is decoded, and says so.
+        ClaimedJob(
+            job_id.decode("ascii"), int(rows), large.get(job_id) or b"" if payload is None else _bytes(payload),
+            int(attempt), started_us,
+        )
+        for job_id, rows, attempt, payload in parts
+    )  # fmt: skip
+
+
+def large_inputs(reply: Sequence[Any]) -> list[bytes]:
+    """Return the ids in a claim's reply whose inputs must be read by themselves."""
+    return [job_id for job_id, payload in zip(reply[1::4], reply[4::4], strict=True) if payload is None]
+
+
+def settle_groups(outcomes: Sequence[Outcome]) -> list[bytes | str | int]:
+    """Return the arguments of the settle script from its groups on: neighbours that share all but id and output."""
+    args: list[bytes | str | int] = []
+    for shared, group in groupby(outcomes, key=_shared):
+        jobs = list(group)
+        args += (len(jobs), *shared)
+        for outcome in jobs:
+            args += (outcome.job_id, outcome.output or b"")
+    return args
+
+
+def _shared(outcome: Outcome) -> tuple[str, int, int, str, str]:
+    batch = f"{outcome.batch_id} {outcome.batch_rows} {outcome.batch_jobs} {outcome.run_us}"
+    return batch, outcome.attempt, outcome.started_us, outcome.error_code, outcome.error
 
 
 def tuning_from_fields(max_rows: bytes | None, max_wait_ms: bytes | None) -> Tuning:

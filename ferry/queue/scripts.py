@@ -8,8 +8,8 @@ from ferry.queue import keys
 _CONSTANTS = {
     name: getattr(keys, name)
     for name in (
-        "JOB", "WAITING", "ALONE", "BACKLOG", "CLAIM", "LEASES", "DEADLINES", "MODELS", "MODEL", "LIVE", "COUNTS",
-        "TICKETS", "KEEPER", "SETTLED", "FORMAT_VERSION", "INPUT_ECHO_MAX_BYTES", "PUBLISH_MAX_BYTES", "LIVE_MS",
+        "JOB", "INPUT", "WAITING", "ALONE", "BACKLOG", "CLAIM", "LEASES", "DEADLINES", "MODELS", "MODEL", "LIVE", "COUNTS",
+        "TICKETS", "KEEPER", "SETTLED", "FORMAT_VERSION", "SMALL_INPUT_BYTES", "PUBLISH_MAX_BYTES", "LIVE_MS",
         "KEEPER_LOCK_MS", "TICKET_ID",
     )
 }  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 import redis
 import redis.asyncio
 
-from ferry.jobs import Claim, JobRecord, Outcome, Receipt, State, Submission
+from ferry.jobs import Claim, JobClass, JobRecord, Outcome, Receipt, State, Submission
 from ferry.manifest import Manifest
 from ferry.profile import Profile
 from ferry.queue import keys
@@ -53,7 +53,18 @@ class Bench:
 
     def settle(self, claim: Claim, outputs: bytes | None = b"out", *, is_last: bool = True, error: str = "") -> int:
         outcomes = [
-            Outcome(job.id, "ticket.1", claim.rows, len(claim.jobs), 42, output=outputs, error_code=error, error=error)
+            Outcome(
+                job.id,
+                "ticket.1",
+                claim.rows,
+                len(claim.jobs),
+                42,
+                job.attempt,
+                job.started_us,
+                output=outputs,
+                error_code=error,
+                error=error,
+            )
             for job in claim.jobs
         ]
         return self.worker.settle(claim, "toy", "1", outcomes, is_last=is_last)
@@ -111,6 +122,11 @@ class RedisBench(Bench):
     def pass_deadline(self, job_id: str) -> None:
         self.redis.hset(keys.JOB + job_id, "deadline_us", 1)
         self.redis.zadd(keys.DEADLINES, {job_id: 1})
+        stream = f"{keys.WAITING}toy:1:{JobClass.NORMAL}"
+        entries = self.redis.xrange(stream)
+        self.redis.delete(stream)
+        for entry, fields in entries:
+            self.redis.xadd(stream, fields | ({b"d": b"1"} if fields[b"j"].decode() == job_id else {}), id=entry)
 
     def another_worker_joins(self, name: str) -> None:
         Consumer(self.redis, worker=name, lease_s=LEASE_S).beat([("toy", "1")])

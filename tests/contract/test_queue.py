@@ -8,7 +8,7 @@ from ferry.errors import InvalidInputError, NotFoundError
 from ferry.jobs import JobClass, State, Verdict, new_job_id
 from ferry.manifest import DEFAULT_MAX_ROWS
 from ferry.profile import Tuning
-from ferry.queue.keys import INPUT_ECHO_MAX_BYTES, PUBLISH_MAX_BYTES
+from ferry.queue.keys import PUBLISH_MAX_BYTES, SMALL_INPUT_BYTES
 from tests.contract.conftest import MAX_ATTEMPTS, MemoryBench, RedisBench
 from tests.manifests import LIMITS, manifest, profile, submission
 
@@ -73,7 +73,7 @@ async def test_read_when_unknown_then_none(bench: Bench) -> None:
 
 
 async def test_read_when_input_is_large_then_not_echoed_but_claimed_whole(bench: Bench) -> None:
-    payload = b"y" * (INPUT_ECHO_MAX_BYTES + 1)
+    payload = b"y" * (SMALL_INPUT_BYTES + 1)
     job = submission(payload=payload)
     await bench.submit(job)
     assert (await bench.record(job.id)).input is None

@@ -24,7 +24,7 @@ from ferry.jobs import (
 from ferry.manifest import Manifest
 from ferry.profile import BatchLimits, Profile, Tuning, limits_in_force
 from ferry.queue.admin import check_tuning
-from ferry.queue.keys import INPUT_ECHO_MAX_BYTES, LIVE_MS, PUBLISH_MAX_BYTES
+from ferry.queue.keys import LIVE_MS, PUBLISH_MAX_BYTES, SMALL_INPUT_BYTES
 from ferry.queue.producer import Limits, ModelStatus
 from ferry.queue.records import Heartbeat
 
@@ -100,7 +100,7 @@ class MemoryQueue:
         else:
             verdict = Verdict.ACCEPTED
             deadline_us = (self.now_ms + int(self.limits.deadline_s * 1000)) * 1000
-            echo = job.payload if len(job.payload) <= INPUT_ECHO_MAX_BYTES else None
+            echo = job.payload if len(job.payload) <= SMALL_INPUT_BYTES else None
             record = JobRecord(
                 job.id, job.model, job.version, State.QUEUED, job.rows, job.single, self.now_us, deadline_us, input=echo
             )
@@ -202,7 +202,7 @@ class MemoryQueue:
         attempts = job.record.attempts + 1
         job.token = token
         job.record = replace(job.record, state=State.RUNNING, attempts=attempts, started_us=self.now_us)
-        return ClaimedJob(job_id, job.record.rows, job.payload, attempts)
+        return ClaimedJob(job_id, job.record.rows, job.payload, attempts, self.now_us)
 
     def settle(self, claim: Claim, model: str, version: str, outcomes: Sequence[Outcome], *, is_last: bool) -> int:
         self._check()
@@ -226,7 +226,7 @@ class MemoryQueue:
             else:
                 changes["output"] = outcome.output
             self._finish(job, changes)
-            told = changes | {"started_us": job.record.started_us, "attempts": job.record.attempts}
+            told = changes | {"started_us": outcome.started_us, "attempts": outcome.attempt}
             news[outcome.job_id] = told if len(outcome.output or b"") <= PUBLISH_MAX_BYTES else {}
         if is_last:
             self.leases.pop(claim.token, None)
@@ -235,6 +235,12 @@ class MemoryQueue:
         if lane := self.lanes.get((model, version)):
             self._top_up(lane)
         return recorded
+
+    def settle_and_claim(
+        self, claim: Claim, model: str, version: str, outcomes: Sequence[Outcome], *, max_rows: int
+    ) -> tuple[int, Claim]:
+        recorded = self.settle(claim, model, version, outcomes, is_last=True)
+        return recorded, self.claim(model, version, max_rows=max_rows)
 
     def renew(self, tokens: Iterable[str]) -> set[str]:
         self._check()

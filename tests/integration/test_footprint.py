@@ -42,7 +42,10 @@ class Cycle:
         done = 0
         for _ in range(n_batches):
             claim = self.worker.claim("toy", "1", max_rows=BATCH)
-            outcomes = [Outcome(job.id, "t.1", BATCH, BATCH, 100, output=b"y" * 52) for job in claim.jobs]
+            outcomes = [
+                Outcome(job.id, "t.1", BATCH, BATCH, 100, job.attempt, job.started_us, output=b"y" * 52)
+                for job in claim.jobs
+            ]
             done += self.worker.settle(claim, "toy", "1", outcomes, is_last=True) if claim.jobs else 0
         return done
 

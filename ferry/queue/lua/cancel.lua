@@ -3,7 +3,6 @@
 -- Reply 1 when it was canceled now, 0 when it was terminal already, -1 when there is no such job
 local now_us = now()
 if redis.call('EXISTS', JOB .. ARGV[1]) == 0 then return -1 end
-local news = cut_short(ARGV[1], 'canceled', 'canceled by request', now_us)
-if not news then return 0 end
-publish({news})
+if not cut_short(ARGV[1], 'canceled', 'canceled by request', now_us) then return 0 end
+wind_up()
 return 1

@@ -1,40 +1,53 @@
 -- Take waiting jobs of one model under a lease, or add to a claim that is held.
--- ARGV  model, token, max rows, lease in ms, seed, 1 for a fresh claim or 0 to add to one
--- Reply per job: id, rows, attempt, payload
+-- ARGV  name:version, token, max rows, lease in ms, seed, 1 for a fresh claim or 0 to add to one
+-- Reply now_us, then per job: id, rows, attempt, input (nil when it is large: read it by itself)
 local model, token, room, lease_ms, seed = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local fresh = ARGV[6] == '1'
 local now_us, now_ms = now()
-local reply, ids, settled = {}, {}, {}
+local started_us = text(now_us)
+local reply, ids, small, places = {started_us}, {}, {}, {}
 local taken_rows, taken_bytes = 0, 0
 
 if not fresh and not redis.call('ZSCORE', LEASES, token) then return reply end
 
--- Take one job if it may still be run. Its input stays with it until it is settled.
-local function take(id)
-  local job = redis.call('HMGET', JOB .. id, 'state', 'rows', 'attempts', 'input', 'input_large', 'bytes', 'deadline_us')
-  if job[1] ~= 'queued' then return end
-  if tonumber(job[7]) <= now_us then
-    settled[#settled + 1] = cut_short(id, 'deadline_exceeded', 'the deadline passed before the job could run', now_us)
-    return
-  end
-  local attempt = (job[3] or 0) + 1
-  redis.call('HSET', JOB .. id, 'state', 'running', 'token', token, 'attempts', attempt,
-    'started_us', text(now_us), 'entry', '')
+-- Returns whether the job was in time; a job that is not ends here.
+local function in_time(id, deadline_ms)
+  if tonumber(deadline_ms) > now_ms then return true end
+  cut_short(id, 'deadline_exceeded', 'the deadline passed before the job could run', now_us)
+  return false
+end
+
+-- Its input stays with a job until it is settled.
+local function take(id, rows, bytes, attempt)
   ids[#ids + 1] = id
-  taken_rows = taken_rows + job[2]
-  taken_bytes = taken_bytes + job[6]
-  reply[#reply + 1] = {id, job[2], attempt, job[4] or job[5]}
+  taken_rows = taken_rows + rows
+  taken_bytes = taken_bytes + bytes
+  for _, part in ipairs({id, rows, attempt, false}) do reply[#reply + 1] = part end
+  if tonumber(bytes) <= SMALL_INPUT_BYTES then
+    small[#small + 1] = INPUT .. id
+    places[#places + 1] = #reply
+  end
+end
+
+local function hold(id, attempt)
+  return redis.call('HSET', JOB .. id, 'state', 'running', 'token', token, 'attempts', attempt,
+    'started_us', started_us, 'entry', '')
 end
 
 local function take_alone()
   while #ids == 0 do
     local id = redis.call('LPOP', ALONE .. model)
     if not id then return end
-    take(id)
+    local job = redis.call('HMGET', JOB .. id, 'state', 'rows', 'bytes', 'attempts', 'deadline_us')
+    if job[1] == 'queued' and in_time(id, job[5] / 1000) then
+      hold(id, job[4] + 1)
+      take(id, job[2], job[3], job[4] + 1)
+    end
   end
 end
 
 -- First in, first out, until the next job does not fit; a job larger than the whole room comes first or not at all.
+-- What stands in a stream has never been claimed before, and whoever ends it takes it out.
 local function take_from(stream)
   while taken_rows < room do
     local entries = redis.call('XRANGE', stream, '-', '+', 'COUNT', room - taken_rows)
@@ -42,13 +55,20 @@ local function take_from(stream)
     for _, entry in ipairs(entries) do
       local fields = entry[2]
       if tonumber(fields[2]) > FORMAT_VERSION then is_full = true break end
-      local fits = taken_rows + fields[6] <= room or (fresh and taken_rows == 0)
+      local id, rows, bytes = fields[4], fields[6], fields[8]
+      local fits = taken_rows + rows <= room or (fresh and taken_rows == 0)
       if not fits then is_full = true break end
-      gone[#gone + 1] = entry[1]
-      take(fields[4])
+      if in_time(id, fields[10]) then
+        gone[#gone + 1] = entry[1]
+        if hold(id, 1) == 3 then  -- token, attempts and start are new; were the state new too, there was no such job
+          take(id, rows, bytes, 1)
+        else
+          redis.call('DEL', JOB .. id)
+        end
+      end
     end
     in_pieces('XDEL', stream, gone)
-    if #entries == #gone and redis.call('XLEN', stream) == 0 then redis.call('DEL', stream) return end
+    if redis.call('XLEN', stream) == 0 then redis.call('DEL', stream) return end
     if is_full then return end
   end
 end
@@ -59,10 +79,15 @@ if #ids == 0 or not fresh then
 end
 
 if #ids > 0 then
+  for i = 1, #small, 1000 do
+    for n, input in ipairs(redis.call('MGET', unpack(small, i, math.min(i + 999, #small)))) do
+      reply[places[i + n - 1]] = input
+    end
+  end
   in_pieces('SADD', CLAIM .. token, ids)
   redis.call('ZADD', LEASES, now_ms + lease_ms, token)
   change_backlog(model, -taken_rows, -taken_bytes)
 end
-publish(settled)
+wind_up()
 top_up(model, seed, now_ms)
 return reply

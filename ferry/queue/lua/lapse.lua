@@ -4,7 +4,7 @@
 if not leads(ARGV[1]) then return -1 end
 local seed, max_attempts, grace_ms = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[5])
 local now_us, now_ms = now()
-local settled, lapsed, sent = {}, 0, 0
+local lapsed, sent = 0, 0
 
 if grace_ms > 0 then  -- Redis was away: holders could not renew, which says nothing about their health
   for _, token in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', text(now_ms + grace_ms))) do
@@ -13,20 +13,20 @@ if grace_ms > 0 then  -- Redis was away: holders could not renew, which says not
 end
 
 local function give_back(id, token)
-  local job = redis.call('HMGET', JOB .. id, 'token', 'state', 'attempts', 'model', 'version', 'rows', 'bytes', 'ttl_ms')
+  local job = redis.call('HMGET', JOB .. id, 'token', 'state', 'attempts', 'model', 'rows', 'bytes', 'ttl_ms')
   if job[1] ~= token or job[2] ~= 'running' then return end
-  local model = job[4] .. ':' .. job[5]
+  local model = job[4]
   if tonumber(job[3]) >= max_attempts then
     local message = 'the worker died ' .. job[3] .. ' times while it held this job'
     redis.call('HINCRBY', COUNTS .. model, 'worker_lost', 1)
-    settled[#settled + 1] = finish(id, {'state', 'failed', 'error_code', 'worker_lost', 'error', message,
-      'completed_us', text(now_us)}, job[8])
+    local fields = {'state', 'failed', 'error_code', 'worker_lost', 'error', message, 'completed_us', text(now_us)}
+    news[#news + 1] = {{unpack(fields)}, {id}, {}}
+    finish(id, job[7], fields)
     return
   end
-  redis.call('HSET', JOB .. id, 'state', 'queued')
-  redis.call('HDEL', JOB .. id, 'token')
+  redis.call('HSET', JOB .. id, 'state', 'queued', 'token', '')
   redis.call('RPUSH', ALONE .. model, id)
-  change_backlog(model, job[6], job[7])
+  change_backlog(model, job[5], job[6])
 end
 
 for _, token in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', text(now_ms), 'LIMIT', 0, ARGV[4])) do
@@ -35,6 +35,6 @@ for _, token in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', text(now_ms),
   redis.call('ZREM', LEASES, token)
   lapsed = lapsed + 1
 end
-publish(settled)
+wind_up()
 for _, model in ipairs(redis.call('SMEMBERS', MODELS)) do sent = sent + top_up(model, seed, now_ms) end
 return {lapsed, sent}

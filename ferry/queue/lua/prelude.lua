@@ -40,18 +40,26 @@ local function top_up(model, seed, now_ms)
   return sent
 end
 
--- Make a job terminal: its input goes, its record lives on for its own time. Returns what to publish.
-local function finish(id, fields, ttl_ms)
-  local key = JOB .. id
-  redis.call('HSET', key, unpack(fields))
-  redis.call('HDEL', key, 'input', 'input_large', 'token', 'entry')
-  redis.call('PEXPIRE', key, ttl_ms)
-  redis.call('ZREM', DEADLINES, id)
-  return {id, fields}
+local ended = {}  -- ids of the jobs this script made terminal
+local news = {}   -- what it tells of them: {fields they share, ids, their outputs}
+
+-- Make a job terminal; its record lives on for its own time.
+local function finish(id, ttl_ms, fields)
+  fields[#fields + 1] = 'token'
+  fields[#fields + 1] = ''
+  redis.call('HSET', JOB .. id, unpack(fields))
+  redis.call('PEXPIRE', JOB .. id, ttl_ms)
+  ended[#ended + 1] = id
 end
 
-local function publish(settled)
-  if #settled > 0 then redis.call('PUBLISH', SETTLED, cmsgpack.pack(settled)) end
+-- Last step of every script that ends jobs: drop their inputs and deadlines, and tell who waits.
+local function wind_up()
+  if #ended == 0 then return end
+  in_pieces('ZREM', DEADLINES, ended)
+  local inputs = {}
+  for i, id in ipairs(ended) do inputs[i] = INPUT .. id end
+  for i = 1, #inputs, 1000 do redis.call('DEL', unpack(inputs, i, math.min(i + 999, #inputs))) end
+  redis.call('PUBLISH', SETTLED, cmsgpack.pack(news))
 end
 
 -- Take a job that waits out of where it waits.
@@ -66,13 +74,16 @@ local function unqueue(id, model, class, entry, rows, bytes)
   change_backlog(model, -rows, -bytes)
 end
 
--- End a job that was not computed (canceled, or past its deadline), wherever it stands.
+-- End a job that was not computed (canceled, or past its deadline), wherever it stands. Returns whether it did.
 local function cut_short(id, code, message, now_us)
-  local job = redis.call('HMGET', JOB .. id, 'state', 'model', 'version', 'class', 'entry', 'rows', 'bytes', 'ttl_ms')
-  if job[1] ~= 'queued' and job[1] ~= 'running' then return nil end
-  if job[1] == 'queued' then unqueue(id, job[2] .. ':' .. job[3], job[4], job[5] or '', job[6], job[7]) end
-  redis.call('HINCRBY', COUNTS .. job[2] .. ':' .. job[3], code, 1)
-  return finish(id, {'state', 'canceled', 'error_code', code, 'error', message, 'completed_us', text(now_us)}, job[8])
+  local job = redis.call('HMGET', JOB .. id, 'state', 'model', 'class', 'entry', 'rows', 'bytes', 'ttl_ms')
+  if job[1] ~= 'queued' and job[1] ~= 'running' then return false end
+  if job[1] == 'queued' then unqueue(id, job[2], job[3], job[4], job[5], job[6]) end
+  redis.call('HINCRBY', COUNTS .. job[2], code, 1)
+  local fields = {'state', 'canceled', 'error_code', code, 'error', message, 'completed_us', text(now_us)}
+  news[#news + 1] = {{unpack(fields)}, {id}, {}}
+  finish(id, job[7], fields)
+  return true
 end
 
 -- Stand for election as the keeper, or stay it.

@@ -1,37 +1,54 @@
 -- Record how claimed jobs ended; only those that this token still holds.
--- ARGV  token, model, seed, 1 when the claim is over,
---       then per job: id, batch id, batch rows, batch jobs, run in us, output, error code, error
+-- ARGV  token, name:version, seed, 1 when the claim is over, then groups of jobs that share all of
+--       number of jobs, batch, attempts, started_us, error code, error; then per job: id, output
 -- Reply number of jobs recorded
 local token, model, seed, is_last = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
 local now_us, now_ms = now()
-local settled, outcomes, rows_done = {}, {}, 0
+local completed_us = text(now_us)
+local outcomes, rows_done = {}, 0
 
-for i = 5, #ARGV, 8 do
-  local id, output, code = ARGV[i], ARGV[i + 5], ARGV[i + 6]
-  local job = redis.call('HMGET', JOB .. id, 'token', 'state', 'ttl_ms', 'started_us', 'attempts', 'rows')
-  if job[1] == token and job[2] == 'running' then
-    local state = code == '' and 'succeeded' or 'failed'
-    local fields = {'state', state, 'completed_us', text(now_us), 'run_us', ARGV[i + 4], 'batch_id', ARGV[i + 1],
-      'batch_rows', ARGV[i + 2], 'batch_jobs', ARGV[i + 3]}
-    local result = code == '' and {'output', output} or {'error_code', code, 'error', ARGV[i + 7]}
-    for _, part in ipairs(result) do fields[#fields + 1] = part end
-    local news = finish(id, fields, job[3])
-    if #output > PUBLISH_MAX_BYTES then
-      news[2] = {}
-    else
-      for _, part in ipairs({'started_us', job[4], 'attempts', job[5]}) do fields[#fields + 1] = part end
+local function settle(first, last, batch, attempts, started_us, code, message)
+  local state = code == '' and 'succeeded' or 'failed'
+  local shared = {'state', state, 'completed_us', completed_us, 'batch', batch, 'attempts', attempts,
+    'started_us', started_us}
+  if code ~= '' then for _, part in ipairs({'error_code', code, 'error', message}) do shared[#shared + 1] = part end end
+  local told, outputs, large = {}, {}, {}
+  for i = first, last, 2 do
+    local id, output = ARGV[i], ARGV[i + 1]
+    local job = redis.call('HMGET', JOB .. id, 'token', 'ttl_ms', 'rows')
+    if job[1] == token then  -- the token goes when a job ends, so it is running
+      local fields = {'state', state, 'completed_us', completed_us, 'batch', batch}
+      if code == '' then
+        fields[7], fields[8] = 'output', output
+      else
+        fields[7], fields[8], fields[9], fields[10] = 'error_code', code, 'error', message
+      end
+      finish(id, job[2], fields)
+      if #output <= PUBLISH_MAX_BYTES then
+        told[#told + 1], outputs[#outputs + 1] = id, output
+      else
+        large[#large + 1] = id
+      end
+      outcomes[state] = (outcomes[state] or 0) + 1
+      rows_done = rows_done + job[3]
     end
-    settled[#settled + 1] = news
-    outcomes[state] = (outcomes[state] or 0) + 1
-    rows_done = rows_done + job[6]
   end
+  if #told > 0 then news[#news + 1] = {shared, told, code == '' and outputs or {}} end
+  if #large > 0 then news[#news + 1] = {{}, large, {}} end
+end
+
+local i = 5
+while i <= #ARGV do
+  local last = i + 5 + 2 * ARGV[i]
+  settle(i + 6, last, ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5])
+  i = last + 1
 end
 if is_last then
   redis.call('ZREM', LEASES, token)
   redis.call('DEL', CLAIM .. token)
 end
-publish(settled)
+wind_up()
 for state, jobs in pairs(outcomes) do redis.call('HINCRBY', COUNTS .. model, state, jobs) end
 if rows_done > 0 then redis.call('HINCRBY', COUNTS .. model, 'rows', text(rows_done)) end
 top_up(model, seed, now_ms)
-return #settled
+return #ended

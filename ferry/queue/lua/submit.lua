@@ -1,14 +1,22 @@
 -- Accept jobs into the queue, each with its own verdict; safe to send twice.
 -- ARGV  seed, max_waiting_rows, max_waiting_bytes, ttl_ms,
---       then per job: id, model, version, class, rows, single, deadline in ms, payload
+--       then per job: id, name:version, class, rows, single, deadline in ms, bytes, input ('' when it was set before)
 -- Reply now_us, then per job: verdict, rows waiting for its model
 local seed, max_rows, max_bytes, ttl_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local now_us, now_ms = now()
-local reply, models, accepted = {text(now_us)}, {}, {}
+local created_us = text(now_us)
+local reply, models, accepted = {created_us}, {}, {}
+
+-- An input that came ahead of the script goes again, unless an unfinished job of this id needs it.
+local function refuse_input(id, input)
+  if input ~= '' then return end
+  local state = redis.call('HGET', JOB .. id, 'state')
+  if state ~= 'queued' and state ~= 'running' then redis.call('DEL', INPUT .. id) end
+end
 
 -- Every limit is looked at before the first write.
 for i = 5, #ARGV, 8 do
-  local model = ARGV[i + 1] .. ':' .. ARGV[i + 2]
+  local id, model, rows, bytes = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 3]), tonumber(ARGV[i + 6])
   local waiting = models[model]
   if not waiting then
     local backlog = redis.call('HMGET', BACKLOG .. model, 'rows', 'bytes')
@@ -16,8 +24,8 @@ for i = 5, #ARGV, 8 do
                known = redis.call('HEXISTS', MODEL .. model, 'ticket') == 1}
     models[model] = waiting
   end
-  local rows, bytes, verdict = tonumber(ARGV[i + 4]), #ARGV[i + 7], 'accepted'
-  if accepted[ARGV[i]] or redis.call('EXISTS', JOB .. ARGV[i]) == 1 then
+  local verdict = 'accepted'
+  if accepted[id] or redis.call('EXISTS', JOB .. id) == 1 then
     verdict = 'exists'
   elseif not waiting.known then
     verdict = 'unregistered'
@@ -26,7 +34,7 @@ for i = 5, #ARGV, 8 do
   else
     waiting.new_rows = waiting.new_rows + rows
     waiting.new_bytes = waiting.new_bytes + bytes
-    accepted[ARGV[i]] = i
+    accepted[id] = i
   end
   reply[#reply + 1] = verdict
   reply[#reply + 1] = waiting.rows + waiting.new_rows
@@ -34,16 +42,19 @@ end
 
 local deadlines = {}
 for i = 5, #ARGV, 8 do
-  local id, payload = ARGV[i], ARGV[i + 7]
+  local id, model, class, rows, bytes, input = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 6], ARGV[i + 7]
   if accepted[id] == i then
-    local entry = redis.call('XADD', WAITING .. ARGV[i + 1] .. ':' .. ARGV[i + 2] .. ':' .. ARGV[i + 3], '*',
-      'v', FORMAT_VERSION, 'j', id, 'n', ARGV[i + 4])
-    redis.call('HSET', JOB .. id, 'v', FORMAT_VERSION, 'state', 'queued', 'model', ARGV[i + 1], 'version', ARGV[i + 2],
-      'class', ARGV[i + 3], 'rows', ARGV[i + 4], 'single', ARGV[i + 5], 'bytes', #payload, 'entry', entry,
-      'created_us', text(now_us), 'deadline_us', text((now_ms + ARGV[i + 6]) * 1000), 'ttl_ms', ttl_ms,
-      #payload <= INPUT_ECHO_MAX_BYTES and 'input' or 'input_large', payload)
-    deadlines[#deadlines + 1] = text(now_ms + ARGV[i + 6])
+    local deadline_ms = text(now_ms + ARGV[i + 5])
+    local entry = redis.call('XADD', WAITING .. model .. ':' .. class, '*',
+      'v', FORMAT_VERSION, 'j', id, 'n', rows, 'b', bytes, 'd', deadline_ms)
+    redis.call('HSET', JOB .. id, 'v', FORMAT_VERSION, 'state', 'queued', 'model', model, 'class', class, 'rows', rows,
+      'single', ARGV[i + 4], 'bytes', bytes, 'entry', entry, 'created_us', created_us,
+      'deadline_us', deadline_ms .. '000', 'ttl_ms', ttl_ms)
+    if input ~= '' then redis.call('SET', INPUT .. id, input) else redis.call('PERSIST', INPUT .. id) end
+    deadlines[#deadlines + 1] = deadline_ms
     deadlines[#deadlines + 1] = id
+  else
+    refuse_input(id, input)
   end
 end
 in_pieces('ZADD', DEADLINES, deadlines)

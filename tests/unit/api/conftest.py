@@ -65,10 +65,10 @@ class Api:
         served = self.queue.lanes[name, version].manifest
         inputs, outputs = TensorCodec(served.inputs), TensorCodec(served.outputs)
         outcomes = [
-            Outcome(job.id, "ticket.1", claim.rows, len(claim.jobs), RUN_US, error_code=error_code, error="it broke")
+            Outcome(job.id, "ticket.1", claim.rows, len(claim.jobs), RUN_US, job.attempt, job.started_us, error_code=error_code, error="it broke")
             if error_code
             else Outcome(
-                job.id, "ticket.1", claim.rows, len(claim.jobs), RUN_US,
+                job.id, "ticket.1", claim.rows, len(claim.jobs), RUN_US, job.attempt, job.started_us,
                 output=outputs.pack(compute(inputs.unpack(job.payload))),
             )
             for job in claim.jobs

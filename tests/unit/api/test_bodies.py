@@ -6,8 +6,10 @@ import pytest
 from fastapi import Request
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.requests import ClientDisconnect
 
 from api.bodies import check_media_type, parse_json, read_body, read_json_object
+from api.headers import headers_of
 from api.problems import BodyTooLargeError, UnsupportedMediaTypeError
 from ferry.errors import InvalidInputError, MalformedRequestError
 
@@ -22,6 +24,14 @@ def request(pieces: Iterable[bytes], **headers: str) -> Request:
 
     named = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     return Request({"type": "http", "method": "POST", "path": "/", "headers": named}, receive)
+
+
+async def _read(sent: Request, max_bytes: int) -> bytes:
+    return await read_body(sent, headers_of(sent), max_bytes=max_bytes)
+
+
+async def _read_object(sent: Request, max_bytes: int) -> dict:
+    return await read_json_object(sent, headers_of(sent), max_bytes=max_bytes)
 
 
 # --- parse_json
@@ -85,23 +95,39 @@ def test_parse_json_when_the_bytes_are_anything_then_a_value_that_is_json_again_
 
 @pytest.mark.anyio
 async def test_read_body_when_in_pieces_then_joined() -> None:
-    assert await read_body(request([b"ab", b"", b"c"]), max_bytes=3) == b"abc"
-    assert await read_body(request([b""]), max_bytes=3) == b""
+    assert await _read(request([b"ab", b"", b"c"]), max_bytes=3) == b"abc"
+    assert await _read(request([b""]), max_bytes=3) == b""
 
 
 @pytest.mark.anyio
 async def test_read_body_when_the_length_is_declared_too_large_then_refused_unread() -> None:
     pieces = request([b"x"], content_length="4")
     with pytest.raises(BodyTooLargeError, match=r"the body has 4 bytes, the limit is 3 bytes \(FERRY_MAX_BODY_BYTES\)"):
-        await read_body(pieces, max_bytes=3)
-    assert await read_body(pieces, max_bytes=4) == b"x"
+        await _read(pieces, max_bytes=3)
+    assert await _read(pieces, max_bytes=4) == b"x"
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("declared", ["2", "x", "-1", ""])
 async def test_read_body_when_more_comes_than_declared_then_refused(declared: str) -> None:
     with pytest.raises(BodyTooLargeError, match="more than 3 bytes"):
-        await read_body(request([b"ab", b"cd"], content_length=declared), max_bytes=3)
+        await _read(request([b"ab", b"cd"], content_length=declared), max_bytes=3)
+
+
+@pytest.mark.anyio
+async def test_read_body_when_the_client_goes_away_in_the_middle_then_said_so() -> None:
+    messages = [{"type": "http.request", "body": b"a", "more_body": True}, {"type": "http.disconnect"}]
+
+    async def receive() -> dict[str, object]:
+        return messages.pop(0)
+
+    with pytest.raises(ClientDisconnect):
+        await _read(Request({"type": "http", "headers": []}, receive), max_bytes=3)
+
+
+def test_headers_of_when_a_name_comes_twice_or_in_capitals_then_one_line_in_lower_case() -> None:
+    raw = [(b"prefer", b"wait"), (b"Prefer", b"respond-async"), (b"host", b"h")]
+    assert headers_of(Request({"type": "http", "headers": raw})) == {"prefer": "wait, respond-async", "host": "h"}
 
 
 # --- media types
@@ -132,14 +158,14 @@ def test_check_media_type_when_anything_else_then_refused_with_what_to_send(cont
 
 @pytest.mark.anyio
 async def test_read_json_object_when_it_is_one_then_returned() -> None:
-    assert await read_json_object(request([b'{"a"', b": 1}"]), max_bytes=100) == {"a": 1}
+    assert await _read_object(request([b'{"a"', b": 1}"]), max_bytes=100) == {"a": 1}
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("body", [b"[]", b"null", b"1", b'"a"', b"true"])
 async def test_read_json_object_when_it_is_json_but_no_object_then_invalid(body: bytes) -> None:
     with pytest.raises(InvalidInputError) as caught:
-        await read_json_object(request([body]), max_bytes=100)
+        await _read_object(request([body]), max_bytes=100)
     assert [fault.pointer for fault in caught.value.faults] == ["#"]
 
 
@@ -147,12 +173,12 @@ async def test_read_json_object_when_it_is_json_but_no_object_then_invalid(body:
 async def test_read_json_object_when_the_type_is_wrong_then_refused_unread() -> None:
     sent = request([b"{}"], content_type="text/plain")
     with pytest.raises(UnsupportedMediaTypeError):
-        await read_json_object(sent, max_bytes=100)
-    assert await read_body(sent, max_bytes=100) == b"{}"
+        await _read_object(sent, max_bytes=100)
+    assert await _read(sent, max_bytes=100) == b"{}"
 
 
 @pytest.mark.anyio
 async def test_read_body_when_compressed_then_refused_by_name() -> None:
     with pytest.raises(UnsupportedMediaTypeError, match="'gzip' is not read here"):
-        await read_body(request([b"{}"], content_encoding="GZIP"), max_bytes=100)
-    assert await read_body(request([b"{}"], content_encoding="identity"), max_bytes=100) == b"{}"
+        await _read(request([b"{}"], content_encoding="GZIP"), max_bytes=100)
+    assert await _read(request([b"{}"], content_encoding="identity"), max_bytes=100) == b"{}"

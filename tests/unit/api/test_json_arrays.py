@@ -57,7 +57,7 @@ def test_read_when_small_uneven_or_not_of_numbers_then_as_ever(value: object) ->
     ],
 )  # fmt: skip
 def test_read_when_another_parser_must_decide_then_a_value_error(body: bytes) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011  whatever it says, it is not shown
+    with pytest.raises(ValueError):
         json_arrays.read(body)
 
 

@@ -5,6 +5,7 @@ import pytest
 from fastapi import FastAPI, Request
 
 from api.catalog import Catalog
+from api.headers import headers_of
 from api.services import Services, base_url_of, services_of
 from api.submitter import Submitter
 from api.waiters import Waiters
@@ -61,4 +62,5 @@ def test_services_of_when_started_without_then_a_type_error() -> None:
     ],
 )
 def test_base_url_of_when_asked_then_as_the_client_sees_it(scope: dict[str, object], url: str) -> None:
-    assert base_url_of(request(FastAPI(), **scope)) == url
+    asked = request(FastAPI(), **scope)
+    assert base_url_of(asked, headers_of(asked)) == url

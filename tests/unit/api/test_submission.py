@@ -8,7 +8,7 @@ from api.catalog import Entry
 from ferry.errors import QueueFullError
 from ferry.jobs import State
 from ferry.json_tensors import Rows
-from ferry.queue.keys import INPUT_ECHO_MAX_BYTES
+from ferry.queue.keys import SMALL_INPUT_BYTES
 from tests.manifests import manifest, spec
 from tests.unit.api.conftest import Api
 
@@ -33,7 +33,7 @@ async def test_run_when_accepted_then_the_record_is_what_the_queue_would_say_wit
 async def test_run_when_the_input_is_larger_than_an_echo_then_the_record_is_without_it(api: Api) -> None:
     wide = manifest("wide", inputs=(spec("x", "uint8", None),))
     await api.add_model(wide)
-    for width, has_input in ((INPUT_ECHO_MAX_BYTES - 8, True), (INPUT_ECHO_MAX_BYTES - 7, False)):
+    for width, has_input in ((SMALL_INPUT_BYTES - 8, True), (SMALL_INPUT_BYTES - 7, False)):
         value = Rows([np.zeros((1, width), np.uint8)], 1, single=False)
         record = await submission.run(api.services, Entry(wide), value, wait_s=None)
         assert (record.input is not None) is has_input

@@ -52,7 +52,9 @@ class Queue(MemoryQueue):
 
     def finish(self, output: bytes = b"out") -> None:
         claim = self.claim("toy", "1", max_rows=1000)
-        outcomes = [Outcome(job.id, "ticket.1", 1, 1, 42, output=output) for job in claim.jobs]
+        outcomes = [
+            Outcome(job.id, "ticket.1", 1, 1, 42, job.attempt, job.started_us, output=output) for job in claim.jobs
+        ]
         self.settle(claim, "toy", "1", outcomes, is_last=True)
 
 

@@ -75,11 +75,6 @@ def test_prediction_when_in_a_state_then_replicates_word_for_it(state: State, st
     assert (body["status"], body["state"]) == (status, str(state))
 
 
-def test_prediction_when_a_status_is_given_then_it_goes_before_the_state() -> None:
-    body = shown(record(State.RUNNING), status="starting")
-    assert (body["status"], body["state"]) == ("starting", "running")
-
-
 def test_prediction_when_done_then_times_metrics_and_batch() -> None:
     body = shown(
         record(

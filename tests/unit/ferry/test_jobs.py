@@ -30,6 +30,6 @@ def test_job_class_when_listed_then_in_the_order_of_claims() -> None:
 
 
 def test_claim_when_it_has_jobs_then_its_rows_are_theirs() -> None:
-    jobs = (ClaimedJob("a", 3, b"", 1), ClaimedJob("b", 4, b"", 1))
+    jobs = (ClaimedJob("a", 3, b"", 1, 7), ClaimedJob("b", 4, b"", 1, 7))
     assert Claim("token", jobs).rows == 7
     assert Claim("token", ()).rows == 0

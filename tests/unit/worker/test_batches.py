@@ -33,7 +33,7 @@ class Bench:
 
     def job(self, name: str, *rows: float | list[float]) -> ClaimedJob:
         array = np.array(rows, np.float32).reshape(len(rows), -1)
-        return ClaimedJob(name, len(rows), self.model.inputs.pack([array]), 1)
+        return ClaimedJob(name, len(rows), self.model.inputs.pack([array]), 1, 7)
 
     def run(self, *jobs: ClaimedJob) -> dict[str, Outcome]:
         outcomes = self.runner.run(jobs)
@@ -77,7 +77,7 @@ def test_run_when_there_are_several_inputs_and_outputs_then_all_are_split_alike(
     model = Model(manifest(inputs=inputs, outputs=outputs), FakeSession(compute))
     texts = [np.array([["p"]], object), np.array([["q"], ["ü"]], object)]
     numbers = [np.array([10]), np.array([20, 30])]
-    jobs = [ClaimedJob(str(n), len(numbers[n]), model.inputs.pack([numbers[n], texts[n]]), 1) for n in range(2)]
+    jobs = [ClaimedJob(str(n), len(numbers[n]), model.inputs.pack([numbers[n], texts[n]]), 1, 7) for n in range(2)]
     first, second = (model.outputs.unpack(each.output) for each in BatchRunner(model, "t").run(jobs))
     assert [array.tolist() for array in first] == [[11], [["p", "p"]]]
     assert [array.tolist() for array in second] == [[21, 31], [["q", "q"], ["ü", "ü"]]]
@@ -209,7 +209,7 @@ def test_run_when_the_process_is_told_to_stop_then_no_job_is_blamed(stop: type[B
 )
 def test_run_when_a_payload_is_damaged_then_only_its_job_fails(payload: bytes) -> None:
     bench = Bench()
-    outcomes = bench.run(bench.job("a", 1), ClaimedJob("bad", 1, payload, 1), bench.job("b", 2))
+    outcomes = bench.run(bench.job("a", 1), ClaimedJob("bad", 1, payload, 1, 7), bench.job("b", 2))
     assert bench.output(outcomes["a"]) == [[2]]
     assert bench.output(outcomes["b"]) == [[4]]
     assert (outcomes["bad"].error_code, outcomes["bad"].output) == ("invalid_input", None)

@@ -7,11 +7,12 @@ import pytest
 
 from ferry.errors import QueueUnavailableError
 from ferry.jobs import State, Submission
+from ferry.profile import Tuning
 from tests.fakes.memory_queue import MemoryQueue
 from tests.fakes.sessions import FakeSession
 from tests.manifests import LIMITS, manifest, submission
 from worker.models import Model
-from worker.tickets import SETTLE_RETRY_S, TicketRunner
+from worker.tickets import SETTLE_RETRY_S, TICKET_S, TicketRunner
 
 GIVE_UP_S = 300.0
 STARTED_AT = 1000.0
@@ -107,11 +108,39 @@ def test_serve_when_the_model_is_not_loaded_here_then_nothing_is_claimed() -> No
     assert bench.state(job) is State.QUEUED
 
 
-def test_serve_when_more_waits_than_a_batch_holds_then_one_batch_of_it() -> None:
+def test_serve_when_more_waits_than_a_batch_holds_then_batch_after_batch() -> None:
+    bench = Bench(max_rows=4)
+    ids = bench.submit(*(bench.job(GOOD) for _ in range(6)))
+    summary = bench.serve()
+    assert (summary["rows"], summary["batches"], bench.session.rows_a_run) == (6, 2, [4, 2])
+    assert {bench.queue.jobs[job].record.batch_id for job in ids} == {"t1.1", "t1.2"}
+    assert len(set(bench.was_held)) == 2
+    assert bench.queue.leases == bench.queue.claims == {}
+
+
+def test_serve_when_its_time_is_up_then_the_rest_is_left_to_the_next_ticket() -> None:
+    bench = Bench(max_rows=4)
+    bench.submit(*(bench.job(GOOD) for _ in range(14)))
+    compute = bench.session._compute
+
+    def compute_for_a_while(x: np.ndarray) -> list[np.ndarray]:
+        bench.now += TICKET_S / 2
+        return compute(x)
+
+    bench.session._compute = compute_for_a_while
+    assert bench.serve()["rows"] == 8
+    assert len(bench.queue.lanes["toy", "1"].tickets) == 1
+    assert bench.serve()["rows"] == 6
+    assert bench.queue.leases == bench.queue.claims == {}
+
+
+def test_serve_when_the_model_is_retuned_between_batches_then_the_next_one_follows() -> None:
     bench = Bench(max_rows=4)
     bench.submit(*(bench.job(GOOD) for _ in range(6)))
-    assert bench.serve()["rows"] == 4
-    assert bench.serve()["rows"] == 2
+    compute = bench.session._compute
+    bench.session._compute = lambda x: (bench.model.retune(Tuning(max_rows=1)), compute(x))[1]
+    assert bench.serve()["jobs"] == 6
+    assert bench.session.rows_a_run == [4, 1, 1]
 
 
 def test_serve_when_a_job_is_bad_then_the_summary_counts_it_and_the_others_are_done() -> None:
@@ -169,9 +198,10 @@ def test_serve_when_company_is_more_than_there_is_room_then_the_rest_waits() -> 
     bench = Bench(max_wait_ms=20, max_rows=4)
     bench.submit(bench.job(GOOD, GOOD))
     bench.while_asleep = lambda: bench.submit(bench.job(GOOD), bench.job(GOOD, GOOD))
-    assert bench.serve()["rows"] == 3
-    bench.while_asleep = lambda: None
-    assert bench.serve()["rows"] == 2
+    bench.while_asleep, later = lambda: None, bench.while_asleep
+    bench.while_asleep = lambda: (later(), setattr(bench, "while_asleep", lambda: None))
+    assert bench.serve()["rows"] == 5
+    assert bench.session.rows_a_run == [3, 2]
 
 
 @pytest.mark.parametrize(("max_wait_ms", "n_rows"), [(0.5, 1), (20, 7)])
@@ -197,8 +227,9 @@ def test_serve_when_a_job_is_tried_again_then_it_stays_alone() -> None:
     bench.queue.leases[claim.token] = 0
     bench.queue.lapse()
     bench.submit(bench.job(GOOD))
-    assert bench.serve()["jobs"] == 1
-    assert bench.sleeps == []
+    assert bench.serve()["jobs"] == 2
+    assert bench.session.rows_a_run == [1, 1]
+    assert bench.sleeps == [0.02]  # for the second, which is new
 
 
 def test_serve_when_the_queue_goes_down_while_it_waits_then_it_runs_what_it_has() -> None:
@@ -264,5 +295,6 @@ def test_serve_when_the_claim_lapsed_meanwhile_then_its_results_are_dropped() ->
         return compute(x)
 
     bench.session._compute = compute_too_long
-    assert bench.serve()["dropped"] == 1
-    assert bench.state(job) is State.QUEUED
+    summary = bench.serve()  # it takes the job again, until that has been claimed too often
+    assert (summary["jobs"], summary["dropped"]) == (3, 3)
+    assert bench.queue.jobs[job].record.error_code == "worker_lost"

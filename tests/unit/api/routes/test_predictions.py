@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ferry.manifest import OIP_DATATYPES
-from ferry.queue.keys import INPUT_ECHO_MAX_BYTES
+from ferry.queue.keys import SMALL_INPUT_BYTES
 from tests.manifests import manifest, spec
 from tests.unit.api.conftest import RUN_US, Api, assert_problem, put_model
 
@@ -351,7 +351,7 @@ async def test_labels_when_the_model_has_them_then_the_best_per_row(api: Api) ->
 
 async def test_input_when_large_then_not_echoed(api: Api) -> None:
     await api.add_model(manifest("wide", inputs=(spec("x", "float64", None),)))
-    fits = INPUT_ECHO_MAX_BYTES // 8 - 1  # beside 8 bytes of sizes
+    fits = SMALL_INPUT_BYTES // 8 - 1  # beside 8 bytes of sizes
     for width, echo in ((fits, [0] * fits), (fits + 1, None)):
         posted = await api.submitted([0] * width, "wide")
         assert posted["input"] == (echo and {"x": echo})

@@ -1,31 +1,33 @@
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import msgpack
 import pytest
 
-from ferry.jobs import ClaimedJob, JobRecord, Receipt, State, Verdict
+from ferry.jobs import ClaimedJob, JobRecord, Outcome, Receipt, State, Verdict
 from ferry.profile import Tuning
-from ferry.queue.keys import FIELDS
+from ferry.queue.keys import FIELDS, SMALL_INPUT_BYTES
 from ferry.queue.records import (
     changes_from_news,
     claimed_from_reply,
+    echoed_input,
     heartbeat_from_reply,
+    large_inputs,
     news_from_message,
     receipts_from_reply,
     record_from_fields,
+    settle_groups,
     tuning_from_fields,
 )
 from tests.manifests import submission
 
 QUEUED = {
-    "model": b"toy", "version": b"1", "state": b"queued", "rows": b"3", "single": b"0",
-    "created_us": b"1800000000000001", "deadline_us": b"1800000600000000", "input": b"\x00\xff",
+    "model": b"toy:1", "state": b"queued", "rows": b"3", "single": b"0",
+    "created_us": b"1800000000000001", "deadline_us": b"1800000600000000",
 }  # fmt: skip
 DONE = {
     **QUEUED,
     "state": b"succeeded", "single": b"1", "attempts": b"2", "started_us": b"1800000000000002",
-    "completed_us": b"1800000000000003", "run_us": b"42", "batch_id": b"ticket.1", "batch_rows": b"8",
-    "batch_jobs": b"4", "output": b"7",
+    "completed_us": b"1800000000000003", "batch": b"ticket.1 8 4 42", "output": b"7",
 }  # fmt: skip
 
 
@@ -34,13 +36,13 @@ def reply(values: dict[str, bytes]) -> list[bytes | None]:
 
 
 def test_record_from_fields_when_queued_then_what_has_not_happened_is_none() -> None:
-    assert record_from_fields("abc", reply(QUEUED)) == JobRecord(
+    assert record_from_fields("abc", reply(QUEUED), b"\x00\xff") == JobRecord(
         "abc", "toy", "1", State.QUEUED, 3, False, 1800000000000001, 1800000600000000, input=b"\x00\xff"
     )
 
 
 def test_record_from_fields_when_done_then_every_field_has_its_type() -> None:
-    record = record_from_fields("abc", reply(DONE | {"error_code": b"x", "error": "zu groß".encode()}))
+    record = record_from_fields("abc", reply(DONE | {"error_code": b"x", "error": "zu groß".encode()}), b"in")
     assert record is not None
     assert (record.single, record.attempts, record.run_us, record.batch_id) == (True, 2, 42, "ticket.1")
     assert (record.batch_rows, record.batch_jobs, record.output) == (8, 4, b"7")
@@ -59,16 +61,20 @@ def test_record_from_fields_when_the_reply_is_short_then_refused() -> None:
 
 
 def test_news_from_message_when_jobs_ended_then_what_changed_of_each() -> None:
+    shared = ["state", "succeeded", "completed_us", "9", "attempts", "1", "batch", "t.1 8 4 42", "secret", "no"]
     message = msgpack.packb(
         [
-            ["done", ["state", "succeeded", "completed_us", "9", "output", b"\xff", "attempts", 1, "secret", "no"]],
-            ["late", ["state", "canceled", "error_code", "deadline_exceeded"]],
-            ["large", []],
-            ["empty", {}],  # cmsgpack writes an empty Lua table so
+            [shared, ["one", "two"], [b"\xff", b""]],
+            [["state", "canceled", "error_code", "deadline_exceeded"], ["late"], []],
+            [[], ["large"], []],
+            [{}, ["empty"], {}],  # cmsgpack writes an empty Lua table so
         ]
     )
+    done = {"state": State.SUCCEEDED, "completed_us": 9, "attempts": 1, "batch_id": "t.1", "batch_rows": 8,
+            "batch_jobs": 4, "run_us": 42}  # fmt: skip
     assert news_from_message(message) == {
-        "done": {"state": State.SUCCEEDED, "completed_us": 9, "output": b"\xff", "attempts": 1},
+        "one": done | {"output": b"\xff"},
+        "two": done | {"output": b""},
         "late": {"state": State.CANCELED, "error_code": "deadline_exceeded"},
         "large": {},
         "empty": {},
@@ -92,14 +98,37 @@ def test_receipts_from_reply_when_a_verdict_is_missing_then_refused() -> None:
 
 
 def test_claimed_from_reply_when_jobs_were_taken_then_in_order() -> None:
-    taken = claimed_from_reply([[b"a", b"3", 1, b"\x00"], [b"b", b"1", 2, b""]])
-    assert taken == (ClaimedJob("a", 3, b"\x00", 1), ClaimedJob("b", 1, b"", 2))
-    assert claimed_from_reply([]) == ()
+    reply = [b"77", b"a", b"3", 1, b"\x00", b"b", b"1", 2, b""]
+    assert claimed_from_reply(reply, {}) == (ClaimedJob("a", 3, b"\x00", 1, 77), ClaimedJob("b", 1, b"", 2, 77))
+    assert claimed_from_reply([b"77"], {}) == claimed_from_reply([], {}) == ()
+
+
+def test_claimed_from_reply_when_inputs_are_large_then_those_that_were_read_and_empty_where_gone() -> None:
+    reply = [b"77", b"a", b"3", 1, None, b"b", b"1", 1, b"x", b"c", b"1", 1, None]
+    assert large_inputs(reply) == [b"a", b"c"]
+    assert [job.payload for job in claimed_from_reply(reply, {b"a": b"large", b"c": None})] == [b"large", b"x", b""]
 
 
 def test_claimed_from_reply_when_a_payload_is_no_bytes_then_refused() -> None:
     with pytest.raises(TypeError, match="expected bytes from Redis, got 7"):
-        claimed_from_reply([[b"a", b"3", 1, 7]])
+        claimed_from_reply([b"77", b"a", b"3", 1, 7], {})
+
+
+def test_echoed_input_when_all_of_it_was_read_then_shown() -> None:
+    assert echoed_input(b"x" * SMALL_INPUT_BYTES) == b"x" * SMALL_INPUT_BYTES
+    assert echoed_input(b"x" * (SMALL_INPUT_BYTES + 1)) is echoed_input(b"") is None
+
+
+def test_settle_groups_when_neighbours_share_their_run_then_one_group() -> None:
+    first = Outcome("a", "t.1", 2, 2, 42, 1, 77, output=b"1")
+    outcomes = [first, replace(first, job_id="b"), replace(first, job_id="c", output=None, error_code="x", error="it"),
+                replace(first, job_id="d", attempt=2)]  # fmt: skip
+    assert settle_groups(outcomes) == [
+        2, "t.1 2 2 42", 1, 77, "", "", "a", b"1", "b", b"1",
+        1, "t.1 2 2 42", 1, 77, "x", "it", "c", b"",
+        1, "t.1 2 2 42", 2, 77, "", "", "d", b"1",
+    ]  # fmt: skip
+    assert settle_groups([]) == []
 
 
 @pytest.mark.parametrize(
