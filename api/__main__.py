@@ -1,7 +1,9 @@
-"""Start the API: `python -m api`."""
+"""Start the API: `python -m api`, or `python -m api --workers 4` for several processes on one port."""
 
+import argparse
 import signal
 import sys
+from collections.abc import Sequence
 
 import uvicorn
 
@@ -12,8 +14,11 @@ from ferry.settings import load_settings
 SHUTDOWN_GRACE_S = 10
 
 
-def main() -> int:
+def main(arguments: Sequence[str] = ()) -> int:
     """Serve until SIGTERM; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m api", description="Serve the HTTP API. Settings: .env.example.")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes, instead of FERRY_API_PROCESSES")
+    asked = parser.parse_args(arguments)
     try:
         settings = load_settings()
         settings.require_redis_url()
@@ -29,6 +34,7 @@ def main() -> int:
         factory=True,
         host=settings.api_host,
         port=settings.api_port,
+        workers=asked.workers or settings.api_processes,
         loop="uvloop",
         http="httptools",
         access_log=False,
@@ -40,4 +46,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -36,7 +36,16 @@ def test_main_when_settings_are_good_then_served_on_their_address(
     assert (options["host"], options["port"]) == ("0.0.0.0", 9000)
     assert (options["log_config"], options["server_header"]) == (None, False)
     assert options["app"] == f"{create_app.__module__}:{create_app.__name__}"
-    assert options["factory"] is True
+    assert (options["factory"], options["workers"]) == (True, 1)
+
+
+def test_main_when_several_processes_are_asked_for_then_the_argument_goes_before_the_setting(
+    monkeypatch: pytest.MonkeyPatch, served: list[dict[str, object]]
+) -> None:
+    monkeypatch.setenv("FERRY_REDIS_URL", "redis://host")
+    monkeypatch.setenv("FERRY_API_PROCESSES", "2")
+    assert module.main() == module.main(["--workers", "3"]) == 0
+    assert [options["workers"] for options in served] == [2, 3]
 
 
 def test_main_when_told_to_stop_before_it_serves_then_a_good_end(
