@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import uvicorn
 
+from api.protocol import GatheringProtocol
 from ferry.errors import ConfigError
 from ferry.settings import load_settings
 
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] = ()) -> int:
         port=settings.api_port,
         workers=asked.workers or settings.api_processes,
         loop="uvloop",
-        http="httptools",
+        http=GatheringProtocol,
         access_log=False,
         log_config=None,
         server_header=False,

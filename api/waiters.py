@@ -10,6 +10,7 @@ from ferry.jobs import JobRecord
 
 SWEEP_EVERY_S = 1.0
 RESUBSCRIBE_PAUSE_S = 0.2
+WOKEN_A_TURN = 8
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class Waiters:
                     if news is None:
                         await self.sweep()
                     else:
-                        self._tell(news)
+                        await self._tell_in_turns(news)
             except QueueUnavailableError as error:
                 logger.warning("waiting requests hear nothing: %s", error)
             except Exception:
@@ -103,6 +104,16 @@ class Waiters:
         records = await self._source.read_many(job_ids)
         done = {job_id for job_id, record in zip(job_ids, records, strict=True) if record and record.state.is_terminal}
         self._tell({job_id: {} for job_id in done})
+
+    async def _tell_in_turns(self, news: Mapping[str, News]) -> None:
+        """Wake a few waiters a turn of the event loop, so that some clients' next jobs are under way to a worker while
+        others still get their answers; all at once, API and workers would take turns instead of working side by side.
+        """
+        awaited = [(job_id, changes) for job_id, changes in news.items() if job_id in self._futures]
+        for start in range(0, len(awaited), WOKEN_A_TURN):
+            if start:
+                await asyncio.sleep(0)
+            self._tell(dict(awaited[start : start + WOKEN_A_TURN]))
 
     def _tell(self, news: Mapping[str, News]) -> None:
         for job_id, changes in news.items():

@@ -16,6 +16,7 @@ from ferry.logs import configure_logging
 from ferry.profile import PROFILES_DIR
 from ferry.queue.connection import connect
 from ferry.queue.consumer import Consumer
+from ferry.queue.keys import ticket_queue
 from ferry.queue.keeper import Keeper, KeeperRules, KeeperThread
 from ferry.repository import Repository
 from ferry.settings import Settings, load_settings
@@ -26,7 +27,7 @@ from worker.profiler import Profiler, describe_machine
 from worker.profiling import Budget
 from worker.pulse import Pulse, try_to
 from worker.serving import Shelf
-from worker.steps import follow_repository, ticket_queue
+from worker.steps import follow_repository
 from worker.tasks import register_tasks
 from worker.tickets import TicketRunner
 
@@ -88,7 +89,7 @@ def serve(shelf: Shelf, name: str, settings: Settings) -> int:
     """Run Celery's worker loop until it is told to stop; returns the exit status."""
     # Celery fears root for pickle's sake; this worker takes JSON alone.
     warnings.simplefilter("ignore", SecurityWarning)
-    queues = [ticket_queue((manifest.name, manifest.version)) for manifest in shelf.manifests()]
+    queues = [ticket_queue(manifest.name, manifest.version) for manifest in shelf.manifests()]
     arguments = [
         "--quiet",
         "worker", "--pool=solo", "--concurrency=1", "--without-gossip", "--without-mingle",

@@ -5,18 +5,13 @@ from typing import Any, ClassVar
 
 from celery import bootsteps
 
-from ferry.queue.keys import TICKETS, model_key
+from ferry.queue.keys import ticket_queue
 from worker.pulse import Pulse, try_to
 from worker.serving import Changes, Shelf
 
 REFRESH_EVERY_S = 1.0
 
 logger = logging.getLogger(__name__)
-
-
-def ticket_queue(model: tuple[str, str]) -> str:
-    """Return the name of a model's Celery queue."""
-    return TICKETS + model_key(*model)
 
 
 def follow_repository(shelf: Shelf, pulse: Pulse) -> type[bootsteps.StartStopStep]:
@@ -43,9 +38,9 @@ def follow_repository(shelf: Shelf, pulse: Pulse) -> type[bootsteps.StartStopSte
         def _refresh(self, consumer: Any) -> None:
             changes = shelf.refresh()
             for model in changes.loaded:
-                consumer.add_task_queue(ticket_queue(model))
+                consumer.add_task_queue(ticket_queue(*model))
             for model in changes.unloaded:
-                consumer.cancel_task_queue(ticket_queue(model))
+                consumer.cancel_task_queue(ticket_queue(*model))
                 logger.info("no longer serving %s:%s", *model)
             if changes != Changes():
                 try_to(pulse.beat, "could not say what is served now")

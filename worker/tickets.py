@@ -15,6 +15,8 @@ from worker.batches import BatchRunner, Runnable
 # A ticket goes on for this long while there is work: Celery's part of a batch (a message, three events, the hub) costs
 # more than a small model's run. A worker's other models and its control commands wait this long at most, and a batch.
 TICKET_S = 0.05
+# How long it stands by for the next ticket; those who wait for an answer ask again sooner.
+LINGER_S = 0.005
 _NOTHING = Claim("", ())
 # While Redis is away a finished batch is kept and offered again this often.
 SETTLE_RETRY_S = 0.2
@@ -32,9 +34,9 @@ class JobSource(Protocol):
         """Record outcomes."""
 
     def settle_and_claim(
-        self, claim: Claim, model: str, version: str, outcomes: Sequence[Outcome], *, max_rows: int
+        self, claim: Claim, model: str, version: str, outcomes: Sequence[Outcome], *, max_rows: int, wait_s: float
     ) -> tuple[int, Claim]:
-        """Record all outcomes of a claim, and take the next one."""
+        """Record all outcomes of a claim, wait for the next ticket, and claim again."""
 
 
 class Leases(Protocol):
@@ -67,7 +69,8 @@ class TicketRunner:
     def serve(self, ticket_id: str, name: str, version: str) -> dict[str, Any]:
         """Claim and run batch after batch while there is work, for TICKET_S; returns what Flower shows as the result.
 
-        A ticket that finds nothing is normal: another worker was faster. Whatever still waits has tickets of its own.
+        The next ticket is then taken straight from the queue, without Celery's part. A ticket that finds nothing is
+        normal: another worker was faster. Whatever still waits has tickets of its own.
         """
         summary = TicketSummary(name, version)
         model = self._models(name, version)
@@ -105,7 +108,7 @@ class TicketRunner:
         self, claim: Claim, name: str, version: str, outcomes: list[Outcome], max_rows: int
     ) -> tuple[int, Claim]:
         try:
-            return self._source.settle_and_claim(claim, name, version, outcomes, max_rows=max_rows)
+            return self._source.settle_and_claim(claim, name, version, outcomes, max_rows=max_rows, wait_s=LINGER_S)
         except QueueUnavailableError as error:
             logger.warning("cannot record %d results yet: %s", len(outcomes), error)
             self._sleep(SETTLE_RETRY_S)

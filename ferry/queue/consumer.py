@@ -11,7 +11,7 @@ from ferry.jobs import Claim, Outcome
 from ferry.manifest import Manifest
 from ferry.profile import Profile
 from ferry.queue.connection import redis_errors
-from ferry.queue.keys import INPUT, model_key
+from ferry.queue.keys import INPUT, model_key, ticket_queue
 from ferry.queue.producer import registration
 from ferry.queue.records import (
     Heartbeat,
@@ -80,9 +80,12 @@ class Consumer:
             return int(self._settle(args=_settle_args(claim, model, version, outcomes, is_last=is_last)))
 
     def settle_and_claim(
-        self, claim: Claim, model: str, version: str, outcomes: Sequence[Outcome], *, max_rows: int
+        self, claim: Claim, model: str, version: str, outcomes: Sequence[Outcome], *, max_rows: int, wait_s: float
     ) -> tuple[int, Claim]:
         """End a claim and take the next one of the same model, in one round trip; as `settle`, then `claim`.
+
+        Between the two it waits up to `wait_s` for the model's next ticket, which it takes from Celery's queue: of all
+        who wait there, Redis serves the first, so an idle worker goes before this one.
 
         Raises:
             QueueUnavailableError: Redis did not answer; settle again, and claim later.
@@ -91,9 +94,10 @@ class Consumer:
         with redis_errors():
             with self._redis.pipeline(transaction=False) as pipe:
                 pipe.evalsha(self._settle.sha, 0, *_settle_args(claim, model, version, outcomes, is_last=True))
+                pipe.brpop([ticket_queue(model, version)], timeout=wait_s)
                 pipe.evalsha(self._claim.sha, 0, *self._claim_args(model, version, held, max_rows, is_fresh=True))
                 try:
-                    recorded, reply = pipe.execute()
+                    recorded, _, reply = pipe.execute()
                 except NoScriptError:  # a Redis that was restarted; the calls of one script load it
                     return self.settle(claim, model, version, outcomes, is_last=True), Claim(held, ())
             return int(recorded), self._claimed(held, reply)

@@ -53,6 +53,11 @@ HEARTBEAT_S = 1.0
 KEEPER_LOCK_MS = 2_000
 
 
+def ticket_queue(model: str, version: str) -> str:
+    """Return the name of a model's Celery queue."""
+    return TICKETS + model_key(model, version)
+
+
 def model_key(model: str, version: str) -> str:
     """Return the part of a key that names a model's version."""
     return f"{model}:{version}"

@@ -7,7 +7,7 @@ import json
 
 import celery
 
-from ferry.queue.keys import TICKET_ID, TICKETS, model_key
+from ferry.queue.keys import TICKET_ID, ticket_queue
 
 RUN_TASK = "ferry.run_batches"
 
@@ -18,7 +18,7 @@ def ticket_template(model: str, version: str) -> str:
     Celery publishes it to kombu's in-memory transport, so every field is what this release writes; only the
     random delivery tag is replaced. Source: kombu's virtual transports share one message format.
     """
-    queue = TICKETS + model_key(model, version)
+    queue = ticket_queue(model, version)
     app = celery.Celery("ferry-tickets", broker="memory://", set_as_current=False, fixups=[])
     app.conf.update(task_create_missing_queues=True, task_ignore_result=True, result_backend=None)
     with app.connection_for_write() as connection:

@@ -237,9 +237,11 @@ class MemoryQueue:
         return recorded
 
     def settle_and_claim(
-        self, claim: Claim, model: str, version: str, outcomes: Sequence[Outcome], *, max_rows: int
+        self, claim: Claim, model: str, version: str, outcomes: Sequence[Outcome], *, max_rows: int, wait_s: float
     ) -> tuple[int, Claim]:
+        assert wait_s > 0, "0 is for ever in Redis"
         recorded = self.settle(claim, model, version, outcomes, is_last=True)
+        del self.lanes[model, version].tickets[:1]
         return recorded, self.claim(model, version, max_rows=max_rows)
 
     def renew(self, tokens: Iterable[str]) -> set[str]:
