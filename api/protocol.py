@@ -3,23 +3,20 @@ for the client, and cost an eighth of a small request's time in the API.
 """
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 
-class GatheringTransport(asyncio.Transport):
+class GatheringTransport:
     """Passes on together what is written within one turn of the event loop; all else goes straight through."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__()
         self._transport = transport
         self._loop = loop
         self._pieces: list[bytes | bytearray | memoryview] = []
-        self.is_closing = transport.is_closing  # type: ignore[method-assign]  # asked for every piece that is read
-        self.get_extra_info = transport.get_extra_info  # type: ignore[method-assign]
-        self.pause_reading = transport.pause_reading  # type: ignore[method-assign]
-        self.resume_reading = transport.resume_reading  # type: ignore[method-assign]
+        # Asked for every piece that is read; the rest goes by __getattr__.
+        self.is_closing = transport.is_closing
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Write before the loop waits again."""
@@ -51,6 +48,6 @@ class GatheringTransport(asyncio.Transport):
 class GatheringProtocol(HttpToolsProtocol):
     """uvicorn's protocol on a transport that gathers."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin a connection."""
-        super().connection_made(GatheringTransport(transport, self.loop))
+        super().connection_made(cast(asyncio.Transport, GatheringTransport(transport, self.loop)))

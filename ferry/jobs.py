@@ -80,7 +80,7 @@ class Receipt:
     waiting_rows: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ClaimedJob:
     """A job in a worker's hands; `started_us` is when it was claimed."""
 
@@ -104,7 +104,7 @@ class Claim:
         return sum(job.rows for job in self.jobs)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
     """How one claimed job ended: `output` on success, else `error_code` and `error`.
 

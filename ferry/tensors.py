@@ -8,6 +8,7 @@ length and UTF-8 bytes per element (the Open Inference Protocol's BYTES) after a
 import math
 import struct
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ class TensorCodec:
 
     def __init__(self, specs: Sequence[TensorSpec]) -> None:
         self.specs = tuple(specs)
+        self._has_text = any(spec.is_string for spec in self.specs)
         self._dims = struct.Struct("<" + "I" * sum(len(spec.shape) for spec in self.specs))
 
     def pack(self, arrays: Sequence[Array]) -> bytes:
@@ -52,6 +54,48 @@ class TensorCodec:
         if offset != len(payload):
             raise ValueError(f"payload of {len(payload)} bytes holds {offset} bytes of tensors")
         return arrays
+
+    def unpack_together(self, payloads: Sequence[bytes]) -> list[Array] | None:
+        """Return the rows of many payloads as one array per spec; None where they differ in shape, or hold text.
+
+        At the speed of C whatever their number, where `unpack` and `np.concatenate` cost 5 µs a payload.
+
+        Raises:
+            ValueError: as `unpack`.
+        """
+        first = payloads[0]
+        if len(payloads) == 1:
+            return self.unpack(first)
+        head = first[: self._dims.size]
+        if self._has_text or any(len(each) != len(first) or not each.startswith(head) for each in payloads):
+            return None
+        table = np.frombuffer(b"".join(payloads), np.uint8).reshape(len(payloads), len(first))
+        arrays, offset = [], self._dims.size
+        for array in self.unpack(first):
+            if not array.nbytes:
+                return None
+            part = np.ascontiguousarray(table[:, offset : offset + array.nbytes]).view(array.dtype)
+            arrays.append(part.reshape((-1, *array.shape[1:])))
+            offset += array.nbytes
+        return arrays
+
+    def pack_apart(self, arrays: Sequence[Array], counts: Sequence[int]) -> list[bytes]:
+        """Return one payload per entry of `counts`: the next so many rows of each array, each of shape (N, *inner)."""
+        n_rows = counts[0]
+        if self._has_text or n_rows == 0 or any(count != n_rows for count in counts):
+            ends = list(accumulate(counts))
+            return [
+                self.pack([array[end - count : end] for array in arrays])
+                for count, end in zip(counts, ends, strict=True)
+            ]
+        head = self._dims.pack(*(size for array in arrays for size in (n_rows, *array.shape[1:])))
+        parts = [np.tile(np.frombuffer(head, np.uint8), (len(counts), 1))]
+        for spec, array in zip(self.specs, arrays, strict=True):
+            raw = np.ascontiguousarray(array[: n_rows * len(counts)], dtype=spec.numpy_dtype)
+            parts.append(np.frombuffer(raw.tobytes(), np.uint8).reshape(len(counts), -1))
+        table = np.concatenate(parts, axis=1)
+        data, size = table.tobytes(), table.shape[1]
+        return [data[start : start + size] for start in range(0, len(data), size)]
 
 
 def array_from_raw(spec: TensorSpec, shape: tuple[int, ...], raw: bytes) -> Array:

@@ -16,8 +16,8 @@ from ferry.logs import configure_logging
 from ferry.profile import PROFILES_DIR
 from ferry.queue.connection import connect
 from ferry.queue.consumer import Consumer
-from ferry.queue.keys import ticket_queue
 from ferry.queue.keeper import Keeper, KeeperRules, KeeperThread
+from ferry.queue.keys import ticket_queue
 from ferry.repository import Repository
 from ferry.settings import Settings, load_settings
 from worker.app import app

@@ -6,7 +6,6 @@ One job's bad rows never harm another's: a batch that raises is halved until the
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import count
 from typing import Protocol
 
@@ -34,16 +33,6 @@ class Runnable(Protocol):
         """Run rows; shapes as in `worker.models.Model.run`."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Decoded:
-    job: ClaimedJob
-    arrays: list[Array]
-
-    @property
-    def inner_shapes(self) -> tuple[tuple[int, ...], ...]:
-        return tuple(array.shape[1:] for array in self.arrays)
-
-
 class BatchRunner:
     """Runs the jobs of one ticket; numbers its runs `<ticket id>.<n>`."""
 
@@ -54,35 +43,46 @@ class BatchRunner:
 
     def run(self, jobs: Sequence[ClaimedJob]) -> list[Outcome]:
         """Return one outcome per job, in any order. Rows of different inner shapes never share a run."""
+        if not jobs:
+            return []
+        try:
+            together = self._model.inputs.unpack_together([job.payload for job in jobs])
+        except ValueError:
+            together = None  # one of them is damaged
+        if together is not None:
+            return self._run_group(list(jobs), together)
         outcomes: list[Outcome] = []
-        groups: dict[tuple[tuple[int, ...], ...], list[_Decoded]] = {}
+        groups: dict[tuple[tuple[int, ...], ...], list[tuple[ClaimedJob, list[Array]]]] = {}
         for job in jobs:
             try:
-                decoded = _Decoded(job, self._model.inputs.unpack(job.payload))
+                arrays = self._model.inputs.unpack(job.payload)
             except ValueError as error:
                 outcomes.append(_failed(job, next(self._batch_ids), InvalidInputError.code, str(error)))
             else:
-                groups.setdefault(decoded.inner_shapes, []).append(decoded)
-        for group in groups.values():
-            outcomes += self._run_group(group)
+                groups.setdefault(tuple(array.shape[1:] for array in arrays), []).append((job, arrays))
+        for members in groups.values():
+            columns = zip(*(arrays for _, arrays in members), strict=True)
+            outcomes += self._run_group([job for job, _ in members], [np.concatenate(column) for column in columns])
         return outcomes
 
-    def _run_group(self, group: list[_Decoded]) -> list[Outcome]:
+    def _run_group(self, jobs: list[ClaimedJob], arrays: list[Array]) -> list[Outcome]:
+        """Run jobs whose rows stand one after the other in `arrays`; halve them where that raises."""
         batch_id = next(self._batch_ids)
         started = self._clock()
         try:
-            results = self._run_rows([list(column) for column in zip(*(item.arrays for item in group), strict=True)])
-            return self._split(group, results, batch_id, int((self._clock() - started) * 1e6))
+            results = self._run_rows(arrays)
+            return self._split(jobs, results, batch_id, int((self._clock() - started) * 1e6))
         except Exception as error:  # noqa: BLE001  a MemoryError too: whatever the model does is this batch's affair
-            if len(group) == 1:
-                logger.warning("job %s failed in batch %s: %s", group[0].job.id, batch_id, error)
-                return [_failed(group[0].job, batch_id, ModelError.code, f"{type(error).__name__}: {error}")]
-        half = len(group) // 2
-        return self._run_group(group[:half]) + self._run_group(group[half:])
+            if len(jobs) == 1:
+                logger.warning("job %s failed in batch %s: %s", jobs[0].id, batch_id, error)
+                return [_failed(jobs[0], batch_id, ModelError.code, f"{type(error).__name__}: {error}")]
+        half = len(jobs) // 2
+        row = sum(job.rows for job in jobs[:half])
+        first, second = [array[:row] for array in arrays], [array[row:] for array in arrays]
+        return self._run_group(jobs[:half], first) + self._run_group(jobs[half:], second)
 
-    def _run_rows(self, columns: list[list[Array]]) -> list[Array]:
+    def _run_rows(self, arrays: list[Array]) -> list[Array]:
         """Run all rows, in slices of `max_rows` when there are more (one large job)."""
-        arrays = [column[0] if len(column) == 1 else np.concatenate(column) for column in columns]
         max_rows = self._model.limits.max_rows
         n_rows = arrays[0].shape[0]
         if n_rows <= max_rows:
@@ -93,26 +93,13 @@ class BatchRunner:
         ]
         return [np.concatenate(parts) for parts in zip(*slices, strict=True)]
 
-    def _split(self, group: list[_Decoded], results: list[Array], batch_id: str, run_us: int) -> list[Outcome]:
-        outcomes, start = [], 0
-        n_rows = results[0].shape[0]
-        for item in group:
-            end = start + item.job.rows
-            output = self._model.outputs.pack([result[start:end] for result in results])
-            outcomes.append(
-                Outcome(
-                    item.job.id,
-                    batch_id,
-                    n_rows,
-                    len(group),
-                    run_us,
-                    item.job.attempt,
-                    item.job.started_us,
-                    output=output,
-                )
-            )
-            start = end
-        return outcomes
+    def _split(self, jobs: list[ClaimedJob], results: list[Array], batch_id: str, run_us: int) -> list[Outcome]:
+        n_rows, n_jobs = results[0].shape[0], len(jobs)
+        outputs = self._model.outputs.pack_apart(results, [job.rows for job in jobs])
+        return [
+            Outcome(job.id, batch_id, n_rows, n_jobs, run_us, job.attempt, job.started_us, output)
+            for job, output in zip(jobs, outputs, strict=True)
+        ]
 
 
 def _failed(job: ClaimedJob, batch_id: str, code: str, message: str) -> Outcome:

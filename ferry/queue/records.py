@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 import msgpack
@@ -121,20 +122,19 @@ def large_inputs(reply: Sequence[Any]) -> list[bytes]:
     return [job_id for job_id, payload in zip(reply[1::4], reply[4::4], strict=True) if payload is None]
 
 
+_SHARED = attrgetter("batch_id", "attempt", "started_us", "error_code", "error")
+
+
 def settle_groups(outcomes: Sequence[Outcome]) -> list[bytes | str | int]:
     """Return the arguments of the settle script from its groups on: neighbours that share all but id and output."""
     args: list[bytes | str | int] = []
-    for shared, group in groupby(outcomes, key=_shared):
+    for (batch_id, attempt, started_us, code, error), group in groupby(outcomes, key=_SHARED):
         jobs = list(group)
-        args += (len(jobs), *shared)
+        batch = f"{batch_id} {jobs[0].batch_rows} {jobs[0].batch_jobs} {jobs[0].run_us}"
+        args += (len(jobs), batch, attempt, started_us, code, error)
         for outcome in jobs:
             args += (outcome.job_id, outcome.output or b"")
     return args
-
-
-def _shared(outcome: Outcome) -> tuple[str, int, int, str, str]:
-    batch = f"{outcome.batch_id} {outcome.batch_rows} {outcome.batch_jobs} {outcome.run_us}"
-    return batch, outcome.attempt, outcome.started_us, outcome.error_code, outcome.error
 
 
 def tuning_from_fields(max_rows: bytes | None, max_wait_ms: bytes | None) -> Tuning:

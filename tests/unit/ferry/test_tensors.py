@@ -155,3 +155,53 @@ def test_pack_when_there_are_more_arrays_than_specs_then_refused() -> None:
     codec = TensorCodec([spec("x", "float32")])
     with pytest.raises((ValueError, struct.error)):
         codec.pack([np.zeros(1, np.float32)] * 2)
+
+
+# --- many payloads at once
+
+
+@settings(deadline=None, max_examples=200)
+@given(signatures(), st.integers(1, 4), st.data())
+def test_unpack_together_when_payloads_are_alike_then_their_rows_one_after_the_other(
+    signature: Signature, n_payloads: int, data
+) -> None:
+    codec, arrays = signature
+    others = [[np.roll(array, data.draw(st.integers(0, 3))) for array in arrays] for _ in range(n_payloads - 1)]
+    together = codec.unpack_together([codec.pack(each) for each in [arrays, *others]])
+    if together is None:
+        assert n_payloads > 1
+        assert any(array.dtype == object or array.size == 0 for array in arrays)
+        return
+    assert_same(together, [np.concatenate(column) for column in zip(arrays, *others, strict=True)])
+
+
+def test_unpack_together_when_they_differ_then_none() -> None:
+    codec = TensorCodec([spec("x", "float32", None)])
+    shapes = [(1, 2), (2, 1), (1, 3)]
+    payloads = [codec.pack([np.zeros(shape, np.float32)]) for shape in shapes]
+    assert codec.unpack_together(payloads[:2]) is codec.unpack_together(payloads[1:]) is None
+
+
+def test_unpack_together_when_all_are_damaged_then_value_error() -> None:
+    codec = TensorCodec([spec("x", "float32", 2)])
+    with pytest.raises(ValueError, match="buffer is smaller"):
+        codec.unpack_together([codec.pack([np.zeros((1, 2), np.float32)])[:-1]] * 2)
+
+
+@settings(deadline=None, max_examples=200)
+@given(signatures(), st.data())
+def test_pack_apart_when_rows_are_dealt_out_then_each_payload_is_as_packed_by_itself(
+    signature: Signature, data
+) -> None:
+    codec, arrays = signature
+    n_rows = min(array.shape[0] for array in arrays)
+    arrays = [array[:n_rows] for array in arrays]
+    cuts = (
+        data.draw(st.lists(st.integers(0, n_rows), max_size=3).map(sorted))
+        if data.draw(st.booleans())
+        else list(range(1, n_rows))
+    )
+    edges = [0, *cuts, n_rows]
+    counts = [end - start for start, end in zip(edges, edges[1:], strict=False)]
+    wanted = [codec.pack([array[start:end] for array in arrays]) for start, end in zip(edges, edges[1:], strict=False)]
+    assert codec.pack_apart(arrays, counts) == wanted

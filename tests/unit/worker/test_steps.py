@@ -11,7 +11,7 @@ from tests import onnx_models
 from tests.unit.worker.conftest import put_model
 from worker.pulse import Pulse
 from worker.serving import Shelf
-from worker.steps import REFRESH_EVERY_S, follow_repository, ticket_queue
+from worker.steps import REFRESH_EVERY_S, follow_repository
 
 GOOD = onnx_models.doubled().SerializeToString()
 
@@ -88,10 +88,6 @@ def consumer() -> Consumer:
 def step(shelf: Shelf, heart: Heart, consumer: Consumer):
     pulse = Pulse(heart, shelf.models, lease_s=5, max_run_s=5)
     return follow_repository(shelf, pulse)(consumer)
-
-
-def test_ticket_queue_when_named_then_the_list_the_scripts_push_to() -> None:
-    assert ticket_queue(("mnist", "2")) == TICKETS + "mnist:2"
 
 
 def test_start_when_called_then_it_looks_each_second(step, consumer: Consumer) -> None:

@@ -34,5 +34,9 @@ def test_model_key_when_made_then_name_and_version() -> None:
     assert keys.model_key("mnist", "12") == "mnist:12"
 
 
+def test_ticket_queue_when_named_then_the_list_the_scripts_push_to() -> None:
+    assert keys.ticket_queue("mnist", "2") == keys.TICKETS + "mnist:2"
+
+
 def test_heartbeats_when_one_or_two_are_lost_then_the_worker_still_counts_as_alive() -> None:
     assert keys.LIVE_MS > 3 * keys.HEARTBEAT_S * 1000
