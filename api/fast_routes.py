@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from api.problems import handle_bug, handle_disconnect, handle_ferry_error
+from api.routes.infer import infer
 from api.routes.predict import predict
 from api.routes.predictions import create_prediction, get_prediction
 from ferry.errors import FerryError
@@ -23,6 +24,7 @@ _EXACT: dict[tuple[str, str], Handler] = {
     ("POST", "/predict"): predict,
 }
 _JOB = "/v1/predictions/"
+_MODEL, _INFER = "/v2/models/", "/infer"
 
 
 class FastApp(FastAPI):
@@ -45,11 +47,18 @@ def _handler_of(scope: Scope) -> Handler | None:
     path: str = scope["path"]
     if scope.get("root_path"):
         return None
-    if scope["method"] == "GET" and path.startswith(_JOB):
+    method = scope["method"]
+    if handler := _EXACT.get((method, path)):
+        return handler
+    if method == "GET" and path.startswith(_JOB):
         job_id = path.removeprefix(_JOB)
         if job_id and "/" not in job_id:
             return lambda request: get_prediction(request, job_id)
-    return _EXACT.get((scope["method"], path))
+    if method == "POST" and path.startswith(_MODEL) and path.endswith(_INFER):
+        name = path.removeprefix(_MODEL).removesuffix(_INFER)
+        if name and "/" not in name:
+            return lambda request: infer(request, name)
+    return None
 
 
 async def _answer(handler: Handler, request: Request) -> Response:

@@ -28,7 +28,7 @@ class InferRequest:
     outputs: tuple[tuple[int, bool], ...]
 
 
-def read_infer_request(manifest: Manifest, body: Any, tail: bytes = b"") -> InferRequest:
+def read_infer_request(manifest: Manifest, body: Any, tail: bytes | memoryview = b"") -> InferRequest:
     """Check a request against the manifest; `tail` are the bytes after the JSON.
 
     Raises:
@@ -81,7 +81,7 @@ def infer_response(
     return response, tail
 
 
-def _read_inputs(manifest: Manifest, value: Any, tail: bytes) -> Rows:
+def _read_inputs(manifest: Manifest, value: Any, tail: bytes | memoryview) -> Rows:
     if not isinstance(value, list):
         raise InvalidInputError.at("#/inputs", "expected a list of inputs")
     arrays: dict[str, Array] = {}
@@ -116,7 +116,7 @@ def _rows(manifest: Manifest, arrays: Mapping[str, Array]) -> Rows:
     return Rows([arrays[spec.name] for spec in manifest.inputs], n_rows, single=False)
 
 
-def _read_tensor(spec: TensorSpec, item: Mapping[str, Any], raw: bytes | None, pointer: str) -> Array:
+def _read_tensor(spec: TensorSpec, item: Mapping[str, Any], raw: bytes | memoryview | None, pointer: str) -> Array:
     if item.get("datatype") != spec.oip_datatype:
         detail = f"expected {spec.oip_datatype}, got {str(item.get('datatype'))[:40]}"
         raise InvalidInputError.at(f"{pointer}/datatype", detail)
@@ -128,7 +128,7 @@ def _read_tensor(spec: TensorSpec, item: Mapping[str, Any], raw: bytes | None, p
     return read_shaped(spec, item["data"], shape, f"{pointer}/data")
 
 
-def _from_raw(spec: TensorSpec, shape: tuple[int, ...], raw: bytes, pointer: str) -> Array:
+def _from_raw(spec: TensorSpec, shape: tuple[int, ...], raw: bytes | memoryview, pointer: str) -> Array:
     try:
         array = array_from_raw(spec, shape, raw)
     except ValueError as error:

@@ -17,6 +17,8 @@ from ferry.manifest import TensorSpec
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _U32 = struct.Struct("<I")
+# Copying this much twice costs as much as taking one payload apart by itself.
+_TOGETHER_MAX_BYTES = 32 * 1024
 
 
 class TensorCodec:
@@ -30,7 +32,7 @@ class TensorCodec:
     def pack(self, arrays: Sequence[Array]) -> bytes:
         """Return the payload of `arrays`, one per spec, each of shape (N, *inner)."""
         dims = [size for array in arrays for size in array.shape]
-        parts = [self._dims.pack(*dims)]
+        parts: list[bytes | memoryview] = [self._dims.pack(*dims)]
         for spec, array in zip(self.specs, arrays, strict=True):
             parts.append(_pack_text(array) if spec.is_string else _raw(spec, array))
         return b"".join(parts)
@@ -56,9 +58,10 @@ class TensorCodec:
         return arrays
 
     def unpack_together(self, payloads: Sequence[bytes]) -> list[Array] | None:
-        """Return the rows of many payloads as one array per spec; None where they differ in shape, or hold text.
+        """Return the rows of many payloads as one array per spec; None where that cannot be done at once, or would not pay.
 
-        At the speed of C whatever their number, where `unpack` and `np.concatenate` cost 5 µs a payload.
+        They must be of one shape and without text. It is done at the speed of C, with two copies of the bytes, where
+        `unpack` costs 5 µs of Python a payload; so it pays for small ones.
 
         Raises:
             ValueError: as `unpack`.
@@ -67,7 +70,11 @@ class TensorCodec:
         if len(payloads) == 1:
             return self.unpack(first)
         head = first[: self._dims.size]
-        if self._has_text or any(len(each) != len(first) or not each.startswith(head) for each in payloads):
+        if (
+            self._has_text
+            or len(first) > _TOGETHER_MAX_BYTES
+            or any(len(each) != len(first) or not each.startswith(head) for each in payloads)
+        ):
             return None
         table = np.frombuffer(b"".join(payloads), np.uint8).reshape(len(payloads), len(first))
         arrays, offset = [], self._dims.size
@@ -98,13 +105,13 @@ class TensorCodec:
         return [data[start : start + size] for start in range(0, len(data), size)]
 
 
-def array_from_raw(spec: TensorSpec, shape: tuple[int, ...], raw: bytes) -> Array:
+def array_from_raw(spec: TensorSpec, shape: tuple[int, ...], raw: bytes | memoryview) -> Array:
     """Return the array that `raw` holds: row-major and little-endian, text as 4-byte length and UTF-8 bytes each.
 
     Raises:
         ValueError: when the bytes are not exactly that many elements.
     """
-    payload = _U32.pack(len(raw)) + raw if spec.is_string else raw
+    payload = _U32.pack(len(raw)) + bytes(raw) if spec.is_string else raw
     array, end = _take(spec, shape, payload, 0)
     if end != len(payload):
         raise ValueError(f"{len(raw)} bytes are not {math.prod(shape)} elements of {spec.dtype}")
@@ -113,11 +120,12 @@ def array_from_raw(spec: TensorSpec, shape: tuple[int, ...], raw: bytes) -> Arra
 
 def raw_from_array(spec: TensorSpec, array: Array) -> bytes:
     """Return the bytes of an array, as `array_from_raw` reads them."""
-    return _pack_text(array)[_U32.size :] if spec.is_string else _raw(spec, array)
+    return _pack_text(array)[_U32.size :] if spec.is_string else bytes(_raw(spec, array))
 
 
-def _raw(spec: TensorSpec, array: Array) -> bytes:
-    return np.ascontiguousarray(array, dtype=spec.numpy_dtype).tobytes()
+def _raw(spec: TensorSpec, array: Array) -> memoryview:
+    # A view of what is in place already: the bytes of a large tensor are copied once, when they are joined.
+    return memoryview(np.ascontiguousarray(array, dtype=spec.numpy_dtype).reshape(-1).view(np.uint8))
 
 
 def _pack_text(array: Array) -> bytes:
@@ -129,7 +137,7 @@ def _pack_text(array: Array) -> bytes:
     return _U32.pack(len(body)) + body
 
 
-def _take(spec: TensorSpec, shape: tuple[int, ...], payload: bytes, offset: int) -> tuple[Array, int]:
+def _take(spec: TensorSpec, shape: tuple[int, ...], payload: bytes | memoryview, offset: int) -> tuple[Array, int]:
     count = math.prod(shape)
     if not spec.is_string:
         end = offset + count * spec.numpy_dtype.itemsize
@@ -139,7 +147,7 @@ def _take(spec: TensorSpec, shape: tuple[int, ...], payload: bytes, offset: int)
     while offset < end:
         (length,) = _U32.unpack_from(payload, offset)
         offset += _U32.size
-        texts.append(payload[offset : offset + length].decode("utf-8"))
+        texts.append(str(payload[offset : offset + length], "utf-8"))
         offset += length
     if offset != end:
         raise ValueError(f"texts reach to byte {offset} of the payload, expected {end}")

@@ -6,7 +6,8 @@ One job's bad rows never harm another's: a batch that raises is halved until the
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from itertools import count
+from functools import partial
+from itertools import accumulate, count
 from typing import Protocol
 
 import numpy as np
@@ -29,6 +30,10 @@ class Runnable(Protocol):
     inputs: TensorCodec
     outputs: TensorCodec
 
+    @property
+    def claim_rows(self) -> int:
+        """How many rows a worker takes at once."""
+
     def run(self, arrays: list[Array]) -> list[Array]:
         """Run rows; shapes as in `worker.models.Model.run`."""
 
@@ -50,7 +55,8 @@ class BatchRunner:
         except ValueError:
             together = None  # one of them is damaged
         if together is not None:
-            return self._run_group(list(jobs), together)
+            ends = [0, *accumulate(job.rows for job in jobs)]
+            return self._run_group(jobs, lambda first, last: [array[ends[first] : ends[last]] for array in together])
         outcomes: list[Outcome] = []
         groups: dict[tuple[tuple[int, ...], ...], list[tuple[ClaimedJob, list[Array]]]] = {}
         for job in jobs:
@@ -61,12 +67,24 @@ class BatchRunner:
             else:
                 groups.setdefault(tuple(array.shape[1:] for array in arrays), []).append((job, arrays))
         for members in groups.values():
-            columns = zip(*(arrays for _, arrays in members), strict=True)
-            outcomes += self._run_group([job for job, _ in members], [np.concatenate(column) for column in columns])
+            columns = list(zip(*(arrays for _, arrays in members), strict=True))
+            outcomes += self._run_group([job for job, _ in members], partial(_rows_of, columns))
         return outcomes
 
-    def _run_group(self, jobs: list[ClaimedJob], arrays: list[Array]) -> list[Outcome]:
-        """Run jobs whose rows stand one after the other in `arrays`; halve them where that raises."""
+    def _run_group(self, jobs: Sequence[ClaimedJob], rows_of: Callable[[int, int], list[Array]]) -> list[Outcome]:
+        """Run jobs of equal inner shapes in batches of up to `max_rows`; `rows_of(first, last)` has those of some."""
+        max_rows = self._model.limits.max_rows
+        outcomes: list[Outcome] = []
+        first = n_rows = 0
+        for index, job in enumerate(jobs):
+            if n_rows and n_rows + job.rows > max_rows:
+                outcomes += self._run_batch(jobs[first:index], rows_of(first, index))
+                first, n_rows = index, 0
+            n_rows += job.rows
+        return outcomes + self._run_batch(jobs[first:], rows_of(first, len(jobs)))
+
+    def _run_batch(self, jobs: Sequence[ClaimedJob], arrays: list[Array]) -> list[Outcome]:
+        """Run jobs together; halve them where that raises."""
         batch_id = next(self._batch_ids)
         started = self._clock()
         try:
@@ -79,7 +97,7 @@ class BatchRunner:
         half = len(jobs) // 2
         row = sum(job.rows for job in jobs[:half])
         first, second = [array[:row] for array in arrays], [array[row:] for array in arrays]
-        return self._run_group(jobs[:half], first) + self._run_group(jobs[half:], second)
+        return self._run_batch(jobs[:half], first) + self._run_batch(jobs[half:], second)
 
     def _run_rows(self, arrays: list[Array]) -> list[Array]:
         """Run all rows, in slices of `max_rows` when there are more (one large job)."""
@@ -93,13 +111,17 @@ class BatchRunner:
         ]
         return [np.concatenate(parts) for parts in zip(*slices, strict=True)]
 
-    def _split(self, jobs: list[ClaimedJob], results: list[Array], batch_id: str, run_us: int) -> list[Outcome]:
+    def _split(self, jobs: Sequence[ClaimedJob], results: list[Array], batch_id: str, run_us: int) -> list[Outcome]:
         n_rows, n_jobs = results[0].shape[0], len(jobs)
         outputs = self._model.outputs.pack_apart(results, [job.rows for job in jobs])
         return [
             Outcome(job.id, batch_id, n_rows, n_jobs, run_us, job.attempt, job.started_us, output)
             for job, output in zip(jobs, outputs, strict=True)
         ]
+
+
+def _rows_of(columns: list[tuple[Array, ...]], first: int, last: int) -> list[Array]:
+    return [column[first] if last - first == 1 else np.concatenate(column[first:last]) for column in columns]
 
 
 def _failed(job: ClaimedJob, batch_id: str, code: str, message: str) -> Outcome:

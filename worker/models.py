@@ -13,6 +13,9 @@ from ferry.tensors import Array, TensorCodec
 
 # An inner axis that takes any size is warmed up with this one.
 WARM_UP_SIZE = 1
+# A claim is as many batches as run in this time: little enough that no other worker misses them.
+CLAIM_S = 0.005
+MAX_BATCHES_A_CLAIM = 8
 
 
 class Model:
@@ -36,6 +39,15 @@ class Model:
     def retune(self, tuning: Tuning) -> None:
         """Follow what was set live, from the next batch on. Called from the pulse's thread."""
         self.limits = limits_in_force(self.manifest.batching, self.profile, tuning)
+
+    @property
+    def claim_rows(self) -> int:
+        """How many rows a worker takes at once: several batches where one is over too soon to be worth a round trip."""
+        rows = self.limits.max_rows
+        if self.profile is None:
+            return rows
+        run_s = (self.profile.a_us + self.profile.b_us * rows) / 1e6
+        return rows * max(1, min(MAX_BATCHES_A_CLAIM, int(CLAIM_S / run_s)))
 
     def run(self, arrays: list[Array]) -> list[Array]:
         """Run one batch.

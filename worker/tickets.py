@@ -78,13 +78,13 @@ class TicketRunner:
             return summary.shown() | {"note": "not loaded here"}
         batches = BatchRunner(model, ticket_id)
         until = self._clock() + TICKET_S
-        claim = self._source.claim(name, version, max_rows=model.limits.max_rows)
+        claim = self._source.claim(name, version, max_rows=model.claim_rows)
         while claim.jobs:
             with self._leases.holding(claim.token):
                 claim = self._fill(claim, name, version, model.limits)
                 outcomes = batches.run(claim.jobs)
                 if self._clock() < until:
-                    recorded, following = self._settle_and_claim(claim, name, version, outcomes, model.limits.max_rows)
+                    recorded, following = self._settle_and_claim(claim, name, version, outcomes, model.claim_rows)
                 else:
                     recorded, following = self._settle(claim, name, version, outcomes), _NOTHING
             summary.add(claim, outcomes, recorded)

@@ -57,7 +57,7 @@ def _read(entry: Entry, body: bytes, header_length: str | None) -> InferRequest:
     length = int(header_length)
     if length == 0:
         return read_raw_request(entry.manifest, body)
-    return read_infer_request(entry.manifest, parse_json(body[:length]), body[length:])
+    return read_infer_request(entry.manifest, parse_json(body[:length]), memoryview(body)[length:])
 
 
 def _response(entry: Entry, asked: InferRequest, output: bytes) -> Response:

@@ -64,7 +64,7 @@ def render_config(*, port: int, password: str, folder: Path, log: Path) -> str:
         "appendfsync everysec",
         # Jobs come and go, so the file is mostly of what is gone. At Redis' own 64 MB a busy queue would rewrite it
         # every few seconds, which takes CPU from the models; this much is read in about two seconds at a start.
-        "auto-aof-rewrite-min-size 256mb",
+        "auto-aof-rewrite-min-size 1gb",
         'save ""',
         # Any other policy may throw jobs away when memory is short.
         "maxmemory-policy noeviction",

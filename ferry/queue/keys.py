@@ -38,9 +38,12 @@ FIELDS = (
 # Fields of a model's hash that say how it is batched, in this order: as announced, then as set live (tune.lua).
 MODEL_FIELDS = ("manifest", "profile", "tuned_max_rows", "tuned_max_wait_ms")
 
-# Inputs up to this size travel through the scripts and are echoed while the job holds them. Larger ones are set and
-# read by commands of their own (Lua would copy them twice), and a poll stays cheap.
+# Inputs up to this size travel through the submit script and are echoed while the job holds them. Larger ones are set
+# by a command of their own (Lua would copy them twice), and a poll stays cheap.
 SMALL_INPUT_BYTES = 16 * 1024
+# Inputs of a claim travel through its script until there are this many bytes of them; two copies cost less than a round
+# trip of their own, up to about here.
+CLAIMED_INPUT_BYTES = 1024 * 1024
 # An input that is set ahead of its submit script lives this long without it.
 INPUT_AHEAD_S = 60
 # Outputs up to this size travel in the settle's publish; for larger ones the waiter reads the job.

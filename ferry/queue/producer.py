@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
 
 from ferry.errors import QueueUnavailableError
 from ferry.jobs import JobRecord, Receipt, Submission
@@ -73,19 +74,22 @@ class Producer:
         Raises:
             QueueUnavailableError: Redis did not answer; whether it accepted is not known, so repeat or read.
         """
+        args = [*self._head(), *self._jobs(submissions)]
         large = [job for job in submissions if len(job.payload) > keys.SMALL_INPUT_BYTES]
         with redis_errors():
-            if large:
-                await self._set_inputs(large)
-            reply = await self._submit(args=[*self._head(), *self._jobs(submissions)])
+            reply = await (self._submit_large(large, args) if large else self._submit(args=args))
         return receipts_from_reply(submissions, reply)
 
-    async def _set_inputs(self, jobs: Sequence[Submission]) -> None:
-        """Set inputs ahead of their script; without it they go by themselves."""
+    async def _submit_large(self, large: Sequence[Submission], args: list[str | int | bytes]) -> Any:
+        """Set large inputs ahead of the script, in one round trip; without it they go by themselves."""
         async with self._redis.pipeline(transaction=False) as pipe:
-            for job in jobs:
+            for job in large:
                 pipe.set(keys.INPUT + job.id, job.payload, ex=keys.INPUT_AHEAD_S)
-            await pipe.execute()
+            pipe.evalsha(self._submit.sha, 0, *args)
+            try:
+                return (await pipe.execute())[-1]
+            except NoScriptError:
+                return await self._submit(args=args)  # which loads it
 
     def _head(self) -> list[str | int]:
         limits = self._limits

@@ -8,9 +8,9 @@ from ferry.queue import keys
 _CONSTANTS = {
     name: getattr(keys, name)
     for name in (
-        "JOB", "INPUT", "WAITING", "ALONE", "BACKLOG", "CLAIM", "LEASES", "DEADLINES", "MODELS", "MODEL", "LIVE", "COUNTS",
-        "TICKETS", "KEEPER", "SETTLED", "FORMAT_VERSION", "SMALL_INPUT_BYTES", "PUBLISH_MAX_BYTES", "LIVE_MS",
-        "KEEPER_LOCK_MS", "TICKET_ID",
+        "JOB", "INPUT", "WAITING", "ALONE", "BACKLOG", "CLAIM", "LEASES", "DEADLINES", "MODELS", "MODEL", "LIVE",
+        "COUNTS", "TICKETS", "KEEPER", "SETTLED", "FORMAT_VERSION", "CLAIMED_INPUT_BYTES", "PUBLISH_MAX_BYTES",
+        "LIVE_MS", "KEEPER_LOCK_MS", "TICKET_ID",
     )
 }  # fmt: skip
 

@@ -1,6 +1,6 @@
 -- Take waiting jobs of one model under a lease, or add to a claim that is held.
 -- ARGV  name:version, token, max rows, lease in ms, seed, 1 for a fresh claim or 0 to add to one
--- Reply now_us, then per job: id, rows, attempt, input (nil when it is large: read it by itself)
+-- Reply now_us, then per job: id, rows, attempt, input (nil beyond CLAIMED_INPUT_BYTES: read it by itself)
 local model, token, room, lease_ms, seed = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local fresh = ARGV[6] == '1'
 local now_us, now_ms = now()
@@ -23,7 +23,7 @@ local function take(id, rows, bytes, attempt)
   taken_rows = taken_rows + rows
   taken_bytes = taken_bytes + bytes
   for _, part in ipairs({id, rows, attempt, false}) do reply[#reply + 1] = part end
-  if tonumber(bytes) <= SMALL_INPUT_BYTES then
+  if taken_bytes <= CLAIMED_INPUT_BYTES then
     small[#small + 1] = INPUT .. id
     places[#places + 1] = #reply
   end
