@@ -55,7 +55,7 @@ def _handler_of(scope: Scope) -> Handler | None:
         if job_id and "/" not in job_id:
             return lambda request: get_prediction(request, job_id)
     if method == "POST" and path.startswith(_MODEL) and path.endswith(_INFER):
-        name = path.removeprefix(_MODEL).removesuffix(_INFER)
+        name = path[len(_MODEL) : -len(_INFER)]
         if name and "/" not in name:
             return lambda request: infer(request, name)
     return None

@@ -22,8 +22,8 @@ def read(body: bytes) -> Any:
     Shape: as nested; int64 where no number has a fraction or an exponent, else float64. All else is as in `json.loads`.
 
     Raises:
-        ValueError: it is no JSON, or not JSON that is read here (NaN, integers over 64 bits, a member twice, lists among
-            the numbers of an array); another parser decides, and finds the words for what is wrong.
+        ValueError: it is no JSON, or not JSON that is read here (NaN, integers over 64 bits, a member twice, lists
+            among the numbers of an array); another parser decides, and finds the words for what is wrong.
     """
     try:
         value, n_lists = _convert(simdjson.Parser().parse(body))

@@ -10,7 +10,7 @@ from ferry.jobs import JobRecord
 
 SWEEP_EVERY_S = 1.0
 RESUBSCRIBE_PAUSE_S = 0.2
-WOKEN_A_TURN = 8
+LEAST_WOKEN = 8
 
 logger = logging.getLogger(__name__)
 
@@ -106,14 +106,17 @@ class Waiters:
         self._tell({job_id: {} for job_id in done})
 
     async def _tell_in_turns(self, news: Mapping[str, News]) -> None:
-        """Wake a few waiters a turn of the event loop, so that some clients' next jobs are under way to a worker while
-        others still get their answers; all at once, API and workers would take turns instead of working side by side.
+        """Wake an eighth of all waiters a turn of the event loop.
+
+        Then the next jobs of some are on their way to a worker while others still get their answers. All at once, the
+        API and the workers would take turns, each idle while the other is busy.
         """
         awaited = [(job_id, changes) for job_id, changes in news.items() if job_id in self._futures]
-        for start in range(0, len(awaited), WOKEN_A_TURN):
+        n_woken = max(LEAST_WOKEN, len(self._futures) // 8)
+        for start in range(0, len(awaited), n_woken):
             if start:
                 await asyncio.sleep(0)
-            self._tell(dict(awaited[start : start + WOKEN_A_TURN]))
+            self._tell(dict(awaited[start : start + n_woken]))
 
     def _tell(self, news: Mapping[str, News]) -> None:
         for job_id, changes in news.items():

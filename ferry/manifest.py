@@ -42,6 +42,7 @@ DEFAULT_MAX_ROWS = 64
 MAX_MAX_ROWS = 65536
 MAX_MAX_WAIT_MS = 1000.0
 DEFAULT_MAX_JOB_ROWS = 4096
+MAX_MAX_JOB_ROWS = 1_000_000
 
 
 @cache
@@ -114,7 +115,7 @@ class Batching(_Strict):
 
     max_rows: int | None = Field(default=None, ge=1, le=MAX_MAX_ROWS)
     max_wait_ms: float | None = Field(default=None, ge=0.0, le=MAX_MAX_WAIT_MS)
-    max_job_rows: int = Field(default=DEFAULT_MAX_JOB_ROWS, ge=1, le=1_000_000)
+    max_job_rows: int = Field(default=DEFAULT_MAX_JOB_ROWS, ge=1, le=MAX_MAX_JOB_ROWS)
     fixed_rows: int | None = Field(default=None, ge=1, le=MAX_MAX_ROWS)
 
     @model_validator(mode="after")

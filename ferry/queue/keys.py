@@ -6,7 +6,7 @@
 PREFIX = "ferry:"
 
 JOB = PREFIX + "job:"  # + id: hash, see FIELDS
-INPUT = PREFIX + "input:"  # + id: string, the input of a job that is not terminal
+INPUT = PREFIX + "input:"  # + id: string, the input of a job that is not terminal (ferry/queue/compression.py)
 WAITING = PREFIX + "waiting:"  # + {model}:{class}: stream; entry v, j (job id), n (rows), b (bytes), d (deadline, ms)
 ALONE = PREFIX + "alone:"  # + {model}: list of ids whose claim lapsed; each is claimed by itself
 BACKLOG = PREFIX + "backlog:"  # + {model}: hash rows, bytes over all that waits; absent when nothing does
@@ -43,7 +43,7 @@ MODEL_FIELDS = ("manifest", "profile", "tuned_max_rows", "tuned_max_wait_ms")
 SMALL_INPUT_BYTES = 16 * 1024
 # Inputs of a claim travel through its script until there are this many bytes of them; two copies cost less than a round
 # trip of their own, up to about here.
-CLAIMED_INPUT_BYTES = 1024 * 1024
+CLAIMED_INPUT_BYTES = 2 * 1024 * 1024
 # An input that is set ahead of its submit script lives this long without it.
 INPUT_AHEAD_S = 60
 # Outputs up to this size travel in the settle's publish; for larger ones the waiter reads the job.

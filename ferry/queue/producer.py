@@ -13,6 +13,7 @@ from ferry.jobs import JobRecord, Receipt, Submission
 from ferry.manifest import Manifest
 from ferry.profile import BatchLimits, Profile, Tuning, limits_in_force, parse_profile
 from ferry.queue import keys
+from ferry.queue.compression import compress
 from ferry.queue.connection import redis_errors
 from ferry.queue.records import (
     echoed_input,
@@ -74,17 +75,22 @@ class Producer:
         Raises:
             QueueUnavailableError: Redis did not answer; whether it accepted is not known, so repeat or read.
         """
-        args = [*self._head(), *self._jobs(submissions)]
-        large = [job for job in submissions if len(job.payload) > keys.SMALL_INPUT_BYTES]
+        stored = [compress(job.payload) for job in submissions]
+        args = [*self._head(), *self._jobs(submissions, stored)]
+        large = {
+            job.id: input_
+            for job, input_ in zip(submissions, stored, strict=True)
+            if len(input_) > keys.SMALL_INPUT_BYTES
+        }
         with redis_errors():
             reply = await (self._submit_large(large, args) if large else self._submit(args=args))
         return receipts_from_reply(submissions, reply)
 
-    async def _submit_large(self, large: Sequence[Submission], args: list[str | int | bytes]) -> Any:
+    async def _submit_large(self, large: Mapping[str, bytes], args: list[str | int | bytes]) -> Any:
         """Set large inputs ahead of the script, in one round trip; without it they go by themselves."""
         async with self._redis.pipeline(transaction=False) as pipe:
-            for job in large:
-                pipe.set(keys.INPUT + job.id, job.payload, ex=keys.INPUT_AHEAD_S)
+            for job_id, input_ in large.items():
+                pipe.set(keys.INPUT + job_id, input_, ex=keys.INPUT_AHEAD_S)
             pipe.evalsha(self._submit.sha, 0, *args)
             try:
                 return (await pipe.execute())[-1]
@@ -95,14 +101,13 @@ class Producer:
         limits = self._limits
         return [uuid.uuid4().hex, limits.max_waiting_rows, limits.max_waiting_bytes, int(limits.result_ttl_s * 1000)]
 
-    def _jobs(self, submissions: Sequence[Submission]) -> list[str | int | bytes]:
+    def _jobs(self, submissions: Sequence[Submission], stored: Sequence[bytes]) -> list[str | int | bytes]:
         deadline_ms = int(self._limits.deadline_s * 1000)
         args: list[str | int | bytes] = []
-        for job in submissions:
-            size = len(job.payload)
+        for job, input_ in zip(submissions, stored, strict=True):
             args += (
                 job.id, keys.model_key(job.model, job.version), job.job_class.value, job.rows, int(job.single),
-                deadline_ms, size, job.payload if size <= keys.SMALL_INPUT_BYTES else b"",
+                deadline_ms, len(job.payload), input_ if len(input_) <= keys.SMALL_INPUT_BYTES else b"",
             )  # fmt: skip
         return args
 

@@ -10,6 +10,7 @@ import msgpack
 
 from ferry.jobs import ClaimedJob, JobRecord, Outcome, Receipt, State, Submission, Verdict
 from ferry.profile import Tuning
+from ferry.queue.compression import decompress
 from ferry.queue.keys import FIELDS, SMALL_INPUT_BYTES
 
 
@@ -62,9 +63,12 @@ def record_from_fields(job_id: str, values: Sequence[bytes | None], input_: byte
     return JobRecord(id=job_id, **known, input=input_) if "state" in known else None
 
 
-def echoed_input(raw: bytes) -> bytes | None:
-    """Return what of an input's first SMALL_INPUT_BYTES + 1 bytes is shown: all of it, or nothing."""
-    return raw if 0 < len(raw) <= SMALL_INPUT_BYTES else None
+def echoed_input(stored: bytes) -> bytes | None:
+    """Return what is shown of an input of which SMALL_INPUT_BYTES + 1 stored bytes were read: all of it, or nothing."""
+    if not 0 < len(stored) <= SMALL_INPUT_BYTES:
+        return None
+    raw = decompress(stored)
+    return raw if len(raw) <= SMALL_INPUT_BYTES else None
 
 
 def changes_from_news(fields: Sequence[bytes]) -> dict[str, Any]:
@@ -108,13 +112,20 @@ def claimed_from_reply(reply: Sequence[Any], large: Mapping[bytes, bytes | None]
     started_us = int(reply[0])
     parts = zip(reply[1::4], reply[2::4], reply[3::4], reply[4::4], strict=True)
     return tuple(
-        # An input that is gone is no input: its job fails when it is decoded, and says so.
         ClaimedJob(
-            job_id.decode("ascii"), int(rows), large.get(job_id) or b"" if payload is None else _bytes(payload),
-            int(attempt), started_us,
+            job_id.decode("ascii"), int(rows), _input(large.get(job_id) if stored is None else stored), int(attempt),
+            started_us,
         )
-        for job_id, rows, attempt, payload in parts
+        for job_id, rows, attempt, stored in parts
     )  # fmt: skip
+
+
+def _input(stored: bytes | None) -> bytes:
+    """Return a claimed job's input. One that is gone or damaged is empty: its job fails when it is taken apart."""
+    try:
+        return decompress(_bytes(stored or b""))
+    except RuntimeError:
+        return b""
 
 
 def large_inputs(reply: Sequence[Any]) -> list[bytes]:

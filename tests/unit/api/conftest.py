@@ -65,14 +65,14 @@ class Api:
         served = self.queue.lanes[name, version].manifest
         inputs, outputs = TensorCodec(served.inputs), TensorCodec(served.outputs)
         outcomes = [
-            Outcome(job.id, "ticket.1", claim.rows, len(claim.jobs), RUN_US, job.attempt, job.started_us, error_code=error_code, error="it broke")
-            if error_code
-            else Outcome(
-                job.id, "ticket.1", claim.rows, len(claim.jobs), RUN_US, job.attempt, job.started_us,
-                output=outputs.pack(compute(inputs.unpack(job.payload))),
-            )
+            Outcome(job.id, "ticket.1", claim.rows, len(claim.jobs), RUN_US, job.attempt, job.started_us)
             for job in claim.jobs
-        ]  # fmt: skip
+        ]
+        for job, outcome in zip(claim.jobs, outcomes, strict=True):
+            if error_code:
+                outcome.error_code, outcome.error = error_code, "it broke"
+            else:
+                outcome.output = outputs.pack(compute(inputs.unpack(job.payload)))
         if claim.jobs:
             self.queue.settle(claim, name, version, outcomes, is_last=True)
         return claim

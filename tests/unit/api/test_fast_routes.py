@@ -22,6 +22,10 @@ def scope(method: str, path: str, **more: object) -> dict[str, object]:
         ("PUT", "/predict"),
         ("GET", "/docs"),
         ("HEAD", "/v1/predictions/abc"),
+        ("GET", "/v2/models/toy/infer"),
+        ("POST", "/v2/models//infer"),
+        ("POST", "/v2/models/toy/versions/1/infer"),
+        ("POST", "/v2/models/infer"),
     ],
 )
 def test_shortcut_when_the_request_does_not_match_exactly_then_left_to_fastapi(method: str, path: str) -> None:
@@ -32,6 +36,7 @@ def test_shortcut_when_it_matches_then_the_documented_function() -> None:
     assert _handler_of(scope("POST", "/v1/predictions")) is create_prediction
     assert _handler_of(scope("POST", "/predict")) is predict
     assert _handler_of(scope("GET", "/v1/predictions/abc")) is not None
+    assert _handler_of(scope("POST", "/v2/models/toy/infer")) is not None
 
 
 def test_shortcut_when_the_app_stands_below_a_path_then_left_to_fastapi() -> None:

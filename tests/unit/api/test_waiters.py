@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from api.waiters import RESUBSCRIBE_PAUSE_S, SWEEP_EVERY_S, Waiters
+from api.waiters import LEAST_WOKEN, RESUBSCRIBE_PAUSE_S, SWEEP_EVERY_S, Waiters
 from ferry.errors import QueueUnavailableError
 from ferry.jobs import JobRecord, Outcome, State
 from ferry.queue.keys import PUBLISH_MAX_BYTES
@@ -125,6 +125,20 @@ async def test_wait_when_news_comes_then_woken_with_what_it_says_and_no_further_
     assert record == await queue.read(job_id)
     assert record.output == b"result"
     assert now() < 0.1
+
+
+async def test_wait_when_many_jobs_end_at_once_then_their_waiters_are_woken_in_turns(
+    waiters: Waiters, queue: Queue
+) -> None:
+    jobs = [await submitted(queue) for _ in range(LEAST_WOKEN * 2 + 1)]
+    with running(waiters.listen()):
+        waiting = [await soon(waiters.wait(job, 60)) for job in jobs]
+        queue.finish()
+        done_after_each_turn = []
+        while not all(each.done() for each in waiting):
+            await asyncio.sleep(0)
+            done_after_each_turn.append(sum(each.done() for each in waiting))
+    assert {*done_after_each_turn} >= {LEAST_WOKEN, LEAST_WOKEN * 2, LEAST_WOKEN * 2 + 1}
 
 
 async def test_wait_when_the_result_is_too_large_to_be_published_then_read(waiters: Waiters, queue: Queue) -> None:

@@ -347,8 +347,9 @@ def test_read_flat_row_when_an_axis_is_free_then_refused() -> None:
 @settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_read_when_the_numbers_come_as_an_array_then_all_is_as_with_lists(dtype: str, limits, data) -> None:
-    numbers = data.draw(npst.arrays(st.sampled_from([np.float64, np.int64]), st.sampled_from([(3,), (2, 3), (6,), (1, 2, 3)]),
-                                    elements=st.integers(-(2**53), 2**53) | st.sampled_from([0, 1, 255, 2**40])))  # fmt: skip
+    shapes = st.sampled_from([(3,), (2, 3), (6,), (1, 2, 3)])
+    elements = st.integers(-(2**53), 2**53) | st.sampled_from([0, 1, 255, 2**40])
+    numbers = data.draw(npst.arrays(st.sampled_from([np.float64, np.int64]), shapes, elements=elements))
     if numbers.dtype == np.float64 and data.draw(st.booleans()):
         numbers = numbers / data.draw(st.sampled_from([2.0, 1e-200, 2**53]))
     wanted = spec("x", dtype, 3, **({"range": limits} if limits and dtype in NUMBERS else {}))

@@ -1,4 +1,5 @@
 import struct
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -202,6 +203,6 @@ def test_pack_apart_when_rows_are_dealt_out_then_each_payload_is_as_packed_by_it
         else list(range(1, n_rows))
     )
     edges = [0, *cuts, n_rows]
-    counts = [end - start for start, end in zip(edges, edges[1:], strict=False)]
-    wanted = [codec.pack([array[start:end] for array in arrays]) for start, end in zip(edges, edges[1:], strict=False)]
+    counts = [end - start for start, end in pairwise(edges)]
+    wanted = [codec.pack([array[start:end] for array in arrays]) for start, end in pairwise(edges)]
     assert codec.pack_apart(arrays, counts) == wanted

@@ -215,3 +215,31 @@ def test_run_when_a_payload_is_damaged_then_only_its_job_fails(payload: bytes) -
     assert (outcomes["bad"].error_code, outcomes["bad"].output) == ("invalid_input", None)
     assert outcomes["bad"].error.startswith("payload of ")
     assert bench.session.rows_a_run == [2]
+
+
+# --- several batches in one claim
+
+
+def test_run_when_the_jobs_are_more_than_a_batch_then_batches_with_numbers_of_their_own() -> None:
+    bench = Bench(max_rows=4)
+    outcomes = bench.run(bench.job("a", 1, 2, 3), bench.job("b", 4), bench.job("c", 5, 6), bench.job("d", 7, 8, 9))
+    assert bench.session.rows_a_run == [4, 2, 3]
+    assert {name: (each.batch_id, each.batch_rows, each.batch_jobs) for name, each in outcomes.items()} == {
+        "a": ("ticket.1", 4, 2), "b": ("ticket.1", 4, 2), "c": ("ticket.2", 2, 1), "d": ("ticket.3", 3, 1),
+    }  # fmt: skip
+    assert bench.output(outcomes["d"]) == [[14], [16], [18]]
+
+
+def test_run_when_shapes_differ_and_the_jobs_are_more_than_a_batch_then_batches_of_each_shape() -> None:
+    bench = Bench(max_rows=2, width=None)
+    wide = [bench.job(name, [1, 2], [3, 4]) for name in "ab"]
+    outcomes = bench.run(wide[0], bench.job("c", 5), wide[1], bench.job("d", 6))
+    assert sorted(bench.session.rows_a_run) == [2, 2, 2]
+    assert outcomes["c"].batch_id == outcomes["d"].batch_id
+    assert bench.output(outcomes["b"]) == [[2, 4], [6, 8]]
+
+
+def test_run_when_one_batch_of_several_raises_then_the_others_are_done() -> None:
+    bench = Bench(max_rows=2)
+    outcomes = bench.run(*(bench.job(str(n), POISON if n == 2 else n) for n in range(6)))
+    assert [outcomes[str(n)].error_code != "" for n in range(6)] == [False, False, True, False, False, False]

@@ -5,7 +5,7 @@ from ferry.errors import ModelRefusedError
 from ferry.manifest import MODEL_FILE, TensorSpec
 from tests import onnx_models
 from tests.fakes.sessions import FakeSession, doubled
-from tests.manifests import manifest, spec
+from tests.manifests import manifest, profile, spec
 from tests.unit.worker.conftest import XYZ, put_model
 from worker.models import Model, load_model
 
@@ -176,3 +176,16 @@ def test_load_model_when_the_file_is_no_model_then_refused(tmp_path, content: by
     made = put_model(tmp_path, content)
     with pytest.raises(ModelRefusedError, match="toy:1: onnxruntime will not load"):
         load_model(tmp_path / "toy" / "1", made, threads=1)
+
+
+@pytest.mark.parametrize(
+    ("a_us", "b_us", "max_rows", "claim_rows"),
+    [(100, 0, 64, 512), (1000, 0, 64, 320), (0, 100, 10, 50), (6000, 0, 64, 64), (20_000, 1, 1, 1), (1, 0, 1, 8)],
+)
+def test_claim_rows_when_a_batch_is_over_soon_then_several_up_to_five_milliseconds(
+    a_us: float, b_us: float, max_rows: int, claim_rows: int
+) -> None:
+    model = Model(manifest(max_rows=max_rows), None)
+    assert model.claim_rows == max_rows
+    model.adopt(profile().model_copy(update={"a_us": a_us, "b_us": b_us}))
+    assert model.claim_rows == claim_rows
