@@ -15,9 +15,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine, page, tables, w1_waiting, w2_open_loop, w3_rows, w4_heavy, w5_scale, w6_limits
+from benchmarks import (
+    machine,
+    page,
+    tables,
+    w1_waiting,
+    w2_open_loop,
+    w3_rows,
+    w4_heavy,
+    w5_scale,
+    w6_limits,
+    w7_choice,
+    w8_microseconds,
+)
 from benchmarks.apt import PackageMissingError, need_program
-from benchmarks.ferry_system import FERRY, FERRY_NO_AOF
+from benchmarks.ferry_system import FERRY, FERRY_NO_AOF, FERRY_TWO_APIS
 from benchmarks.peer_systems import CELERY_BATCHES, PEER_SYSTEMS
 from benchmarks.places import RESULTS, WORK
 from benchmarks.plan import FULL, QUICK, Plan
@@ -33,7 +45,7 @@ def say(text: str) -> None:
 
 def steps(*, is_quick: bool) -> dict[str, Step]:
     """Return what is measured, in order; each gets the plan and the report so far."""
-    systems = (FERRY, CELERY_BATCHES) if is_quick else (FERRY, *PEER_SYSTEMS, FERRY_NO_AOF)
+    systems = (FERRY, CELERY_BATCHES) if is_quick else (FERRY, *PEER_SYSTEMS, FERRY_TWO_APIS, FERRY_NO_AOF)
     found: dict[str, Step] = {
         "w1": lambda plan, _: w1_waiting.measure(systems, plan, say),
         "w2": lambda plan, report: w2_open_loop.measure(plan, report, say),
@@ -41,9 +53,11 @@ def steps(*, is_quick: bool) -> dict[str, Step]:
         "w4": lambda plan, _: w4_heavy.measure(plan, say),
         "w5": lambda plan, _: w5_scale.measure(plan, say),
         "w6": lambda plan, _: w6_limits.measure(plan, say),
+        "w7": lambda plan, _: w7_choice.measure(plan, say),
+        "w8": lambda plan, _: w8_microseconds.measure(plan, say),
     }
     if is_quick:
-        del found["w4"]
+        del found["w4"], found["w7"], found["w8"]
     return found
 
 

@@ -62,6 +62,16 @@ def _others(report: Report) -> list[str]:
             tables.scale_table,
         ),
         "w6": ("## W6: the parts by themselves", tables.limits_table),
+        "w7": (
+            "## W7: the batch size a worker chooses\n\nChosen with no configuration, in the second after the model is "
+            "loaded, beside a sweep by hand of bare `session.run` that also tries sizes between.",
+            tables.choice_table,
+        ),
+        "w8": (
+            "## W8: where a job's microseconds go\n\nW1 at 64 clients, processor time by process; then single steps by "
+            "themselves, best of repeats, caches warm.",
+            tables.microseconds_table,
+        ),
     }
     return [f"{text}\n\n{make(report)}" for name, (text, make) in sections.items() if report.get(name)]
 

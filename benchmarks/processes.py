@@ -107,6 +107,26 @@ def cpu_seconds(pid: int) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
+# A word of the command line that names the part of Ferry a process is.
+_PARTS = {"api": "API", "worker": "worker", "flower": "Flower", "redis-server": "Redis"}
+
+
+def cpu_by_part(pid: int) -> dict[str, float]:
+    """Return the processor time in seconds that descendants of a process have used so far, by part of Ferry."""
+    used: dict[str, float] = {}
+    for child, _ in descendants(pid):
+        fields = _stat(child)
+        try:
+            words = Path(f"/proc/{child}/cmdline").read_text().split("\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        names = {word.rpartition("/")[2] for word in words[:6]}
+        part = next((part for word, part in _PARTS.items() if word in names), "other")
+        if fields:
+            used[part] = used.get(part, 0.0) + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return used
+
+
 def _is_alive(identity: Identity) -> bool:
     fields = _stat(identity[0])
     return fields is not None and fields[19] == identity[1] and fields[0] != "Z"

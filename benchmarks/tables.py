@@ -1,5 +1,6 @@
 """A report as Markdown tables. Pure functions from JSON to text."""
 
+import statistics
 from collections.abc import Iterable, Sequence
 
 from benchmarks.bars import Bar, bars
@@ -142,6 +143,32 @@ def scale_table(report: Report) -> str:
         of_device = number(run["per_s"] / (device * count), 3)
         lines.append((n_workers, number(run["per_s"]), of_linear, of_device, number(run["first_second_per_s"])))
     return table(("workers", "jobs/s", "of linear", "of the devices", "jobs/s in the first second"), lines)
+
+
+def choice_table(report: Report) -> str:
+    """Return W7: what a worker chose by itself, and what that is worth beside the best of the sweep."""
+    lines = []
+    for name, found in (report.get("w7") or {}).items():
+        if skipped := found.get("skipped"):
+            lines.append((name, f"not measured: {skipped}", "", "", "", ""))
+            continue
+        sweep = {size: statistics.median(each) for size, each in found["sweep"].items()}
+        best = max(sweep, key=lambda size: sweep[size])
+        for choice in sorted({(each["max_rows"], each["max_wait_ms"]) for each in found["chosen"]}):
+            rows, wait_ms = choice
+            share = number(sweep[str(rows)] / sweep[best], 3) if str(rows) in sweep else MISSING
+            times = sum((each["max_rows"], each["max_wait_ms"]) == choice for each in found["chosen"])
+            shown = f"{rows} rows, {wait_ms:g} ms wait ({times} of {len(found['chosen'])})"
+            lines.append((name, shown, number(sweep.get(str(rows))), best, number(sweep[best]), share))
+    return table(("network", "chosen", "rows/s there", "best of the sweep", "rows/s there", "share of the best"), lines)
+
+
+def microseconds_table(report: Report) -> str:
+    """Return W8."""
+    parts = dig(report, "w8", "processes") or {}
+    lines = [(f"process: {name}", with_range(spread(found), 1)) for name, found in parts.items()]
+    lines += [(name, number(us, 2)) for name, us in (dig(report, "w8", "steps") or {}).items()]
+    return table(("where", "µs a job"), lines)
 
 
 def limits_table(report: Report) -> str:

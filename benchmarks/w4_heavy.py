@@ -1,17 +1,17 @@
 """W4: ResNet-50 with random weights: how close to a bare `session.run` at its best batch size?"""
 
 import json
-import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import redis
 
+from benchmarks.exported import NotExportedError, exported
 from benchmarks.ferry_system import PATH, WAITING, stack
-from benchmarks.places import ROOT, WORK
 from benchmarks.plan import Plan
 from benchmarks.w1_waiting import SETTLE_S, Say, fresh_folder
 from benchmarks.w3_rows import binary_post, is_built
@@ -20,10 +20,6 @@ from benchmarks.wrk import Post, load
 from ferry.manifest import MODEL_FILE, Batching, read_manifest, write_manifest
 from ferry.queue.keys import COUNTS, model_key
 
-TRAINING_PYTHON = ROOT / ".venv-training" / "bin" / "python"
-REPOSITORY = WORK / "models"
-FOLDER = REPOSITORY / "resnet50" / "1"
-EXPORT_TIMEOUT_S = 600
 BATCHES = (1, 2, 4, 8, 16)
 SWEEP_S = 4.0  # a run of 16 takes a second or two
 SHAPE = (224, 224, 3)
@@ -34,38 +30,35 @@ POLL_S = 0.005
 
 def measure(plan: Plan, say: Say) -> dict[str, Any]:
     """Return images/s of the bare sweep and of Ferry, alternated; or why there are none."""
-    if not TRAINING_PYTHON.exists():
-        return {"skipped": "there is no .venv-training: run `make test-training` or `make train` first"}
-    if not (FOLDER / MODEL_FILE).exists():
-        say("W4 exporting ResNet-50")
-        command = [str(TRAINING_PYTHON), "-m", "benchmarks.export_resnet", str(REPOSITORY)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=EXPORT_TIMEOUT_S, check=False)
-        if done.returncode != 0:
-            return {"skipped": f"the export failed: {done.stderr.strip()[-500:]}"}
-    sweep = {str(n): bare_per_s(n, SWEEP_S) for n in BATCHES}
+    try:
+        repository, folder = exported("resnet50")
+    except NotExportedError as error:
+        return {"skipped": str(error)}
+    model = str(folder / MODEL_FILE)
+    sweep = {str(n): bare_per_s(model, n, SWEEP_S) for n in BATCHES}
     best = max(BATCHES, key=lambda n: sweep[str(n)])
     say(f"W4 bare: {', '.join(f'{n}: {per_s:.1f}' for n, per_s in sweep.items())} images/s; best {best}")
-    _set_max_rows(best)
+    _set_max_rows(folder, best)
     found: dict[str, Any] = {"sweep": sweep, "best_batch": best, "bare_per_s": [], "ferry": []}
     for _ in range(plan.other_repeats):
-        found["bare_per_s"].append(bare_per_s(best, WINDOW_S / 2))
-        found["ferry"].append(_served(best))
+        found["bare_per_s"].append(bare_per_s(model, best, WINDOW_S / 2))
+        found["ferry"].append(_served(repository, best))
         say(f"W4 bare {found['bare_per_s'][-1]:.1f}, Ferry {found['ferry'][-1]['per_s']:.1f} images/s")
     return found
 
 
-def bare_per_s(n_rows: int, seconds: float) -> float:
+def bare_per_s(model: str, n_rows: int, seconds: float) -> float:
     """Return images/s of `session.run` in a loop."""
     images = np.random.default_rng(1).random((n_rows, *SHAPE), dtype=np.float32)
-    run = partial(bare_session(str(FOLDER / MODEL_FILE)).run, None, {"x": images})
+    run = partial(bare_session(model).run, None, {"x": images})
     return round(repeated(run, seconds) * n_rows, 2)
 
 
-def _served(best: int) -> dict[str, Any]:
+def _served(repository: Path, best: int) -> dict[str, Any]:
     """Return what comes with one image a request and two batches under way."""
     folder = fresh_folder("w4")
     image = np.random.default_rng(1).random((1, *SHAPE), dtype=np.float32)
-    with stack(folder, models_dir=REPOSITORY) as info, ThreadPoolExecutor(1) as beside:
+    with stack(folder, models_dir=repository) as info, ThreadPoolExecutor(1) as beside:
         post = binary_post(info.api_url, "resnet50", image)
         form = "binary"
         if not is_built(post):
@@ -100,6 +93,6 @@ def _settled_per_s(redis_url: str, seconds: float) -> float:
     return round((last - first) / (last_s - first_s), 2)
 
 
-def _set_max_rows(best: int) -> None:
-    manifest = read_manifest(FOLDER)
-    write_manifest(manifest.model_copy(update={"batching": Batching(max_rows=best)}), FOLDER)
+def _set_max_rows(folder: Path, best: int) -> None:
+    manifest = read_manifest(folder)
+    write_manifest(manifest.model_copy(update={"batching": Batching(max_rows=best)}), folder)

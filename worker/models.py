@@ -15,7 +15,8 @@ from ferry.tensors import Array, TensorCodec
 WARM_UP_SIZE = 1
 # A claim is as many batches as run in this time: little enough that no other worker misses them.
 CLAIM_S = 0.005
-MAX_BATCHES_A_CLAIM = 8
+# One claim holds Redis for some 15 µs a job.
+MAX_CLAIM_ROWS = 512
 
 
 class Model:
@@ -47,7 +48,7 @@ class Model:
         if self.profile is None:
             return rows
         run_s = (self.profile.a_us + self.profile.b_us * rows) / 1e6
-        return rows * max(1, min(MAX_BATCHES_A_CLAIM, int(CLAIM_S / run_s)))
+        return rows * max(1, min(int(CLAIM_S / run_s), MAX_CLAIM_ROWS // rows))
 
     def run(self, arrays: list[Array]) -> list[Array]:
         """Run one batch.

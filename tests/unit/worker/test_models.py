@@ -180,7 +180,15 @@ def test_load_model_when_the_file_is_no_model_then_refused(tmp_path, content: by
 
 @pytest.mark.parametrize(
     ("a_us", "b_us", "max_rows", "claim_rows"),
-    [(100, 0, 64, 512), (1000, 0, 64, 320), (0, 100, 10, 50), (6000, 0, 64, 64), (20_000, 1, 1, 1), (1, 0, 1, 8)],
+    [
+        (100, 0, 64, 512),
+        (1000, 0, 64, 320),
+        (0, 100, 10, 50),
+        (6000, 0, 64, 64),
+        (20_000, 1, 1, 1),
+        (1, 0, 1, 512),
+        (1, 0, 600, 600),
+    ],
 )
 def test_claim_rows_when_a_batch_is_over_soon_then_several_up_to_five_milliseconds(
     a_us: float, b_us: float, max_rows: int, claim_rows: int
