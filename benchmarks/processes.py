@@ -117,7 +117,8 @@ def cpu_by_part(pid: int) -> dict[str, float]:
     for child, _ in descendants(pid):
         fields = _stat(child)
         try:
-            words = Path(f"/proc/{child}/cmdline").read_text().split("\0")
+            # A Redis writes one line with blanks over its own.
+            words = Path(f"/proc/{child}/cmdline").read_text().replace("\0", " ").split()
         except (FileNotFoundError, ProcessLookupError):
             continue
         names = {word.rpartition("/")[2] for word in words[:6]}

@@ -18,7 +18,7 @@ from worker.profile_files import ProfileFiles
 from worker.profiling import Budget, choose, measure
 
 # Raised whenever the measurement or the choice changes, so that older files are not believed.
-PROFILE_FORMAT = 1
+PROFILE_FORMAT = 2
 CPU_INFO = Path("/proc/cpuinfo")
 
 logger = logging.getLogger(__name__)
