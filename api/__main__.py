@@ -8,11 +8,14 @@ from collections.abc import Sequence
 import uvicorn
 
 from api.protocol import GatheringProtocol
+from ferry.cores import available_cores
 from ferry.errors import ConfigError
 from ferry.settings import load_settings
 
 # Requests under way when SIGTERM comes get this long; waiting ones are answered with what is known.
 SHUTDOWN_GRACE_S = 10
+# More than this many API processes must be asked for: behind four of them Redis and the workers are what is busy.
+MOST_PROCESSES = 4
 
 
 def main(arguments: Sequence[str] = ()) -> int:
@@ -35,7 +38,7 @@ def main(arguments: Sequence[str] = ()) -> int:
         factory=True,
         host=settings.api_host,
         port=settings.api_port,
-        workers=asked.workers or settings.api_processes,
+        workers=asked.workers or settings.api_processes or min(available_cores(), MOST_PROCESSES),
         loop="uvloop",
         http=GatheringProtocol,
         access_log=False,

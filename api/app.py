@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+import multiprocessing
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
@@ -15,6 +17,7 @@ from api.routes import health, infer, models, predict, predictions
 from api.services import JobQueue, Services
 from api.submitter import Submitter
 from api.waiters import Waiters
+from ferry.local.lifeline import die_with_parent
 from ferry.logs import configure_logging
 from ferry.queue.connection import connect, connect_async
 from ferry.queue.keeper import Keeper, KeeperRules, KeeperThread
@@ -30,6 +33,8 @@ Errors are problem+json (RFC 9457).
 
 def create_app() -> FastAPI:
     """Return the application for the settings in the environment (uvicorn's factory)."""
+    if parent := multiprocessing.parent_process():  # one of several: none of them outlives uvicorn's supervisor
+        die_with_parent(parent.pid or 0, signal.SIGTERM)
     settings = load_settings()
     configure_logging(settings)
     return build_app(settings)

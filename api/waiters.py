@@ -10,7 +10,8 @@ from ferry.jobs import JobRecord
 
 SWEEP_EVERY_S = 1.0
 RESUBSCRIBE_PAUSE_S = 0.2
-LEAST_WOKEN = 8
+
+LEAST_WOKEN = 16
 
 logger = logging.getLogger(__name__)
 

@@ -29,7 +29,7 @@ from benchmarks import (
     w8_microseconds,
 )
 from benchmarks.apt import PackageMissingError, need_program
-from benchmarks.ferry_system import FERRY, FERRY_NO_AOF, FERRY_TWO_APIS
+from benchmarks.ferry_system import FERRY, FERRY_NO_AOF, FERRY_ONE_API
 from benchmarks.peer_systems import CELERY_BATCHES, PEER_SYSTEMS
 from benchmarks.places import RESULTS, WORK
 from benchmarks.plan import FULL, QUICK, Plan
@@ -45,7 +45,7 @@ def say(text: str) -> None:
 
 def steps(*, is_quick: bool) -> dict[str, Step]:
     """Return what is measured, in order; each gets the plan and the report so far."""
-    systems = (FERRY, CELERY_BATCHES) if is_quick else (FERRY, *PEER_SYSTEMS, FERRY_TWO_APIS, FERRY_NO_AOF)
+    systems = (FERRY, CELERY_BATCHES) if is_quick else (FERRY, *PEER_SYSTEMS, FERRY_ONE_API, FERRY_NO_AOF)
     found: dict[str, Step] = {
         "w1": lambda plan, _: w1_waiting.measure(systems, plan, say),
         "w2": lambda plan, report: w2_open_loop.measure(plan, report, say),

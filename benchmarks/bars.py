@@ -96,11 +96,13 @@ def _scale(report: Report) -> list[Bar]:
         return ratio(per_s(n_workers), (per_s(1) or 0) * n_workers)
 
     delays = dig(report, "w5", "lone_job", "delays_ms")
+    joined = dig(report, "w5", "joining", "all_busy_ms")
     of_device = ratio(per_s(1), dig(report, "w5", "device_jobs_per_s"))
     return [
         Bar("W5, 8 workers: share of linear", "≥", 0.95, 0.98, of_linear(8), "x"),
         Bar("W5, 16 workers: share of linear", "≥", 0.85, 0.93, of_linear(16), "x"),
         Bar("W5, 1 worker: share of the device", "≥", 0.88, 0.95, of_device, "x"),
+        Bar("seven workers join one with a backlog: busy", "≤", 1000.0, None, max(joined) if joined else None, "ms"),
         Bar("lone job beside a busy worker: start, slowest", "≤", 50.0, 10.0, max(delays) if delays else None, "ms"),
     ]  # fmt: skip
 

@@ -59,8 +59,8 @@ def _wait_for(process: Process, folder: Path) -> RunInfo:
 
 
 @contextmanager
-def _serving(folder: Path, *, has_aof: bool, api_processes: int) -> Iterator[str]:
-    with stack(folder, has_aof=has_aof, api_processes=str(api_processes)) as info:
+def _serving(folder: Path, *, has_aof: bool, **settings: str) -> Iterator[str]:
+    with stack(folder, has_aof=has_aof, **settings) as info:
         yield info.api_url
 
 
@@ -73,13 +73,13 @@ def _digit(answer: Mapping[str, Any]) -> int:
     return best(answer["output"]["probabilities"][0])
 
 
-def _ferry(name: str, label: str, keeps_jobs: str, *, has_aof: bool = True, api_processes: int = 1) -> System:
+def _ferry(name: str, label: str, keeps_jobs: str, *, has_aof: bool = True, **settings: str) -> System:
     return System(
         name=name, label=label, keeps_jobs=keeps_jobs, path=PATH, headers=WAITING, make_body=body, read_digit=_digit,
-        run=partial(_serving, has_aof=has_aof, api_processes=api_processes),
+        run=partial(_serving, has_aof=has_aof, **settings),
     )  # fmt: skip
 
 
 FERRY = _ferry("ferry", "Ferry", "kept")
-FERRY_TWO_APIS = _ferry("ferry_two_apis", "Ferry with two API processes", "kept", api_processes=2)
+FERRY_ONE_API = _ferry("ferry_one_api", "Ferry with one API process", "kept", api_processes="1")
 FERRY_NO_AOF = _ferry("ferry_no_aof", "Ferry without AOF", "kept unless Redis dies", has_aof=False)

@@ -16,12 +16,12 @@ from ferry.jobs import Submission, new_job_id
 from ferry.local.redis_server import RedisServer
 from ferry.manifest import Manifest
 from ferry.queue.connection import connect_async
-from ferry.queue.keys import BACKLOG, COUNTS, LIVE, model_key
+from ferry.queue.keys import BACKLOG, COUNTS, LEASES, LIVE, model_key
 from ferry.queue.producer import Limits, Producer
 from ferry.tensors import TensorCodec
 
 READY_TIMEOUT_S = 120.0
-POLL_S = 0.02
+POLL_S = 0.005
 CHUNK = 500  # jobs in one submit
 LIMITS = Limits(max_waiting_rows=10_000_000, max_waiting_bytes=2**30, deadline_s=3600, result_ttl_s=600)
 KEY = model_key(NAME, VERSION)
@@ -30,21 +30,33 @@ KEY = model_key(NAME, VERSION)
 class Fleet:
     """The workers behind a gate, their Redis and the model's figures."""
 
-    def __init__(self, url: str, manifest: Manifest, gate: Path, processes: list[Process]) -> None:
+    def __init__(self, url: str, manifest: Manifest, gate: Path, processes: list[Process], n_early: int) -> None:
         self.url = url
         self._manifest = manifest
         self._gate = gate
         self._processes = processes
+        self._n_early = n_early
         self._redis = redis.Redis.from_url(url)
 
     def open_gate(self) -> None:
         """Wait until every worker has imported everything, then let them all start."""
-        self._wait(lambda: len(list(self._gate.parent.glob(f"{self._gate.name}.*"))) == len(self._processes))
+        self.wait_at_gate()
         self._gate.touch()
 
-    def wait_until_live(self) -> None:
-        """Return when every worker serves."""
-        self._wait(lambda: self._redis.zcard(LIVE + KEY) >= len(self._processes))
+    def wait_at_gate(self) -> None:
+        """Return when every worker but the early ones has imported everything."""
+        wanted = len(self._processes) - self._n_early
+        self._wait(lambda: len(list(self._gate.parent.glob(f"{self._gate.name}.*"))) == wanted)
+
+    def wait_until_live(self, n_workers: int | None = None) -> None:
+        """Return when so many workers serve, by default every one."""
+        self._wait(lambda: self._redis.zcard(LIVE + KEY) >= (n_workers or len(self._processes)))
+
+    def wait_until_busy(self) -> float:
+        """Return the seconds until every worker holds a claim."""
+        began_s = time.perf_counter()
+        self._wait(lambda: self._redis.zcard(LEASES) >= len(self._processes))
+        return time.perf_counter() - began_s
 
     def n_settled(self) -> int:
         """Return how many jobs have succeeded."""
@@ -80,8 +92,8 @@ class Fleet:
 
 
 @contextmanager
-def fleet(folder: Path, n_workers: int, *, run_s: float) -> Iterator[Fleet]:
-    """Run Redis and stand-in workers, which wait for the gate."""
+def fleet(folder: Path, n_workers: int, *, run_s: float, n_early: int = 0) -> Iterator[Fleet]:
+    """Run Redis and stand-in workers, which wait for the gate, all but `n_early`."""
     manifest = write_repository(folder / "models")
     server = RedisServer(folder / "redis", folder / "redis.log")
     with ExitStack() as stack:
@@ -90,14 +102,15 @@ def fleet(folder: Path, n_workers: int, *, run_s: float) -> Iterator[Fleet]:
         gate = folder / "gate"
         env = {
             "FERRY_REDIS_URL": server.url, "FERRY_MODELS_DIR": str(folder / "models"), "FERRY_LOG_LEVEL": "warning",
-            "FERRY_DATA_DIR": str(folder), "STAND_IN_RUN_S": str(run_s), "STAND_IN_GATE": str(gate),
+            "FERRY_DATA_DIR": str(folder), "STAND_IN_RUN_S": str(run_s),
         }  # fmt: skip
+        gated = env | {"STAND_IN_GATE": str(gate)}
         command = [sys.executable, "-m", "benchmarks.stand_in_worker"]
         processes = [
-            stack.enter_context(running(command, log=folder / f"worker-{number}.log", cwd=ROOT, env=env))
-            for number in range(n_workers)
+            stack.enter_context(running(command, log=folder / f"worker-{number}.log", cwd=ROOT, env=each))
+            for number, each in enumerate([env] * n_early + [gated] * (n_workers - n_early))
         ]
-        yield Fleet(server.url, manifest, gate, processes)
+        yield Fleet(server.url, manifest, gate, processes, n_early)
 
 
 def _payload(manifest: Manifest) -> bytes:

@@ -21,6 +21,8 @@ DEVICE_PER_S = MAX_ROWS / RUN_S  # jobs of one row one device can do in a second
 FIRST_S = 1.0  # counted by itself, from the last worker's first heartbeat: are all busy within a second?
 # Sixteen workers come up within seconds of each other and eat from the backlog meanwhile.
 START_S = 10.0
+JOINING, JOINED_BACKLOG = 7, 2000
+JOINED_RUN_S = 0.2  # a backlog of six seconds for all, so that a worker is seen busy
 LONG_RUN_S = 2.0
 PICK_UP_S = 0.5  # by then the busy worker has its job
 
@@ -31,6 +33,8 @@ def measure(plan: Plan, say: Say) -> dict[str, Any]:
     for n_workers in plan.workers:
         found["workers"][str(n_workers)] = run = _backlog(n_workers, plan.window_s)
         say(f"W5 {n_workers} workers: {run['per_s']:,.0f} jobs/s of {n_workers * DEVICE_PER_S:,.0f}")
+    found["joining"] = {"all_busy_ms": [_joining() for _ in range(plan.other_repeats)]}
+    say(f"W5 seven workers join one with a backlog: all busy after {found['joining']['all_busy_ms']} ms")
     delays_ms = asyncio.run(_lone_jobs(plan.lone_jobs))
     found["lone_job"] = {"delays_ms": delays_ms}
     say(f"W5 lone job beside a busy worker: {min(delays_ms):.1f} to {max(delays_ms):.1f} ms")
@@ -50,6 +54,17 @@ def _backlog(n_workers: int, window_s: float) -> dict[str, Any]:
     if not left:
         raise RuntimeError(f"{n_jobs} jobs were too few for {n_workers} workers: the backlog ran out")
     return {"per_s": round(per_s, 1), "first_second_per_s": round(first_second, 1), "n_jobs": n_jobs, "left": left}
+
+
+def _joining() -> float:
+    """Return the ms from the last heartbeat of eight until all are busy: 2,000 jobs came while one worker lived."""
+    with fleet(fresh_folder("joining"), 1 + JOINING, run_s=JOINED_RUN_S, n_early=1) as workers:
+        workers.wait_until_live(1)
+        workers.wait_at_gate()
+        asyncio.run(workers.submit(JOINED_BACKLOG))
+        workers.open_gate()
+        workers.wait_until_live()
+        return round(workers.wait_until_busy() * 1000, 1)
 
 
 def _rate(count: Callable[[], int], seconds: float) -> float:

@@ -34,7 +34,9 @@ class Settings(BaseSettings):
     # --- API
     api_host: str = Field(default="127.0.0.1", description="address the API listens on")
     api_port: int = Field(default=8000, ge=0, le=65535, description="port of the API")
-    api_processes: int = Field(default=1, ge=1, le=256, description="API processes that share the port")
+    api_processes: int = Field(
+        default=0, ge=0, le=256, description="API processes that share the port; 0 is one per core, four at most"
+    )
     max_body_bytes: int = Field(default=64 * 2**20, ge=1024, description="largest request body")
     default_wait_s: float = Field(default=60, ge=1, le=60, description="how long `Prefer: wait` and /predict wait")
 

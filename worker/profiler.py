@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 import platform
 import time
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import onnxruntime
 
+from ferry.cores import available_cores
 from ferry.manifest import DEFAULT_MAX_ROWS, Manifest
 from ferry.profile import Profile
 from worker.models import Model
@@ -75,8 +75,7 @@ class Profiler:
 
 def describe_machine(threads: int) -> str:
     """Return what decides how fast a model runs here: processor, cores, onnxruntime and its threads."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return f"{_processor()}, cores: {cores}, onnxruntime {onnxruntime.__version__}, threads: {threads}"
+    return f"{_processor()}, cores: {available_cores()}, onnxruntime {onnxruntime.__version__}, threads: {threads}"
 
 
 def _processor() -> str:

@@ -1,11 +1,11 @@
 """The parts of a stack and how each is started. Knows nothing of who runs them."""
 
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ferry.cores import available_cores
 from ferry.settings import Settings
 
 
@@ -51,9 +51,7 @@ def parts_of_stack(settings: Settings, addresses: Addresses, data_dir: Path) -> 
 
 def worker_names(settings: Settings) -> tuple[str, ...]:
     """Return `worker-1` and so on: as many as set, else one per core this process may use."""
-    # Where the system can say it, the cores this process may use, which a container may have fewer of.
-    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    n_workers = settings.workers or n_cores
+    n_workers = settings.workers or available_cores()
     return tuple(f"worker-{number}" for number in range(1, n_workers + 1))
 
 

@@ -309,6 +309,16 @@ async def test_tickets_when_backlog_grows_then_one_per_batch_up_to_the_workers(b
     assert bench.tickets() == 3
 
 
+async def test_tickets_when_seven_workers_join_a_backlog_then_each_finds_one_at_its_first_heartbeat(
+    bench: Bench,
+) -> None:
+    await bench.submit(*(submission(rows=8) for _ in range(100)))
+    assert bench.tickets() == 1
+    for number in range(2, 9):
+        bench.another_worker_joins(f"w{number}")
+        assert bench.tickets() == number
+
+
 async def test_tickets_when_claimed_then_topped_up_by_claim_and_settle(bench: Bench) -> None:
     await bench.submit(*(submission(rows=8) for _ in range(3)))
     bench.lose_tickets()

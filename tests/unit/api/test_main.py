@@ -4,7 +4,9 @@ from pathlib import Path
 import pytest
 
 from api import __main__ as module
+from api.__main__ import MOST_PROCESSES
 from api.app import create_app
+from ferry.cores import available_cores
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +38,7 @@ def test_main_when_settings_are_good_then_served_on_their_address(
     assert (options["host"], options["port"]) == ("0.0.0.0", 9000)
     assert (options["log_config"], options["server_header"]) == (None, False)
     assert options["app"] == f"{create_app.__module__}:{create_app.__name__}"
-    assert (options["factory"], options["workers"]) == (True, 1)
+    assert (options["factory"], options["workers"]) == (True, min(available_cores(), MOST_PROCESSES))
 
 
 def test_main_when_several_processes_are_asked_for_then_the_argument_goes_before_the_setting(
