@@ -122,6 +122,8 @@ def cpu_by_part(pid: int) -> dict[str, float]:
         except (FileNotFoundError, ProcessLookupError):
             continue
         names = {word.rpartition("/")[2] for word in words[:6]}
+        if "multiprocessing.spawn" in " ".join(words):
+            names.add("api")  # one of several, which uvicorn starts so
         part = next((part for word, part in _PARTS.items() if word in names), "other")
         if fields:
             used[part] = used.get(part, 0.0) + (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -44,7 +44,7 @@ SMALL_INPUT_BYTES = 16 * 1024
 # Inputs of a claim travel through its script until there are this many bytes of them; two copies cost less than a round
 # trip of their own, up to about here.
 CLAIMED_INPUT_BYTES = 2 * 1024 * 1024
-# An input that is set ahead of its submit script lives this long without it.
+# An input that is set ahead of its submit script, as {id}/{seed of the call}, lives this long without it.
 INPUT_AHEAD_S = 60
 # Outputs up to this size travel in the settle's publish; for larger ones the waiter reads the job.
 PUBLISH_MAX_BYTES = 4 * 1024

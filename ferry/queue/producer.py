@@ -76,30 +76,31 @@ class Producer:
             QueueUnavailableError: Redis did not answer; whether it accepted is not known, so repeat or read.
         """
         stored = [compress(job.payload) for job in submissions]
-        args = [*self._head(), *self._jobs(submissions, stored)]
+        seed = uuid.uuid4().hex
+        args = [*self._head(seed), *self._jobs(submissions, stored)]
         large = {
             job.id: input_
             for job, input_ in zip(submissions, stored, strict=True)
             if len(input_) > keys.SMALL_INPUT_BYTES
         }
         with redis_errors():
-            reply = await (self._submit_large(large, args) if large else self._submit(args=args))
+            reply = await (self._submit_large(large, seed, args) if large else self._submit(args=args))
         return receipts_from_reply(submissions, reply)
 
-    async def _submit_large(self, large: Mapping[str, bytes], args: list[str | int | bytes]) -> Any:
+    async def _submit_large(self, large: Mapping[str, bytes], seed: str, args: list[str | int | bytes]) -> Any:
         """Set large inputs ahead of the script, in one round trip; without it they go by themselves."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for job_id, input_ in large.items():
-                pipe.set(keys.INPUT + job_id, input_, ex=keys.INPUT_AHEAD_S)
+                pipe.set(f"{keys.INPUT}{job_id}/{seed}", input_, ex=keys.INPUT_AHEAD_S)
             pipe.evalsha(self._submit.sha, 0, *args)
             try:
                 return (await pipe.execute())[-1]
             except NoScriptError:
                 return await self._submit(args=args)  # which loads it
 
-    def _head(self) -> list[str | int]:
+    def _head(self, seed: str) -> list[str | int]:
         limits = self._limits
-        return [uuid.uuid4().hex, limits.max_waiting_rows, limits.max_waiting_bytes, int(limits.result_ttl_s * 1000)]
+        return [seed, limits.max_waiting_rows, limits.max_waiting_bytes, int(limits.result_ttl_s * 1000)]
 
     def _jobs(self, submissions: Sequence[Submission], stored: Sequence[bytes]) -> list[str | int | bytes]:
         deadline_ms = int(self._limits.deadline_s * 1000)

@@ -1,14 +1,16 @@
 """The queue's rules, on the in-memory twin and on real Redis."""
 
 import asyncio
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from ferry.errors import InvalidInputError, NotFoundError
 from ferry.jobs import JobClass, State, Verdict, new_job_id
 from ferry.manifest import DEFAULT_MAX_ROWS
 from ferry.profile import Tuning
-from ferry.queue.keys import PUBLISH_MAX_BYTES, SMALL_INPUT_BYTES
+from ferry.queue.keys import INPUT, PUBLISH_MAX_BYTES, SMALL_INPUT_BYTES
 from tests.contract.conftest import MAX_ATTEMPTS, MemoryBench, RedisBench
 from tests.manifests import LIMITS, manifest, profile, submission
 
@@ -134,6 +136,20 @@ async def test_claim_when_added_to_a_lapsed_claim_then_empty(bench: Bench) -> No
     bench.keeper.lapse()
     await bench.submit(submission())
     assert bench.claim(token=claim.token).jobs == ()
+
+
+async def test_submit_when_a_large_one_comes_again_then_its_input_stays_and_no_other_is_kept(bench: Bench) -> None:
+    job = submission(payload=np.random.default_rng(7).bytes(SMALL_INPUT_BYTES * 2))
+    unknown = replace(job, id=new_job_id(), model="ghost")
+    first = await bench.submit(job, job, unknown)
+    again = await bench.submit(replace(job, payload=b"\1" + job.payload[1:]))
+    assert [each.verdict for each in (*first, *again)] == [
+        Verdict.ACCEPTED, Verdict.EXISTS, Verdict.UNREGISTERED, Verdict.EXISTS,
+    ]  # fmt: skip
+    if isinstance(bench, RedisBench):
+        assert bench.redis.keys(f"{INPUT}*") == [f"{INPUT}{job.id}".encode()]
+        assert bench.redis.ttl(INPUT + job.id) == -1
+    assert bench.claim().jobs[0].payload == job.payload
 
 
 async def test_claim_when_deadline_has_passed_then_never_handed_out(bench: Bench) -> None:

@@ -7,12 +7,8 @@ local now_us, now_ms = now()
 local created_us = text(now_us)
 local reply, models, accepted = {created_us}, {}, {}
 
--- An input that came ahead of the script goes again, unless an unfinished job of this id needs it.
-local function refuse_input(id, input)
-  if input ~= '' then return end
-  local state = redis.call('HGET', JOB .. id, 'state')
-  if state ~= 'queued' and state ~= 'running' then redis.call('DEL', INPUT .. id) end
-end
+-- An input that came ahead of the script stands under a name of this call, so that it overwrites no other.
+local function ahead(id) return INPUT .. id .. '/' .. seed end
 
 -- Every limit is looked at before the first write.
 for i = 5, #ARGV, 8 do
@@ -23,6 +19,9 @@ for i = 5, #ARGV, 8 do
     waiting = {rows = tonumber(backlog[1] or 0), bytes = tonumber(backlog[2] or 0), new_rows = 0, new_bytes = 0,
                known = redis.call('HEXISTS', MODEL .. model, 'ticket') == 1}
     models[model] = waiting
+  end
+  if ARGV[i + 7] == '' and bytes > 0 and redis.call('EXISTS', ahead(id)) == 0 then
+    return redis.error_reply('OOM an input was not set ahead of its script')
   end
   local verdict = 'accepted'
   if accepted[id] or redis.call('EXISTS', JOB .. id) == 1 then
@@ -50,11 +49,16 @@ for i = 5, #ARGV, 8 do
     redis.call('HSET', JOB .. id, 'v', FORMAT_VERSION, 'state', 'queued', 'model', model, 'class', class, 'rows', rows,
       'single', ARGV[i + 4], 'bytes', bytes, 'entry', entry, 'created_us', created_us,
       'deadline_us', deadline_ms .. '000', 'ttl_ms', ttl_ms)
-    if input ~= '' then redis.call('SET', INPUT .. id, input) else redis.call('PERSIST', INPUT .. id) end
+    if input ~= '' or bytes == '0' then
+      redis.call('SET', INPUT .. id, input)
+    else
+      redis.call('RENAME', ahead(id), INPUT .. id)
+      redis.call('PERSIST', INPUT .. id)
+    end
     deadlines[#deadlines + 1] = deadline_ms
     deadlines[#deadlines + 1] = id
-  else
-    refuse_input(id, input)
+  elseif input == '' and bytes ~= '0' then
+    redis.call('DEL', ahead(id))
   end
 end
 in_pieces('ZADD', DEADLINES, deadlines)
