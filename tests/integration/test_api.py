@@ -153,7 +153,7 @@ def test_api_when_two_processes_run_then_a_job_of_one_is_waited_for_at_the_other
 def test_api_when_it_serves_then_no_model_runtime_is_loaded(
     own_redis: RedisServer, start_api: Callable[..., Started]
 ) -> None:
-    process, client = start_api(own_redis.url)
+    process, client = start_api(own_redis.url, FERRY_API_PROCESSES="1")
     assert client.post("/v1/predictions", json=ROW).status_code == 202
     assert client.post("/predict", json={"x": [2.0]}).status_code in (404, 422, 503)
     assert client.get("/openapi.json").status_code == 200
@@ -163,8 +163,32 @@ def test_api_when_it_serves_then_no_model_runtime_is_loaded(
         assert name not in loaded
 
 
-def test_api_when_told_to_stop_then_exits_cleanly(own_redis: RedisServer, start_api: Callable[..., Started]) -> None:
-    process, client = start_api(own_redis.url)
+def test_api_when_it_is_several_processes_and_their_parent_is_killed_then_none_is_left(
+    own_redis: RedisServer, start_api: Callable[..., Started]
+) -> None:
+    process, client = start_api(own_redis.url, FERRY_API_PROCESSES="3")
+    family = _serving(process)
+    assert len(family) == 3
+    for _ in range(12):
+        with httpx.Client(base_url=client.base_url) as another:  # a connection of its own, so any of the three
+            assert another.post("/v1/predictions", json=ROW).status_code == 202
+    process.signal(signal.SIGKILL)
+    process.wait()
+    eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in family), "the processes have ended")
+    assert not _is_live(client)
+
+
+def _serving(process: Process) -> list[int]:
+    """Return the API processes that a supervisor has started (the resource tracker is none)."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return [int(pid) for pid in children if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
+
+
+@pytest.mark.parametrize("n_processes", ["1", "2"])
+def test_api_when_told_to_stop_then_exits_cleanly(
+    own_redis: RedisServer, start_api: Callable[..., Started], n_processes: str
+) -> None:
+    process, client = start_api(own_redis.url, FERRY_API_PROCESSES=n_processes)
     client.post("/v1/predictions", json=ROW)
     process.signal(signal.SIGTERM)
     assert process.wait() == 0
