@@ -139,9 +139,32 @@ _WAITING: list[dict[str, Any]] = [
     },
 ]
 WAIT = {"parameters": _WAITING}
+_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "1 to 255 visible ASCII characters; the same key and body again is the same job, while it is kept",
+    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
+}
+_TERMS: list[dict[str, Any]] = [
+    {
+        "name": "Cancel-After",
+        "in": "header",
+        "required": False,
+        "description": "the job is canceled when it is not done by then: `90s`, `5m`, `2h`, `200ms`",
+        "schema": {"type": "string", "pattern": r"^[1-9]\d{0,5}(ms|s)?$"},
+    },
+    {
+        "name": "Priority",
+        "in": "header",
+        "required": False,
+        "description": "RFC 9218: `u=0` to 2 goes first, 3 to 5 is normal, 6 and 7 is bulk; all keep a share",
+        "schema": {"type": "string"},
+    },
+]
 
 PREDICTION_BODY = {
-    "parameters": _WAITING,
+    "parameters": [*_WAITING, *_TERMS, _KEY],
     "requestBody": _json_body(
         {
             "type": "object",
@@ -164,6 +187,7 @@ PREDICTION_CREATED: dict[int | str, dict[str, Any]] = {
 }
 PREDICTION: dict[int | str, dict[str, Any]] = {200: _answer("The job", _PREDICTION), **_problems(404, 422, 503)}
 PREDICT_BODY = {
+    "parameters": _TERMS,
     "requestBody": _json_body(
         {
             "type": "object",
@@ -175,7 +199,7 @@ PREDICT_BODY = {
             },
         },
         {"x": [0.0] * 784},
-    )
+    ),
 }
 PREDICT: dict[int | str, dict[str, Any]] = {
     200: _answer(
@@ -208,7 +232,7 @@ _OIP_HEADER = {
     "schema": {"type": "integer", "minimum": 0},
 }
 INFER_BODY = {
-    "parameters": [_OIP_HEADER],
+    "parameters": [_OIP_HEADER, *_TERMS],
     "requestBody": {
         "required": True,
         "content": {

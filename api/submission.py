@@ -1,15 +1,19 @@
 """From a checked input to an accepted job, and from there to its end. What every submitting route shares."""
 
+import hashlib
 import math
+from dataclasses import replace
 
 from api.catalog import Entry
 from api.services import Services
+from api.terms import ORDINARY, Terms
 from ferry.errors import (
     InvalidInputError,
     ModelError,
     NoWorkerError,
     QueueFullError,
     QueueUnavailableError,
+    ReusedError,
     WaitTimeoutError,
 )
 from ferry.jobs import DEADLINE_EXCEEDED, JobRecord, Receipt, State, Submission, Verdict, new_job_id
@@ -26,18 +30,49 @@ class JobFailedError(ModelError):
     title = "Job failed"
 
 
-async def run(services: Services, entry: Entry, rows: Rows, *, wait_s: float | None) -> JobRecord:
+async def run(
+    services: Services, entry: Entry, rows: Rows, *, wait_s: float | None, terms: Terms = ORDINARY
+) -> JobRecord:
     """Submit one job; with `wait_s`, return it as soon as it is done, or as it was last known when the time is up.
 
     Raises:
         QueueFullError, QueueUnavailableError: it was not accepted.
     """
-    submission = _submission(entry, rows)
+    submission = _submission(services, entry, rows, terms)
     if wait_s is None:
         return _record(services, submission, await _submit(services, entry, submission))
     with services.waiters.expecting(submission.id) as news:
         record = _record(services, submission, await _submit(services, entry, submission))
         return await services.waiters.finish(record, news, wait_s)
+
+
+async def run_once(
+    services: Services, entry: Entry, rows: Rows, *, wait_s: float | None, terms: Terms, job_id: str
+) -> tuple[JobRecord, bool]:
+    """Submit a job under an id that stands for it; returns it and whether it was known already. Else as `run`.
+
+    Raises:
+        ReusedError: the id is known, and what was asked for under it is not the same.
+    """
+    submission = _submission(services, entry, rows, terms)
+    submission = replace(submission, id=job_id, fingerprint=_fingerprint(submission))
+    with services.waiters.expecting(job_id) as news:
+        receipt = await _submit(services, entry, submission)
+        if receipt.verdict is Verdict.DIFFERS:
+            raise ReusedError(f"job {job_id} was asked for with another body or terms; choose another key or id")
+        is_known = receipt.verdict is Verdict.EXISTS
+        record = await services.queue.read(job_id) if is_known else _record(services, submission, receipt)
+        if record is None:
+            raise QueueUnavailableError(f"job {job_id} was forgotten in this moment; send it again", retry_after_s=1)
+        if wait_s and not record.state.is_terminal:
+            record = await services.waiters.finish(record, news, wait_s)
+    return record, is_known
+
+
+def _fingerprint(submission: Submission) -> str:
+    """Return what a job asks for, in short: its model, rows and terms."""
+    asked = (submission.model, submission.version, submission.single, submission.job_class, submission.deadline_s)
+    return hashlib.sha256(repr(asked).encode() + submission.payload).hexdigest()[:32]
 
 
 async def live_entry(services: Services, entry: Entry) -> Entry:
@@ -74,8 +109,9 @@ def output_of(record: JobRecord, wait_s: float, *, pointer: str) -> bytes:
     raise JobFailedError(detail)
 
 
-def _submission(entry: Entry, rows: Rows) -> Submission:
+def _submission(services: Services, entry: Entry, rows: Rows, terms: Terms) -> Submission:
     manifest = entry.manifest
+    deadline_s = terms.deadline_s or manifest.deadline_s or services.settings.job_deadline_s
     return Submission(
         id=new_job_id(),
         model=manifest.name,
@@ -83,6 +119,8 @@ def _submission(entry: Entry, rows: Rows) -> Submission:
         rows=rows.n_rows,
         payload=entry.inputs.pack(rows.arrays),
         single=rows.single,
+        job_class=terms.job_class,
+        deadline_s=deadline_s,
     )
 
 
@@ -105,7 +143,8 @@ async def _submit(services: Services, entry: Entry, submission: Submission) -> R
 
 def _record(services: Services, submission: Submission, receipt: Receipt) -> JobRecord:
     """Return the job as it stands right after it was accepted, without asking Redis."""
-    deadline_us = receipt.accepted_us // 1000 * 1000 + math.floor(services.settings.job_deadline_s * 1000) * 1000
+    deadline_s = submission.deadline_s or services.settings.job_deadline_s
+    deadline_us = receipt.accepted_us // 1000 * 1000 + max(1, math.floor(deadline_s * 1000)) * 1000
     return JobRecord(
         id=submission.id,
         model=submission.model,

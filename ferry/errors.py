@@ -73,6 +73,13 @@ class ConflictError(FerryError):
     title = "Conflict"
 
 
+class ReusedError(FerryError):
+    """The id or key of a job came again, and asks for something else."""
+
+    code = "reused"
+    title = "Key or id used before"
+
+
 class QueueFullError(FerryError):
     """Waiting work has reached its limit."""
 

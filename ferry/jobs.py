@@ -3,6 +3,7 @@
 Knows nothing of Redis, HTTP or models; times are microseconds of Redis' own clock.
 """
 
+import hashlib
 import os
 from dataclasses import dataclass
 from enum import StrEnum
@@ -31,6 +32,9 @@ class JobClass(StrEnum):
     BULK = "bulk"
 
 
+# Of every claim's rows each class that waits behind a higher one is owed this share, so that none waits for ever.
+CLASS_SHARE = 0.05
+
 # error_code of a job's record, beside those of ferry.errors.
 DEADLINE_EXCEEDED = "deadline_exceeded"
 WORKER_LOST = "worker_lost"
@@ -45,12 +49,19 @@ def new_job_id() -> str:
     return os.urandom(26).translate(_ID_LETTERS).decode("ascii")
 
 
+def job_id_of(text: str) -> str:
+    """Return the id that stands for a text, of the same shape: who says the same twice means the same job."""
+    return hashlib.sha256(text.encode("utf-8")).digest()[:26].translate(_ID_LETTERS).decode("ascii")
+
+
 @dataclass(frozen=True, slots=True)
 class Submission:
     """A job on its way into the queue.
 
     payload: the input tensors as `ferry.tensors.TensorCodec` packs them.
     single: the caller sent one row without the batch axis, and is answered without it.
+    deadline_s: seconds after which it is canceled; None is the queue's default.
+    fingerprint: of what was asked for, where the client chose the id or a key for it; else empty.
     """
 
     id: str
@@ -60,6 +71,8 @@ class Submission:
     payload: bytes
     single: bool = False
     job_class: JobClass = JobClass.NORMAL
+    deadline_s: float | None = None
+    fingerprint: str = ""
 
 
 class Verdict(StrEnum):
@@ -67,6 +80,7 @@ class Verdict(StrEnum):
 
     ACCEPTED = "accepted"
     EXISTS = "exists"  # this id is known already: the same submission again after a lost reply
+    DIFFERS = "differs"  # this id is known, and another fingerprint
     FULL = "full"
     UNREGISTERED = "unregistered"  # Redis does not know the model (a new or wiped Redis)
 

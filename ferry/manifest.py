@@ -43,6 +43,7 @@ MAX_MAX_ROWS = 65536
 MAX_MAX_WAIT_MS = 1000.0
 DEFAULT_MAX_JOB_ROWS = 4096
 MAX_MAX_JOB_ROWS = 1_000_000
+MAX_DEADLINE_S = 30 * 86_400
 
 
 @cache
@@ -137,6 +138,8 @@ class Manifest(_Strict):
     # Class names in the order of the last axis of the first output; empty where there are none.
     labels: tuple[str, ...] = ()
     batching: Batching = Batching()
+    # Seconds after which a job is canceled whose request does not say; None leaves it to FERRY_JOB_DEADLINE_S.
+    deadline_s: float | None = Field(default=None, gt=0, le=MAX_DEADLINE_S)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="digest of model.onnx")
     created_at: str = ""
     # Informational, never read by the queue: figures from training, library versions, digest of the data.

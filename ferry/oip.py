@@ -5,7 +5,7 @@ binary inputs follow it in the order of the inputs, row-major and little-endian.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,11 +21,15 @@ MAX_ID_CHARS = 256
 
 @dataclass(frozen=True, slots=True)
 class InferRequest:
-    """A checked request. outputs: index into the manifest's outputs, and whether it is to come as raw bytes."""
+    """A checked request, its parameters as they came.
+
+    outputs: index into the manifest's outputs, and whether it is to come as raw bytes.
+    """
 
     rows: Rows
     id: str
     outputs: tuple[tuple[int, bool], ...]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_infer_request(manifest: Manifest, body: Any, tail: bytes | memoryview = b"") -> InferRequest:
@@ -43,7 +47,7 @@ def read_infer_request(manifest: Manifest, body: Any, tail: bytes | memoryview =
         raise InvalidInputError.at("#/id", f"expected text of up to {MAX_ID_CHARS} characters")
     parameters = _object(fields.get("parameters", {}), "#/parameters")
     rows = _read_inputs(manifest, fields.get("inputs"), tail)
-    return InferRequest(rows, request_id, _read_outputs(manifest, fields.get("outputs"), parameters))
+    return InferRequest(rows, request_id, _read_outputs(manifest, fields.get("outputs"), parameters), parameters)
 
 
 def read_raw_request(manifest: Manifest, body: bytes) -> InferRequest:

@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ferry.errors import ConfigError
+from ferry.jobs import CLASS_SHARE
 
 ENV_PREFIX = "FERRY_"
 ENV_FILE = ".env"
@@ -52,6 +53,9 @@ class Settings(BaseSettings):
     )
     max_waiting_bytes: int = Field(
         default=2**30, ge=1024, description="input bytes waiting per model; beyond, submits get 503"
+    )
+    class_share: float = Field(
+        default=CLASS_SHARE, ge=0.001, le=0.5, description="share of the rows that each waiting lower class gets"
     )
     max_attempts: int = Field(default=3, ge=1, le=100, description="claims of one job before it is given up")
 

@@ -61,7 +61,7 @@ def main() -> int:
         sys.stderr.write(f"worker: {error.detail}\n")
         return 1
     name = worker_name(settings)
-    consumer = Consumer(connect(url), worker=name, lease_s=settings.lease_s)
+    consumer = Consumer(connect(url), worker=name, lease_s=settings.lease_s, class_share=settings.class_share)
     heart = Consumer(connect(url), worker=name, lease_s=settings.lease_s)
     pulse = Pulse(heart, shelf.models, lease_s=settings.lease_s, max_run_s=settings.max_run_s)
     rules = KeeperRules(lease_s=settings.lease_s, max_attempts=settings.max_attempts)

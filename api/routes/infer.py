@@ -8,6 +8,7 @@ from api.bodies import check_media_type, parse_json, read_body
 from api.catalog import Entry
 from api.headers import headers_of
 from api.services import services_of
+from api.terms import terms_from_headers, terms_from_parameters
 from ferry.errors import MalformedRequestError
 from ferry.oip import InferRequest, infer_response, read_infer_request, read_raw_request
 
@@ -43,9 +44,10 @@ async def _infer(request: Request, name: str, version: str | None) -> Response:
     entry = await services.catalog.find(name, version)
     body = await read_body(request, headers, max_bytes=services.settings.max_body_bytes)
     asked = _read(entry, body, headers.get(HEADER_LENGTH.lower()))
+    terms = terms_from_parameters(asked.parameters, terms_from_headers(headers))
     entry = await submission.live_entry(services, entry)
     wait_s = services.settings.default_wait_s
-    record = await submission.run(services, entry, asked.rows, wait_s=wait_s)
+    record = await submission.run(services, entry, asked.rows, wait_s=wait_s, terms=terms)
     return _response(entry, asked, submission.output_of(record, wait_s, pointer="#/inputs"))
 
 

@@ -10,6 +10,7 @@ from api.catalog import Entry
 from api.headers import headers_of
 from api.routes.predictions import parse_reference
 from api.services import Services, services_of
+from api.terms import terms_from_headers
 from api.wire import JSONAnswer
 from ferry.errors import InvalidInputError
 from ferry.json_tensors import Rows, escape_pointer, read_flat_row
@@ -22,13 +23,14 @@ _KNOWN_FIELDS = frozenset({"x", "model"})
 @router.post("/predict", responses=openapi.PREDICT, openapi_extra=openapi.PREDICT_BODY, response_class=JSONAnswer)
 async def predict(request: Request) -> JSONAnswer:
     """Classify one row, nested or flat: `{"x": [...]}` with values as the model expects them (MNIST: 0 to 1)."""
-    services = services_of(request)
-    body = await read_json_object(request, headers_of(request), max_bytes=services.settings.max_body_bytes)
+    services, headers = services_of(request), headers_of(request)
+    terms = terms_from_headers(headers)
+    body = await read_json_object(request, headers, max_bytes=services.settings.max_body_bytes)
     entry = await _entry(services, body)
     rows = _row(entry, body)
     entry = await submission.live_entry(services, entry)
     wait_s = services.settings.default_wait_s
-    record = await submission.run(services, entry, rows, wait_s=wait_s)
+    record = await submission.run(services, entry, rows, wait_s=wait_s, terms=terms)
     headers = {"Location": f"/v1/predictions/{record.id}"}
     return JSONAnswer(_answer(entry, submission.output_of(record, wait_s, pointer="#/x")), headers=headers)
 

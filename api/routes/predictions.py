@@ -10,9 +10,10 @@ from api.bodies import read_json_object
 from api.headers import headers_of
 from api.preferences import wait_from_prefer, wait_from_query
 from api.services import Services, base_url_of, services_of
+from api.terms import key_from_header, terms_from_headers
 from api.wire import JSONAnswer
 from ferry.errors import InvalidInputError, NotFoundError
-from ferry.jobs import JobRecord
+from ferry.jobs import JobRecord, job_id_of
 from ferry.json_tensors import escape_pointer, read_inputs
 
 router = APIRouter(prefix="/v1/predictions", tags=["predictions"])
@@ -32,14 +33,28 @@ async def create_prediction(request: Request) -> JSONAnswer:
     Answers 202 with where to poll; with `Prefer: wait` (or `?wait=`) 201 once the job is done, or 202 when the time
     runs out first. Everything is checked before anything is queued.
     """
-    services, headers = services_of(request), headers_of(request)
+    headers = headers_of(request)
+    key = key_from_header(headers.get("idempotency-key"))
+    return await _create(request, headers, job_id_of(f"{request.url.path}\0{key}") if key else None)
+
+
+async def _create(request: Request, headers: Mapping[str, str], job_id: str | None) -> JSONAnswer:
+    services = services_of(request)
     prefer, wait_s = _waits(request, headers, services)
+    terms = terms_from_headers(headers)
     body = await read_json_object(request, headers, max_bytes=services.settings.max_body_bytes)
     name, version = _reference(body)
     entry = await services.catalog.find(name, version)
     rows = read_inputs(entry.manifest, body.get("input"))
-    record = await submission.run(services, entry, rows, wait_s=wait_s)
-    return _created(_shown(request, headers, services, record), record, wait_s, is_preferred=prefer is not None)
+    is_known = False
+    if job_id is None:
+        record = await submission.run(services, entry, rows, wait_s=wait_s, terms=terms)
+    else:
+        record, is_known = await submission.run_once(services, entry, rows, wait_s=wait_s, terms=terms, job_id=job_id)
+    answer = _created(_shown(request, headers, services, record), record, wait_s, is_preferred=prefer is not None)
+    if is_known:
+        answer.headers["Idempotent-Replayed"] = "true"
+    return answer
 
 
 @router.get("/{job_id}", responses=openapi.PREDICTION, openapi_extra=openapi.WAIT, response_class=JSONAnswer)

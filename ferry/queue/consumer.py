@@ -7,7 +7,7 @@ from typing import Any, cast
 from redis import Redis
 from redis.exceptions import NoScriptError
 
-from ferry.jobs import Claim, Outcome
+from ferry.jobs import CLASS_SHARE, Claim, Outcome
 from ferry.manifest import Manifest
 from ferry.profile import Profile
 from ferry.queue.connection import redis_errors
@@ -36,9 +36,10 @@ def _settle_args(
 class Consumer:
     """Takes jobs under leases and records their outcomes. Thread-safe, as its client is."""
 
-    def __init__(self, redis: Redis, *, worker: str, lease_s: float) -> None:
+    def __init__(self, redis: Redis, *, worker: str, lease_s: float, class_share: float = CLASS_SHARE) -> None:
         self._redis = redis
         self._worker = worker
+        self._class_share = class_share
         self._lease_ms = int(lease_s * 1000)
         self._claim = redis.register_script(script("claim"))
         self._settle = redis.register_script(script("settle"))
@@ -102,8 +103,10 @@ class Consumer:
                     return self.settle(claim, model, version, outcomes, is_last=True), Claim(held, ())
             return int(recorded), self._claimed(held, reply)
 
-    def _claim_args(self, model: str, version: str, token: str, max_rows: int, *, is_fresh: bool) -> list[str | int]:
-        return [model_key(model, version), token, max_rows, self._lease_ms, _seed(), int(is_fresh)]
+    def _claim_args(
+        self, model: str, version: str, token: str, max_rows: int, *, is_fresh: bool
+    ) -> list[str | int | float]:
+        return [model_key(model, version), token, max_rows, self._lease_ms, _seed(), int(is_fresh), self._class_share]
 
     def renew(self, tokens: Iterable[str]) -> set[str]:
         """Push out the leases of claims; returns those still held."""

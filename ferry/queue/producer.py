@@ -103,14 +103,18 @@ class Producer:
         return [seed, limits.max_waiting_rows, limits.max_waiting_bytes, int(limits.result_ttl_s * 1000)]
 
     def _jobs(self, submissions: Sequence[Submission], stored: Sequence[bytes]) -> list[str | int | bytes]:
-        deadline_ms = int(self._limits.deadline_s * 1000)
         args: list[str | int | bytes] = []
         for job, input_ in zip(submissions, stored, strict=True):
+            inline = input_ if len(input_) <= keys.SMALL_INPUT_BYTES else b""
             args += (
                 job.id, keys.model_key(job.model, job.version), job.job_class.value, job.rows, int(job.single),
-                deadline_ms, len(job.payload), input_ if len(input_) <= keys.SMALL_INPUT_BYTES else b"",
+                self._deadline_ms(job), len(job.payload), job.fingerprint, inline,
             )  # fmt: skip
         return args
+
+    def _deadline_ms(self, job: Submission) -> int:
+        seconds = self._limits.deadline_s if job.deadline_s is None else job.deadline_s
+        return max(1, int(seconds * 1000))
 
     async def read(self, job_id: str) -> JobRecord | None:
         """Return one job, or None: unknown, or forgotten after its time. One round trip."""

@@ -1,13 +1,14 @@
 """The queue's rules, on the in-memory twin and on real Redis."""
 
 import asyncio
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from ferry.errors import InvalidInputError, NotFoundError
-from ferry.jobs import JobClass, State, Verdict, new_job_id
+from ferry.jobs import CLASS_SHARE, JobClass, State, Verdict, new_job_id
 from ferry.manifest import DEFAULT_MAX_ROWS
 from ferry.profile import Tuning
 from ferry.queue.keys import INPUT, PUBLISH_MAX_BYTES, SMALL_INPUT_BYTES
@@ -15,6 +16,7 @@ from tests.contract.conftest import MAX_ATTEMPTS, MemoryBench, RedisBench
 from tests.manifests import LIMITS, manifest, profile, submission
 
 pytestmark = pytest.mark.anyio
+RANDOM = np.random.default_rng(7).bytes(20_000)
 Bench = MemoryBench | RedisBench
 
 
@@ -491,3 +493,74 @@ async def test_tune_when_the_batch_axis_is_fixed_then_its_rows_are_refused(bench
     with pytest.raises(InvalidInputError, match="toy:1 runs 4 rows at a time, not 2"):
         bench.admin.tune("toy", "1", Tuning(max_rows=2))
     assert bench.admin.tune("toy", "1", Tuning(max_wait_ms=3)).max_wait_ms == 3
+
+
+# --- classes
+
+
+async def test_claim_when_three_classes_wait_then_the_highest_first_and_each_lower_one_gets_its_share(
+    bench: Bench,
+) -> None:
+    jobs = {each: [submission(job_class=each) for _ in range(300)] for each in JobClass}
+    class_of = {job.id: each for each, some in jobs.items() for job in some}
+    for some in jobs.values():
+        await bench.submit(*some)
+    claims = [bench.claim(max_rows=8) for _ in range(30)]
+    assert {claim.rows for claim in claims} == {8}
+    taken = Counter(class_of[job.id] for claim in claims for job in claim.jobs)
+    owed = int(30 * 8 * CLASS_SHARE)
+    assert taken == {JobClass.BULK: owed, JobClass.NORMAL: owed, JobClass.HIGH: 240 - 2 * owed}
+    for claim in claims:
+        bench.settle(claim)
+
+
+@pytest.mark.parametrize(("max_rows", "rows"), [(1, 1), (8, 8), (8, 20)])
+async def test_claim_when_a_lower_job_fills_a_claim_then_it_comes_when_a_claim_is_owed(
+    bench: Bench, max_rows: int, rows: int
+) -> None:
+    (low,) = jobs = [submission(rows=rows, job_class=JobClass.BULK)]
+    await bench.submit(*jobs, *(submission(job_class=JobClass.NORMAL) for _ in range(300)))
+    n_before = 0
+    while [job.id for job in bench.claim(max_rows=max_rows).jobs] != [low.id]:
+        n_before += 1
+        assert n_before < 25
+    assert n_before == 19
+
+
+async def test_claim_when_a_claim_is_added_to_then_nothing_is_owed_for_it(bench: Bench) -> None:
+    await bench.submit(submission(job_class=JobClass.NORMAL))
+    claim = bench.claim(max_rows=8)
+    bulk = submission(job_class=JobClass.BULK)
+    await bench.submit(bulk, *(submission(job_class=JobClass.NORMAL) for _ in range(100)))
+    added = [bench.claim(max_rows=1, token=claim.token) for _ in range(30)]
+    assert [each.rows for each in added] == [1] * 30
+    assert await bench.state(bulk.id) is State.QUEUED
+
+
+# --- what a submission says of itself
+
+
+async def test_submit_when_it_has_a_deadline_of_its_own_then_canceled_by_then(bench: Bench) -> None:
+    soon, later = replace(submission(), deadline_s=0.25), submission()
+    await bench.submit(soon, later)
+    record, other = await bench.record(soon.id), await bench.record(later.id)
+    assert record.deadline_us - record.created_us <= 250_000
+    assert record.deadline_us - record.created_us > 248_000
+    assert other.deadline_us - other.created_us > LIMITS.deadline_s * 1e6 - 2000
+
+
+async def test_submit_when_the_same_id_and_fingerprint_come_again_then_one_job(bench: Bench) -> None:
+    job = replace(submission(), fingerprint="f1")
+    verdicts = [receipt.verdict for receipt in (*await bench.submit(job, job), *await bench.submit(job))]
+    assert verdicts == [Verdict.ACCEPTED, Verdict.EXISTS, Verdict.EXISTS]
+    assert bench.claim().rows == 1
+
+
+async def test_submit_when_the_fingerprint_is_another_then_said_and_the_job_stays_as_it_is(bench: Bench) -> None:
+    job = replace(submission(payload=b"first"), fingerprint="f1")
+    other = replace(job, payload=b"other", fingerprint="f2")
+    large = replace(other, payload=RANDOM)
+    verdicts = [receipt.verdict for receipt in (*await bench.submit(job, other), *await bench.submit(other, large))]
+    assert verdicts == [Verdict.ACCEPTED, *[Verdict.DIFFERS] * 3]
+    (claimed,) = bench.claim().jobs
+    assert claimed.payload == b"first"

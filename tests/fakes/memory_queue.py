@@ -11,6 +11,7 @@ from typing import Any
 
 from ferry.errors import NotFoundError, QueueUnavailableError
 from ferry.jobs import (
+    CLASS_SHARE,
     Claim,
     ClaimedJob,
     JobClass,
@@ -37,6 +38,7 @@ class _Job:
     payload: bytes
     job_class: JobClass
     token: str = ""
+    fingerprint: str = ""
     forget_us: int | None = None
 
 
@@ -50,6 +52,7 @@ class _Lane:
     waiting: dict[JobClass, list[str]] = field(default_factory=lambda: {each: [] for each in JobClass})
     alone: list[str] = field(default_factory=list)
     live: dict[str, int] = field(default_factory=dict)
+    owed: dict[JobClass, int] = field(default_factory=dict)
     tickets: list[str] = field(default_factory=list)
 
     @property
@@ -91,20 +94,23 @@ class MemoryQueue:
 
     def _accept(self, job: Submission) -> Receipt:
         lane = self.lanes.get((job.model, job.version))
-        if self._known(job.id) is not None:
-            verdict = Verdict.EXISTS
+        known = self._known(job.id)
+        if known is not None:
+            is_same = not job.fingerprint or job.fingerprint == known.fingerprint
+            verdict = Verdict.EXISTS if is_same else Verdict.DIFFERS
         elif lane is None:
             verdict = Verdict.UNREGISTERED
         elif self._over_limit(lane, job):
             verdict = Verdict.FULL
         else:
             verdict = Verdict.ACCEPTED
-            deadline_us = (self.now_ms + int(self.limits.deadline_s * 1000)) * 1000
+            deadline_s = self.limits.deadline_s if job.deadline_s is None else job.deadline_s
+            deadline_us = (self.now_ms + max(1, int(deadline_s * 1000))) * 1000
             echo = job.payload if len(job.payload) <= SMALL_INPUT_BYTES else None
             record = JobRecord(
                 job.id, job.model, job.version, State.QUEUED, job.rows, job.single, self.now_us, deadline_us, input=echo
             )
-            self.jobs[job.id] = _Job(record, job.payload, job.job_class)
+            self.jobs[job.id] = _Job(record, job.payload, job.job_class, fingerprint=job.fingerprint)
             lane.waiting[job.job_class].append(job.id)
             self._top_up(lane)
         return Receipt(verdict, self.now_us, self._backlog(lane)[0] if lane else 0)
@@ -180,16 +186,30 @@ class MemoryQueue:
 
     def _take_waiting(self, lane: _Lane, max_rows: int, *, is_fresh: bool) -> list[str]:
         ids: list[str] = []
-        rows = 0
-        for waiting in lane.waiting.values():
-            while waiting and rows < max_rows:
-                job = self.jobs[waiting[0]]
-                if rows + job.record.rows > max_rows and not (is_fresh and rows == 0):
-                    break
-                if not self._is_overdue(job.record.id):
-                    ids.append(waiting.pop(0))
-                    rows += job.record.rows
+        classes = [each for each in JobClass if lane.waiting[each]]
+        for lower in reversed(classes[1:]) if is_fresh else ():
+            due = min(max_rows * 1000, lane.owed.get(lower, 0) + round(CLASS_SHARE * max_rows * 1000))
+            before = self._rows_of(ids)
+            most = min(max_rows, before + due // 1000)
+            self._take_class(lane, lower, ids, most, may_be_large=due >= max_rows * 1000)
+            lane.owed[lower] = max(0, due - (self._rows_of(ids) - before) * 1000)
+        for each in classes:
+            self._take_class(lane, each, ids, max_rows, may_be_large=is_fresh)
+        if not any(lane.waiting.values()) and not lane.alone:
+            lane.owed.clear()
         return ids
+
+    def _take_class(self, lane: _Lane, job_class: JobClass, ids: list[str], most: int, *, may_be_large: bool) -> None:
+        waiting = lane.waiting[job_class]
+        while waiting and (rows := self._rows_of(ids)) < most:
+            job = self.jobs[waiting[0]]
+            if rows + job.record.rows > most and not (may_be_large and rows == 0):
+                return
+            if not self._is_overdue(job.record.id):
+                ids.append(waiting.pop(0))
+
+    def _rows_of(self, ids: list[str]) -> int:
+        return sum(self.jobs[each].record.rows for each in ids)
 
     def _is_overdue(self, job_id: str) -> bool:
         if self.jobs[job_id].record.deadline_us > self.now_us:

@@ -1,8 +1,9 @@
 -- Take waiting jobs of one model under a lease, or add to a claim that is held.
--- ARGV  name:version, token, max rows, lease in ms, seed, 1 for a fresh claim or 0 to add to one
+-- ARGV  name:version, token, max rows, lease in ms, seed, 1 for a fresh claim or 0 to add to one,
+--       share of its rows that each class is owed which waits behind a higher one
 -- Reply now_us, then per job: id, rows, attempt, input (nil beyond CLAIMED_INPUT_BYTES: read it by itself)
 local model, token, room, lease_ms, seed = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
-local fresh = ARGV[6] == '1'
+local fresh, share = ARGV[6] == '1', tonumber(ARGV[7])
 local now_us, now_ms = now()
 local started_us = text(now_us)
 local reply, ids, small, places = {started_us}, {}, {}, {}
@@ -46,17 +47,20 @@ local function take_alone()
   end
 end
 
--- First in, first out, until the next job does not fit; a job larger than the whole room comes first or not at all.
--- What stands in a stream has never been claimed before, and whoever ends it takes it out.
-local function take_from(stream)
-  while taken_rows < room do
-    local entries = redis.call('XRANGE', stream, '-', '+', 'COUNT', room - taken_rows)
+local function stream_of(class) return WAITING .. model .. ':' .. class end
+
+-- First in, first out, up to `most` rows in all, until the next job does not fit; a job larger than the whole room comes
+-- first or not at all. What stands in a stream has never been claimed before, and whoever ends it takes it out.
+local function take_from(class, most, may_be_large)
+  local stream = stream_of(class)
+  while taken_rows < most do
+    local entries = redis.call('XRANGE', stream, '-', '+', 'COUNT', most - taken_rows)
     local gone, is_full = {}, false
     for _, entry in ipairs(entries) do
       local fields = entry[2]
       if tonumber(fields[2]) > FORMAT_VERSION then is_full = true break end
       local id, rows, bytes = fields[4], fields[6], fields[8]
-      local fits = taken_rows + rows <= room or (fresh and taken_rows == 0)
+      local fits = taken_rows + rows <= most or (may_be_large and taken_rows == 0)
       if not fits then is_full = true break end
       if in_time(id, fields[10]) then
         gone[#gone + 1] = entry[1]
@@ -73,10 +77,29 @@ local function take_from(stream)
   end
 end
 
-if fresh then take_alone() end
-if #ids == 0 or not fresh then
-  for _, class in ipairs({'high', 'normal', 'bulk'}) do take_from(WAITING .. model .. ':' .. class) end
+-- Classes that wait behind a higher one save up a share of every claim's rows, and go first once a job can be had for it.
+local function pay_lower(waiting)
+  local fields = {}
+  for i = 2, #waiting do fields[#fields + 1] = 'owed:' .. waiting[i] end
+  local owed = redis.call('HMGET', BACKLOG .. model, unpack(fields))
+  for i = #waiting, 2, -1 do  -- in thousandths of a row: shares add up without an error
+    local due, before = math.min(room * 1000, (owed[i - 1] or 0) + math.floor(share * room * 1000 + 0.5)), taken_rows
+    take_from(waiting[i], math.min(room, taken_rows + math.floor(due / 1000)), due >= room * 1000)
+    redis.call('HSET', BACKLOG .. model, fields[i - 1], math.max(0, due - (taken_rows - before) * 1000))
+  end
 end
+
+local function take_in_order()
+  local waiting = {}
+  for _, class in ipairs({'high', 'normal', 'bulk'}) do
+    if redis.call('XLEN', stream_of(class)) > 0 then waiting[#waiting + 1] = class end
+  end
+  if fresh and #waiting > 1 then pay_lower(waiting) end
+  for _, class in ipairs(waiting) do take_from(class, room, fresh) end
+end
+
+if fresh then take_alone() end
+if #ids == 0 or not fresh then take_in_order() end
 
 if #ids > 0 then
   for i = 1, #small, 1000 do

@@ -61,7 +61,7 @@ def test_read_when_another_parser_must_decide_then_a_value_error(body: bytes) ->
         json_arrays.read(body)
 
 
-@given(st.recursive(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**63), 2**64 - 1),
+@given(st.recursive(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**53), 2**53),
                     lambda inner: st.lists(inner, max_size=40), max_leaves=120))  # fmt: skip
 def test_read_when_nested_anyhow_then_the_same_numbers_or_left_to_another_parser(value: object) -> None:
     try:

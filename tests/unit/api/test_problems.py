@@ -28,6 +28,7 @@ STATUSES = {
     errors.MalformedRequestError: 400,
     errors.NotFoundError: 404,
     errors.ConflictError: 409,
+    errors.ReusedError: 422,
     QueueFullError: 503,
     QueueUnavailableError: 503,
     errors.NoWorkerError: 503,

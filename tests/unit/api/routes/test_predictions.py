@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from api.wire import timestamp
+from ferry.jobs import JobClass
 from ferry.manifest import OIP_DATATYPES
 from ferry.queue.keys import SMALL_INPUT_BYTES
 from tests.manifests import manifest, spec
@@ -772,3 +774,42 @@ async def test_get_when_something_unexpected_is_raised_then_500_that_tells_nothi
     assert "hunter2" not in response.text
     assert "Traceback" not in response.text
     assert "ZeroDivisionError: password=hunter2" in caplog.text
+
+
+# --- terms and keys
+
+
+async def test_submit_when_it_says_by_when_and_before_whom_then_the_job_has_it(api: Api) -> None:
+    body = {"version": "toy", "input": {"x": ROW}}
+    response = await api.client.post(URL, json=body, headers={"Cancel-After": "90s", "Priority": "u=7"})
+    job = api.queue.jobs[response.json()["id"]]
+    assert job.job_class is JobClass.BULK
+    assert 89.99e6 <= job.record.deadline_us - job.record.created_us <= 90e6
+    assert timestamp(job.record.deadline_us) == response.json()["deadline"]
+
+
+async def test_submit_when_the_time_is_none_then_refused_and_nothing_is_queued(api: Api) -> None:
+    body = {"version": "toy", "input": {"x": ROW}}
+    response = await api.client.post(URL, json=body, headers={"Cancel-After": "soon"})
+    assert "expected 90s, 5m, 2h or 200ms" in assert_problem(response, 422, "invalid_input")
+    assert api.queue.jobs == {}
+
+
+async def test_submit_when_the_key_comes_again_then_the_same_job_and_said_so(api: Api) -> None:
+    body, keyed = {"version": "toy", "input": {"x": ROW}}, {"Idempotency-Key": '"order-7"'}
+    first = await api.client.post(URL, json=body, headers=keyed)
+    again = await api.client.post(URL, json=body, headers={"Idempotency-Key": "order-7"})
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert first.json()["id"] == again.json()["id"]
+    assert ("idempotent-replayed" in first.headers, again.headers["idempotent-replayed"]) == (False, "true")
+    api.serve()
+    done = await api.client.post(URL, json=body, headers=keyed)
+    assert (done.status_code, done.json()["status"], len(api.queue.jobs)) == (201, "succeeded", 1)
+
+
+async def test_submit_when_the_key_comes_with_another_body_then_422_and_the_first_job_stays(api: Api) -> None:
+    keyed = {"Idempotency-Key": "order-7"}
+    first = await api.client.post(URL, json={"version": "toy", "input": {"x": ROW}}, headers=keyed)
+    other = await api.client.post(URL, json={"version": "toy", "input": {"x": [ROW]}}, headers=keyed)
+    assert "another body or terms" in assert_problem(other, 422, "reused")
+    assert list(api.queue.jobs) == [first.json()["id"]]
