@@ -148,13 +148,6 @@ _KEY = {
 }
 _TERMS: list[dict[str, Any]] = [
     {
-        "name": "Cancel-After",
-        "in": "header",
-        "required": False,
-        "description": "the job is canceled when it is not done by then: `90s`, `5m`, `2h`, `200ms`",
-        "schema": {"type": "string", "pattern": r"^[1-9]\d{0,5}(ms|s)?$"},
-    },
-    {
         "name": "Priority",
         "in": "header",
         "required": False,
