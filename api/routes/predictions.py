@@ -31,7 +31,7 @@ async def create_prediction(request: Request) -> JSONAnswer:
     """Submit a job of one or many rows.
 
     Answers 202 with where to poll; with `Prefer: wait` (or `?wait=`) 201 once the job is done, or 202 when the time
-    runs out first. Everything is checked before anything is queued. With `Cancel-After: 90s` (or 5m, 2h, 200ms) the job is
+    runs out first. Everything is checked before anything is queued. With `Cancel-After: 90s` (5m, 2h, 200ms) the job is
     canceled when it is not done by then.
     """
     headers = headers_of(request)
