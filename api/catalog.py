@@ -7,7 +7,7 @@ import asyncio
 import difflib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -20,7 +20,7 @@ from ferry.repository import Repository
 from ferry.tensors import TensorCodec
 
 REFRESH_EVERY_S = 1.0
-# A name that is not known is looked for once more, unless that was done this recently.
+# A name that is not known is looked for once more, at most this often; who asks meanwhile waits for the next look.
 MISS_PAUSE_S = 0.2
 # A name or version that is not known is shown, and compared with those that are, up to this many characters.
 SHOWN_CHARS = 64
@@ -68,16 +68,23 @@ class Catalog:
     """Looks models up by name and version."""
 
     def __init__(
-        self, repository: Repository, registry: Registry, *, clock: Callable[[], float] = time.monotonic
+        self,
+        repository: Repository,
+        registry: Registry,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._repository = repository
         self._registry = registry
         self._clock = clock
+        self._sleep = sleep
         self._entries: dict[tuple[str, str], Entry] = {}
         self._latest: dict[str, Entry] = {}
         self._local: dict[tuple[str, str], Manifest] = {}
         self._fingerprint: object = None
         self._refreshed_at = float("-inf")
+        self._refreshing = asyncio.Lock()
 
     @property
     def entries(self) -> list[Entry]:
@@ -87,12 +94,14 @@ class Catalog:
     async def find(self, name: str, version: str | None = None) -> Entry:
         """Return a version of a model, the highest one when none is named.
 
+        A model that was there when this was called is found: another API process may have shown it a moment ago.
+
         Raises:
             NotFoundError: naming what there is instead.
         """
         entry = self.peek(name, version)
-        if entry is None and self._clock() - self._refreshed_at > MISS_PAUSE_S:
-            await self.refresh()
+        if entry is None:
+            await self._look_again(since=self._clock())
             entry = self.peek(name, version)
         if entry is None:
             raise NotFoundError(self._what_there_is(name, version))
@@ -104,6 +113,20 @@ class Catalog:
 
     async def refresh(self) -> None:
         """Look at the folder and at Redis; without Redis everything is kept as it was, with no live worker."""
+        async with self._refreshing:
+            await self._refresh()
+
+    async def _look_again(self, *, since: float) -> None:
+        """Return once there was a look that began after `since`; one look serves all who wait for it."""
+        async with self._refreshing:
+            if self._refreshed_at > since:
+                return
+            pause_s = self._refreshed_at + MISS_PAUSE_S - self._clock()
+            if pause_s > 0:
+                await self._sleep(pause_s)
+            await self._refresh()
+
+    async def _refresh(self) -> None:
         self._refreshed_at = self._clock()
         self._scan()
         try:

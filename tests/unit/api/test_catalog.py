@@ -44,6 +44,10 @@ class Clock:
     def __call__(self) -> float:
         return self.now
 
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+        self.now += seconds
+
 
 @pytest.fixture
 def registry() -> Registry:
@@ -62,7 +66,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def catalog(folder: Path, registry: Registry, clock: Clock) -> Catalog:
-    return Catalog(Repository(folder), registry, clock=clock)
+    return Catalog(Repository(folder), registry, clock=clock, sleep=clock.sleep)
 
 
 def refs(catalog: Catalog) -> list[str]:
@@ -235,18 +239,32 @@ async def test_find_when_no_version_is_named_then_the_highest_by_number(catalog:
     assert (await catalog.find("toy", "9")).manifest.version == "9"
 
 
-async def test_find_when_unknown_then_looked_for_once_more_but_not_again_and_again(
+async def test_find_when_unknown_then_looked_for_once_more(
+    catalog: Catalog, folder: Path, registry: Registry, clock: Clock
+) -> None:
+    await catalog.refresh()
+    clock.now += 3600
+    put_model(folder, manifest())
+    assert (await catalog.find("toy")).manifest == manifest()
+    assert (registry.looks, clock.now) == (2, 3600)
+
+
+async def test_find_when_it_came_right_after_a_look_then_the_next_look_is_waited_for(
     catalog: Catalog, folder: Path, registry: Registry, clock: Clock
 ) -> None:
     await catalog.refresh()
     put_model(folder, manifest())
-    for _ in range(3):
-        with pytest.raises(NotFoundError):
-            await catalog.find("toy")
-    assert registry.looks == 1
-    clock.now += MISS_PAUSE_S * 1.01
     assert (await catalog.find("toy")).manifest == manifest()
-    assert registry.looks == 2
+    assert (registry.looks, clock.now) == (2, MISS_PAUSE_S)
+
+
+async def test_find_when_many_ask_for_the_unknown_then_one_look_serves_them_all(
+    catalog: Catalog, registry: Registry, clock: Clock
+) -> None:
+    await catalog.refresh()
+    found = await asyncio.gather(*(catalog.find("toy") for _ in range(50)), return_exceptions=True)
+    assert all(isinstance(each, NotFoundError) for each in found)
+    assert (registry.looks, clock.now) == (2, MISS_PAUSE_S)
 
 
 async def test_find_when_known_then_nothing_is_looked_for(
