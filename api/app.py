@@ -71,7 +71,7 @@ async def _running(settings: Settings, queue: JobQueue | None) -> AsyncIterator[
     url = settings.require_redis_url()
     redis = connect_async(url)
     keeper_redis = connect(url)
-    rules = KeeperRules(lease_s=settings.lease_s, max_attempts=settings.max_attempts)
+    rules = KeeperRules(settings.lease_s, settings.max_attempts, settings.dead_ttl_s)
     keeper = KeeperThread(Keeper(keeper_redis, rules))
     keeper.start()
     try:
@@ -105,6 +105,8 @@ def limits_of(settings: Settings) -> Limits:
     return Limits(
         max_waiting_rows=settings.max_waiting_rows,
         max_waiting_bytes=settings.max_waiting_bytes,
+        max_rows_in_all=settings.max_rows_in_all,
+        max_bytes_in_all=settings.max_bytes_in_all,
         deadline_s=settings.job_deadline_s,
         result_ttl_s=settings.result_ttl_s,
     )

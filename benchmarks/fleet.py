@@ -23,7 +23,14 @@ from ferry.tensors import TensorCodec
 READY_TIMEOUT_S = 120.0
 POLL_S = 0.005
 CHUNK = 500  # jobs in one submit
-LIMITS = Limits(max_waiting_rows=10_000_000, max_waiting_bytes=2**30, deadline_s=3600, result_ttl_s=600)
+LIMITS = Limits(
+    max_waiting_rows=10_000_000,
+    max_waiting_bytes=2**30,
+    max_rows_in_all=10_000_000,
+    max_bytes_in_all=2**30,
+    deadline_s=3600,
+    result_ttl_s=600,
+)
 KEY = model_key(NAME, VERSION)
 
 

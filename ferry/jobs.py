@@ -35,6 +35,9 @@ class JobClass(StrEnum):
 # Of every claim's rows each class that waits behind a higher one is owed this share, so that none waits for ever.
 CLASS_SHARE = 0.05
 
+# How long a dead letter waits for somebody to look at it.
+DEAD_TTL_S = 7 * 86_400.0
+
 # error_code of a job's record, beside those of ferry.errors.
 DEADLINE_EXCEEDED = "deadline_exceeded"
 WORKER_LOST = "worker_lost"
@@ -62,6 +65,7 @@ class Submission:
     single: the caller sent one row without the batch axis, and is answered without it.
     deadline_s: seconds after which it is canceled; None is the queue's default.
     fingerprint: of what was asked for, where the client chose the id or a key for it; else empty.
+    replay_of: id of the dead letter whose input this is; else empty.
     """
 
     id: str
@@ -73,6 +77,7 @@ class Submission:
     job_class: JobClass = JobClass.NORMAL
     deadline_s: float | None = None
     fingerprint: str = ""
+    replay_of: str = ""
 
 
 class Verdict(StrEnum):
@@ -81,13 +86,16 @@ class Verdict(StrEnum):
     ACCEPTED = "accepted"
     EXISTS = "exists"  # this id is known already: the same submission again after a lost reply
     DIFFERS = "differs"  # this id is known, and another fingerprint
-    FULL = "full"
+    FULL = "full"  # the model has as much waiting as it may
+    FULL_IN_ALL = "full_in_all"  # all models together have
+    NO_MEMORY = "no_memory"  # Redis keeps what is left of its memory for results
+    DRAINING = "draining"  # an operator lets the model's queue run empty
     UNREGISTERED = "unregistered"  # Redis does not know the model (a new or wiped Redis)
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The queue's answer to one submission."""
+    """The queue's answer to one submission; `waiting_rows` of its model, with FULL_IN_ALL of all models."""
 
     verdict: Verdict
     accepted_us: int
@@ -164,3 +172,12 @@ class JobRecord:
     output: bytes | None = None
     error_code: str | None = None
     error: str | None = None
+    replay_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A job whose workers died until it was given up; its input is kept for a replay. `died_ms` is Redis' time."""
+
+    record: JobRecord
+    died_ms: int

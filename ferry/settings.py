@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ferry.errors import ConfigError
-from ferry.jobs import CLASS_SHARE
+from ferry.jobs import CLASS_SHARE, DEAD_TTL_S
 
 ENV_PREFIX = "FERRY_"
 ENV_FILE = ".env"
@@ -54,10 +54,19 @@ class Settings(BaseSettings):
     max_waiting_bytes: int = Field(
         default=2**30, ge=1024, description="input bytes waiting per model; beyond, submits get 503"
     )
+    max_rows_in_all: int = Field(
+        default=4_000_000, ge=1, description="rows waiting for all models together; beyond, submits get 503"
+    )
+    max_bytes_in_all: int = Field(
+        default=2 * 2**30, ge=1024, description="input bytes waiting for all models together; beyond, submits get 503"
+    )
     class_share: float = Field(
         default=CLASS_SHARE, ge=0.001, le=0.5, description="share of the rows that each waiting lower class gets"
     )
     max_attempts: int = Field(default=3, ge=1, le=100, description="claims of one job before it is given up")
+    dead_ttl_s: float = Field(
+        default=DEAD_TTL_S, gt=0, le=365 * 86_400, description="how long a job that was given up is kept for a replay"
+    )
 
     # --- workers
     workers: int = Field(default=0, ge=0, le=1024, description="worker processes of `ferry up`; 0 is one per core")

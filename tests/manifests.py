@@ -5,7 +5,10 @@ from ferry.manifest import Batching, Manifest, TensorSpec
 from ferry.profile import Profile
 from ferry.queue.producer import Limits
 
-LIMITS = Limits(max_waiting_rows=1000, max_waiting_bytes=1_000_000, deadline_s=600, result_ttl_s=60)
+LIMITS = Limits(
+    max_waiting_rows=1000, max_waiting_bytes=1_000_000, max_rows_in_all=1500, max_bytes_in_all=2_000_000,
+    deadline_s=600, result_ttl_s=60,
+)  # fmt: skip
 
 
 def spec(name: str = "x", dtype: str = "float32", *inner: int | None, **more: object) -> TensorSpec:

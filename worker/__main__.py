@@ -64,7 +64,7 @@ def main() -> int:
     consumer = Consumer(connect(url), worker=name, lease_s=settings.lease_s, class_share=settings.class_share)
     heart = Consumer(connect(url), worker=name, lease_s=settings.lease_s)
     pulse = Pulse(heart, shelf.models, lease_s=settings.lease_s, max_run_s=settings.max_run_s)
-    rules = KeeperRules(lease_s=settings.lease_s, max_attempts=settings.max_attempts)
+    rules = KeeperRules(settings.lease_s, settings.max_attempts, settings.dead_ttl_s)
     keeper = KeeperThread(Keeper(connect(url), rules))
     runner = TicketRunner(consumer, pulse, shelf.find, give_up_s=settings.max_run_s)
     register_tasks(app, runner, partial(answer, models_dir=settings.models_dir, redis=connect(url)))

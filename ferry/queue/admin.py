@@ -7,6 +7,7 @@ from typing import cast
 from redis import Redis
 
 from ferry.errors import InvalidInputError, NotFoundError
+from ferry.jobs import JobClass
 from ferry.manifest import Manifest
 from ferry.profile import BatchLimits, Tuning, limits_in_force, parse_profile
 from ferry.queue import keys
@@ -14,13 +15,18 @@ from ferry.queue.connection import redis_errors
 from ferry.queue.records import tuning_from_fields
 from ferry.queue.scripts import script
 
+# One script call holds Redis for some 15 µs a job.
+MAX_PURGED_A_CALL = 500
+
 
 class Admin:
-    """Looks at the queue's models and tunes them."""
+    """Looks at the queue's models, tunes them, and shuts and opens their queues."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._tune = redis.register_script(script("tune"))
+        self._gate = redis.register_script(script("gate"))
+        self._purge = redis.register_script(script("purge"))
 
     def models(self) -> list[tuple[str, str]]:
         """Return name and version of every registered model, versions in numeric order."""
@@ -28,6 +34,52 @@ class Admin:
             names = cast(set[bytes], self._redis.smembers(keys.MODELS))
         pairs = (name.decode("ascii").rpartition(":") for name in names)
         return sorted(((name, version) for name, _, version in pairs), key=lambda pair: (pair[0], int(pair[1])))
+
+    def pause(self, model: str, version: str) -> None:
+        """Hand out none of the model's jobs until `resume`; what runs goes on, and new jobs are accepted.
+
+        Raises:
+            NotFoundError: the queue does not know the model.
+        """
+        self._shut(model, version, "paused")
+
+    def drain(self, model: str, version: str) -> None:
+        """Accept no job of the model until `resume`; those that wait are run. Raises as `pause`."""
+        self._shut(model, version, "draining")
+
+    def resume(self, model: str, version: str) -> None:
+        """Take back `pause` and `drain`. Raises as `pause`."""
+        self._shut(model, version, "open")
+
+    def _shut(self, model: str, version: str, gate: str) -> None:
+        key = keys.model_key(model, version)
+        with redis_errors():
+            if not self._gate(args=[key, uuid.uuid4().hex, gate]):
+                raise NotFoundError(f"the queue knows no model {key}")
+
+    def purge(self, model: str, version: str) -> int:
+        """Cancel every job of the model that waits now; returns their number. What runs goes on.
+
+        Bounded by what waited at first, so that it ends while others submit.
+        """
+        key = keys.model_key(model, version)
+        purged, most = 0, self.waiting_jobs(model, version)
+        while purged < most:
+            with redis_errors():
+                ended = int(cast(int, self._purge(args=[key, min(MAX_PURGED_A_CALL, most - purged)])))
+            if not ended:
+                break
+            purged += ended
+        return purged
+
+    def waiting_jobs(self, model: str, version: str) -> int:
+        """Return how many jobs of the model wait."""
+        key = keys.model_key(model, version)
+        with redis_errors(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.llen(keys.ALONE + key)
+            for job_class in JobClass:
+                pipe.xlen(f"{keys.WAITING}{key}:{job_class}")
+            return sum(pipe.execute())
 
     def tune(self, model: str, version: str, tuning: Tuning, *, is_reset: bool = False) -> BatchLimits:
         """Set batch limits live, with `is_reset` after taking back what was set before; returns those now in force.

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from redis import Redis
 
 from ferry.errors import QueueUnavailableError
+from ferry.jobs import DEAD_TTL_S
 from ferry.queue.connection import redis_errors
 from ferry.queue.scripts import script
 
@@ -30,10 +31,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class KeeperRules:
-    """lease_s: how long after an outage no claim lapses. max_attempts: claims of one job before it is given up."""
+    """lease_s: how long after an outage no claim lapses. max_attempts: claims of one job before it is given up.
+
+    dead_ttl_s: how long a job that was given up is kept, with its input.
+    """
 
     lease_s: float
     max_attempts: int
+    dead_ttl_s: float = DEAD_TTL_S
 
 
 class Keeper:
@@ -54,7 +59,10 @@ class Keeper:
     def lapse(self, *, after_outage: bool = False) -> tuple[int, int] | None:
         """Give back the jobs of dead claims and top up; returns (claims lapsed, tickets sent), or None."""
         grace_ms = int(self.rules.lease_s * 1000) if after_outage else 0
-        args: list[str | int] = [self._holder, uuid.uuid4().hex, self.rules.max_attempts, MAX_LAPSED_A_CALL, grace_ms]
+        dead_ttl_ms = int(self.rules.dead_ttl_s * 1000)
+        args: list[str | int] = [
+            self._holder, uuid.uuid4().hex, self.rules.max_attempts, MAX_LAPSED_A_CALL, grace_ms, dead_ttl_ms
+        ]  # fmt: skip
         with redis_errors():
             reply = self._lapse(args=args)
         return None if reply == NOT_LEADING else (int(reply[0]), int(reply[1]))

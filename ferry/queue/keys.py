@@ -10,11 +10,17 @@ INPUT = PREFIX + "input:"  # + id: string, the input of a job that is not termin
 WAITING = PREFIX + "waiting:"  # + {model}:{class}: stream; entry v, j (job id), n (rows), b (bytes), d (deadline, ms)
 ALONE = PREFIX + "alone:"  # + {model}: list of ids whose claim lapsed; each is claimed by itself
 BACKLOG = PREFIX + "backlog:"  # + {model}: hash rows, bytes, owed:{class} (1/1000 row); absent when idle
+TOTAL = PREFIX + "total"  # hash rows, bytes: what waits for all models together; absent when idle
+MEMORY = (
+    PREFIX + "memory"
+)  # string: 1 when Redis had no room for new jobs at its last look, else 0; lives MEMORY_LOOK_MS
 CLAIM = PREFIX + "claim:"  # + token: set of the ids claimed under it
 LEASES = PREFIX + "leases"  # sorted set: token by end of its lease (ms)
 DEADLINES = PREFIX + "deadlines"  # sorted set: id of every unfinished job by its deadline (ms)
+DEAD = PREFIX + "dead"  # sorted set: id of every dead letter by when it died (ms); job and input live on as long
 MODELS = PREFIX + "models"  # set of every registered {model}
 MODEL = PREFIX + "model:"  # + {model}: hash, see MODEL_FIELDS and `ticket`, `max_rows`, `max_wait_ms`
+# and `paused` (no job is claimed), `draining` (no job is accepted), each there or not
 LIVE = PREFIX + "live:"  # + {model}: sorted set of worker names by last heartbeat (ms)
 COUNTS = PREFIX + "counts:"  # + {model}: hash of counters, never reset
 TICKETS = PREFIX + "tickets:"  # + {model}: list, Celery's queue
@@ -32,11 +38,11 @@ FORMAT_VERSION = 2
 # in microseconds, with spaces between. A hash as small as this stays one compact block in Redis (a listpack).
 FIELDS = (
     "model", "state", "rows", "single", "created_us", "deadline_us", "attempts", "started_us", "completed_us", "batch",
-    "output", "error_code", "error",
+    "output", "error_code", "error", "replay_of",
 )  # fmt: skip
 
 # Fields of a model's hash that say how it is batched, in this order: as announced, then as set live (tune.lua).
-MODEL_FIELDS = ("manifest", "profile", "tuned_max_rows", "tuned_max_wait_ms")
+MODEL_FIELDS = ("manifest", "profile", "paused", "draining", "tuned_max_rows", "tuned_max_wait_ms")
 
 # Inputs up to this size travel through the submit script and are echoed while the job holds them. Larger ones are set
 # by a command of their own (Lua would copy them twice), and a poll stays cheap.
@@ -48,6 +54,12 @@ CLAIMED_INPUT_BYTES = 2 * 1024 * 1024
 INPUT_AHEAD_S = 60
 # Outputs up to this size travel in the settle's publish; for larger ones the waiter reads the job.
 PUBLISH_MAX_BYTES = 4 * 1024
+
+# New jobs are refused when Redis has used this share of its maxmemory: the rest is for the results of those accepted.
+MEMORY_FULL_PERCENT = 90
+# Redis' memory is looked at this often, and at every call that brings this many bytes.
+MEMORY_LOOK_MS = 100
+MEMORY_LOOK_BYTES = 1024 * 1024
 
 # A worker not heard of for this long is not counted as serving. Heartbeats come every HEARTBEAT_S.
 LIVE_MS = 5_000

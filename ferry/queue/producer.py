@@ -32,10 +32,12 @@ _FIELDS = list(keys.FIELDS)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one model may have waiting, and how long its jobs live."""
+    """What may wait, of one model and of all together, and how long jobs live."""
 
     max_waiting_rows: int
     max_waiting_bytes: int
+    max_rows_in_all: int
+    max_bytes_in_all: int
     deadline_s: float
     result_ttl_s: float
 
@@ -44,7 +46,8 @@ class Limits:
 class ModelStatus:
     """A registered model: its manifest, how many workers serve it now, the rows that wait, and how it is batched.
 
-    profile: as the last worker that registered measured it; None before. tuning: what was set live.
+    profile: as the last worker that registered measured it; None before. tuning: what was set live. done_rows: rows of
+    all jobs that a worker has settled since Redis was new. is_paused: no job is handed out; is_draining: none is taken.
     """
 
     manifest: Manifest
@@ -52,6 +55,9 @@ class ModelStatus:
     waiting_rows: int
     profile: Profile | None = None
     tuning: Tuning = field(default_factory=Tuning)
+    done_rows: int = 0
+    is_paused: bool = False
+    is_draining: bool = False
 
     @property
     def limits(self) -> BatchLimits:
@@ -67,6 +73,7 @@ class Producer:
         self._limits = limits
         self._submit = redis.register_script(script("submit"))
         self._cancel = redis.register_script(script("cancel"))
+        self._delete = redis.register_script(script("delete"))
         self._register = redis.register_script(script("register"))
 
     async def submit(self, submissions: Sequence[Submission]) -> list[Receipt]:
@@ -100,7 +107,10 @@ class Producer:
 
     def _head(self, seed: str) -> list[str | int]:
         limits = self._limits
-        return [seed, limits.max_waiting_rows, limits.max_waiting_bytes, int(limits.result_ttl_s * 1000)]
+        return [
+            seed, int(limits.result_ttl_s * 1000), limits.max_waiting_rows, limits.max_waiting_bytes,
+            limits.max_rows_in_all, limits.max_bytes_in_all,
+        ]  # fmt: skip
 
     def _jobs(self, submissions: Sequence[Submission], stored: Sequence[bytes]) -> list[str | int | bytes]:
         args: list[str | int | bytes] = []
@@ -108,7 +118,7 @@ class Producer:
             inline = input_ if len(input_) <= keys.SMALL_INPUT_BYTES else b""
             args += (
                 job.id, keys.model_key(job.model, job.version), job.job_class.value, job.rows, int(job.single),
-                self._deadline_ms(job), len(job.payload), job.fingerprint, inline,
+                self._deadline_ms(job), len(job.payload), job.fingerprint, job.replay_of, inline,
             )  # fmt: skip
         return args
 
@@ -137,6 +147,11 @@ class Producer:
         with redis_errors():
             return int(await self._cancel(args=[job_id])) >= 0
 
+    async def delete(self, job_id: str) -> bool:
+        """Forget a job, its input and its result; one that is not terminal is canceled. False: there is no such job."""
+        with redis_errors():
+            return int(await self._delete(args=[job_id])) == 1
+
     async def register(self, manifest: Manifest) -> None:
         """Make a model known to the queue, so that jobs may wait for its first worker."""
         args = registration(manifest)
@@ -154,8 +169,9 @@ class Producer:
                     pipe.hmget(keys.MODEL + name, list(keys.MODEL_FIELDS))
                     pipe.zcount(keys.LIVE + name, alive_since, "+inf")
                     pipe.hget(keys.BACKLOG + name, "rows")
+                    pipe.hget(keys.COUNTS + name, "rows")
                 replies = await pipe.execute()
-        triples = zip(replies[::3], replies[1::3], replies[2::3], strict=True)
+        parts = zip(replies[::4], replies[1::4], replies[2::4], replies[3::4], strict=True)
         return [
             ModelStatus(
                 Manifest.model_validate_json(manifest),
@@ -163,8 +179,11 @@ class Producer:
                 int(rows or 0),
                 parse_profile(profile),
                 tuning_from_fields(*tuned),
+                int(done_rows or 0),
+                is_paused=paused is not None,
+                is_draining=draining is not None,
             )
-            for (manifest, profile, *tuned), live, rows in triples
+            for (manifest, profile, paused, draining, *tuned), live, rows, done_rows in parts
             if manifest is not None
         ]
 

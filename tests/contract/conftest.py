@@ -15,6 +15,7 @@ from ferry.queue import keys
 from ferry.queue.admin import Admin
 from ferry.queue.connection import connect, connect_async
 from ferry.queue.consumer import Consumer
+from ferry.queue.dead_letters import DeadLetters
 from ferry.queue.keeper import Keeper, KeeperRules
 from ferry.queue.producer import Limits, Producer
 from tests.fakes.memory_queue import MemoryQueue
@@ -31,6 +32,7 @@ class Bench:
     worker: Consumer | MemoryQueue
     keeper: Keeper | MemoryQueue
     admin: Admin | MemoryQueue
+    dead: DeadLetters | MemoryQueue
 
     async def submit(self, *jobs: Submission) -> list[Receipt]:
         return await self.producer.submit(jobs)
@@ -73,7 +75,7 @@ class Bench:
 class MemoryBench(Bench):
     def __init__(self, limits: Limits) -> None:
         self.queue = MemoryQueue(limits, lease_s=LEASE_S, max_attempts=MAX_ATTEMPTS)
-        self.producer = self.worker = self.keeper = self.admin = self.queue
+        self.producer = self.worker = self.keeper = self.admin = self.dead = self.queue
 
     def announce(self, added: Manifest, profile: Profile | None = None) -> None:
         self.queue.announce(added, profile)
@@ -91,6 +93,9 @@ class MemoryBench(Bench):
         job = self.queue.jobs[job_id]
         job.record = replace(job.record, deadline_us=1)
 
+    def fill_memory(self) -> None:
+        self.queue.has_memory = False
+
     def another_worker_joins(self, name: str) -> None:
         own, self.queue.worker = self.queue.worker, name
         self.queue.beat([("toy", "1")])
@@ -104,6 +109,7 @@ class RedisBench(Bench):
         self.worker = Consumer(client, worker="w1", lease_s=LEASE_S)
         self.keeper = Keeper(client, KeeperRules(lease_s=LEASE_S, max_attempts=MAX_ATTEMPTS))
         self.admin = Admin(client)
+        self.dead = DeadLetters(async_client, self.producer)
 
     def announce(self, added: Manifest, profile: Profile | None = None) -> None:
         self.worker.register(added, profile)
@@ -129,6 +135,9 @@ class RedisBench(Bench):
         self.redis.delete(stream)
         for entry, fields in entries:
             self.redis.xadd(stream, fields | ({b"d": b"1"} if fields[b"j"].decode() == job_id else {}), id=entry)
+
+    def fill_memory(self) -> None:
+        self.redis.set(keys.MEMORY, 1)
 
     def another_worker_joins(self, name: str) -> None:
         Consumer(self.redis, worker=name, lease_s=LEASE_S).beat([("toy", "1")])

@@ -564,3 +564,247 @@ async def test_submit_when_the_fingerprint_is_another_then_said_and_the_job_stay
     assert verdicts == [Verdict.ACCEPTED, *[Verdict.DIFFERS] * 3]
     (claimed,) = bench.claim().jobs
     assert claimed.payload == b"first"
+
+
+# --- dead letters
+
+
+async def _killer(bench: Bench) -> str:
+    """Submit a job whose workers die until it is given up; returns its id."""
+    job = submission(rows=2, payload=b"poison", job_class=JobClass.HIGH)
+    await bench.submit(job)
+    for _ in range(MAX_ATTEMPTS):
+        assert [claimed.id for claimed in bench.claim().jobs] == [job.id]
+        bench.age_leases()
+        bench.keeper.lapse()
+    return job.id
+
+
+async def test_dead_when_given_up_then_listed_with_its_reason(bench: Bench) -> None:
+    job_id = await _killer(bench)
+    letters, total = await bench.dead.list_dead()
+    assert [letter.record for letter in letters] == [await bench.record(job_id)]
+    assert (letters[0].record.error_code, letters[0].record.attempts, total) == ("worker_lost", MAX_ATTEMPTS, 1)
+    assert letters[0].died_ms * 1000 <= (letters[0].record.completed_us or 0) < (letters[0].died_ms + 1) * 1000
+    assert bench.claim().jobs == ()
+
+
+async def test_dead_when_many_then_the_last_comes_first_in_pages(bench: Bench) -> None:
+    ids = [await _killer(bench) for _ in range(3)]
+    first_page, total = await bench.dead.list_dead(limit=2)
+    second_page, _ = await bench.dead.list_dead(offset=2, limit=2)
+    assert (len(first_page), len(second_page), total) == (2, 1, 3)
+    assert {letter.record.id for letter in first_page + second_page} == set(ids)
+
+
+async def test_replay_when_dead_then_a_new_job_with_the_same_input(bench: Bench) -> None:
+    job_id = await _killer(bench)
+    job = await bench.dead.replay_of(job_id)
+    assert job is not None
+    assert (job.payload, job.rows, job.job_class, job.replay_of) == (b"poison", 2, JobClass.HIGH, job_id)
+    await bench.submit(job)
+    assert await bench.dead.retire(job_id)
+    assert (await bench.record(job.id)).replay_of == job_id
+    (claimed,) = bench.claim().jobs
+    assert (claimed.id, claimed.payload, claimed.attempt) == (job.id, b"poison", 1)
+
+
+async def test_replay_when_sent_twice_then_one_job(bench: Bench) -> None:
+    job_id = await _killer(bench)
+    first, second = await bench.dead.replay_of(job_id), await bench.dead.replay_of(job_id)
+    assert first == second
+    assert first is not None
+    assert (await bench.submit(first))[0].verdict is Verdict.ACCEPTED
+    assert (await bench.submit(first))[0].verdict is Verdict.EXISTS
+
+
+async def test_retire_when_replayed_then_off_the_list_and_its_record_stays(bench: Bench) -> None:
+    job_id = await _killer(bench)
+    assert await bench.dead.retire(job_id)
+    assert not await bench.dead.retire(job_id)
+    assert await bench.dead.list_dead() == ([], 0)
+    assert await bench.dead.replay_of(job_id) is None
+    assert (await bench.record(job_id)).error_code == "worker_lost"
+
+
+async def test_replay_when_not_dead_then_none(bench: Bench) -> None:
+    job = submission()
+    await bench.submit(job)
+    assert await bench.dead.replay_of(job.id) is None
+    assert await bench.dead.replay_of(new_job_id()) is None
+
+
+# --- delete
+
+
+async def test_delete_when_waiting_then_forgotten_and_never_claimed(bench: Bench) -> None:
+    job, other = submission(), submission()
+    await bench.submit(job, other)
+    assert await bench.producer.delete(job.id)
+    assert await bench.state(job.id) is None
+    assert [claimed.id for claimed in bench.claim().jobs] == [other.id]
+    assert not await bench.producer.delete(job.id)
+
+
+async def test_delete_when_running_then_its_result_is_dropped_and_its_neighbours_stands(bench: Bench) -> None:
+    job, other = submission(), submission()
+    await bench.submit(job, other)
+    claim = bench.claim()
+    await bench.producer.delete(job.id)
+    assert bench.settle(claim) == 1
+    assert (await bench.state(job.id), await bench.state(other.id)) == (None, State.SUCCEEDED)
+
+
+async def test_delete_when_its_holder_dies_then_no_trace_comes_back(bench: Bench) -> None:
+    job = submission()
+    await bench.submit(job)
+    bench.claim()
+    await bench.producer.delete(job.id)
+    bench.age_leases()
+    bench.keeper.lapse()
+    assert await bench.state(job.id) is None
+    assert bench.claim().jobs == ()
+
+
+async def test_delete_when_finished_or_dead_then_forgotten(bench: Bench) -> None:
+    job = submission()
+    await bench.submit(job)
+    bench.settle(bench.claim())
+    dead = await _killer(bench)
+    for job_id in (job.id, dead):
+        assert await bench.producer.delete(job_id)
+        assert await bench.state(job_id) is None
+    assert await bench.dead.list_dead() == ([], 0)
+
+
+# --- an operator's gates
+
+
+async def test_pause_when_jobs_wait_then_none_is_claimed_until_resumed(bench: Bench) -> None:
+    bench.lose_tickets()
+    bench.admin.pause("toy", "1")
+    job = submission()
+    assert (await bench.submit(job))[0].verdict is Verdict.ACCEPTED
+    assert bench.claim().jobs == ()
+    assert bench.tickets() == 0
+    bench.admin.resume("toy", "1")
+    assert bench.tickets() == 1
+    assert [claimed.id for claimed in bench.claim().jobs] == [job.id]
+
+
+async def test_pause_when_a_claim_is_held_then_it_gets_no_company_and_is_settled(bench: Bench) -> None:
+    first, second = submission(), submission()
+    await bench.submit(first)
+    claim = bench.claim()
+    await bench.submit(second)
+    bench.admin.pause("toy", "1")
+    assert bench.claim(token=claim.token).jobs == ()
+    assert bench.settle(claim) == 1
+
+
+async def test_drain_when_jobs_wait_then_they_run_and_no_other_is_taken(bench: Bench) -> None:
+    first, second = submission(), submission()
+    await bench.submit(first)
+    bench.admin.drain("toy", "1")
+    assert (await bench.submit(first, second))[0].verdict is Verdict.EXISTS
+    assert (await bench.submit(second))[0].verdict is Verdict.DRAINING
+    assert [claimed.id for claimed in bench.claim().jobs] == [first.id]
+    bench.admin.resume("toy", "1")
+    assert (await bench.submit(second))[0].verdict is Verdict.ACCEPTED
+
+
+async def test_models_when_shut_then_said(bench: Bench) -> None:
+    bench.admin.pause("toy", "1")
+    bench.admin.drain("toy", "1")
+    (status,) = await bench.producer.models()
+    assert (status.is_paused, status.is_draining) == (True, True)
+    bench.admin.resume("toy", "1")
+    (status,) = await bench.producer.models()
+    assert (status.is_paused, status.is_draining) == (False, False)
+
+
+async def test_pause_when_a_worker_registers_again_then_it_stays(bench: Bench) -> None:
+    bench.admin.pause("toy", "1")
+    bench.announce(manifest())
+    assert (await bench.producer.models())[0].is_paused
+
+
+@pytest.mark.parametrize("gate", ["pause", "drain", "resume"])
+async def test_gates_when_the_model_is_unknown_then_said(bench: Bench, gate: str) -> None:
+    with pytest.raises(NotFoundError, match="the queue knows no model other:1"):
+        getattr(bench.admin, gate)("other", "1")
+
+
+async def test_purge_when_jobs_wait_run_and_lapsed_then_only_what_waits_is_canceled(bench: Bench) -> None:
+    lapsed, running = submission(), submission()
+    await bench.submit(lapsed)
+    bench.claim()
+    bench.age_leases()
+    bench.keeper.lapse()
+    assert [job.id for job in bench.claim().jobs] == [lapsed.id]
+    bench.age_leases()
+    bench.keeper.lapse()
+    await bench.submit(running)
+    waiting = [submission(job_class=each) for each in JobClass for _ in range(3)]
+    bench.claim()  # lapsed, alone
+    claim = bench.claim()
+    assert [job.id for job in claim.jobs] == [running.id]
+    await bench.submit(*waiting)
+    assert bench.admin.waiting_jobs("toy", "1") == 9
+    assert bench.admin.purge("toy", "1") == 9
+    assert {await bench.state(job.id) for job in waiting} == {State.CANCELED}
+    assert (await bench.record(waiting[0].id)).error == "purged by the operator"
+    assert bench.settle(claim) == 1
+    assert bench.claim().jobs == ()
+    (status,) = await bench.producer.models()
+    assert status.waiting_rows == 0
+
+
+async def test_purge_when_many_wait_then_all_of_them(bench: Bench) -> None:
+    await bench.submit(*(submission() for _ in range(700)))
+    assert bench.admin.purge("toy", "1") == 700
+    assert bench.admin.waiting_jobs("toy", "1") == 0
+
+
+# --- limits in all
+
+
+async def test_submit_when_all_models_together_are_full_then_refused_for_each(bench: Bench) -> None:
+    await bench.producer.register(manifest("other"))
+    per_model, in_all = LIMITS.max_waiting_rows, LIMITS.max_rows_in_all
+    full = submission(rows=per_model)
+    rest = replace(submission(rows=in_all - per_model), model="other")
+    more = replace(submission(), model="other")
+    receipts = await bench.submit(full, rest, more)
+    assert [receipt.verdict for receipt in receipts] == [Verdict.ACCEPTED, Verdict.ACCEPTED, Verdict.FULL_IN_ALL]
+    assert receipts[-1].waiting_rows == in_all
+    assert (await bench.submit(more))[0].verdict is Verdict.FULL_IN_ALL
+    bench.claim()
+    assert (await bench.submit(more))[0].verdict is Verdict.ACCEPTED
+
+
+async def test_submit_when_bytes_of_all_models_are_at_the_limit_then_refused(bench: Bench) -> None:
+    for name in ("other", "third"):
+        await bench.producer.register(manifest(name))
+    half = b"x" * (LIMITS.max_waiting_bytes - 1000)
+    others = replace(submission(payload=half), model="other")
+    receipts = await bench.submit(submission(payload=half), others)
+    assert [receipt.verdict for receipt in receipts] == [Verdict.ACCEPTED, Verdict.ACCEPTED]
+    more = replace(submission(payload=b"x" * 3000), model="third")
+    assert (await bench.submit(more))[0].verdict is Verdict.FULL_IN_ALL
+
+
+async def test_submit_when_redis_has_no_room_then_refused_and_known_jobs_are_known(bench: Bench) -> None:
+    known, new = submission(), submission()
+    await bench.submit(known)
+    bench.fill_memory()
+    receipts = await bench.submit(known, new)
+    assert [receipt.verdict for receipt in receipts] == [Verdict.EXISTS, Verdict.NO_MEMORY]
+    assert bench.settle(bench.claim()) == 1
+
+
+async def test_models_when_jobs_were_settled_then_their_rows_are_counted(bench: Bench) -> None:
+    await bench.submit(submission(rows=3), submission(rows=2))
+    bench.settle(bench.claim())
+    (status,) = await bench.producer.models()
+    assert status.done_rows == 5

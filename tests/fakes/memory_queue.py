@@ -12,8 +12,10 @@ from typing import Any
 from ferry.errors import NotFoundError, QueueUnavailableError
 from ferry.jobs import (
     CLASS_SHARE,
+    DEAD_TTL_S,
     Claim,
     ClaimedJob,
+    DeadLetter,
     JobClass,
     JobRecord,
     Outcome,
@@ -25,6 +27,7 @@ from ferry.jobs import (
 from ferry.manifest import Manifest
 from ferry.profile import BatchLimits, Profile, Tuning, limits_in_force
 from ferry.queue.admin import check_tuning
+from ferry.queue.dead_letters import replay
 from ferry.queue.keys import LIVE_MS, PUBLISH_MAX_BYTES, SMALL_INPUT_BYTES
 from ferry.queue.producer import Limits, ModelStatus
 from ferry.queue.records import Heartbeat
@@ -54,6 +57,9 @@ class _Lane:
     live: dict[str, int] = field(default_factory=dict)
     owed: dict[JobClass, int] = field(default_factory=dict)
     tickets: list[str] = field(default_factory=list)
+    done_rows: int = 0
+    is_paused: bool = False
+    is_draining: bool = False
 
     @property
     def limits(self) -> BatchLimits:
@@ -70,11 +76,13 @@ class MemoryQueue:
         self.worker = worker
         self.now_us = 1_800_000_000_000_000
         self.is_down = False
+        self.has_memory = True
         self.submit_calls = 0
         self.lanes: dict[ModelKey, _Lane] = {}
         self.jobs: dict[str, _Job] = {}
         self.claims: dict[str, set[str]] = {}
         self.leases: dict[str, int] = {}
+        self.dead: dict[str, int] = {}
         self._listeners: set[asyncio.Queue[dict[str, dict[str, Any]]]] = set()
 
     def _check(self) -> None:
@@ -100,24 +108,39 @@ class MemoryQueue:
             verdict = Verdict.EXISTS if is_same else Verdict.DIFFERS
         elif lane is None:
             verdict = Verdict.UNREGISTERED
-        elif self._over_limit(lane, job):
-            verdict = Verdict.FULL
+        elif (refusal := self._refusal(lane, job)) is not None:
+            verdict = refusal
         else:
             verdict = Verdict.ACCEPTED
             deadline_s = self.limits.deadline_s if job.deadline_s is None else job.deadline_s
             deadline_us = (self.now_ms + max(1, int(deadline_s * 1000))) * 1000
             echo = job.payload if len(job.payload) <= SMALL_INPUT_BYTES else None
             record = JobRecord(
-                job.id, job.model, job.version, State.QUEUED, job.rows, job.single, self.now_us, deadline_us, input=echo
+                job.id, job.model, job.version, State.QUEUED, job.rows, job.single, self.now_us, deadline_us
             )
+            record.input, record.replay_of = echo, job.replay_of or None
             self.jobs[job.id] = _Job(record, job.payload, job.job_class, fingerprint=job.fingerprint)
             lane.waiting[job.job_class].append(job.id)
             self._top_up(lane)
+        if verdict is Verdict.FULL_IN_ALL:
+            return Receipt(verdict, self.now_us, sum(self._backlog(each)[0] for each in self.lanes.values()))
         return Receipt(verdict, self.now_us, self._backlog(lane)[0] if lane else 0)
 
-    def _over_limit(self, lane: _Lane, job: Submission) -> bool:
-        rows, size = self._backlog(lane)
-        return rows + job.rows > self.limits.max_waiting_rows or size + len(job.payload) > self.limits.max_waiting_bytes
+    def _refusal(self, lane: _Lane, job: Submission) -> Verdict | None:
+        if lane.is_draining:
+            return Verdict.DRAINING
+        if not self.has_memory:
+            return Verdict.NO_MEMORY
+        limits = self.limits
+        for verdict, lanes, max_rows, max_bytes in (
+            (Verdict.FULL, [lane], limits.max_waiting_rows, limits.max_waiting_bytes),
+            (Verdict.FULL_IN_ALL, list(self.lanes.values()), limits.max_rows_in_all, limits.max_bytes_in_all),
+        ):
+            backlogs = [self._backlog(each) for each in lanes]
+            rows, size = (sum(part) for part in zip(*backlogs, strict=True))
+            if rows + job.rows > max_rows or size + len(job.payload) > max_bytes:
+                return verdict
+        return None
 
     async def read(self, job_id: str) -> JobRecord | None:
         self._check()
@@ -134,6 +157,15 @@ class MemoryQueue:
         self._cut_short(job_id, "canceled", "canceled by request")
         return True
 
+    async def delete(self, job_id: str) -> bool:
+        self._check()
+        if self._known(job_id) is None:
+            return False
+        self._cut_short(job_id, "canceled", "deleted by request")
+        del self.jobs[job_id]
+        self.dead.pop(job_id, None)
+        return True
+
     async def register(self, manifest: Manifest) -> None:
         self._check()
         self.lanes.setdefault((manifest.name, manifest.version), _Lane(manifest))
@@ -141,7 +173,16 @@ class MemoryQueue:
     async def models(self) -> list[ModelStatus]:
         self._check()
         return [
-            ModelStatus(lane.manifest, self._alive(lane), self._backlog(lane)[0], lane.profile, lane.tuning)
+            ModelStatus(
+                lane.manifest,
+                self._alive(lane),
+                self._backlog(lane)[0],
+                lane.profile,
+                lane.tuning,
+                lane.done_rows,
+                is_paused=lane.is_paused,
+                is_draining=lane.is_draining,
+            )
             for _, lane in sorted(self.lanes.items())
         ]
 
@@ -165,7 +206,7 @@ class MemoryQueue:
         self._check()
         lane = self.lanes.get((model, version))
         held = token or uuid.uuid4().hex
-        if lane is None or (token and token not in self.leases):
+        if lane is None or lane.is_paused or (token and token not in self.leases):
             return Claim(held, ())
         ids = [] if token else self._take_alone(lane)
         if not ids:
@@ -233,6 +274,7 @@ class MemoryQueue:
             if job is None or job.token != claim.token or job.record.state is not State.RUNNING:
                 continue
             recorded += 1
+            self.lanes[job.record.model, job.record.version].done_rows += job.record.rows
             changes: dict[str, Any] = {
                 "state": State.FAILED if outcome.error_code else State.SUCCEEDED,
                 "completed_us": self.now_us,
@@ -314,6 +356,59 @@ class MemoryQueue:
         self._top_up(lane)
         return lane.limits
 
+    def pause(self, model: str, version: str) -> None:
+        self._lane(model, version).is_paused = True
+
+    def drain(self, model: str, version: str) -> None:
+        self._lane(model, version).is_draining = True
+
+    def resume(self, model: str, version: str) -> None:
+        lane = self._lane(model, version)
+        lane.is_paused = lane.is_draining = False
+        self._top_up(lane)
+
+    def _lane(self, model: str, version: str) -> _Lane:
+        self._check()
+        if (model, version) not in self.lanes:
+            raise NotFoundError(f"the queue knows no model {model}:{version}")
+        return self.lanes[model, version]
+
+    def waiting_jobs(self, model: str, version: str) -> int:
+        lane = self._lane(model, version)
+        return len(lane.alone) + sum(map(len, lane.waiting.values()))
+
+    def purge(self, model: str, version: str) -> int:
+        lane = self._lane(model, version)
+        ids = [*lane.alone, *(job_id for waiting in lane.waiting.values() for job_id in waiting)]
+        for job_id in ids:
+            self._cut_short(job_id, "canceled", "purged by the operator")
+        return len(ids)
+
+    # ---- dead letters
+
+    async def list_dead(self, *, offset: int = 0, limit: int = 20) -> tuple[list[DeadLetter], int]:
+        self._check()
+        newest = sorted(self.dead.items(), key=lambda item: (item[1], item[0]), reverse=True)
+        return [DeadLetter(self.jobs[each].record, at) for each, at in newest[offset : offset + limit]], len(newest)
+
+    async def replay_of(self, job_id: str) -> Submission | None:
+        self._check()
+        if job_id not in self.dead:
+            return None
+        job = self.jobs[job_id]
+        record = job.record
+        return replay(
+            job_id, record.model, record.version, record.rows, job.payload, single=record.single,
+            job_class=job.job_class,
+        )  # fmt: skip
+
+    async def retire(self, job_id: str) -> bool:
+        self._check()
+        if self.dead.pop(job_id, None) is None:
+            return False
+        self.jobs[job_id].payload = b""
+        return True
+
     # ---- the keeper
 
     def expire(self) -> int | None:
@@ -334,8 +429,11 @@ class MemoryQueue:
         dead = [token for token, end in self.leases.items() if end <= self.now_ms]
         for token in dead:
             for job_id in sorted(self.claims.pop(token)):
-                self._give_back(self.jobs[job_id], token)
+                if job_id in self.jobs:
+                    self._give_back(self.jobs[job_id], token)
             del self.leases[token]
+        old_ms = self.now_ms - int(DEAD_TTL_S * 1000)
+        self.dead = {job_id: at_ms for job_id, at_ms in self.dead.items() if at_ms > old_ms}
         return len(dead), sum(self._top_up(lane) for lane in self.lanes.values())
 
     def _give_back(self, job: _Job, token: str) -> None:
@@ -343,10 +441,14 @@ class MemoryQueue:
             return
         if job.record.attempts >= self.max_attempts:
             error = f"the worker died {job.record.attempts} times while it held this job"
+            payload = job.payload
             self._finish(
                 job,
                 {"state": State.FAILED, "error_code": "worker_lost", "error": error, "completed_us": self.now_us},
             )
+            job.payload = payload
+            job.forget_us = self.now_us + int(DEAD_TTL_S * 1e6)
+            self.dead[job.record.id] = self.now_ms
             self._publish({job.record.id: {}})
             return
         job.token = ""
@@ -372,7 +474,7 @@ class MemoryQueue:
     def _top_up(self, lane: _Lane) -> int:
         rows = self._backlog(lane)[0]
         want = min(max(1, self._alive(lane)), -(-rows // lane.limits.max_rows))
-        missing = max(0, want - len(lane.tickets))
+        missing = 0 if lane.is_paused else max(0, want - len(lane.tickets))
         lane.tickets += [uuid.uuid4().hex for _ in range(missing)]
         return missing
 

@@ -98,8 +98,9 @@ local function take_in_order()
   for _, class in ipairs(waiting) do take_from(class, room, fresh) end
 end
 
-if fresh then take_alone() end
-if #ids == 0 or not fresh then take_in_order() end
+local is_paused = redis.call('HEXISTS', MODEL .. model, 'paused') == 1
+if fresh and not is_paused then take_alone() end
+if not is_paused and (#ids == 0 or not fresh) then take_in_order() end
 
 if #ids > 0 then
   for i = 1, #small, 1000 do

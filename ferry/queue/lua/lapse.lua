@@ -1,9 +1,11 @@
 -- Keeper, every second: give the jobs of dead claims back, each to be claimed alone, and top up every model's tickets.
--- ARGV  holder, seed, max attempts, most claims a call, grace in ms: above 0, no lease ends before that from now
+-- ARGV  holder, seed, max attempts, most claims a call, grace in ms: above 0, no lease ends before that from now,
+--       how long a dead letter is kept in ms
 -- Reply -1 when another keeps house, else: claims lapsed, tickets sent
 if not leads(ARGV[1]) then return -1 end
 local seed, max_attempts, grace_ms = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[5])
 local now_us, now_ms = now()
+local dead_ttl_ms = ARGV[6]
 local lapsed, sent = 0, 0
 
 if grace_ms > 0 then  -- Redis was away: holders could not renew, which says nothing about their health
@@ -13,7 +15,7 @@ if grace_ms > 0 then  -- Redis was away: holders could not renew, which says not
 end
 
 local function give_back(id, token)
-  local job = redis.call('HMGET', JOB .. id, 'token', 'state', 'attempts', 'model', 'rows', 'bytes', 'ttl_ms')
+  local job = redis.call('HMGET', JOB .. id, 'token', 'state', 'attempts', 'model', 'rows', 'bytes')
   if job[1] ~= token or job[2] ~= 'running' then return end
   local model = job[4]
   if tonumber(job[3]) >= max_attempts then
@@ -21,7 +23,10 @@ local function give_back(id, token)
     redis.call('HINCRBY', COUNTS .. model, 'worker_lost', 1)
     local fields = {'state', 'failed', 'error_code', 'worker_lost', 'error', message, 'completed_us', text(now_us)}
     news[#news + 1] = {{unpack(fields)}, {id}, {}}
-    finish(id, job[7], fields)
+    finish(id, dead_ttl_ms, fields)
+    redis.call('PEXPIRE', INPUT .. id, dead_ttl_ms)
+    redis.call('ZADD', DEAD, now_ms, id)
+    kept[id] = true
     return
   end
   redis.call('HSET', JOB .. id, 'state', 'queued', 'token', '')
@@ -36,5 +41,6 @@ for _, token in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', text(now_ms),
   lapsed = lapsed + 1
 end
 wind_up()
+redis.call('ZREMRANGEBYSCORE', DEAD, '-inf', text(now_ms - dead_ttl_ms))
 for _, model in ipairs(redis.call('SMEMBERS', MODELS)) do sent = sent + top_up(model, seed, now_ms) end
 return {lapsed, sent}

@@ -14,12 +14,16 @@ local function in_pieces(command, key, items)
   for i = 1, #items, 1000 do redis.call(command, key, unpack(items, i, math.min(i + 999, #items))) end
 end
 
--- Change what waits for a model; the hash goes when nothing waits, so that an idle Redis is empty.
+local function change_waiting(key, rows, bytes)
+  local left = redis.call('HINCRBY', key, 'rows', text(rows))
+  redis.call('HINCRBY', key, 'bytes', text(bytes))
+  if left <= 0 then redis.call('DEL', key) end
+end
+
+-- Change what waits for a model, and in all; a hash goes when nothing waits, so that an idle Redis is empty.
 local function change_backlog(model, rows, bytes)
-  local left = redis.call('HINCRBY', BACKLOG .. model, 'rows', text(rows))
-  redis.call('HINCRBY', BACKLOG .. model, 'bytes', text(bytes))
-  if left <= 0 then redis.call('DEL', BACKLOG .. model) end
-  return left
+  change_waiting(BACKLOG .. model, rows, bytes)
+  change_waiting(TOTAL, rows, bytes)
 end
 
 -- Level-triggered: as many tickets as there are batches waiting, at most one per live worker.
@@ -27,8 +31,8 @@ end
 local function top_up(model, seed, now_ms)
   local rows = tonumber(redis.call('HGET', BACKLOG .. model, 'rows') or 0)
   if rows <= 0 then return 0 end
-  local config = redis.call('HMGET', MODEL .. model, 'max_rows', 'ticket', 'tuned_max_rows')
-  if not config[2] then return 0 end
+  local config = redis.call('HMGET', MODEL .. model, 'max_rows', 'ticket', 'tuned_max_rows', 'paused')
+  if not config[2] or config[4] then return 0 end
   local cap = math.max(1, redis.call('ZCOUNT', LIVE .. model, now_ms - LIVE_MS, '+inf'))
   local want = math.min(cap, math.ceil(rows / tonumber(config[3] or config[1])))
   local sent = 0
@@ -42,6 +46,7 @@ end
 
 local ended = {}  -- ids of the jobs this script made terminal
 local news = {}   -- what it tells of them: {fields they share, ids, their outputs}
+local kept = {}   -- ids of those whose inputs stay: dead letters
 
 -- Make a job terminal; its record lives on for its own time.
 local function finish(id, ttl_ms, fields)
@@ -57,7 +62,7 @@ local function wind_up()
   if #ended == 0 then return end
   in_pieces('ZREM', DEADLINES, ended)
   local inputs = {}
-  for i, id in ipairs(ended) do inputs[i] = INPUT .. id end
+  for _, id in ipairs(ended) do if not kept[id] then inputs[#inputs + 1] = INPUT .. id end end
   for i = 1, #inputs, 1000 do redis.call('DEL', unpack(inputs, i, math.min(i + 999, #inputs))) end
   redis.call('PUBLISH', SETTLED, cmsgpack.pack(news))
 end
@@ -84,6 +89,12 @@ local function cut_short(id, code, message, now_us)
   news[#news + 1] = {{unpack(fields)}, {id}, {}}
   finish(id, job[7], fields)
   return true
+end
+
+-- Forget a job, whatever its state.
+local function erase(id)
+  redis.call('DEL', JOB .. id, INPUT .. id)
+  redis.call('ZREM', DEAD, id)
 end
 
 -- Stand for election as the keeper, or stay it.

@@ -1,12 +1,46 @@
 -- Accept jobs into the queue, each with its own verdict; safe to send twice.
--- ARGV  seed, max_waiting_rows, max_waiting_bytes, ttl_ms,
---       then per job: id, name:version, class, rows, single, deadline in ms, bytes, fingerprint or '',
+-- ARGV  seed, ttl_ms, then of what may wait: rows and bytes of one model, rows and bytes of all,
+--       then per job: id, name:version, class, rows, single, deadline in ms, bytes, fingerprint or '', replay_of or '',
 --       input ('' when it was set ahead)
--- Reply now_us, then per job: verdict, rows waiting for its model
-local seed, max_rows, max_bytes, ttl_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+-- Reply now_us, then per job: verdict, rows waiting for its model (for all, where that is what is full)
+local seed, ttl_ms = ARGV[1], ARGV[2]
+local most = {rows = tonumber(ARGV[3]), bytes = tonumber(ARGV[4])}
+local most_in_all = {rows = tonumber(ARGV[5]), bytes = tonumber(ARGV[6])}
+local first, size = 7, 10
 local now_us, now_ms = now()
 local created_us = text(now_us)
 local reply, models, accepted = {created_us}, {}, {}
+
+-- What waits under a key, and what this call adds to it.
+local function waiting_at(key)
+  local waiting = redis.call('HMGET', key, 'rows', 'bytes')
+  return {rows = tonumber(waiting[1] or 0), bytes = tonumber(waiting[2] or 0), new_rows = 0, new_bytes = 0}
+end
+
+local function has_room(waiting, limit, rows, bytes)
+  return waiting.rows + waiting.new_rows + rows <= limit.rows and waiting.bytes + waiting.new_bytes + bytes <= limit.bytes
+end
+
+local function add(waiting, rows, bytes)
+  waiting.new_rows = waiting.new_rows + rows
+  waiting.new_bytes = waiting.new_bytes + bytes
+end
+
+-- Whether Redis has room for more jobs. Asking it takes some 20 microseconds, so a small call takes a recent answer.
+local function has_memory(bytes)
+  local recent = bytes < MEMORY_LOOK_BYTES and redis.call('GET', MEMORY)
+  if recent then return recent == '0' end
+  local info = redis.call('INFO', 'memory')
+  local used, max = string.match(info, 'used_memory:(%d+)'), tonumber(string.match(info, 'maxmemory:(%d+)') or 0)
+  local is_full = max > 0 and tonumber(used) > max * MEMORY_FULL_PERCENT / 100
+  redis.call('SET', MEMORY, is_full and '1' or '0', 'PX', MEMORY_LOOK_MS)
+  return not is_full
+end
+
+local bytes_in_all = 0
+for i = first, #ARGV, size do bytes_in_all = bytes_in_all + ARGV[i + 6] end
+local is_room = has_memory(bytes_in_all)
+local total = waiting_at(TOTAL)
 
 -- An input that came ahead of the script stands under a name of this call, so that it overwrites no other.
 local function ahead(id) return INPUT .. id .. '/' .. seed end
@@ -14,33 +48,39 @@ local function ahead(id) return INPUT .. id .. '/' .. seed end
 -- Whether a known job was asked for in the same words; who gave no fingerprint sends his own job again.
 local function is_same(id, fingerprint)
   if fingerprint == '' then return true end
-  local first = accepted[id]
-  return fingerprint == (first and ARGV[first + 7] or redis.call('HGET', JOB .. id, 'fingerprint'))
+  local here = accepted[id]
+  return fingerprint == (here and ARGV[here + 7] or redis.call('HGET', JOB .. id, 'fingerprint'))
 end
 
 -- Every limit is looked at before the first write.
-for i = 5, #ARGV, 9 do
+for i = first, #ARGV, size do
   local id, model, rows, bytes = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 3]), tonumber(ARGV[i + 6])
   local waiting = models[model]
   if not waiting then
-    local backlog = redis.call('HMGET', BACKLOG .. model, 'rows', 'bytes')
-    waiting = {rows = tonumber(backlog[1] or 0), bytes = tonumber(backlog[2] or 0), new_rows = 0, new_bytes = 0,
-               known = redis.call('HEXISTS', MODEL .. model, 'ticket') == 1}
+    local config = redis.call('HMGET', MODEL .. model, 'ticket', 'draining')
+    waiting = waiting_at(BACKLOG .. model)
+    waiting.is_known, waiting.is_draining = config[1], config[2]
     models[model] = waiting
   end
-  if ARGV[i + 8] == '' and bytes > 0 and redis.call('EXISTS', ahead(id)) == 0 then
+  if ARGV[i + 9] == '' and bytes > 0 and redis.call('EXISTS', ahead(id)) == 0 then
     return redis.error_reply('OOM an input was not set ahead of its script')
   end
   local verdict = 'accepted'
   if accepted[id] or redis.call('EXISTS', JOB .. id) == 1 then
     verdict = is_same(id, ARGV[i + 7]) and 'exists' or 'differs'
-  elseif not waiting.known then
+  elseif not waiting.is_known then
     verdict = 'unregistered'
-  elseif waiting.rows + waiting.new_rows + rows > max_rows or waiting.bytes + waiting.new_bytes + bytes > max_bytes then
+  elseif waiting.is_draining then
+    verdict = 'draining'
+  elseif not is_room then
+    verdict = 'no_memory'
+  elseif not has_room(waiting, most, rows, bytes) then
     verdict = 'full'
+  elseif not has_room(total, most_in_all, rows, bytes) then
+    verdict, waiting = 'full_in_all', total
   else
-    waiting.new_rows = waiting.new_rows + rows
-    waiting.new_bytes = waiting.new_bytes + bytes
+    add(waiting, rows, bytes)
+    add(total, rows, bytes)
     accepted[id] = i
   end
   reply[#reply + 1] = verdict
@@ -48,8 +88,8 @@ for i = 5, #ARGV, 9 do
 end
 
 local deadlines = {}
-for i = 5, #ARGV, 9 do
-  local id, model, class, rows, bytes, input = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 6], ARGV[i + 8]
+for i = first, #ARGV, size do
+  local id, model, class, rows, bytes, input = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 6], ARGV[i + 9]
   if accepted[id] == i then
     local deadline_ms = text(now_ms + ARGV[i + 5])
     local entry = redis.call('XADD', WAITING .. model .. ':' .. class, '*',
@@ -58,6 +98,7 @@ for i = 5, #ARGV, 9 do
       'single', ARGV[i + 4], 'bytes', bytes, 'entry', entry, 'created_us', created_us,
       'deadline_us', deadline_ms .. '000', 'ttl_ms', ttl_ms)
     if ARGV[i + 7] ~= '' then redis.call('HSET', JOB .. id, 'fingerprint', ARGV[i + 7]) end
+    if ARGV[i + 8] ~= '' then redis.call('HSET', JOB .. id, 'replay_of', ARGV[i + 8]) end
     if input ~= '' or bytes == '0' then
       redis.call('SET', INPUT .. id, input)
     else

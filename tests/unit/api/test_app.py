@@ -66,8 +66,14 @@ def test_create_app_when_called_then_by_the_settings_of_the_environment(
 
 
 def test_limits_of_when_set_then_what_the_queue_needs() -> None:
-    settings = Settings(_env_file=None, max_waiting_rows=1, max_waiting_bytes=1024, job_deadline_s=3, result_ttl_s=4)
-    assert limits_of(settings) == Limits(max_waiting_rows=1, max_waiting_bytes=1024, deadline_s=3, result_ttl_s=4)
+    settings = Settings(
+        _env_file=None, max_waiting_rows=1, max_waiting_bytes=1024, max_rows_in_all=2, max_bytes_in_all=2048,
+        job_deadline_s=3, result_ttl_s=4,
+    )  # fmt: skip
+    assert limits_of(settings) == Limits(
+        max_waiting_rows=1, max_waiting_bytes=1024, max_rows_in_all=2, max_bytes_in_all=2048, deadline_s=3,
+        result_ttl_s=4,
+    )  # fmt: skip
 
 
 async def test_docs_when_opened_then_there(api: Api) -> None:

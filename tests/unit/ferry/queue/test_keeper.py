@@ -19,7 +19,7 @@ from ferry.queue.keeper import (
 )
 from ferry.queue.scripts import script
 
-RULES = KeeperRules(lease_s=3.0, max_attempts=4)
+RULES = KeeperRules(lease_s=3.0, max_attempts=4, dead_ttl_s=60.0)
 
 
 class ScriptedRedis:
@@ -113,14 +113,14 @@ def test_expire_when_another_leads_then_none() -> None:
 def test_lapse_when_leading_then_claims_and_tickets() -> None:
     client = ScriptedRedis(lapse=[2, 5])
     assert Keeper(client, RULES).lapse() == (2, 5)
-    ((_, (_, _, attempts, most, grace_ms)),) = client.calls
-    assert (attempts, most, grace_ms) == (4, MAX_LAPSED_A_CALL, 0)
+    ((_, (_, _, attempts, most, grace_ms, dead_ttl_ms)),) = client.calls
+    assert (attempts, most, grace_ms, dead_ttl_ms) == (4, MAX_LAPSED_A_CALL, 0, 60_000)
 
 
 def test_lapse_when_after_an_outage_then_no_lease_ends_before_a_whole_one_from_now() -> None:
     client = ScriptedRedis(lapse=[0, 0])
     Keeper(client, RULES).lapse(after_outage=True)
-    assert client.calls[0][1][-1] == 3000
+    assert client.calls[0][1][-2] == 3000
 
 
 def test_lapse_when_another_leads_then_none() -> None:

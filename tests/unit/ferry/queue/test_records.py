@@ -42,12 +42,14 @@ def test_record_from_fields_when_queued_then_what_has_not_happened_is_none() -> 
 
 
 def test_record_from_fields_when_done_then_every_field_has_its_type() -> None:
-    record = record_from_fields("abc", reply(DONE | {"error_code": b"x", "error": "zu groß".encode()}), b"in")
+    record = record_from_fields(
+        "abc", reply(DONE | {"error_code": b"x", "error": "zu groß".encode(), "replay_of": b"old"}), b"in"
+    )
     assert record is not None
     assert (record.single, record.attempts, record.run_us, record.batch_id) == (True, 2, 42, "ticket.1")
     assert (record.batch_rows, record.batch_jobs, record.output) == (8, 4, b"7")
     assert (record.started_us, record.completed_us) == (1800000000000002, 1800000000000003)
-    assert (record.error_code, record.error) == ("x", "zu groß")
+    assert (record.error_code, record.error, record.replay_of) == ("x", "zu groß", "old")
     assert [field.name for field in fields(record) if getattr(record, field.name) is None] == []
 
 

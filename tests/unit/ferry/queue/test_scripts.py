@@ -23,8 +23,8 @@ def constants_of(text: str) -> dict[str, str]:
 
 def test_scripts_when_listed_then_all_that_the_queue_calls() -> None:
     assert NAMES == [
-        "beat", "cancel", "claim", "expire", "forget", "lapse", "leave", "register", "renew", "settle", "submit",
-        "tune",
+        "beat", "cancel", "claim", "delete", "expire", "forget", "gate", "lapse", "leave", "purge", "register", "renew",
+        "settle", "submit", "tune",
     ]  # fmt: skip
 
 
