@@ -13,13 +13,15 @@ from fastapi import FastAPI
 from api.catalog import Catalog
 from api.fast_routes import FastApp
 from api.problems import install_handlers
+from api.routes import dead_letters as dead_letters_routes
 from api.routes import health, infer, models, predict, predictions
-from api.services import JobQueue, Services
+from api.services import DeadLetterOffice, JobQueue, Services, WholeQueue
 from api.submitter import Submitter
 from api.waiters import Waiters
 from ferry.local.lifeline import die_with_parent
 from ferry.logs import configure_logging
 from ferry.queue.connection import connect, connect_async
+from ferry.queue.dead_letters import DeadLetters
 from ferry.queue.keeper import Keeper, KeeperRules, KeeperThread
 from ferry.queue.producer import Limits, Producer
 from ferry.repository import Repository
@@ -40,7 +42,7 @@ def create_app() -> FastAPI:
     return build_app(settings)
 
 
-def build_app(settings: Settings, queue: JobQueue | None = None) -> FastAPI:
+def build_app(settings: Settings, queue: WholeQueue | None = None) -> FastAPI:
     """Return an application; with `queue` on that one (tests), else on the Redis of the settings."""
 
     @asynccontextmanager
@@ -56,16 +58,16 @@ def build_app(settings: Settings, queue: JobQueue | None = None) -> FastAPI:
         redirect_slashes=False, redoc_url=None,
     )  # fmt: skip
     install_handlers(app)
-    for module in (predictions, predict, infer, models, health):
+    for module in (predictions, dead_letters_routes, predict, infer, models, health):
         app.include_router(module.router)
     return app
 
 
 @asynccontextmanager
-async def _running(settings: Settings, queue: JobQueue | None) -> AsyncIterator[Services]:
+async def _running(settings: Settings, queue: WholeQueue | None) -> AsyncIterator[Services]:
     """Run one process's parts; on the real queue a keeper too."""
     if queue is not None:
-        async with _services(settings, queue) as services:
+        async with _services(settings, queue, queue) as services:
             yield services
         return
     url = settings.require_redis_url()
@@ -75,7 +77,8 @@ async def _running(settings: Settings, queue: JobQueue | None) -> AsyncIterator[
     keeper = KeeperThread(Keeper(keeper_redis, rules))
     keeper.start()
     try:
-        async with _services(settings, Producer(redis, limits_of(settings))) as services:
+        producer = Producer(redis, limits_of(settings))
+        async with _services(settings, producer, DeadLetters(redis, producer)) as services:
             yield services
     finally:
         keeper.stop()
@@ -85,13 +88,13 @@ async def _running(settings: Settings, queue: JobQueue | None) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def _services(settings: Settings, queue: JobQueue) -> AsyncIterator[Services]:
+async def _services(settings: Settings, queue: JobQueue, dead_letters: DeadLetterOffice) -> AsyncIterator[Services]:
     catalog = Catalog(Repository(settings.models_dir), queue)
     waiters = Waiters(queue)
     await catalog.refresh()
     tasks = [asyncio.create_task(work) for work in (catalog.run(), waiters.listen(), waiters.sweep_forever())]
     try:
-        yield Services(settings, queue, catalog, Submitter(queue), waiters)
+        yield Services(settings, queue, dead_letters, catalog, Submitter(queue), waiters)
     finally:
         for task in tasks:
             task.cancel()

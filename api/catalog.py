@@ -6,8 +6,9 @@ Kept fresh by a task; a request only looks it up.
 import asyncio
 import difflib
 import logging
+import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -22,6 +23,8 @@ from ferry.tensors import TensorCodec
 REFRESH_EVERY_S = 1.0
 # A name that is not known is looked for once more, at most this often; who asks meanwhile waits for the next look.
 MISS_PAUSE_S = 0.2
+# What was seen of a drain rate this long ago counts for a third.
+DRAIN_MEMORY_S = 5.0
 # A name or version that is not known is shown, and compared with those that are, up to this many characters.
 SHOWN_CHARS = 64
 
@@ -30,13 +33,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Entry:
-    """One version of a model as the API knows it; profile and tuning as in `ModelStatus`."""
+    """One version of a model as the API knows it; its fields as in `ModelStatus`."""
 
     manifest: Manifest
     live_workers: int = 0
     waiting_rows: int = 0
     profile: Profile | None = None
     tuning: Tuning = field(default_factory=Tuning)
+    is_paused: bool = False
+    is_draining: bool = False
 
     @property
     def limits(self) -> BatchLimits:
@@ -52,6 +57,25 @@ class Entry:
     def outputs(self) -> TensorCodec:
         """Unpacks the outputs of a job."""
         return TensorCodec(self.manifest.outputs)
+
+
+class DrainRate:
+    """How fast rows leave a queue, seen only while more of them wait: an idle queue says nothing of what it could."""
+
+    def __init__(self) -> None:
+        self.rows_a_s: float | None = None
+        self._last: tuple[int, float] | None = None
+
+    def see(self, done_rows: int, now: float, *, is_busy: bool) -> None:
+        """Take in a count of all rows done so far, at a time in seconds."""
+        last, self._last = self._last, (done_rows, now) if is_busy else None
+        if not is_busy or last is None:
+            return
+        rows, seconds = done_rows - last[0], now - last[1]
+        if rows < 0 or seconds <= 0:  # a wiped Redis counts from nothing
+            return
+        weight = 1.0 if self.rows_a_s is None else 1 - math.exp(-seconds / DRAIN_MEMORY_S)
+        self.rows_a_s = (1 - weight) * (self.rows_a_s or 0.0) + weight * rows / seconds
 
 
 class Registry(Protocol):
@@ -81,6 +105,7 @@ class Catalog:
         self._sleep = sleep
         self._entries: dict[tuple[str, str], Entry] = {}
         self._latest: dict[str, Entry] = {}
+        self._drains: dict[tuple[str, str], DrainRate] = {}
         self._local: dict[tuple[str, str], Manifest] = {}
         self._fingerprint: object = None
         self._refreshed_at = float("-inf")
@@ -140,7 +165,15 @@ class Catalog:
             logger.warning("the catalog could not be refreshed: %s", error)
             # What only workers announced is not unknown because Redis is silent.
             announced = {
-                key: ModelStatus(entry.manifest, 0, 0, entry.profile, entry.tuning)
+                key: ModelStatus(
+                    entry.manifest,
+                    0,
+                    0,
+                    entry.profile,
+                    entry.tuning,
+                    is_paused=entry.is_paused,
+                    is_draining=entry.is_draining,
+                )
                 for key, entry in self._entries.items()
             }
         fresh: dict[tuple[str, str], Entry] = {
@@ -150,13 +183,35 @@ class Catalog:
                 status.waiting_rows,
                 status.profile,
                 status.tuning,
+                status.is_paused,
+                status.is_draining,
             )
             for key, status in announced.items()
         }
         for key, manifest in self._local.items():
             fresh.setdefault(key, Entry(manifest))
+        self._measure(announced.values())
         self._entries = {key: self._kept(key, entry) for key, entry in fresh.items()}
         self._latest = {entry.manifest.name: entry for entry in self.entries}
+
+    def drain_of(self, entry: Entry) -> float:
+        """Return rows a second that leave a model's queue while rows wait; before that was seen, by its profile."""
+        rate = self._drains.get((entry.manifest.name, entry.manifest.version))
+        if rate is not None and rate.rows_a_s is not None:
+            return rate.rows_a_s
+        if entry.profile is None:
+            return 0.0
+        return entry.live_workers * max(entry.profile.rows_per_s)
+
+    def drain_in_all(self) -> float:
+        """Return rows a second that leave the queues of all models that have rows waiting."""
+        return sum(self.drain_of(entry) for entry in self._entries.values() if entry.waiting_rows)
+
+    def _measure(self, statuses: Iterable[ModelStatus]) -> None:
+        now = self._clock()
+        for status in statuses:
+            rate = self._drains.setdefault((status.manifest.name, status.manifest.version), DrainRate())
+            rate.see(status.done_rows, now, is_busy=status.waiting_rows > 0)
 
     async def register(self, entry: Entry) -> None:
         """Make a model known to a queue that has forgotten it."""

@@ -52,6 +52,7 @@ _PREDICTION = {
         "labels": {"description": "the label of the highest score, per row", "type": ["string", "array", "null"]},
         "error": _NULLABLE_STRING,
         "error_code": _NULLABLE_STRING,
+        "replay_of": {"type": ["string", "null"], "description": "the dead letter whose input this job has"},
         "logs": _STRING,
         "rows": {"type": "integer"},
         "attempts": {"type": "integer"},
@@ -179,6 +180,31 @@ PREDICTION_CREATED: dict[int | str, dict[str, Any]] = {
     **_problems(400, 404, 413, 415, 422, 503),
 }
 PREDICTION: dict[int | str, dict[str, Any]] = {200: _answer("The job", _PREDICTION), **_problems(404, 422, 503)}
+DELETED: dict[int | str, dict[str, Any]] = {204: {"description": "Forgotten"}, **_problems(404, 422, 503)}
+_DEAD_LETTER = {
+    "allOf": [_PREDICTION, {"type": "object", "properties": {"died_at": {"type": "string", "format": "date-time"}}}]
+}
+DEAD_LETTERS: dict[int | str, dict[str, Any]] = {
+    200: _answer(
+        "Dead letters, the last first",
+        {
+            "type": "object",
+            "required": ["object", "data", "total", "has_more"],
+            "properties": {
+                "object": {"const": "list"},
+                "data": {"type": "array", "items": _DEAD_LETTER},
+                "total": {"type": "integer"},
+                "has_more": {"type": "boolean"},
+            },
+        },
+    ),
+    **_problems(422, 503),
+}
+DEAD_LETTER: dict[int | str, dict[str, Any]] = {200: _answer("The letter", _PREDICTION), **_problems(404, 422, 503)}
+REPLAYED: dict[int | str, dict[str, Any]] = {
+    202: _answer("Accepted as a new job", _PREDICTION, {"Location": _HEADER}),
+    **_problems(404, 422, 503),
+}
 PREDICT_BODY = {
     "parameters": _TERMS,
     "requestBody": _json_body(

@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from ferry.errors import FerryError
 
@@ -22,6 +23,7 @@ _STATUS = {
     "conflict": HTTPStatus.CONFLICT,
     "reused": HTTPStatus.UNPROCESSABLE_ENTITY,
     "queue_full": HTTPStatus.SERVICE_UNAVAILABLE,
+    "queue_draining": HTTPStatus.SERVICE_UNAVAILABLE,
     "queue_unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
     "no_worker": HTTPStatus.SERVICE_UNAVAILABLE,
     "wait_timeout": HTTPStatus.GATEWAY_TIMEOUT,
@@ -29,6 +31,7 @@ _STATUS = {
     "body_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "unsupported_media_type": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
 }
+_VERBS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 # Seconds to suggest where the error does not know better.
 _DEFAULT_RETRY_AFTER_S = 1
 
@@ -104,7 +107,17 @@ async def handle_http_error(request: Request, error: Exception) -> Response:
         detail = f"{request.method} is not allowed at {request.url.path}; see /docs"
     code = status.phrase.lower().replace(" ", "_")
     body = problem(request, status, code=code, title=status.phrase, detail=detail)
-    return render(body, dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_verbs_at(request)) or headers.get("Allow", "")
+    return render(body, headers)
+
+
+def _verbs_at(request: Request) -> list[str]:
+    """Return every verb of a path; Starlette itself names those of the first route that has it."""
+    routes = request.app.routes if "app" in request.scope else ()
+    asked = {verb: {**request.scope, "method": verb} for verb in _VERBS}
+    return [verb for verb in _VERBS if any(route.matches(asked[verb])[0] is Match.FULL for route in routes)]
 
 
 async def handle_validation_error(request: Request, error: Exception) -> Response:

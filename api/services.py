@@ -9,7 +9,7 @@ from fastapi import Request
 from api.catalog import Catalog
 from api.submitter import Submitter
 from api.waiters import Waiters
-from ferry.jobs import JobRecord, Receipt, Submission
+from ferry.jobs import DeadLetter, JobRecord, Receipt, Submission
 from ferry.manifest import Manifest
 from ferry.queue.producer import ModelStatus
 from ferry.settings import Settings
@@ -30,6 +30,9 @@ class JobQueue(Protocol):
     async def cancel(self, job_id: str) -> bool:
         """Cancel a job."""
 
+    async def delete(self, job_id: str) -> bool:
+        """Forget a job."""
+
     async def register(self, manifest: Manifest) -> None:
         """Make a model known."""
 
@@ -43,12 +46,30 @@ class JobQueue(Protocol):
         """Hear of settled jobs."""
 
 
+class DeadLetterOffice(Protocol):
+    """The jobs that were given up: ferry.queue.dead_letters.DeadLetters, or its in-memory twin in tests."""
+
+    async def list_dead(self, *, offset: int = 0, limit: int = 20) -> tuple[list[DeadLetter], int]:
+        """Return dead letters, the last first, and how many there are in all."""
+
+    async def replay_of(self, job_id: str) -> Submission | None:
+        """Return a new job with a dead letter's input."""
+
+    async def retire(self, job_id: str) -> bool:
+        """Take a letter off the list."""
+
+
+class WholeQueue(JobQueue, DeadLetterOffice, Protocol):
+    """Both in one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """One process's parts."""
 
     settings: Settings
     queue: JobQueue
+    dead_letters: DeadLetterOffice
     catalog: Catalog
     submitter: Submitter
     waiters: Waiters

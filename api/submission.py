@@ -5,13 +5,14 @@ import math
 from dataclasses import replace
 
 from api.catalog import Entry
+from api.refusals import check_fits_at_all, refusal
 from api.services import Services
 from api.terms import ORDINARY, Terms
 from ferry.errors import (
     InvalidInputError,
     ModelError,
+    NotFoundError,
     NoWorkerError,
-    QueueFullError,
     QueueUnavailableError,
     ReusedError,
     WaitTimeoutError,
@@ -19,9 +20,6 @@ from ferry.errors import (
 from ferry.jobs import DEADLINE_EXCEEDED, JobRecord, Receipt, State, Submission, Verdict, new_job_id
 from ferry.json_tensors import Rows
 from ferry.queue.keys import SMALL_INPUT_BYTES
-
-# Until the drain rate is known, a full queue is worth asking again after this.
-FULL_RETRY_AFTER_S = 5
 
 
 class JobFailedError(ModelError):
@@ -36,7 +34,8 @@ async def run(
     """Submit one job; with `wait_s`, return it as soon as it is done, or as it was last known when the time is up.
 
     Raises:
-        QueueFullError, QueueUnavailableError: it was not accepted.
+        QueueFullError, QueueDrainingError, QueueUnavailableError: it was not accepted.
+        InvalidInputError: it is more than may wait at all.
     """
     submission = _submission(services, entry, rows, terms)
     if wait_s is None:
@@ -67,6 +66,26 @@ async def run_once(
         if wait_s and not record.state.is_terminal:
             record = await services.waiters.finish(record, news, wait_s)
     return record, is_known
+
+
+async def replay(services: Services, job_id: str) -> JobRecord:
+    """Submit a dead letter's input as a new job, and take the letter off the list. Sent twice it makes one job.
+
+    Raises:
+        NotFoundError: there is no such letter.
+        QueueFullError, QueueDrainingError, QueueUnavailableError: it was not accepted; the letter stays.
+    """
+    submission = await services.dead_letters.replay_of(job_id)
+    if submission is None:
+        raise NotFoundError(f"no dead letter {job_id[:64]!r}; GET /v1/dead-letters lists them")
+    entry = await services.catalog.find(submission.model, submission.version)
+    submission = replace(submission, deadline_s=entry.manifest.deadline_s or services.settings.job_deadline_s)
+    receipt = await _submit(services, entry, submission)
+    await services.dead_letters.retire(job_id)
+    if receipt.verdict is Verdict.EXISTS:
+        known = await services.queue.read(submission.id)
+        return known or _record(services, submission, receipt)
+    return _record(services, submission, receipt)
 
 
 def _fingerprint(submission: Submission) -> str:
@@ -131,14 +150,10 @@ async def _submit(services: Services, entry: Entry, submission: Submission) -> R
         receipt = await services.submitter.submit(submission)
     if receipt.verdict is Verdict.UNREGISTERED:
         raise QueueUnavailableError(f"Redis forgot {entry.manifest.ref} twice; is it being wiped?", retry_after_s=1)
-    if receipt.verdict is Verdict.FULL:
-        settings = services.settings
-        detail = (
-            f"{entry.manifest.ref} has {receipt.waiting_rows} rows waiting; the limits are "
-            f"{settings.max_waiting_rows} rows and {settings.max_waiting_bytes} bytes"
-        )
-        raise QueueFullError(detail, retry_after_s=FULL_RETRY_AFTER_S)
-    return receipt
+    if receipt.verdict in (Verdict.ACCEPTED, Verdict.EXISTS, Verdict.DIFFERS):
+        return receipt
+    check_fits_at_all(services.settings, submission)
+    raise refusal(services.settings, services.catalog, entry, submission, receipt)
 
 
 def _record(services: Services, submission: Submission, receipt: Receipt) -> JobRecord:
@@ -155,4 +170,5 @@ def _record(services: Services, submission: Submission, receipt: Receipt) -> Job
         created_us=receipt.accepted_us,
         deadline_us=deadline_us,
         input=submission.payload if len(submission.payload) <= SMALL_INPUT_BYTES else None,
+        replay_of=submission.replay_of or None,
     )

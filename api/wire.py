@@ -66,6 +66,7 @@ def prediction(record: JobRecord, entry: Entry | None, *, base_url: str, flower_
         "labels": _labels(outputs, entry, single=record.single),
         "error": record.error,
         "error_code": record.error_code,
+        "replay_of": record.replay_of,
         "logs": "",
         "rows": record.rows,
         "attempts": record.attempts,
@@ -119,6 +120,8 @@ def version(entry: Entry) -> dict[str, Any]:
         "notes": list(manifest.notes),
         "live_workers": entry.live_workers,
         "waiting_rows": entry.waiting_rows,
+        "paused": entry.is_paused,
+        "draining": entry.is_draining,
     }
 
 

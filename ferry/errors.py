@@ -6,6 +6,7 @@ FerryError
 ├── NotFoundError           not_found           no such model, version or job
 ├── ConflictError           conflict            the thing exists with other content
 ├── QueueFullError          queue_full          waiting work is at its limit                 retryable
+├── QueueDrainingError      queue_draining      an operator lets the model's queue run empty retryable
 ├── QueueUnavailableError   queue_unavailable   Redis cannot be reached or will not write    retryable
 ├── NoWorkerError           no_worker           nobody alive serves the model                retryable
 ├── WaitTimeoutError        wait_timeout        a synchronous wait ran out, the job goes on  retryable
@@ -85,6 +86,14 @@ class QueueFullError(FerryError):
 
     code = "queue_full"
     title = "Queue is full"
+    retryable = True
+
+
+class QueueDrainingError(FerryError):
+    """An operator lets the model's queue run empty; no new job is taken."""
+
+    code = "queue_draining"
+    title = "Queue is being drained"
     retryable = True
 
 

@@ -1,9 +1,10 @@
 """`/v1/predictions`: submit a job, poll it, wait for it, cancel it (Replicate's and Cog's shapes)."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 
 from api import openapi, submission, wire
 from api.bodies import read_json_object
@@ -18,6 +19,7 @@ from ferry.json_tensors import escape_pointer, read_inputs
 
 router = APIRouter(prefix="/v1/predictions", tags=["predictions"])
 
+_JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _KNOWN_FIELDS = frozenset({"version", "input"})
 # Suggested pause before the first poll.
 POLL_AFTER_S = "1"
@@ -37,6 +39,21 @@ async def create_prediction(request: Request) -> JSONAnswer:
     headers = headers_of(request)
     key = key_from_header(headers.get("idempotency-key"))
     return await _create(request, headers, job_id_of(f"{request.url.path}\0{key}") if key else None)
+
+
+@router.put(
+    "/{job_id}", status_code=202, responses=openapi.PREDICTION_CREATED, openapi_extra=openapi.PREDICTION_BODY,
+    response_class=JSONAnswer,
+)  # fmt: skip
+async def put_prediction(request: Request, job_id: str) -> JSONAnswer:
+    """Submit a job under an id of your own; sent again it is the same job, whatever became of the first answer.
+
+    Answers as POST does; 422 when the id stands for another input or other terms.
+    """
+    if not _JOB_ID.fullmatch(job_id):
+        detail = "expected 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-', the first a letter or digit"
+        raise InvalidInputError.at("job_id", detail)
+    return await _create(request, headers_of(request), job_id)
 
 
 async def _create(request: Request, headers: Mapping[str, str], job_id: str | None) -> JSONAnswer:
@@ -65,6 +82,14 @@ async def get_prediction(request: Request, job_id: str) -> JSONAnswer:
     _, wait_s = _waits(request, headers, services)
     record = await (services.waiters.wait(job_id, wait_s) if wait_s else services.queue.read(job_id))
     return JSONAnswer(_shown(request, headers, services, _found(job_id, record)))
+
+
+@router.delete("/{job_id}", status_code=204, responses=openapi.DELETED, response_class=Response)
+async def delete_prediction(request: Request, job_id: str) -> Response:
+    """Forget a job with its input and result; one that is not done is canceled first."""
+    if not await services_of(request).queue.delete(job_id):
+        _found(job_id, None)
+    return Response(status_code=204)
 
 
 @router.post("/{job_id}/cancel", responses=openapi.PREDICTION, response_class=JSONAnswer)

@@ -11,7 +11,7 @@ from ferry.errors import NotFoundError, QueueUnavailableError
 from ferry.manifest import MODEL_FILE, Manifest
 from ferry.queue.producer import ModelStatus
 from ferry.repository import Repository
-from tests.manifests import manifest
+from tests.manifests import manifest, profile
 from tests.unit.api.conftest import put_model
 
 pytestmark = pytest.mark.anyio
@@ -307,6 +307,74 @@ async def test_find_when_the_name_is_endless_then_the_message_is_not(catalog: Ca
         with pytest.raises(NotFoundError) as caught:
             await catalog.find(name, version)
         assert len(caught.value.detail) < 200
+
+
+# --- how fast queues drain
+
+
+def busy(registry: Registry, done_rows: int, waiting_rows: int = 100, name: str = "toy") -> None:
+    registry.statuses[name] = ModelStatus(manifest(name), 2, waiting_rows, done_rows=done_rows)
+
+
+async def test_drain_of_when_rows_wait_then_what_was_done_a_second(
+    catalog: Catalog, registry: Registry, clock: Clock
+) -> None:
+    for second in range(5):
+        clock.now = second
+        busy(registry, done_rows=second * 40)
+        await catalog.refresh()
+    assert catalog.drain_of(catalog.entries[0]) == pytest.approx(40)
+
+
+async def test_drain_of_when_the_rate_changes_then_it_follows_within_seconds(
+    catalog: Catalog, registry: Registry, clock: Clock
+) -> None:
+    done = 0
+    for second in range(40):
+        clock.now = second
+        done += 40 if second < 20 else 10
+        busy(registry, done)
+        await catalog.refresh()
+    assert catalog.drain_of(catalog.entries[0]) == pytest.approx(10, abs=1)
+
+
+async def test_drain_of_when_nothing_waits_then_what_was_seen_before_stays(
+    catalog: Catalog, registry: Registry, clock: Clock
+) -> None:
+    for second, (done, waiting) in enumerate([(0, 100), (40, 100), (41, 0), (41, 0), (41, 100), (81, 100)]):
+        clock.now = second
+        busy(registry, done, waiting)
+        await catalog.refresh()
+        assert catalog.drain_of(catalog.entries[0]) == pytest.approx(40 if second else 0)
+
+
+async def test_drain_of_when_redis_was_wiped_then_no_negative_rate(
+    catalog: Catalog, registry: Registry, clock: Clock
+) -> None:
+    for second, done in enumerate([0, 40, 0, 40]):
+        clock.now = second
+        busy(registry, done)
+        await catalog.refresh()
+    assert catalog.drain_of(catalog.entries[0]) == pytest.approx(40)
+
+
+async def test_drain_of_when_never_seen_then_by_the_profile_of_each_live_worker(
+    catalog: Catalog, registry: Registry
+) -> None:
+    measured = profile()
+    registry.statuses["toy:1"] = ModelStatus(manifest(), 2, 100, measured)
+    await catalog.refresh()
+    assert catalog.drain_of(catalog.entries[0]) == 2 * max(measured.rows_per_s)
+
+
+async def test_drain_in_all_when_models_wait_then_their_sum(catalog: Catalog, registry: Registry, clock: Clock) -> None:
+    for second in range(3):
+        clock.now = second
+        busy(registry, second * 40)
+        busy(registry, second * 7, name="other")
+        await catalog.refresh()
+    busy(registry, 0, waiting_rows=0, name="idle")
+    assert catalog.drain_in_all() == pytest.approx(47)
 
 
 # --- for ever

@@ -30,6 +30,7 @@ STATUSES = {
     errors.ConflictError: 409,
     errors.ReusedError: 422,
     QueueFullError: 503,
+    errors.QueueDrainingError: 503,
     QueueUnavailableError: 503,
     errors.NoWorkerError: 503,
     WaitTimeoutError: 504,

@@ -18,7 +18,7 @@ from tests.manifests import LIMITS
 def services(**settings: object) -> Services:
     queue = MemoryQueue(LIMITS)
     catalog = Catalog(Repository(Path("nowhere")), queue)
-    return Services(Settings(_env_file=None, **settings), queue, catalog, Submitter(queue), Waiters(queue))
+    return Services(Settings(_env_file=None, **settings), queue, queue, catalog, Submitter(queue), Waiters(queue))
 
 
 def request(app: FastAPI, **scope: object) -> Request:

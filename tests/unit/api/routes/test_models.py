@@ -59,6 +59,8 @@ async def test_show_model_when_known_then_its_whole_signature(api: Api) -> None:
         "notes": ["one"],
         "live_workers": 1,
         "waiting_rows": 0,
+        "paused": False,
+        "draining": False,
     }
 
 

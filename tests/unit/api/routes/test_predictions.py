@@ -56,6 +56,7 @@ async def test_post_when_accepted_then_the_whole_shape_of_a_starting_prediction(
         "labels": None,
         "error": None,
         "error_code": None,
+        "replay_of": None,
         "logs": "",
         "rows": 1,
         "attempts": 0,
@@ -659,8 +660,8 @@ async def test_post_when_the_client_goes_away_in_the_middle_of_its_body_then_it_
     [
         ("GET", URL, "POST"),
         ("DELETE", URL, "POST"),
-        ("PUT", f"{URL}/abc", "GET"),
-        ("DELETE", f"{URL}/abc", "GET"),
+        ("POST", f"{URL}/abc", "DELETE, GET, PUT"),
+        ("PATCH", f"{URL}/abc", "DELETE, GET, PUT"),
         ("GET", f"{URL}/abc/cancel", "POST"),
         ("GET", "/predict", "POST"),
         ("POST", "/v1/models", "GET"),
@@ -743,6 +744,95 @@ async def test_post_when_the_queue_is_full_then_503_with_the_limits_and_retry_af
     assert response.headers["retry-after"] == "5"
     api.serve()
     await api.submitted(ROW)
+
+
+async def test_post_when_all_models_are_full_together_then_503_says_so(api: Api) -> None:
+    api.queue.limits = replace(api.queue.limits, max_rows_in_all=2)
+    await api.submitted([ROW, ROW])
+    detail = assert_problem(await api.client.post(URL, json=BODY), 503, "queue_full")
+    assert "2 rows wait for all models together; the limits are 4000000 rows" in detail
+
+
+async def test_post_when_redis_keeps_its_last_memory_then_503_with_the_remedy(api: Api) -> None:
+    api.queue.has_memory = False
+    response = await api.client.post(URL, json=BODY)
+    detail = assert_problem(response, 503, "queue_full")
+    assert "Redis has used 90 % of its memory" in detail
+    assert "FERRY_RESULT_TTL_S=60" in detail
+    assert response.headers["retry-after"] == "30"
+
+
+async def test_post_when_the_queue_is_drained_then_503_and_what_waits_is_served(api: Api) -> None:
+    url = (await api.submitted(ROW))["urls"]["get"]
+    api.queue.drain("toy", "1")
+    detail = assert_problem(await api.client.post(URL, json=BODY), 503, "queue_draining")
+    assert "ferry queue resume toy:1" in detail
+    api.serve()
+    assert (await api.client.get(url)).json()["status"] == "succeeded"
+
+
+async def test_post_when_a_job_is_larger_than_any_queue_then_422_for_no_retry_would_help(
+    api: Api,
+) -> None:
+    small = api.services.settings.model_copy(update={"max_waiting_rows": 1})
+    api.queue.limits = replace(api.queue.limits, max_waiting_rows=1)
+    api.app.state.services = replace(api.services, settings=small)
+    response = await api.client.post(URL, json={"version": "toy", "input": {"x": [ROW, ROW]}})
+    assert "more than may wait at all (1 rows" in assert_problem(response, 422, "invalid_input")
+
+
+# --- an id of the client's own
+
+
+async def test_put_when_new_then_accepted_under_that_id(api: Api) -> None:
+    response = await api.client.put(f"{URL}/order-42", json=BODY)
+    assert (response.status_code, response.json()["id"]) == (202, "order-42")
+    assert response.headers["location"] == f"{URL}/order-42"
+    assert "idempotent-replayed" not in response.headers
+
+
+async def test_put_when_sent_again_then_the_same_job_and_its_answer(api: Api) -> None:
+    await api.client.put(f"{URL}/order-42", json=BODY)
+    api.serve()
+    again = await api.client.put(f"{URL}/order-42", json=BODY)
+    assert (again.status_code, again.json()["status"]) == (201, "succeeded")
+    assert again.headers["idempotent-replayed"] == "true"
+    assert api.claim().jobs == ()
+
+
+async def test_put_when_the_id_stands_for_another_input_then_422(api: Api) -> None:
+    await api.client.put(f"{URL}/order-42", json=BODY)
+    other = {"version": "toy", "input": {"x": [9.0, 9.0, 9.0]}}
+    assert_problem(await api.client.put(f"{URL}/order-42", json=other), 422, "reused")
+
+
+@pytest.mark.parametrize("job_id", ["-x", ".x", "a b", "ä", "x" * 65, "a:b"])
+async def test_put_when_the_id_is_no_id_then_422_with_the_rule(api: Api, job_id: str) -> None:
+    response = await api.client.put(f"{URL}/{job_id}", json=BODY)
+    detail = assert_problem(response, 422, "invalid_input", "job_id")
+    assert "1 to 64 of A-Z" in detail
+
+
+# --- delete
+
+
+async def test_delete_when_known_then_204_and_gone(api: Api) -> None:
+    url = (await api.submitted(ROW))["urls"]["get"]
+    response = await api.client.delete(url)
+    assert (response.status_code, response.content) == (204, b"")
+    assert_problem(await api.client.get(url), 404, "not_found")
+    assert_problem(await api.client.delete(url), 404, "not_found")
+    assert api.claim().jobs == ()
+
+
+async def test_delete_when_somebody_waits_for_it_then_they_hear_that_it_was(api: Api) -> None:
+    job_id = (await api.submitted(ROW))["id"]
+    waiting = asyncio.ensure_future(api.client.get(f"{URL}/{job_id}", params={"wait": "30"}))
+    await asyncio.sleep(1)
+    await api.client.delete(f"{URL}/{job_id}")
+    body = (await waiting).json()
+    assert (body["status"], body["error"]) == ("canceled", "deleted by request")
+    assert now() == pytest.approx(1)
 
 
 async def test_post_when_the_queue_was_wiped_then_the_model_is_made_known_again(api: Api) -> None:
