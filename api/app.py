@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from api.catalog import Catalog
 from api.fast_routes import FastApp
 from api.problems import install_handlers
+from api.protocol import STOP_BELL, StopBell
 from api.routes import dead_letters as dead_letters_routes
 from api.routes import health, infer, models, predict, predictions
 from api.services import DeadLetterOffice, JobQueue, Services, WholeQueue
@@ -23,7 +24,7 @@ from ferry.logs import configure_logging
 from ferry.queue.connection import connect, connect_async
 from ferry.queue.dead_letters import DeadLetters
 from ferry.queue.keeper import Keeper, KeeperRules, KeeperThread
-from ferry.queue.producer import Limits, Producer
+from ferry.queue.producer import Producer, limits_of
 from ferry.repository import Repository
 from ferry.settings import Settings, load_settings
 
@@ -46,12 +47,12 @@ def build_app(settings: Settings, queue: WholeQueue | None = None) -> FastAPI:
     """Return an application; with `queue` on that one (tests), else on the Redis of the settings."""
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
         async with _running(settings, queue) as services:
             app.state.services = services
             # What was imported lives as long as the process; the collector need not look at it again and again.
             gc.freeze()
-            yield
+            yield {STOP_BELL: StopBell(services.waiters.release)}
 
     app = FastApp(
         title="Ferry", version=version("ferry-inference"), description=DESCRIPTION, lifespan=lifespan,
@@ -101,15 +102,3 @@ async def _services(settings: Settings, queue: JobQueue, dead_letters: DeadLette
         for task in tasks:
             with suppress(asyncio.CancelledError):
                 await task
-
-
-def limits_of(settings: Settings) -> Limits:
-    """Return what the queue needs of the settings."""
-    return Limits(
-        max_waiting_rows=settings.max_waiting_rows,
-        max_waiting_bytes=settings.max_waiting_bytes,
-        max_rows_in_all=settings.max_rows_in_all,
-        max_bytes_in_all=settings.max_bytes_in_all,
-        deadline_s=settings.job_deadline_s,
-        result_ttl_s=settings.result_ttl_s,
-    )

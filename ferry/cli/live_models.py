@@ -1,17 +1,13 @@
 """What the running stack says of a model's batching, and telling it another. Knows no command and prints nothing."""
 
-from contextlib import closing
 from typing import Any
 
 import httpx
 
 from ferry.cli.first_job import running_api_url
-from ferry.errors import ConfigError, NotFoundError
-from ferry.local.data_dir import read_run_info
+from ferry.cli.live_queue import admin_of, resolve_live
 from ferry.manifest import Manifest
 from ferry.profile import BatchLimits, Profile, Tuning, limits_in_force, newest_profile
-from ferry.queue.admin import Admin
-from ferry.queue.connection import connect
 from ferry.settings import Settings
 
 API_TIMEOUT_S = 2.0
@@ -36,27 +32,9 @@ def tune(ref: str, tuning: Tuning, settings: Settings, *, is_reset: bool = False
         InvalidInputError: the model cannot run so many rows.
         QueueUnavailableError: Redis does not answer.
     """
-    name, _, version = ref.partition(":")
-    with closing(connect(_redis_url(settings))) as redis:
-        admin = Admin(redis)
-        known = admin.models()
-        versions = [each for model, each in known if model == name and version in ("", each)]
-        if not versions:
-            there_are = ", ".join(f"{model}:{each}" for model, each in known) or "none"
-            raise NotFoundError(f"the queue knows no model {ref!r}; it knows {there_are}")
-        return f"{name}:{versions[-1]}", admin.tune(name, versions[-1], tuning, is_reset=is_reset)
-
-
-def _redis_url(settings: Settings) -> str:
-    if settings.redis_url:
-        return settings.redis_url
-    try:
-        running = read_run_info(settings.data_dir)
-    except (OSError, ValueError, KeyError, TypeError):
-        running = None
-    if running is None:
-        raise ConfigError("nothing to tune: no stack is up in FERRY_DATA_DIR, and FERRY_REDIS_URL is not set")
-    return running.redis_url
+    with admin_of(settings) as admin:
+        name, version = resolve_live(admin, ref)
+        return f"{name}:{version}", admin.tune(name, version, tuning, is_reset=is_reset)
 
 
 def _version_of_api(manifest: Manifest, settings: Settings) -> dict[str, Any] | None:

@@ -24,6 +24,7 @@ from ferry.queue.records import (
 )
 from ferry.queue.scripts import script
 from ferry.queue.tickets import ticket_template
+from ferry.settings import Settings
 
 # How long one read of the subscription waits; it only bounds how soon a dead connection is noticed.
 POLL_S = 5.0
@@ -40,6 +41,18 @@ class Limits:
     max_bytes_in_all: int
     deadline_s: float
     result_ttl_s: float
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Return what the queue needs of the settings."""
+    return Limits(
+        max_waiting_rows=settings.max_waiting_rows,
+        max_waiting_bytes=settings.max_waiting_bytes,
+        max_rows_in_all=settings.max_rows_in_all,
+        max_bytes_in_all=settings.max_bytes_in_all,
+        deadline_s=settings.job_deadline_s,
+        result_ttl_s=settings.result_ttl_s,
+    )
 
 
 @dataclass(frozen=True, slots=True)

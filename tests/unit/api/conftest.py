@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
-from api.app import build_app, limits_of
+from api.app import build_app
 from api.services import Services
 from ferry.jobs import Claim, Outcome
 from ferry.manifest import MODEL_FILE, Manifest, write_manifest
+from ferry.queue.producer import limits_of
 from ferry.settings import ENV_PREFIX, Settings
 from ferry.tensors import Array, TensorCodec
 from tests.fakes.memory_queue import MemoryQueue

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from api import app as module
-from api.app import build_app, create_app, limits_of
+from api.app import build_app, create_app
 from ferry.errors import ConfigError
-from ferry.queue.producer import Limits
+from ferry.queue.producer import Limits, limits_of
 from ferry.settings import Settings
 from tests.fakes.memory_queue import MemoryQueue
 from tests.manifests import LIMITS, manifest
@@ -79,3 +79,18 @@ def test_limits_of_when_set_then_what_the_queue_needs() -> None:
 async def test_docs_when_opened_then_there(api: Api) -> None:
     response = await api.client.get("/docs")
     assert (response.status_code, response.headers["content-type"]) == (200, "text/html; charset=utf-8")
+
+
+async def test_lifespan_when_the_server_begins_to_stop_then_waiting_requests_are_answered(api: Api) -> None:
+    async with api.app.router.lifespan_context(api.app) as state:
+        body = {"version": "toy", "input": {"x": [1.0, 2.0, 3.0]}}
+        for path, sent, status in (
+            ("/v1/predictions?wait=60", body, 202),
+            ("/predict", {"x": [1.0, 2.0, 3.0], "model": "toy"}, 503),
+        ):
+            request = asyncio.ensure_future(api.client.post(path, json=sent))
+            await asyncio.sleep(0.1)
+            assert not request.done()
+            state[STOP_BELL].shutdown()
+            assert (await request).status_code == status
+            assert asyncio.get_running_loop().time() < 1

@@ -101,5 +101,5 @@ def test_batching_of_when_the_stack_does_not_know_this_file_then_the_kept_profil
 
 
 def test_tune_when_nothing_is_up_then_said(settings: Settings) -> None:
-    with pytest.raises(ConfigError, match="nothing to tune: no stack is up"):
+    with pytest.raises(ConfigError, match="no stack is up in FERRY_DATA_DIR, and FERRY_REDIS_URL"):
         tune("toy", Tuning(max_rows=2), settings)

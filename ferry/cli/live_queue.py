@@ -1,0 +1,66 @@
+"""Reaching the queue of the stack that runs, from a command: its Redis, and which model is meant. Prints nothing."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from ferry.errors import ConfigError, NotFoundError
+from ferry.local.data_dir import read_run_info
+from ferry.queue.admin import Admin
+from ferry.queue.connection import connect, connect_async
+from ferry.queue.dead_letters import DeadLetters
+from ferry.queue.producer import Producer, limits_of
+from ferry.settings import Settings
+
+
+def redis_url_of(settings: Settings) -> str:
+    """Return where Redis is: as set, else that of the stack that is up in the data folder.
+
+    Raises:
+        ConfigError: neither is there.
+    """
+    if settings.redis_url:
+        return settings.redis_url
+    try:
+        running = read_run_info(settings.data_dir)
+    except (OSError, ValueError, KeyError, TypeError):
+        running = None
+    if running is None:
+        raise ConfigError("no stack is up in FERRY_DATA_DIR, and FERRY_REDIS_URL is not set")
+    return running.redis_url
+
+
+@contextmanager
+def admin_of(settings: Settings) -> Iterator[Admin]:
+    """Open the operator's side of the queue. Raises as `redis_url_of`."""
+    redis = connect(redis_url_of(settings))
+    try:
+        yield Admin(redis)
+    finally:
+        redis.close()
+
+
+@asynccontextmanager
+async def producer_of(settings: Settings) -> AsyncIterator[tuple[Producer, DeadLetters]]:
+    """Open the asking side of the queue. Raises as `redis_url_of`."""
+    redis = connect_async(redis_url_of(settings))
+    producer = Producer(redis, limits_of(settings))
+    try:
+        yield producer, DeadLetters(redis, producer)
+    finally:
+        await redis.aclose(close_connection_pool=True)
+
+
+def resolve_live(admin: Admin, ref: str) -> tuple[str, str]:
+    """Return name and version of `name` (its latest version) or `name:version`.
+
+    Raises:
+        NotFoundError: the queue knows no such model; those it knows are told.
+        QueueUnavailableError: Redis does not answer.
+    """
+    name, _, version = ref.partition(":")
+    known = admin.models()
+    versions = [each for model, each in known if model == name and version in ("", each)]
+    if not versions:
+        there_are = ", ".join(f"{model}:{each}" for model, each in known) or "none"
+        raise NotFoundError(f"the queue knows no model {ref!r}; it knows {there_are}")
+    return name, versions[-1]
