@@ -15,6 +15,7 @@ from ferry.errors import (
     NoWorkerError,
     QueueUnavailableError,
     ReusedError,
+    ShuttingDownError,
     WaitTimeoutError,
 )
 from ferry.jobs import DEADLINE_EXCEEDED, JobRecord, Receipt, State, Submission, Verdict, new_job_id
@@ -108,15 +109,18 @@ async def live_entry(services: Services, entry: Entry) -> Entry:
     return entry
 
 
-def output_of(record: JobRecord, wait_s: float, *, pointer: str) -> bytes:
+def output_of(services: Services, record: JobRecord, wait_s: float, *, pointer: str) -> bytes:
     """Return the output of a job that was waited for; `pointer` is where its input stood in the request.
 
     Raises:
+        ShuttingDownError: it is not done yet, and this process ends.
         WaitTimeoutError: it is not done yet, or its deadline passed.
         InvalidInputError, JobFailedError: it ended without an output.
     """
     where = f"/v1/predictions/{record.id}"
     if not record.state.is_terminal:
+        if services.waiters.is_released:
+            raise ShuttingDownError(f"the server is restarting; the job goes on, poll {where}")
         raise WaitTimeoutError(f"not done within {wait_s:g} s; the job goes on, poll {where}")
     if record.output is not None:
         return record.output

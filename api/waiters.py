@@ -19,7 +19,8 @@ logger = logging.getLogger(__name__)
 News = Mapping[str, Any]
 
 
-Futures = dict[str, list[asyncio.Future[News]]]
+# None: the wait was called off.
+Futures = dict[str, list[asyncio.Future[News | None]]]
 
 
 class Source(Protocol):
@@ -41,16 +42,34 @@ class Waiters:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._futures: Futures = {}
+        self._is_released = False
+
+    @property
+    def is_released(self) -> bool:
+        """Whether nobody is let wait any more."""
+        return self._is_released
+
+    def release(self) -> None:
+        """End all waits now, as if their time were up, and from then on every other before it begins."""
+        self._is_released = True
+        for futures in self._futures.values():
+            for future in futures:
+                if not future.done():
+                    future.set_result(None)
 
     def expecting(self, job_id: str) -> "_Expectation":
         """Register before the job can finish, so that no news is missed; the future gets what changed."""
         return _Expectation(self._futures, job_id)
 
-    async def finish(self, record: JobRecord, future: asyncio.Future[News], timeout_s: float) -> JobRecord:
-        """Wait for a job to become terminal; returns its last known record when the time is up."""
+    async def finish(self, record: JobRecord, future: asyncio.Future[News | None], timeout_s: float) -> JobRecord:
+        """Wait for a job to become terminal; returns its last known record when the time is up, or at a release."""
+        if self._is_released and not future.done():
+            return record
         try:
             news = await _first(future, timeout_s)
         except TimeoutError:
+            return record
+        if news is None:
             return record
         if news:
             record.input = None
@@ -69,7 +88,14 @@ class Waiters:
             if record is None or record.state.is_terminal:
                 return record
             last_known = await self.finish(record, future, timeout_s)
-        return last_known if last_known.state.is_terminal else await self._source.read(job_id)
+        if last_known.state.is_terminal:
+            return last_known
+        try:
+            return await self._source.read(job_id)
+        except QueueUnavailableError:
+            if not self._is_released:
+                raise
+            return last_known  # nobody is told to ask a process again that ends
 
     async def listen(self) -> None:
         """Wake waiters as news comes, for ever; subscribe again whenever Redis was away."""
@@ -134,9 +160,9 @@ class _Expectation:
     def __init__(self, futures: Futures, job_id: str) -> None:
         self._futures = futures
         self._job_id = job_id
-        self._future: asyncio.Future[News] = asyncio.get_running_loop().create_future()
+        self._future: asyncio.Future[News | None] = asyncio.get_running_loop().create_future()
 
-    def __enter__(self) -> asyncio.Future[News]:
+    def __enter__(self) -> asyncio.Future[News | None]:
         self._futures.setdefault(self._job_id, []).append(self._future)
         return self._future
 
@@ -147,7 +173,7 @@ class _Expectation:
             del self._futures[self._job_id]
 
 
-async def _first(future: asyncio.Future[News], timeout_s: float) -> News:
+async def _first(future: asyncio.Future[News | None], timeout_s: float) -> News | None:
     """Return what the future gets. `asyncio.timeout` cancels and counts cancellations; a bare timer is a fifth of it.
 
     Raises:

@@ -10,6 +10,7 @@ FerryError
 ├── QueueUnavailableError   queue_unavailable   Redis cannot be reached or will not write    retryable
 ├── NoWorkerError           no_worker           nobody alive serves the model                retryable
 ├── WaitTimeoutError        wait_timeout        a synchronous wait ran out, the job goes on  retryable
+├── ShuttingDownError       shutting_down       the API restarts amid a wait, the job goes on    retryable
 ├── ModelError              model_error         the model raised on this job's rows
 ├── ModelRefusedError       model_refused       a model file Ferry will not serve
 └── ConfigError             config_error        settings or environment are wrong
@@ -118,6 +119,14 @@ class WaitTimeoutError(FerryError):
 
     code = "wait_timeout"
     title = "Waited long enough"
+    retryable = True
+
+
+class ShuttingDownError(FerryError):
+    """The API is told to stop while a caller waits; the job itself goes on."""
+
+    code = "shutting_down"
+    title = "Server is restarting"
     retryable = True
 
 

@@ -48,7 +48,7 @@ async def _infer(request: Request, name: str, version: str | None) -> Response:
     entry = await submission.live_entry(services, entry)
     wait_s = services.settings.default_wait_s
     record = await submission.run(services, entry, asked.rows, wait_s=wait_s, terms=terms)
-    return _response(entry, asked, submission.output_of(record, wait_s, pointer="#/inputs"))
+    return _response(entry, asked, submission.output_of(services, record, wait_s, pointer="#/inputs"))
 
 
 def _read(entry: Entry, body: bytes, header_length: str | None) -> InferRequest:

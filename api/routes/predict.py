@@ -32,7 +32,7 @@ async def predict(request: Request) -> JSONAnswer:
     wait_s = services.settings.default_wait_s
     record = await submission.run(services, entry, rows, wait_s=wait_s, terms=terms)
     headers = {"Location": f"/v1/predictions/{record.id}"}
-    return JSONAnswer(_answer(entry, submission.output_of(record, wait_s, pointer="#/x")), headers=headers)
+    return JSONAnswer(_answer(entry, submission.output_of(services, record, wait_s, pointer="#/x")), headers=headers)
 
 
 async def _entry(services: Services, body: dict[str, Any]) -> Entry:

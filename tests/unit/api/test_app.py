@@ -5,12 +5,13 @@ import pytest
 
 from api import app as module
 from api.app import build_app, create_app
+from api.protocol import STOP_BELL
 from ferry.errors import ConfigError
 from ferry.queue.producer import Limits, limits_of
 from ferry.settings import Settings
 from tests.fakes.memory_queue import MemoryQueue
 from tests.manifests import LIMITS, manifest
-from tests.unit.api.conftest import Api, put_model
+from tests.unit.api.conftest import Api, assert_problem, put_model
 
 pytestmark = pytest.mark.anyio
 
@@ -82,15 +83,15 @@ async def test_docs_when_opened_then_there(api: Api) -> None:
 
 
 async def test_lifespan_when_the_server_begins_to_stop_then_waiting_requests_are_answered(api: Api) -> None:
+    row = [1.0, 2.0, 3.0]
     async with api.app.router.lifespan_context(api.app) as state:
-        body = {"version": "toy", "input": {"x": [1.0, 2.0, 3.0]}}
-        for path, sent, status in (
-            ("/v1/predictions?wait=60", body, 202),
-            ("/predict", {"x": [1.0, 2.0, 3.0], "model": "toy"}, 503),
-        ):
-            request = asyncio.ensure_future(api.client.post(path, json=sent))
-            await asyncio.sleep(0.1)
-            assert not request.done()
-            state[STOP_BELL].shutdown()
-            assert (await request).status_code == status
-            assert asyncio.get_running_loop().time() < 1
+        sent = [("/v1/predictions?wait=60", {"version": "toy", "input": {"x": row}}), ("/predict", {"x": row})]
+        requests = [asyncio.ensure_future(api.client.post(path, json=body)) for path, body in sent]
+        await asyncio.sleep(0.1)
+        assert not any(request.done() for request in requests)
+        state[STOP_BELL].shutdown()
+        created, predicted = await asyncio.gather(*requests)
+    assert (created.status_code, created.json()["status"]) == (202, "starting")
+    assert "the job goes on, poll /v1/predictions/" in assert_problem(predicted, 503, "shutting_down")
+    assert predicted.headers["retry-after"] == "1"
+    assert asyncio.get_running_loop().time() < 1

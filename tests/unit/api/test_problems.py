@@ -34,6 +34,7 @@ STATUSES = {
     QueueUnavailableError: 503,
     errors.NoWorkerError: 503,
     WaitTimeoutError: 504,
+    errors.ShuttingDownError: 503,
     errors.ModelError: 500,
     errors.ModelRefusedError: 500,
     errors.ConfigError: 500,

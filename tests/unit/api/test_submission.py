@@ -5,7 +5,7 @@ import pytest
 
 from api import submission
 from api.catalog import Entry
-from ferry.errors import QueueFullError
+from ferry.errors import QueueFullError, ShuttingDownError, WaitTimeoutError
 from ferry.jobs import State
 from ferry.json_tensors import Rows
 from ferry.queue.keys import SMALL_INPUT_BYTES
@@ -60,3 +60,21 @@ async def test_run_when_not_accepted_then_nobody_is_left_waiting(api: Api) -> No
     with pytest.raises(QueueFullError):
         await submission.run(api.services, Entry(manifest()), rows(), wait_s=30)
     assert api.services.waiters._futures == {}
+
+
+async def test_output_of_when_waits_were_released_then_told_where_the_job_goes_on(api: Api) -> None:
+    running = asyncio.ensure_future(submission.run(api.services, Entry(manifest()), rows(), wait_s=30))
+    await asyncio.sleep(0.1)
+    api.services.waiters.release()
+    record = await running
+    with pytest.raises(ShuttingDownError, match=f"poll /v1/predictions/{record.id}"):
+        submission.output_of(api.services, record, 30, pointer="#/x")
+    api.serve()
+    done = await api.queue.read(record.id)
+    assert submission.output_of(api.services, done, 30, pointer="#/x") == done.output
+
+
+async def test_output_of_when_the_time_is_up_then_told_where_to_poll(api: Api) -> None:
+    record = await submission.run(api.services, Entry(manifest()), rows(), wait_s=3)
+    with pytest.raises(WaitTimeoutError, match=f"not done within 3 s.*poll /v1/predictions/{record.id}"):
+        submission.output_of(api.services, record, 3, pointer="#/x")

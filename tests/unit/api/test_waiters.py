@@ -347,3 +347,59 @@ async def test_listen_when_the_queue_is_away_then_it_tries_again_and_again(
         assert (await waiting).state is State.SUCCEEDED
     assert queue.subscribed == pytest.approx(10 / RESUBSCRIBE_PAUSE_S, abs=2)
     assert "Redis does not answer" in caplog.text
+
+
+# --- releasing
+
+
+async def test_release_when_requests_wait_then_each_has_the_job_as_it_stands(waiters: Waiters, queue: Queue) -> None:
+    job_id, other = await submitted(queue), await submitted(queue)
+    waiting = [await soon(waiters.wait(job_id, 60)) for _ in range(3)]
+    queue.claim("toy", "1", max_rows=1)
+    record = await queue.read(other)
+    with waiters.expecting(other) as news:
+        finishing = await soon(waiters.finish(record, news, 60))
+        waiters.release()
+        assert await finishing is record
+    assert [each.state for each in await asyncio.gather(*waiting)] == [State.RUNNING] * 3
+    assert now() < 1
+    assert waiters._futures == {}
+
+
+async def test_release_when_a_wait_comes_later_then_it_does_not_wait(waiters: Waiters, queue: Queue) -> None:
+    assert not waiters.is_released
+    job_id = await submitted(queue)
+    waiters.release()
+    assert waiters.is_released
+    assert (await waiters.wait(job_id, 60)).state is State.QUEUED
+    record = await queue.read(job_id)
+    with waiters.expecting(job_id) as news:
+        assert await waiters.finish(record, news, 60) is record
+    assert now() == 0
+
+
+async def test_release_when_the_job_is_just_being_submitted_then_its_wait_ends_before_it_begins(
+    waiters: Waiters, queue: Queue
+) -> None:
+    job = submission()
+    with waiters.expecting(job.id) as news:
+        waiters.release()
+        await queue.submit([job])
+        record = await queue.read(job.id)
+        assert await waiters.finish(record, news, 60) is record
+    assert now() == 0
+
+
+async def test_release_when_news_was_there_before_then_the_job_is_done(waiters: Waiters, queue: Queue) -> None:
+    record = await queue.read(await submitted(queue))
+    with waiters.expecting(record.id) as news:
+        news.set_result({"state": State.SUCCEEDED, "output": b"out"})
+        waiters.release()
+        assert (await waiters.finish(record, news, 60)).output == b"out"
+
+
+async def test_release_when_the_queue_is_down_then_the_job_as_it_was_last_known(waiters: Waiters, queue: Queue) -> None:
+    waiting = await soon(waiters.wait(await submitted(queue), 60))
+    queue.is_down = True
+    waiters.release()
+    assert (await waiting).state is State.QUEUED
