@@ -9,7 +9,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-unit coverage test-training check format train bench bench-quick lock clean
+.PHONY: help setup demo up test test-unit test-invariants coverage test-training check format train bench bench-quick lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ test: $(BIN)/.test ## unit, contract, integration and e2e tests
 
 test-unit: $(BIN)/.test ## the tests that need no process
 	$(BIN)/python -m pytest tests/unit
+
+test-invariants: $(BIN)/.test ## drive the queue through INVARIANT_EXAMPLES random histories (100 by default) in memory, on Redis 6.2 and 7
+	$(BIN)/python -m pytest tests/contract/test_invariants.py --timeout=7200
 
 coverage: $(BIN)/.test ## run every test and print line coverage of api, worker and ferry
 	rm -f .coverage .coverage.*

@@ -73,6 +73,8 @@ class Bench:
 
 
 class MemoryBench(Bench):
+    """The queue in memory. `forget_finished` lets what is terminal expire; `leftovers` is what no job needs any more."""
+
     def __init__(self, limits: Limits) -> None:
         self.queue = MemoryQueue(limits, lease_s=LEASE_S, max_attempts=MAX_ATTEMPTS)
         self.producer = self.worker = self.keeper = self.admin = self.dead = self.queue
@@ -86,8 +88,20 @@ class MemoryBench(Bench):
     def lose_tickets(self) -> None:
         self.queue.lanes["toy", "1"].tickets.clear()
 
-    def age_leases(self) -> None:
-        self.queue.leases = dict.fromkeys(self.queue.leases, 0)
+    def age_leases(self, *tokens: str) -> None:
+        self.queue.leases |= {token: 0 for token in tokens or self.queue.leases if token in self.queue.leases}
+
+    def forget_finished(self) -> None:
+        finished = [job_id for job_id, job in self.queue.jobs.items() if job.record.state.is_terminal]
+        for job_id in finished:
+            del self.queue.jobs[job_id]
+            self.queue.dead.pop(job_id, None)
+
+    def leftovers(self) -> list[str]:
+        lanes = self.queue.lanes.values()
+        return [*self.queue.jobs, *self.queue.claims, *self.queue.leases, *self.queue.dead] + [
+            job_id for lane in lanes for ids in (lane.alone, *lane.waiting.values(), lane.owed) for job_id in ids
+        ]
 
     def pass_deadline(self, job_id: str) -> None:
         job = self.queue.jobs[job_id]
@@ -103,8 +117,11 @@ class MemoryBench(Bench):
 
 
 class RedisBench(Bench):
+    """The queue on a real Redis; as the other."""
+
     def __init__(self, client: redis.Redis, async_client: redis.asyncio.Redis, limits: Limits) -> None:
         self.redis = client
+        self.async_redis = async_client
         self.producer = Producer(async_client, limits)
         self.worker = Consumer(client, worker="w1", lease_s=LEASE_S)
         self.keeper = Keeper(client, KeeperRules(lease_s=LEASE_S, max_attempts=MAX_ATTEMPTS))
@@ -123,18 +140,31 @@ class RedisBench(Bench):
     def lose_tickets(self) -> None:
         self.redis.delete(keys.TICKETS + "toy:1")
 
-    def age_leases(self) -> None:
-        for token in self.redis.zrange(keys.LEASES, 0, -1):
-            self.redis.zadd(keys.LEASES, {token: 1})
+    def age_leases(self, *tokens: str) -> None:
+        for token in tokens or self.redis.zrange(keys.LEASES, 0, -1):
+            self.redis.zadd(keys.LEASES, {token: 1}, xx=True)
+
+    def forget_finished(self) -> None:
+        for key in self.redis.keys(keys.JOB + "*"):
+            if self.redis.hget(key, "state") not in (b"queued", b"running"):
+                job_id = key.decode().removeprefix(keys.JOB)
+                self.redis.delete(key)
+                if self.redis.zrem(keys.DEAD, job_id):
+                    self.redis.delete(keys.INPUT + job_id)
+
+    def leftovers(self) -> list[str]:
+        of_the_model = (keys.MODELS, keys.MODEL, keys.COUNTS, keys.LIVE, keys.TICKETS, keys.KEEPER, keys.MEMORY)
+        return sorted(key.decode() for key in self.redis.keys("*") if not key.decode().startswith(of_the_model))
 
     def pass_deadline(self, job_id: str) -> None:
         self.redis.hset(keys.JOB + job_id, "deadline_us", 1)
         self.redis.zadd(keys.DEADLINES, {job_id: 1})
-        stream = f"{keys.WAITING}toy:1:{JobClass.NORMAL}"
-        entries = self.redis.xrange(stream)
-        self.redis.delete(stream)
-        for entry, fields in entries:
-            self.redis.xadd(stream, fields | ({b"d": b"1"} if fields[b"j"].decode() == job_id else {}), id=entry)
+        for job_class in JobClass:
+            stream = f"{keys.WAITING}toy:1:{job_class}"
+            entries = self.redis.xrange(stream)
+            self.redis.delete(stream)
+            for entry, fields in entries:
+                self.redis.xadd(stream, fields | ({b"d": b"1"} if fields[b"j"].decode() == job_id else {}), id=entry)
 
     def fill_memory(self) -> None:
         self.redis.set(keys.MEMORY, 1)
