@@ -73,7 +73,7 @@ class Bench:
 
 
 class MemoryBench(Bench):
-    """The queue in memory. `forget_finished` lets what is terminal expire; `leftovers` is what no job needs any more."""
+    """The queue in memory. `forget_finished` lets what is terminal expire; `leftovers` no job needs any more."""
 
     def __init__(self, limits: Limits) -> None:
         self.queue = MemoryQueue(limits, lease_s=LEASE_S, max_attempts=MAX_ATTEMPTS)

@@ -84,7 +84,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.jobs)
     @rule(pick=PICK, is_deleted=st.sampled_from([False, False, True]))
-    def cancel_or_delete(self, pick: int, is_deleted: bool) -> None:  # noqa: FBT001  hypothesis passes it by name
+    def cancel_or_delete(self, pick: int, is_deleted: bool) -> None:
         expected = self.pick_job(pick)
         if is_deleted:
             assert self.run(self.bench.producer.delete(expected.job.id))
@@ -141,7 +141,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.claims)
     @rule(pick=PICK, error=st.sampled_from(["", "model_error"]), is_last=st.booleans())
-    def settle(self, pick: int, error: str, is_last: bool) -> None:  # noqa: FBT001  hypothesis passes it by name
+    def settle(self, pick: int, error: str, is_last: bool) -> None:
         """Settle a claim, perhaps long after it lapsed or was settled; not `is_last`: the worker dies right then."""
         claim = self.pick_claim(pick)
         mine = [self.jobs[job.id] for job in claim.jobs if job.id in self.jobs]
