@@ -21,9 +21,16 @@ def json_ready(array: Array, *, single: bool) -> Any:
 
 
 def top_labels(labels: Sequence[str], array: Array, *, single: bool) -> Any:
-    """Return the label of the highest score per row; None where the scores do not match the labels."""
+    """Return the label of the highest score per row, None where a score is NaN; None where scores and labels differ."""
     if not labels or array.ndim != 2 or array.shape[1] != len(labels):
         return None
     if single:
-        return labels[int(array[0].argmax())]
-    return [labels[index] for index in array.argmax(axis=1)]
+        best = int(array[0].argmax())  # the first NaN where there is one: numpy has it above every number
+        return None if _is_nan(array[0, best]) else labels[best]
+    scores = array.max(axis=1).tolist()
+    places = array.argmax(axis=1).tolist()
+    return [None if _is_nan(score) else labels[place] for score, place in zip(scores, places, strict=True)]
+
+
+def _is_nan(score: Any) -> bool:
+    return isinstance(score, float | np.floating) and math.isnan(score)

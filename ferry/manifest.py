@@ -5,6 +5,7 @@ Written by `training/` and `ferry models add`, read by api and worker. Knows not
 
 import hashlib
 import re
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -126,6 +127,17 @@ class Batching(_Strict):
         return self
 
 
+class NonFinite(StrEnum):
+    """What becomes of NaN and infinities among a model's float outputs.
+
+    JSON has no such numbers and shows null for each, whatever is chosen.
+    """
+
+    ALLOW = "allow"  # raw answers hold them as the model made them
+    NULL = "null"  # raw answers hold NaN for each, an infinity too: one thing means "no number" everywhere
+    FAIL = "fail"  # the job that has one fails
+
+
 class Manifest(_Strict):
     """Everything api and worker need to know of one version of one model."""
 
@@ -140,6 +152,7 @@ class Manifest(_Strict):
     batching: Batching = Batching()
     # Seconds after which a job is canceled whose request does not say; None leaves it to FERRY_JOB_DEADLINE_S.
     deadline_s: float | None = Field(default=None, gt=0, le=MAX_DEADLINE_S)
+    non_finite: NonFinite = NonFinite.ALLOW
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="digest of model.onnx")
     created_at: str = ""
     # Informational, never read by the queue: figures from training, library versions, digest of the data.

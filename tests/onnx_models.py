@@ -204,6 +204,11 @@ def raises_on_big_index(offset: int = 0) -> onnx.ModelProto:
     )
 
 
+def reciprocal() -> onnx.ModelProto:
+    """Give y = 1 / x (N, 3): Infinity for 0, NaN for NaN."""
+    return model([helper.make_node("Reciprocal", ["x"], ["y"])], [value("x")], [value("y")])
+
+
 def built_in_batch_of_one() -> onnx.ModelProto:
     """Give y (N, 3) through a Reshape to (1, 3): declared free, but more than one row raises."""
     return model(

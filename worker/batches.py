@@ -1,11 +1,13 @@
 """From claimed jobs to outcomes: group, run, and when a batch raises, find the job that made it.
 
-One job's bad rows never harm another's: a batch that raises is halved until the culprit stands alone.
+One job's bad rows never harm another's: a batch that raises is halved until the culprit stands alone, which for one
+among n jobs takes at most 2 log2(n) further runs.
 """
 
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, count
 from typing import Protocol
@@ -14,11 +16,18 @@ import numpy as np
 
 from ferry.errors import InvalidInputError, ModelError
 from ferry.jobs import ClaimedJob, Outcome
+from ferry.manifest import NonFinite
 from ferry.profile import BatchLimits
 from ferry.tensors import Array, TensorCodec
+from worker.non_finite import blanked, faults
 
 # An error message is kept to this many characters: onnxruntime's can hold a whole graph.
 MAX_ERROR_CHARS = 2000
+# How onnxruntime and the devices under it say that memory ran out; they raise no MemoryError.
+OUT_OF_MEMORY = ("allocate memory", "bad_alloc", "bad allocation", "out of memory")
+
+# Of one run: batch id, rows, jobs, and how long it took in µs (0 where nothing ran).
+Run = tuple[str, int, int, int]
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +38,7 @@ class Runnable(Protocol):
     limits: BatchLimits
     inputs: TensorCodec
     outputs: TensorCodec
+    non_finite: NonFinite
 
     @property
     def claim_rows(self) -> int:
@@ -36,6 +46,14 @@ class Runnable(Protocol):
 
     def run(self, arrays: list[Array]) -> list[Array]:
         """Run rows; shapes as in `worker.models.Model.run`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Jobs whose rows have the same inner shapes; `rows_of(first, last)` gives those of jobs[first:last], by input."""
+
+    jobs: Sequence[ClaimedJob]
+    rows_of: Callable[[int, int], list[Array]]
 
 
 class BatchRunner:
@@ -47,84 +65,147 @@ class BatchRunner:
         self._batch_ids: Iterator[str] = (f"{ticket_id}.{n}" for n in count(1))
 
     def run(self, jobs: Sequence[ClaimedJob]) -> list[Outcome]:
-        """Return one outcome per job, in any order. Rows of different inner shapes never share a run."""
+        """Return one outcome per job, in any order. Rows of different inner shapes never share a run.
+
+        Raises:
+            KeyboardInterrupt, SystemExit: the process is told to stop; no job has ended by it.
+        """
         if not jobs:
             return []
+        counts = [job.rows for job in jobs]
+        ends = [0, *accumulate(counts)]
         try:
             together = self._model.inputs.unpack_together([job.payload for job in jobs])
-        except ValueError:
-            together = None  # one of them is damaged
-        if together is not None:
-            ends = [0, *accumulate(job.rows for job in jobs)]
-            return self._run_group(jobs, lambda first, last: [array[ends[first] : ends[last]] for array in together])
+        except (ValueError, MemoryError):
+            together = None  # one of them is damaged, or there is no room for copies
+        # Payloads taken together are of one shape; jobs that say otherwise would get each other's rows.
+        if together is None or min(counts) < max(counts) or any(len(array) != ends[-1] for array in together):
+            return self._run_apart(jobs)
+        return self._run_group(_Group(jobs, partial(_slices_of, together, ends)))
+
+    def _run_apart(self, jobs: Sequence[ClaimedJob]) -> list[Outcome]:
+        """Take each payload by itself, so that a damaged one fails alone, and run those of a shape together."""
         outcomes: list[Outcome] = []
         groups: dict[tuple[tuple[int, ...], ...], list[tuple[ClaimedJob, list[Array]]]] = {}
         for job in jobs:
             try:
-                arrays = self._model.inputs.unpack(job.payload)
+                arrays = _arrays_of(job, self._model.inputs)
             except ValueError as error:
-                outcomes.append(_failed(job, next(self._batch_ids), InvalidInputError.code, str(error)))
+                unrun = (next(self._batch_ids), job.rows, 1, 0)
+                outcomes.append(_failed(job, unrun, InvalidInputError.code, str(error)))
             else:
                 groups.setdefault(tuple(array.shape[1:] for array in arrays), []).append((job, arrays))
         for members in groups.values():
             columns = list(zip(*(arrays for _, arrays in members), strict=True))
-            outcomes += self._run_group([job for job, _ in members], partial(_rows_of, columns))
+            outcomes += self._run_group(_Group([job for job, _ in members], partial(_rows_of, columns)))
         return outcomes
 
-    def _run_group(self, jobs: Sequence[ClaimedJob], rows_of: Callable[[int, int], list[Array]]) -> list[Outcome]:
-        """Run jobs of equal inner shapes in batches of up to `max_rows`; `rows_of(first, last)` has those of some."""
+    def _run_group(self, group: _Group) -> list[Outcome]:
+        """Run a group in batches of up to `max_rows`."""
         max_rows = self._model.limits.max_rows
         outcomes: list[Outcome] = []
         first = n_rows = 0
-        for index, job in enumerate(jobs):
+        for index, job in enumerate(group.jobs):
             if n_rows and n_rows + job.rows > max_rows:
-                outcomes += self._run_batch(jobs[first:index], rows_of(first, index))
+                outcomes += self._run_batch(group, first, index)[0]
                 first, n_rows = index, 0
             n_rows += job.rows
-        return outcomes + self._run_batch(jobs[first:], rows_of(first, len(jobs)))
+        return outcomes + self._run_batch(group, first, len(group.jobs))[0]
 
-    def _run_batch(self, jobs: Sequence[ClaimedJob], arrays: list[Array]) -> list[Outcome]:
-        """Run jobs together; halve them where that raises."""
-        batch_id = next(self._batch_ids)
-        started = self._clock()
+    def _run_batch(self, group: _Group, first: int, last: int) -> tuple[list[Outcome], bool]:
+        """Run jobs[first:last] together, in halves where that raises; returns also whether it did."""
+        jobs, batch_id, started = group.jobs[first:last], next(self._batch_ids), self._clock()
         try:
-            results = self._run_rows(arrays)
-            return self._split(jobs, results, batch_id, int((self._clock() - started) * 1e6))
+            arrays = group.rows_of(first, last)
+            n_rows = len(arrays[0])
+            results = self._run_rows(arrays, may_shrink=len(jobs) == 1)
+            return self._outcomes(jobs, results, (batch_id, n_rows, len(jobs), self._us_since(started))), False
         except Exception as error:  # noqa: BLE001  a MemoryError too: whatever the model does is this batch's affair
             if len(jobs) == 1:
-                logger.warning("job %s failed in batch %s: %s", jobs[0].id, batch_id, error)
-                return [_failed(jobs[0], batch_id, ModelError.code, f"{type(error).__name__}: {error}")]
-        half = len(jobs) // 2
-        row = sum(job.rows for job in jobs[:half])
-        first, second = [array[:row] for array in arrays], [array[row:] for array in arrays]
-        return self._run_batch(jobs[:half], first) + self._run_batch(jobs[half:], second)
+                run = (batch_id, jobs[0].rows, 1, self._us_since(started))
+                return [_failed(jobs[0], run, ModelError.code, f"{type(error).__name__}: {error}")], True
+            is_of_rows = not _is_out_of_memory(error)
+        # Outside of the handler: the error holds on to the arrays that were too large for both.
+        return self._run_halves(group, first, last, is_of_rows=is_of_rows), True
 
-    def _run_rows(self, arrays: list[Array]) -> list[Array]:
-        """Run all rows, in slices of `max_rows` when there are more (one large job)."""
-        max_rows = self._model.limits.max_rows
-        n_rows = arrays[0].shape[0]
-        if n_rows <= max_rows:
+    def _run_halves(self, group: _Group, first: int, last: int, *, is_of_rows: bool) -> list[Outcome]:
+        """Run what raised in halves. If the first does not raise, the second must; so it is halved at once.
+
+        Unless `is_of_rows`, where memory ran out: that says nothing of the second half. Where a model raises for yet
+        another reason than its rows, some batches are smaller than they need be, and nothing else.
+        """
+        middle = (first + last) // 2
+        outcomes, has_raised = self._run_batch(group, first, middle)
+        if has_raised or not is_of_rows or last - middle == 1:
+            return outcomes + self._run_batch(group, middle, last)[0]
+        return outcomes + self._run_halves(group, middle, last, is_of_rows=True)
+
+    def _run_rows(self, arrays: list[Array], *, may_shrink: bool) -> list[Array]:
+        """Run all rows in slices of `max_rows`, or, where memory is too small for those and they may, smaller ones."""
+        size = self._model.limits.max_rows
+        while True:
+            try:
+                return self._run_slices(arrays, size)
+            except Exception as error:
+                size = min(size, len(arrays[0])) // 2
+                if not may_shrink or size == 0 or not _is_out_of_memory(error):
+                    raise
+
+    def _run_slices(self, arrays: list[Array], size: int) -> list[Array]:
+        n_rows = len(arrays[0])
+        if n_rows <= size:
             return self._model.run(arrays)
         slices = [
-            self._model.run([array[start : start + max_rows] for array in arrays])
-            for start in range(0, n_rows, max_rows)
+            self._model.run([array[start : start + size] for array in arrays]) for start in range(0, n_rows, size)
         ]
         return [np.concatenate(parts) for parts in zip(*slices, strict=True)]
 
-    def _split(self, jobs: Sequence[ClaimedJob], results: list[Array], batch_id: str, run_us: int) -> list[Outcome]:
-        n_rows, n_jobs = results[0].shape[0], len(jobs)
-        outputs = self._model.outputs.pack_apart(results, [job.rows for job in jobs])
-        return [
+    def _outcomes(self, jobs: Sequence[ClaimedJob], results: list[Array], run: Run) -> list[Outcome]:
+        """Give each job its own rows of the results, and hold its numbers to the manifest's rule."""
+        codec, counts = self._model.outputs, [job.rows for job in jobs]
+        batch_id, n_rows, n_jobs, run_us = run
+        rule = self._model.non_finite
+        if rule is NonFinite.NULL:
+            results = blanked(results)
+        outcomes = [
             Outcome(job.id, batch_id, n_rows, n_jobs, run_us, job.attempt, job.started_us, output)
-            for job, output in zip(jobs, outputs, strict=True)
+            for job, output in zip(jobs, codec.pack_apart(results, counts), strict=True)
         ]
+        if rule is NonFinite.FAIL:
+            for index, fault in faults(codec.specs, results, counts).items():
+                outcomes[index] = _failed(jobs[index], run, ModelError.code, fault)
+        return outcomes
+
+    def _us_since(self, started: float) -> int:
+        return int((self._clock() - started) * 1e6)
+
+
+def _arrays_of(job: ClaimedJob, codec: TensorCodec) -> list[Array]:
+    arrays = codec.unpack(job.payload)
+    for spec, array in zip(codec.specs, arrays, strict=True):
+        # Fewer, and its neighbours' results would be handed out one place too early.
+        if len(array) != job.rows:
+            raise ValueError(
+                f"payload of {len(job.payload)} bytes holds {len(array)} rows of {spec.name!r}, not {job.rows}"
+            )
+    return arrays
+
+
+def _slices_of(arrays: list[Array], ends: list[int], first: int, last: int) -> list[Array]:
+    return [array[ends[first] : ends[last]] for array in arrays]
 
 
 def _rows_of(columns: list[tuple[Array, ...]], first: int, last: int) -> list[Array]:
     return [column[first] if last - first == 1 else np.concatenate(column[first:last]) for column in columns]
 
 
-def _failed(job: ClaimedJob, batch_id: str, code: str, message: str) -> Outcome:
-    return Outcome(
-        job.id, batch_id, job.rows, 1, 0, job.attempt, job.started_us, error_code=code, error=message[:MAX_ERROR_CHARS]
-    )
+def _is_out_of_memory(error: Exception) -> bool:
+    """Say whether the number of rows was the fault, rather than what is in them."""
+    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in OUT_OF_MEMORY)
+
+
+def _failed(job: ClaimedJob, run: Run, code: str, message: str) -> Outcome:
+    # A message that is no Unicode text could not be recorded, nor could the outcomes beside it.
+    error = message[:MAX_ERROR_CHARS].encode("utf-8", "replace").decode("utf-8")
+    logger.warning("job %s failed in batch %s: %s", job.id, run[0], error)
+    return Outcome(job.id, *run, job.attempt, job.started_us, error_code=code, error=error)

@@ -26,6 +26,7 @@ class Model:
         self.manifest = manifest
         self.inputs = TensorCodec(manifest.inputs)
         self.outputs = TensorCodec(manifest.outputs)
+        self.non_finite = manifest.non_finite
         self._session = session
         self._input_names = [spec.name for spec in manifest.inputs]
         self._output_names = [spec.name for spec in manifest.outputs]

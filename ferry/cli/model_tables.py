@@ -8,7 +8,7 @@ from rich.text import Text
 
 from ferry.cli.profile_plot import draw_profile
 from ferry.cli.terminal import has_utf8
-from ferry.manifest import MODEL_FILE, Manifest, TensorSpec
+from ferry.manifest import MODEL_FILE, Manifest, NonFinite, TensorSpec
 from ferry.profile import BatchLimits, Profile
 from ferry.repository import Repository, Survey
 
@@ -52,6 +52,7 @@ def details_table(manifest: Manifest) -> Table:
         "labels": _abridge(manifest.labels),
         "rows in one job": f"up to {manifest.batching.max_job_rows}",
         "longest wait for company": _wait(manifest),
+        "NaN and infinities": _non_finite(manifest),
         "created": manifest.created_at,
         "sha256": manifest.sha256,
         "metrics": ", ".join(f"{key} {figure:g}" for key, figure in manifest.metrics.items()),
@@ -105,6 +106,14 @@ def _batching(manifest: Manifest) -> str:
 def _wait(manifest: Manifest) -> str:
     wait_ms = manifest.batching.max_wait_ms
     return "as measured" if wait_ms is None else f"{wait_ms:g} ms"
+
+
+def _non_finite(manifest: Manifest) -> str:
+    return {
+        NonFinite.ALLOW: "allowed; null in JSON",
+        NonFinite.NULL: "NaN for each; null in JSON",
+        NonFinite.FAIL: "fail their job",
+    }[manifest.non_finite]
 
 
 def say_batching(console: Console, profile: Profile | None, limits: BatchLimits) -> None:

@@ -25,7 +25,7 @@ from ferry.cli.model_tables import (
 )
 from ferry.errors import ConflictError, FerryError, InvalidInputError, ModelRefusedError, NotFoundError
 from ferry.inspection import check_file, inspect_model
-from ferry.manifest import MAX_MAX_ROWS, MAX_MAX_WAIT_MS, MODEL_FILE, Manifest, is_version, write_manifest
+from ferry.manifest import MAX_MAX_ROWS, MAX_MAX_WAIT_MS, MODEL_FILE, Manifest, NonFinite, is_version, write_manifest
 from ferry.profile import Tuning
 from ferry.repository import Repository
 from ferry.settings import Settings, load_settings
@@ -44,6 +44,13 @@ def add(
     name: Annotated[str, typer.Option(help="What clients call it: a-z, 0-9, '.', '_' and '-'.")],
     labels: Annotated[Path | None, typer.Option(help="File with the class names, one a line.")] = None,
     version: Annotated[int | None, typer.Option(min=1, max=999_999_999, help="By default the next one.")] = None,
+    non_finite: Annotated[
+        NonFinite,
+        typer.Option(
+            help="NaN and infinities in outputs, null in JSON: allow them in raw answers, have NaN for each there"
+            " (null), or fail the job that has one."
+        ),
+    ] = NonFinite.ALLOW,
     models_dir: ModelsDir = None,
 ) -> None:
     """Check an ONNX file, try it out and publish it."""
@@ -57,7 +64,7 @@ def add(
                 f"{name}:{label} exists already; leave --version out to add version {repository.next_version(name)}"
             )
         names = _read_labels(labels) if labels else []
-        manifest = _publish(file, name, label, names, repository=repository, settings=settings)
+        manifest = _publish(file, name, label, names, non_finite=non_finite, repository=repository, settings=settings)
         console = open_console()
         say(console, f"{manifest.ref} is in {target}")
         print_manifest(console, manifest)
@@ -139,7 +146,14 @@ def remove(
 
 
 def _publish(
-    file: Path, name: str, version: str, labels: Sequence[str], *, repository: Repository, settings: Settings
+    file: Path,
+    name: str,
+    version: str,
+    labels: Sequence[str],
+    *,
+    non_finite: NonFinite,
+    repository: Repository,
+    settings: Settings,
 ) -> Manifest:
     try:
         check_file(file)
@@ -149,7 +163,7 @@ def _publish(
             shutil.copyfile(file, copy)
             manifest = inspect_model(copy, name=name, version=version, labels=labels, settings=settings)
             now = datetime.now(UTC).isoformat(timespec="seconds")
-            write_manifest(manifest.model_copy(update={"created_at": now}), staged)
+            write_manifest(manifest.model_copy(update={"created_at": now, "non_finite": non_finite}), staged)
             return repository.publish(staged)
     except ModelRefusedError as error:
         raise ModelRefusedError(f"{file} is refused: {error.detail}") from error

@@ -56,3 +56,22 @@ def test_top_labels_when_scores_match_then_one_label_a_row() -> None:
 )
 def test_top_labels_when_scores_do_not_match_then_none(labels: tuple[str, ...], shape: tuple[int, ...]) -> None:
     assert top_labels(labels, np.zeros(shape), single=False) is None
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_top_labels_when_a_score_is_nan_then_that_row_has_no_label(dtype: str) -> None:
+    scores = np.array([[0.1, 0.9], [0.8, np.nan], [np.nan, np.nan], [0.8, 0.2]], dtype)
+    assert top_labels(["no", "yes"], scores, single=False) == ["yes", None, None, "no"]
+    assert top_labels(["no", "yes"], scores[1:2], single=True) is None
+
+
+def test_top_labels_when_a_score_is_infinite_then_it_is_still_the_highest_or_lowest() -> None:
+    scores = np.array([[np.inf, 0.9], [0.8, -np.inf]], np.float32)
+    assert top_labels(["no", "yes"], scores, single=False) == ["no", "no"]
+    assert top_labels(["no", "yes"], scores[:1], single=True) == "no"
+
+
+def test_top_labels_when_the_scores_are_whole_numbers_then_labels_as_ever() -> None:
+    scores = np.array([[1, 2], [5, 3]])
+    assert top_labels(["no", "yes"], scores, single=False) == ["yes", "no"]
+    assert top_labels(["no", "yes"], scores[1:], single=True) == "no"

@@ -11,6 +11,7 @@ from ferry.manifest import (
     OIP_DATATYPES,
     Batching,
     Manifest,
+    NonFinite,
     TensorSpec,
     is_name,
     is_version,
@@ -164,6 +165,8 @@ def test_batching_when_out_of_range_then_refused(changes: dict[str, float]) -> N
         ({"sha256": "G" * 64}, "sha256"),
         ({"format": 2}, "format"),
         ({"licence": "MIT"}, "Extra inputs are not permitted"),
+        ({"non_finite": "zero"}, "'allow', 'null' or 'fail'"),
+        ({"non_finite": None}, "non_finite"),
     ],
 )
 def test_manifest_when_it_makes_no_sense_then_refused(changes: dict[str, object], said: str) -> None:
@@ -183,6 +186,19 @@ def test_manifest_when_a_number_is_not_finite_then_refused_since_json_cannot_hol
         Manifest.model_validate_json(
             manifest().to_json().replace('"metrics": {}', f'"metrics": {{"loss": {json.dumps(number)}}}')
         )
+
+
+@pytest.mark.parametrize("rule", ["allow", "null", "fail"])
+def test_manifest_when_it_has_a_rule_for_numbers_that_are_none_then_read_back_as_written(rule: str) -> None:
+    made = Manifest(**altered(non_finite=rule))
+    assert made.non_finite is NonFinite(rule)
+    assert json.loads(made.to_json())["non_finite"] == rule
+    assert Manifest.model_validate_json(made.to_json()) == made
+
+
+def test_manifest_when_it_is_of_before_there_was_a_rule_then_numbers_that_are_none_go_out_as_they_are() -> None:
+    older = manifest().model_dump(mode="json", exclude={"non_finite"})
+    assert Manifest.model_validate_json(json.dumps(older)).non_finite is NonFinite.ALLOW
 
 
 def test_manifest_when_an_input_and_an_output_share_a_name_then_accepted() -> None:

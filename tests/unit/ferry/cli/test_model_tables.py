@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ferry.cli.model_tables import broken_table, details_table, entries_table, print_manifest
-from ferry.manifest import MODEL_FILE, Manifest
+from ferry.manifest import MODEL_FILE, Manifest, NonFinite
 from ferry.repository import Repository, Survey
 from tests.manifests import manifest, spec
 
@@ -51,6 +51,22 @@ def test_print_manifest_when_batched_then_the_rows_of_a_run_are_told(
 ) -> None:
     print_manifest(console, toy)
     assert words in console.export_text()
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        (NonFinite.ALLOW, "allowed; null in JSON"),
+        (NonFinite.NULL, "NaN for each; null in JSON"),
+        (NonFinite.FAIL, "fail their job"),
+    ],
+)
+def test_details_table_when_there_is_a_rule_for_nan_then_it_is_told(
+    console: Console, rule: NonFinite, words: str
+) -> None:
+    text = rendered(console, details_table(manifest().model_copy(update={"non_finite": rule})))
+    assert "NaN and infinities" in text
+    assert words in text
 
 
 def test_details_table_when_labels_are_many_then_ten_and_their_number_are_shown(console: Console) -> None:

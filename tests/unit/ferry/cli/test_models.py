@@ -133,6 +133,25 @@ def test_add_when_the_batch_axis_is_fixed_then_it_says_so(ferry_models, tmp_path
     assert "note: the batch axis is fixed at 4" in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "rule"), [((), "allow"), (("--non-finite", "null"), "null"), (("--non-finite", "fail"), "fail")]
+)
+def test_add_when_told_what_becomes_of_nan_then_it_is_in_the_manifest(
+    ferry_models, repository, tmp_path: Path, arguments: tuple[str, ...], rule: str
+) -> None:
+    file = onnx_models.save(onnx_models.doubled(), tmp_path / "model.onnx")
+    assert ferry_models("add", file, "--name", "m", *arguments).exit_code == 0
+    assert repository.scan()["m", "1"].non_finite == rule
+
+
+def test_add_when_there_is_no_such_rule_for_nan_then_refused_with_those_there_are(ferry_models, tmp_path: Path) -> None:
+    file = onnx_models.save(onnx_models.doubled(), tmp_path / "model.onnx")
+    result = ferry_models("add", file, "--name", "m", "--non-finite", "zero")
+    assert result.exit_code == 2
+    for words in ("'zero'", "allow", "null", "fail"):
+        assert words in result.stderr
+
+
 # --- list and show
 
 
