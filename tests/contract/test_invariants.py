@@ -112,9 +112,11 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(pick=PICK)
     def add_to_a_claim(self, pick: int) -> None:
         claim = self.pick_claim(pick)
-        if room := MAX_ROWS - claim.rows:
-            more = self.bench.claim(max(1, room), claim.token)
+        if (room := MAX_ROWS - claim.rows) > 0:
+            more = self.bench.claim(room, claim.token)
             self.take(more, is_fresh=False)
+            # What is held under one token is settled together.
+            self.claims = [Claim(each.token, each.jobs + more.jobs) if each is claim else each for each in self.claims]
 
     def take(self, claim: Claim, *, is_fresh: bool) -> None:
         """Check what was handed out, and note it."""
@@ -136,7 +138,7 @@ class QueueMachine(RuleBasedStateMachine):
             assert job.attempt == expected.attempts <= MAX_ATTEMPTS
             assert job.payload == expected.job.payload
             expected.state, expected.token, expected.is_alone = State.RUNNING, claim.token, False
-        if claim.jobs:
+        if claim.jobs and is_fresh:
             self.claims.append(claim)
 
     @precondition(lambda self: self.claims)
