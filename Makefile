@@ -9,7 +9,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-unit test-invariants coverage test-training check format train bench bench-quick lock clean
+.PHONY: help setup demo up test test-unit test-invariants coverage test-training check format train bench bench-quick endurance lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,10 @@ bench: $(UV) ## measure Ferry and seven peers, all workloads: half an hour, resu
 bench-quick: $(UV) ## the same for Ferry and celery-batches only, under five minutes, printed
 	UV_PROJECT_ENVIRONMENT=$(BENCH) $(UV) sync --locked --quiet --python $(PYTHON) --no-default-groups --group bench
 	UV=$(abspath $(UV)) $(BENCH)/bin/python -m benchmarks --quick $(ARGS)
+
+endurance: $(UV) ## deadlines behind a busy worker, tenfold overload, a million jobs: a quarter of an hour (ARGS="soak" for one)
+	UV_PROJECT_ENVIRONMENT=$(BENCH) $(UV) sync --locked --quiet --python $(PYTHON) --no-default-groups --group bench
+	$(BENCH)/bin/python -m benchmarks.endurance $(ARGS)
 
 check: $(BIN)/.test ## format, lint, types, import direction
 	$(BIN)/ruff format --check .
