@@ -1,0 +1,46 @@
+"""Start a real worker whose batches wait at a gate: while a file is there, every batch that begins stays under way.
+
+`TEST_GATE=<path> python -m tests.fakes.gated_worker`. The file `<path>.entered` says that a batch stands at the gate.
+Everything else is the product's: Celery, the queue, leases, the model file.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from ferry.tensors import Array
+from worker.models import Model
+
+GATE = "TEST_GATE"
+POLL_S = 0.01
+# Of a gate that nobody opens; no test takes as long.
+MAX_POLLS = 30_000
+
+
+def entered(gate: Path) -> Path:
+    """Return the file that says that a batch has come to the gate."""
+    return gate.with_name(f"{gate.name}.entered")
+
+
+def make_gated(gate: Path) -> None:
+    """Have every model of this process wait while the gate is there."""
+    run = Model.run
+
+    def run_when_open(model: Model, arrays: list[Array]) -> list[Array]:
+        if gate.exists():
+            entered(gate).touch()
+            for _ in range(MAX_POLLS):
+                if not gate.exists():
+                    break
+                time.sleep(POLL_S)
+        return run(model, arrays)
+
+    Model.run = run_when_open
+
+
+if __name__ == "__main__":
+    from worker.__main__ import main  # reads the environment, which a test that wants names only need not have
+
+    make_gated(Path(os.environ[GATE]))
+    sys.exit(main())
