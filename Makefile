@@ -44,6 +44,11 @@ test-unit: $(BIN)/.test ## the tests that need no process
 test-invariants: $(BIN)/.test ## drive the queue through INVARIANT_EXAMPLES random histories (100 by default) in memory, on Redis 6.2 and 7
 	$(BIN)/python -m pytest tests/contract/test_invariants.py --timeout=7200
 
+JOBS ?= 5000
+SEED ?= 1
+chaos: $(BIN)/.test ## break everything at random while jobs run, and check that none is lost (JOBS=50000 SEED=1)
+	$(BIN)/python -m tests.chaos --jobs $(JOBS) --seed $(SEED)
+
 coverage: $(BIN)/.test ## run every test and print line coverage of api, worker and ferry
 	rm -f .coverage .coverage.*
 	$(BIN)/python -m pytest --cov --cov-report=
