@@ -1,34 +1,30 @@
 """Runs parts side by side until one ends or somebody asks to stop. Knows nothing of what the parts do.
 
-honcho's Manager starts them, each in a session of its own, and gathers their lines. Added here: a longer grace, a
-second Ctrl-C that kills, a Redis that is watched too, and nobody left behind.
+All of it happens in the thread that calls `run`: starting (a part dies with the thread that started it), reading lines,
+looking for ends. A part that ends by itself ends all of them, unless it is one that is started again.
 """
 
-import os
 import signal
-import subprocess
-import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import cycle
+from selectors import EVENT_READ, DefaultSelector
 
-from honcho.manager import Manager
-from honcho.printer import Message
-from honcho.process import Popen, Process
-
-from ferry.local.lifeline import die_with_parent
-from ferry.local.part_printer import PartPrinter
+from ferry.local.lifeline import CANNOT_START
+from ferry.local.part_printer import PART_COLOURS, Message, PartPrinter
+from ferry.local.part_process import PartProcess
 from ferry.local.parts import Part
 from ferry.local.redis_server import RedisServer
+from ferry.local.restarts import RestartRule
 from ferry.local.stop_signals import StopSignals
 
 REDIS = "redis"
+OWN_NAME = "ferry"
 GRACE_S = 30.0  # a draining worker finishes its batch and settles it
 GRACE_WITHOUT_REDIS_S = 3.0  # nothing can be settled any more
 TICK_S = 0.1
-CANNOT_START = 127  # as shells say it
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,142 +33,190 @@ class Ended:
 
     name: str
     status: int
+    n_short_lives: int = 1  # how often in a row it ended soon after its start
 
     def __str__(self) -> str:
         if self.status < 0:
-            return f"{self.name} was ended by {_signal_name(-self.status)}"
-        return f"{self.name} ended with status {self.status}"
+            how = f"{self.name} was ended by {_signal_name(-self.status)}"
+        else:
+            how = f"{self.name} ended with status {self.status}"
+        return (
+            how
+            if self.n_short_lives <= 1
+            else f"{how} (it ended soon after its start {self.n_short_lives} times in a row)"
+        )
 
 
-class _PartProcess(Process):  # type: ignore[misc]  # honcho has no types
-    """honcho's process, without a shell, and gone when the manager is."""
+@dataclass(slots=True)
+class _Slot:
+    """A part and where it stands: it runs, or pauses before its next start, or neither when it is over."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._manager_pid = os.getpid()
-
-    def run(self, events: Any = None, ignore_signals: bool = False) -> None:  # noqa: FBT001, FBT002 - honcho's signature
-        """Run in the forked child that reads the part's lines."""
-        die_with_parent(self._manager_pid, signal.SIGKILL)
-        lifeline = partial(die_with_parent, os.getpid(), signal.SIGKILL)
-        self._child_ctor = partial(Popen, shell=False, stdin=subprocess.DEVNULL, preexec_fn=lifeline)
-        try:
-            super().run(events, ignore_signals)
-        except OSError as error:  # the part itself could not be started
-            self._send_message(f"{self.cmd[0]}: {error.strerror}\n".encode())
-            self._send_message({"pid": os.getpid()}, type="start")
-            self._send_message({"returncode": CANNOT_START}, type="stop")
+    part: Part
+    colour: str
+    rule: RestartRule = field(default_factory=RestartRule)
+    process: PartProcess | None = None
+    has_ended: bool = False  # the process; others of its session may live on
+    start_at_s: float | None = None
 
 
-class PartManager(Manager):  # type: ignore[misc]  # honcho has no types
-    """Call `run` once, from the main thread."""
+class PartManager:
+    """Call `run` once, from the main thread; `is_stopping`, `mark_ready` and `give_up` are for any thread."""
 
     def __init__(
         self, parts: Sequence[Part], printer: PartPrinter, *, stop: StopSignals, redis: RedisServer | None = None
     ) -> None:
-        super().__init__(printer)
         self.ended: Ended | None = None
-        self._process_ctor = _PartProcess
+        self._slots = [_Slot(part, colour) for part, colour in zip(parts, cycle(PART_COLOURS), strict=False)]
+        self._printer = printer
+        self._printer.width = max(len(name) for name in (OWN_NAME, *(part.name for part in parts)))
         self._stop_signals = stop
         self._redis = redis
-        self._on_started: Callable[[], None] = lambda: None
+        self._outputs = DefaultSelector()
+        self._is_ready = False
         self._has_given_up = False
+        self._is_terminating = False
         self._kill_at_s = float("inf")
         self._is_killed = False
-        self._is_over = threading.Event()
-        self._lock = threading.RLock()
-        self._watcher = threading.Thread(target=self._watch, name="part-watcher")
-        for part in parts:
-            self.add_process(part.name, list(part.command), env=os.environ | part.env)
+        self._is_over = False
 
     def run(self, on_started: Callable[[], None] = lambda: None) -> Ended | None:
         """Run the parts; return the one that ended by itself, None after an orderly stop.
 
-        `on_started` is called when all have been forked: threads may start from then on.
+        `on_started` is called when all have been started for the first time.
         """
-        self._on_started = on_started
         try:
-            self.loop()
+            for slot in self._slots:
+                self._start(slot)
+            on_started()
+            while any(slot.process or slot.start_at_s is not None for slot in self._slots):
+                self._turn()
         finally:
-            self._is_over.set()
-            if self._watcher.ident is not None:
-                self._watcher.join()
-            self._end_leftovers()
+            self._is_over = True
+            for _, process in self._running():
+                process.close()
+            self._outputs.close()
         return self.ended
 
     @property
     def is_stopping(self) -> bool:
         """Whether the parts have been told to end, or are about to be."""
-        return bool(self._terminating) or self._stop_signals.is_set() or self._is_over.is_set()
+        return self._is_terminating or self._has_given_up or self._stop_signals.is_set() or self._is_over
+
+    def mark_ready(self) -> None:
+        """Say that the stack has come up: only what ends after this is started again.
+
+        Before, a part that ends most likely never came up, and the user is to be told at once.
+        """
+        self._is_ready = True
 
     def give_up(self) -> None:
-        """Ask every part to end, for a reason of the caller's; safe to call from any thread."""
+        """Ask every part to end, for a reason of the caller's."""
         self._has_given_up = True
 
-    def terminate(self) -> None:
-        """Ask every part to end. honcho calls it when a part has ended by itself."""
-        with self._lock:
-            if self._terminating:
-                return
-            if self.ended is None and not self._stop_signals.is_set():
-                self.ended = next(
-                    (Ended(name, part["returncode"]) for name, part in self._processes.items() if "returncode" in part),
-                    None,
-                )
-            is_redis_gone = self.ended is not None and self.ended.name == REDIS
-            self._kill_at_s = time.monotonic() + (GRACE_WITHOUT_REDIS_S if is_redis_gone else GRACE_S)
-            super().terminate()
+    def _running(self) -> Iterator[tuple[_Slot, PartProcess]]:
+        return ((slot, slot.process) for slot in self._slots if slot.process)
 
-    def kill(self) -> None:
-        """Kill what is left, once its grace is over. honcho calls it too early, 5 s after the first part ended."""
-        with self._lock:
-            is_time = time.monotonic() > self._kill_at_s or self._stop_signals.count > 1
-            if is_time and not self._is_killed:
-                self._is_killed = True
-                super().kill()
+    def _turn(self) -> None:
+        for key, _ in self._outputs.select(TICK_S):
+            self._pass_on(key.data)
+        # Redis first: without it the others soon end too, and are not to blame.
+        status = self._redis.exit_status() if self._redis else None
+        if status is not None and not self.is_stopping:
+            self.ended = Ended(REDIS, status)
+            self._terminate(GRACE_WITHOUT_REDIS_S)
+        if self.is_stopping:
+            self._terminate(GRACE_S)
+        for slot in self._slots:
+            self._look_after(slot)
+        is_time = time.monotonic() > self._kill_at_s or self._stop_signals.count > 1
+        if self._is_terminating and is_time and not self._is_killed:
+            self._is_killed = True
+            self._signal_all(signal.SIGKILL)
 
-    def _start(self) -> None:
-        self._stop_signals.install()
-        super()._start()
-        # Threads start after the last fork: a child forked beside them could inherit a lock nobody opens.
-        self._watcher.start()
-        self._on_started()
+    def _look_after(self, slot: _Slot) -> None:
+        if slot.start_at_s is not None and time.monotonic() >= slot.start_at_s:
+            self._start(slot)
+        elif (process := slot.process) is not None:
+            status = process.status
+            if status is not None and not slot.has_ended:
+                slot.has_ended = True
+                self._tell_lines(slot, process.read_rest())
+                self._note_end(slot, status, process.ran_s)
+            # Told to stop, what a part started may take its time like the part itself.
+            if slot.has_ended and (process.is_silent or self._is_killed):
+                self._release(slot)
 
-    def _system_print(self, data: str) -> None:
-        self._printer.write(Message(type="line", data=data, time=self._clock.now(), name="ferry", colour=None))
+    def _start(self, slot: _Slot) -> None:
+        slot.start_at_s = None
+        slot.has_ended = False
+        if self.is_stopping:
+            return
+        try:
+            slot.process = PartProcess(slot.part)
+        except OSError as error:
+            self._tell_lines(slot, f"cannot be started: {error.strerror}")
+            self._note_end(slot, CANNOT_START, ran_s=0.0)
+            return
+        self._outputs.register(slot.process, EVENT_READ, slot)
+        self._tell(f"{slot.part.name} started (pid={slot.process.pid})")
 
-    def _watch(self) -> None:
-        while not self._is_over.wait(TICK_S):
-            self._report_lost_readers()
-            if not self._all_started():
-                continue
-            status = self._redis.exit_status() if self._redis else None
-            if status is not None and not self._terminating:
-                self.ended = Ended(REDIS, status)
-                self.terminate()
-            if self._stop_signals.is_set() or self._has_given_up:
-                self.terminate()
-            if self._terminating:
-                self.kill()
+    def _note_end(self, slot: _Slot, status: int, ran_s: float) -> None:
+        name = slot.part.name
+        if self.is_stopping:
+            self._tell(f"{name} stopped (rc={status})")
+            return
+        if not (slot.part.restarts and self._is_ready):
+            self._fail(Ended(name, status))
+            return
+        pause_s = slot.rule.pause_after(ran_s=ran_s, status=status)
+        if pause_s is None:
+            self._fail(Ended(name, status, slot.rule.n_short_lives))
+            return
+        self._release(slot)  # what it started must not run beside its next life
+        slot.start_at_s = time.monotonic() + pause_s
+        self._tell(f"{Ended(name, status)}; starting it again")
 
-    def _report_lost_readers(self) -> None:
-        # The child that reads a part's lines tells of its end; one that was killed itself tells nothing.
-        for name, part in self._processes.items():
-            reader = part.get("process")
-            if reader is not None and reader.exitcode and "returncode" not in part:
-                for kind, data in (("start", {"pid": reader.pid}), ("stop", {"returncode": reader.exitcode})):
-                    self.events.put(Message(type=kind, data=data, time=self._clock.now(), name=name, colour=None))
+    def _fail(self, ended: Ended) -> None:
+        self.ended = ended
+        self._tell(f"{ended.name} stopped (rc={ended.status})")
+        self._terminate(GRACE_S)
 
-    def _end_leftovers(self) -> None:
-        """Kill what remains of each part's session: after an error, or processes that a part left behind."""
-        for part in self._processes.values():
-            if "pid" in part:
-                self._procmgr.kill(part["pid"])
-        for part in self._processes.values():
-            if reader := part.get("process"):
-                reader.join(timeout=1)
-                reader.kill()
-                reader.join()
+    def _terminate(self, grace_s: float) -> None:
+        if self._is_terminating:
+            return
+        self._is_terminating = True
+        self._kill_at_s = time.monotonic() + grace_s
+        for slot in self._slots:
+            slot.start_at_s = None
+        self._signal_all(signal.SIGTERM)
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        for slot, process in self._running():
+            if not (slot.has_ended and process.is_silent):
+                self._tell(f"sending {number.name} to {slot.part.name} (pid {process.pid})")
+                process.signal_session(number)
+
+    def _release(self, slot: _Slot) -> None:
+        if slot.process:
+            self._stop_listening_to(slot.process)
+            slot.process.close()
+            slot.process = None
+
+    def _pass_on(self, slot: _Slot) -> None:
+        if slot.process:
+            self._tell_lines(slot, slot.process.read_lines())
+            if slot.process.is_silent:
+                self._stop_listening_to(slot.process)
+
+    def _stop_listening_to(self, process: PartProcess) -> None:
+        if process.fileno() in self._outputs.get_map():
+            self._outputs.unregister(process)
+
+    def _tell_lines(self, slot: _Slot, lines: bytes | str) -> None:
+        self._printer.write(Message(slot.part.name, lines, datetime.now(), slot.colour))
+
+    def _tell(self, what: str) -> None:
+        self._printer.write(Message(OWN_NAME, what, datetime.now()))
 
 
 def _signal_name(number: int) -> str:

@@ -16,6 +16,7 @@ class Part:
     name: str
     command: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
+    restarts: bool = False  # started again when it ends by itself, instead of stopping the whole stack
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,10 @@ def parts_of_stack(settings: Settings, addresses: Addresses, data_dir: Path) -> 
         "FERRY_FLOWER_URL": addresses.public_flower_url,
         "PYTHONUNBUFFERED": "1",  # or a part's last lines are lost with it
     }
+    # A job can end its worker: with rows that crash the model's native code, or by running for over FERRY_MAX_RUN_S.
+    # That costs the job its attempts and nobody else anything. No job ends the API or Flower.
     workers = (
-        Part(name, (sys.executable, "-m", "worker"), shared | {"FERRY_WORKER_NAME": name})
+        Part(name, (sys.executable, "-m", "worker"), shared | {"FERRY_WORKER_NAME": name}, restarts=True)
         for name in worker_names(settings)
     )
     api = Part("api", (sys.executable, "-m", "api"), shared)

@@ -1,7 +1,7 @@
 """The whole of Ferry on one machine: Redis, API, workers and Flower, started and stopped together.
 
-Order: data folder locked, Redis first, then the parts; at the end the parts first, then Redis. Knows no HTTP shapes and
-no Redis keys.
+Order: data folder locked, Redis first, then the parts; at the end the parts first, then Redis. Once all is ready, a
+worker that ends by itself is started again; any other end ends everything. Knows no HTTP shapes and no Redis keys.
 """
 
 import os
@@ -40,7 +40,7 @@ class Launch:
 
 
 def run_stack(settings: Settings, *, is_quiet: bool = False) -> int:
-    """Run everything until Ctrl-C or SIGTERM (returns 0), or until some part ends by itself (returns 1).
+    """Run everything until Ctrl-C or SIGTERM (returns 0), or until a part ends for good by itself (returns 1).
 
     Effects: writes under `settings.data_dir`; `run.json` there exists while the stack is ready.
 
@@ -155,6 +155,7 @@ class Announcer:
         if self.fault:
             manager.give_up()
         elif not manager.is_stopping:
+            manager.mark_ready()
             self._data_dir.write_run_info(self._launch.info)
             self._printer.say(self._launch.greeting)
 

@@ -21,7 +21,10 @@ class StopSignals:
 
     def __enter__(self) -> Self:
         self._before = {number: signal.getsignal(number) for number in STOPPING}
-        self.install()
+        for number in STOPPING:
+            # nohup starts us with SIGHUP ignored, and that is the user's wish.
+            if number != signal.SIGHUP or self._before[number] != signal.SIG_IGN:
+                signal.signal(number, self._note)
         return self
 
     def __exit__(
@@ -29,13 +32,6 @@ class StopSignals:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-
-    def install(self) -> None:
-        """Take the signals (again: honcho puts its own handlers in place)."""
-        for number in STOPPING:
-            # nohup starts us with SIGHUP ignored, and that is the user's wish.
-            if number != signal.SIGHUP or self._before.get(number) != signal.SIG_IGN:
-                signal.signal(number, self._note)
 
     def is_set(self) -> bool:
         """Whether anyone asked to stop."""

@@ -23,7 +23,8 @@ from ferry.local.redis_server import RedisServer, find_redis_server
 
 GIVE_UP_S = 60.0  # a bound for a broken machine, not an expectation
 
-# A stack of stand-in parts on a real embedded Redis: argv is the data folder, then NAME=PYTHON_CODE of each part.
+# A stack of stand-in parts on a real embedded Redis: argv is the data folder, then NAME=PYTHON_CODE of each part. Those
+# called worker-something are restarted; it is ready when FAKE_READY_URL answers, at once where there is none.
 FAKE_STACK = textwrap.dedent(
     """
     import os, sys
@@ -35,14 +36,19 @@ FAKE_STACK = textwrap.dedent(
     from ferry.local.stack import Launch, run_launch
     from ferry.local.stop_signals import StopSignals
 
-    parts = [Part(name, (sys.executable, "-c", code)) for name, _, code in (arg.partition("=") for arg in sys.argv[2:])]
+    parts = [
+        Part(name, (sys.executable, "-c", code), restarts=name.startswith("worker-"))
+        for name, _, code in (arg.partition("=") for arg in sys.argv[2:])
+    ]
+    ready_urls = os.environ.get("FAKE_READY_URL", "").split()
     with StopSignals() as stop, DataDir(Path(sys.argv[1])) as data_dir:
         server = RedisServer(data_dir.redis, data_dir.logs / "redis.log")
         server.start(is_cancelled=stop.is_set, keep_open=(data_dir.lock_fd,))
         printer = PartPrinter(data_dir.logs / "ferry.log", sys.stdout)
         info = RunInfo(os.getpid(), "http://api", "http://flower", server.url, str(data_dir.logs / "ferry.log"))
         try:
-            status = run_launch(Launch(parts, (), info, "It is up."), data_dir, printer, stop=stop, redis=server)
+            launch = Launch(parts, ready_urls, info, "It is up.")
+            status = run_launch(launch, data_dir, printer, stop=stop, redis=server)
         finally:
             printer.close()
             server.stop(is_impatient=lambda: stop.count > 1)
@@ -52,6 +58,17 @@ FAKE_STACK = textwrap.dedent(
 SLEEPER = "import os, time; print('pid', os.getpid(), flush=True); time.sleep(600)"
 STUBBORN = "import os, signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + SLEEPER
 PARENT = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {SLEEPER!r}]); " + SLEEPER
+
+# For a part that ends once the stack is up: before, its end would stop everything.
+WHEN_UP = """
+import os, signal, sys, time
+from pathlib import Path
+folder = Path(os.environ["FAKE_DATA_DIR"])
+while not (folder / "run.json").exists():
+    time.sleep(0.01)
+"""
+CRASHER = WHEN_UP + "os.kill(os.getpid(), signal.SIGKILL)"
+AGAIN = "worker-1 was ended by SIGKILL; starting it again"
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Ferry runs on POSIX systems")
 
@@ -63,14 +80,20 @@ def eventually(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.02)
 
 
+def stack_lines(stack: "FakeStack") -> list[str]:
+    log = stack.data_dir / "logs" / "ferry.log"
+    return log.read_text().splitlines() if log.exists() else []
+
+
 class FakeStack:
     """A fake stack in a process of its own, as a terminal would run it."""
 
-    def __init__(self, data_dir: Path, **parts: str) -> None:
+    def __init__(self, data_dir: Path, *, ready_url: str = "", **parts: str) -> None:
         self.data_dir = data_dir
         arguments = [f"{name}={code}" for name, code in parts.items()]
         self.process = subprocess.Popen(
             [sys.executable, "-c", FAKE_STACK, str(data_dir), *arguments],
+            env=os.environ | {"FAKE_DATA_DIR": str(data_dir), "FAKE_READY_URL": ready_url},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -90,11 +113,26 @@ class FakeStack:
         """Return the pids the sleepers told, and Redis'."""
 
         def told() -> list[int]:
-            log = (self.data_dir / "logs" / "ferry.log").read_text()
-            return [int(line.rpartition(" ")[2]) for line in log.splitlines() if "| pid " in line]
+            return [int(line.rpartition(" ")[2]) for line in stack_lines(self) if "| pid " in line]
 
         eventually(lambda: len(told()) >= n_pids, f"{n_pids} sleepers tell their pids")
         return [*told(), self.redis_pid()]
+
+    def part_pids(self, name: str) -> list[int]:
+        """Return the pids that a part's sleepers told, one life after the other."""
+        return [int(line.rpartition(" ")[2]) for line in stack_lines(self) if f" {name} " in line and "| pid " in line]
+
+    def started_pids(self, name: str) -> list[int]:
+        """Return the pids that the stack told of a part, one life after the other."""
+        starts = [line for line in stack_lines(self) if f"| {name} started (pid=" in line]
+        return [int(line.rpartition("=")[2].rstrip(")")) for line in starts]
+
+    def said(self, text: str) -> int:
+        """Return how many lines of the log hold the text."""
+        return sum(text in line for line in stack_lines(self))
+
+    def wait_until_said(self, text: str, n_times: int = 1) -> None:
+        eventually(lambda: self.said(text) >= n_times, f"{n_times} times: {text}")
 
     def redis_pid(self) -> int:
         url = json.loads(self.run_file.read_text())["redis_url"]
@@ -291,10 +329,6 @@ def test_stack_when_a_part_crashes_stops_the_rest_and_shows_its_last_lines(start
     assert_gone([int(line.rpartition(" ")[2]) for line in stack_lines(stack) if "| pid " in line])
 
 
-def stack_lines(stack: FakeStack) -> list[str]:
-    return (stack.data_dir / "logs" / "ferry.log").read_text().splitlines()
-
-
 def test_stack_when_a_part_is_killed_names_the_signal(start: Callable[..., FakeStack]) -> None:
     stack = start(api=SLEEPER, worker="import os, time; time.sleep(0.2); os.kill(os.getpid(), 9)")
     status, _, err = stack.end()
@@ -349,6 +383,154 @@ def test_stack_when_a_part_leaves_a_child_behind_ends_the_child_too(start: Calla
     assert_gone(pids)
 
 
+# --- parts that are started again
+
+
+def test_part_when_killed_comes_back_and_the_others_stay(start: Callable[..., FakeStack]) -> None:
+    stack = start(**{"api": SLEEPER, "worker-1": SLEEPER, "worker-2": SLEEPER})
+    stack.wait_until_up()
+    pids = stack.pids(3)
+    killed = stack.part_pids("worker-1")[0]
+    os.kill(killed, signal.SIGKILL)
+    stack.wait_until_said(AGAIN)
+    pids = stack.pids(4)
+    assert len(stack.part_pids("worker-1")) == 2
+    assert [pid for pid in pids if is_gone(pid)] == [killed]
+    assert stack.run_file.exists()
+    stack.process.send_signal(signal.SIGINT)
+    status, out, err = stack.end()
+    assert (status, err) == (0, "")
+    assert out.count(AGAIN) == 1
+    assert_gone(pids)
+
+
+def test_part_when_it_ends_itself_comes_back_too(start: Callable[..., FakeStack]) -> None:
+    stack = start(**{"worker-1": WHEN_UP + "print('pid', os.getpid(), flush=True); sys.exit(70)"})
+    stack.wait_until_said("worker-1 ended with status 70; starting it again")
+    assert stack.process.poll() is None
+
+
+def test_part_when_a_job_uses_up_its_attempts_on_it_runs_on(start: Callable[..., FakeStack]) -> None:
+    poison = WHEN_UP + textwrap.dedent(
+        """
+        deaths = folder / "deaths"
+        n_deaths = len(deaths.read_text()) if deaths.exists() else 0
+        if n_deaths < 3:
+            deaths.write_text("x" * (n_deaths + 1))
+            os.kill(os.getpid(), signal.SIGKILL)
+        """
+    )
+    stack = start(**{"worker-1": poison + SLEEPER})
+    stack.wait_until_up()
+    pids = stack.pids(1)
+    assert stack.said(AGAIN) == 3
+    stack.process.send_signal(signal.SIGTERM)
+    assert stack.end()[0] == 0
+    assert_gone(pids)
+
+
+def test_part_when_killed_takes_what_it_had_started_along(start: Callable[..., FakeStack]) -> None:
+    stack = start(**{"worker-1": PARENT})
+    stack.wait_until_up()
+    *first, _ = stack.pids(2)
+    leader = next(pid for pid in first if os.getsid(pid) == pid)
+    os.kill(leader, signal.SIGKILL)
+    stack.wait_until_said(AGAIN)
+    assert_gone(first)
+
+
+def test_stack_when_every_new_start_fails_stops_and_tells_why(start: Callable[..., FakeStack]) -> None:
+    broken = WHEN_UP + "print('the models folder is broken', flush=True); sys.exit(3)"
+    stack = start(**{"api": SLEEPER, "worker-1": broken})
+    status, _, err = stack.end()
+    assert status == 1
+    assert (
+        "worker-1 ended with status 3 (it ended soon after its start 5 times in a row), so everything was stopped"
+        in err
+    )
+    assert "| the models folder is broken" in err
+    assert stack.said("worker-1 ended with status 3; starting it again") == 4
+    assert_gone(stack.part_pids("api"))
+
+
+def test_stack_when_a_worker_fails_at_its_first_start_stops_at_once(start: Callable[..., FakeStack]) -> None:
+    broken = "print('the models folder is broken', flush=True); raise SystemExit(3)"
+    stack = start(**{"api": SLEEPER, "worker-1": broken}, ready_url="http://127.0.0.1:1/")
+    status, out, err = stack.end()
+    assert status == 1
+    assert "ferry: worker-1 ended with status 3, so everything was stopped" in err
+    assert "| the models folder is broken" in err
+    assert stack.said("starting it again") == 0
+    assert "It is up." not in out
+    assert_gone(stack.part_pids("api"))
+
+
+def test_stack_when_another_part_ends_after_it_was_up_stops_as_ever(start: Callable[..., FakeStack]) -> None:
+    stack = start(**{"api": CRASHER, "worker-1": SLEEPER})
+    status, _, err = stack.end()
+    assert status == 1
+    assert "ferry: api was ended by SIGKILL, so everything was stopped" in err
+    assert_gone(stack.part_pids("worker-1"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stack_when_stopped_in_a_pause_ends_well(start: Callable[..., FakeStack], number: int) -> None:
+    stack = start(**{"api": SLEEPER, "worker-1": CRASHER})
+    stack.wait_until_up()
+    pids = stack.pids(1)
+    stack.wait_until_said(AGAIN, 4)  # the fourth pause takes 1.6 s
+    stack.process.send_signal(number)
+    status, _, err = stack.end()
+    assert (status, err) == (0, "")
+    assert stack.said("worker-1 started") == 4
+    assert_gone([*pids, *stack.started_pids("worker-1")])
+
+
+def test_stack_when_stopped_while_a_part_is_started_again_leaves_nobody(start: Callable[..., FakeStack]) -> None:
+    stack = start(**{"worker-1": CRASHER})
+    stack.wait_until_said("worker-1 started", 2)
+    stack.process.send_signal(signal.SIGINT)
+    assert stack.end()[0] == 0
+    assert_gone(stack.started_pids("worker-1"))
+
+
+def test_stack_when_killed_takes_a_restarted_part_along(start: Callable[..., FakeStack]) -> None:
+    stack = start(**{"worker-1": STUBBORN})
+    stack.wait_until_up()
+    os.kill(stack.pids(1)[0], signal.SIGKILL)
+    pids = stack.pids(2)
+    stack.process.kill()
+    stack.end()
+    assert_gone(pids)
+
+
+def test_stack_when_interrupted_twice_kills_a_restarted_part(start: Callable[..., FakeStack]) -> None:
+    stack = start(**{"worker-1": STUBBORN})
+    stack.wait_until_up()
+    os.kill(stack.pids(1)[0], signal.SIGKILL)
+    pids = stack.pids(2)
+    stack.process.send_signal(signal.SIGINT)
+    stack.wait_until_said("sending SIGTERM to worker-1")
+    assert not is_gone(pids[1])
+    stack.process.send_signal(signal.SIGINT)
+    assert stack.end()[0] == 0
+    assert_gone(pids)
+
+
+def test_stack_when_nobody_reads_the_terminal_goes_on_and_stops_well(start: Callable[..., FakeStack]) -> None:
+    chatter = "[print('x' * 200) for _ in range(5000)]; "  # many times what the pipes hold
+    stack = start(api=chatter + SLEEPER)
+    pids = stack.pids(1)
+    assert stack.said("x" * 200) == 5000
+    stack.process.send_signal(signal.SIGTERM)
+    assert stack.process.wait(timeout=GIVE_UP_S) == 0
+    assert stack.end()[1].count("x" * 200) < 5000
+    assert_gone(pids)
+
+
+# --- the data folder and the outside
+
+
 def test_stack_when_the_folder_is_in_use_names_the_process(start: Callable[..., FakeStack]) -> None:
     stack = start(api=SLEEPER)
     stack.wait_until_up()
@@ -381,7 +563,7 @@ def test_stack_when_restarted_keeps_the_data(start: Callable[..., FakeStack]) ->
 def test_stack_when_a_part_cannot_be_started_fails_and_names_it(
     start: Callable[..., FakeStack], tmp_path: Path
 ) -> None:
-    script = FAKE_STACK.replace('(sys.executable, "-c", code)', "(code,)")
+    script = FAKE_STACK.replace('(sys.executable, "-c", code),', "(code,),")
     data_dir = tmp_path / "data"
     done = subprocess.run(
         [sys.executable, "-c", script, str(data_dir), "api=/nowhere/api"],

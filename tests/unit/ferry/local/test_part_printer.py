@@ -1,15 +1,16 @@
 import io
+import os
 from datetime import datetime
 from pathlib import Path
 
 import pytest
-from honcho.printer import Message
 
-from ferry.local.part_printer import PartPrinter
+from ferry.local import part_printer
+from ferry.local.part_printer import PART_COLOURS, Message, PartPrinter
 
 
 def line(data: bytes | str, name: str = "api") -> Message:
-    return Message(type="line", data=data, time=datetime(2026, 1, 2, 3, 4, 5), name=name, colour=None)
+    return Message(name, data, datetime(2026, 1, 2, 3, 4, 5))
 
 
 @pytest.fixture
@@ -64,3 +65,36 @@ def test_write_when_the_terminal_is_gone_still_logs(tmp_path: Path) -> None:
     printer.say("three")
     printer.close()
     assert len((tmp_path / "log").read_text().splitlines()) == 2
+
+
+class ColourTerminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_write_when_the_terminal_has_colours_paints_the_prefix_alone(tmp_path: Path) -> None:
+    terminal = ColourTerminal()
+    printer = PartPrinter(tmp_path / "log", terminal)
+    printer.write(Message("api", b"hello\n", datetime(2026, 1, 2, 3, 4, 5), PART_COLOURS[0]))
+    printer.close()
+    assert terminal.getvalue() == "\x1b[36m03:04:05 api | \x1b[0mhello\n"
+    assert "\x1b" not in (tmp_path / "log").read_text()
+
+
+def test_write_when_nobody_reads_the_terminal_goes_on_and_later_says_what_was_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(part_printer, "TERMINAL_PATIENCE_S", 0.0)
+    read_fd, write_fd = os.pipe()
+    with os.fdopen(read_fd, "rb") as reader, os.fdopen(write_fd, "w") as terminal:
+        printer = PartPrinter(tmp_path / "log", terminal)
+        for number in range(2000):
+            printer.write(line(f"{number} {'x' * 200}\n"))
+        assert len((tmp_path / "log").read_text().splitlines()) == 2000
+        n_shown = len(os.read(reader.fileno(), 2**20).splitlines())
+        assert 0 < n_shown < 2000
+        printer.write(line("read again\n"))
+        note, last = os.read(reader.fileno(), 2**20).decode().splitlines()
+        printer.close()
+    assert note == f"({2000 - n_shown} lines were left out here, since nobody took them; see the log)"
+    assert last.endswith("| read again")

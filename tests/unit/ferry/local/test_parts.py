@@ -28,6 +28,11 @@ def test_parts_are_api_workers_and_flower(settings: Settings) -> None:
     assert parts[1].command == (sys.executable, "-m", "worker")
 
 
+def test_parts_when_they_run_jobs_are_restarted_and_no_others(settings: Settings) -> None:
+    parts = parts_of_stack(settings, ADDRESSES, Path("/data"))
+    assert [part.name for part in parts if part.restarts] == ["worker-1", "worker-2"]
+
+
 def test_parts_never_show_the_password_in_a_command(settings: Settings) -> None:
     for part in parts_of_stack(settings, ADDRESSES, Path("/data")):
         assert not any("secret" in argument for argument in part.command)
