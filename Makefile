@@ -9,7 +9,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-unit test-invariants coverage test-training check format train bench bench-quick endurance lock clean
+.PHONY: help setup demo up test test-unit test-invariants chaos coverage test-training check format train bench bench-quick endurance lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
