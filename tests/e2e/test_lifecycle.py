@@ -69,14 +69,26 @@ def test_up_when_interrupted_then_no_process_is_left_and_jobs_stay(start_stack: 
     assert again.interrupt() == 0
 
 
-def test_up_when_one_part_dies_then_the_rest_stops_and_its_last_lines_are_shown(start_stack: StartStack) -> None:
+def test_up_when_the_api_dies_then_the_rest_stops_and_its_last_lines_are_shown(start_stack: StartStack) -> None:
     stack = start_stack(FERRY_WORKERS="1")
     pids = children_of(stack.process.pid)
-    os.kill(part_pid(pids, "-m worker"), signal.SIGKILL)
+    os.kill(part_pid(pids, "-m api"), signal.SIGKILL)
     assert stack.process.wait(timeout=60) == 1
-    assert re.search(r"worker-1", stack.output)
-    assert "serving mnist:1" in stack.output.rpartition("worker-1")[0]
+    assert "api was ended by SIGKILL, so everything was stopped; its last lines:" in stack.output
+    assert re.search(r"  \| .*Application startup complete", stack.output)
     assert [pid for pid in pids if is_alive(pid)] == []
+
+
+def test_up_when_a_worker_dies_then_it_is_started_again_and_serves(start_stack: StartStack) -> None:
+    stack = start_stack(FERRY_WORKERS="1")
+    pids = children_of(stack.process.pid)
+    worker = part_pid(pids, "-m worker")
+    os.kill(worker, signal.SIGKILL)
+    done = httpx.post(f"{stack.api_url}/v1/predictions", json=ROW, headers={"Prefer": "wait"}, timeout=60).json()
+    assert done["status"] == "succeeded"
+    assert "worker-1 was ended by SIGKILL; starting it again" in stack.output
+    assert [pid for pid in pids if not is_alive(pid)] == [worker]
+    assert stack.interrupt() == 0
 
 
 def test_up_when_its_ports_are_taken_then_others_are_picked_and_said(start_stack: StartStack) -> None:
