@@ -14,13 +14,15 @@ from ferry.local.ports import PortWish, choose_ports
 from ferry.local.redis_server import RedisServer
 from ferry.queue import keys
 from tests.fakes.gated_worker import GATE, entered
-from tests.integration.conftest import LEASE_S
 from tests.processes import GIVE_UP_S, POLL_S, Process, eventually, running
 
 ROW = {"version": "toy", "input": {"x": [1.0, 2.0, 3.0]}}
 ANSWER = {"y": [2.0, 4.0, 6.0]}
 TOY_KEY = "toy:1"
 HOST = "127.0.0.1"
+# Short, since tests wait for it to lapse, and long enough for a busy machine to renew it in time.
+LEASE_S = 2.0
+LONGER_THAN_A_LEASE_S = 5.0
 
 
 class GatedWorker:
@@ -72,13 +74,17 @@ class Site:
     def start_worker(self, **settings: str) -> GatedWorker:
         """Start a worker, and return when Redis counts it among those who serve `toy`."""
         self._n_workers += 1
-        gate = self._folder / f"gate-{self._n_workers}"
-        env = self._env(FERRY_DATA_DIR=str(self._folder / "data"), **{GATE: str(gate)}, **settings)
-        log = self._folder / f"worker-{self._n_workers}.log"
-        process = self._stack.enter_context(running("tests.fakes.gated_worker", env, log))
-        n_workers = self._n_workers
-        eventually(lambda: self.direct.zcard(keys.LIVE + TOY_KEY) == n_workers, "the worker serves")
+        name = f"worker-{self._n_workers}"
+        gate = self._folder / f"{name}.gate"
+        env = self._env(FERRY_DATA_DIR=str(self._folder / "data"), FERRY_WORKER_NAME=name, **settings)
+        log = self._folder / f"{name}.log"
+        process = self._stack.enter_context(running("tests.fakes.gated_worker", env | {GATE: str(gate)}, log))
+        eventually(lambda: any(each.startswith(name) for each in self.live_workers()), "the worker serves")
         return GatedWorker(process, gate)
+
+    def live_workers(self) -> list[str]:
+        """Return the names of those who serve `toy`."""
+        return self.direct.zrange(keys.LIVE + TOY_KEY, 0, -1)
 
     def start_api(self, **settings: str) -> tuple[Process, httpx.Client]:
         """Start an API that, told to stop, leaves its requests all the time in the world."""
@@ -95,7 +101,11 @@ class Site:
         return self._stack.enter_context(httpx.Client(base_url=f"http://{HOST}:{port}", timeout=GIVE_UP_S))
 
     def _env(self, **settings: str) -> dict[str, str]:
-        named = {"FERRY_REDIS_URL": self.redis.url, "FERRY_MODELS_DIR": str(self._models), "FERRY_LEASE_S": LEASE_S}
+        named = {
+            "FERRY_REDIS_URL": self.redis.url,
+            "FERRY_MODELS_DIR": str(self._models),
+            "FERRY_LEASE_S": str(LEASE_S),
+        }
         return named | settings
 
     def job_ids(self) -> set[str]:
