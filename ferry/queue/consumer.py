@@ -33,6 +33,12 @@ def _settle_args(
     return [claim.token, model_key(model, version), _seed(), int(is_last), *settle_groups(outcomes)]
 
 
+def _or_raise(reply: Any) -> Any:
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
+
+
 class Consumer:
     """Takes jobs under leases and records their outcomes. Thread-safe, as its client is."""
 
@@ -97,11 +103,14 @@ class Consumer:
                 pipe.evalsha(self._settle.sha, 0, *_settle_args(claim, model, version, outcomes, is_last=True))
                 pipe.brpop([ticket_queue(model, version)], timeout=wait_s)
                 pipe.evalsha(self._claim.sha, 0, *self._claim_args(model, version, held, max_rows, is_fresh=True))
-                try:
-                    recorded, _, reply = pipe.execute()
-                except NoScriptError:  # a Redis that was restarted; the calls of one script load it
-                    return self.settle(claim, model, version, outcomes, is_last=True), Claim(held, ())
-            return int(recorded), self._claimed(held, reply)
+                recorded, ticket, reply = pipe.execute(raise_on_error=False)
+            # A Redis that was restarted knows neither script, or one of them; the calls of one script load it. What
+            # was claimed is in hand even where the settle before it was not known.
+            following = Claim(held, ()) if isinstance(reply, NoScriptError) else self._claimed(held, _or_raise(reply))
+            if isinstance(recorded, NoScriptError):
+                recorded = self._settle(args=_settle_args(claim, model, version, outcomes, is_last=True))
+            _or_raise(ticket)
+            return int(_or_raise(recorded)), following
 
     def _claim_args(
         self, model: str, version: str, token: str, max_rows: int, *, is_fresh: bool

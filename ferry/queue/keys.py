@@ -16,6 +16,8 @@ MEMORY = (
 )  # string: 1 when Redis had no room for new jobs at its last look, else 0; lives MEMORY_LOOK_MS
 CLAIM = PREFIX + "claim:"  # + token: set of the ids claimed under it
 LEASES = PREFIX + "leases"  # sorted set: token by end of its lease (ms)
+SPARED = PREFIX + "spared"  # set: tokens whose leases an outage pushed out and nobody has renewed since
+NOTHING = PREFIX + "nothing"  # never there: deleting it lets a script write when Redis is full
 DEADLINES = PREFIX + "deadlines"  # sorted set: id of every unfinished job by its deadline (ms)
 DEAD = PREFIX + "dead"  # sorted set: id of every dead letter by when it died (ms); job and input live on as long
 MODELS = PREFIX + "models"  # set of every registered {model}
@@ -60,6 +62,9 @@ MEMORY_FULL_PERCENT = 90
 # Redis' memory is looked at this often, and at every call that brings this many bytes.
 MEMORY_LOOK_MS = 100
 MEMORY_LOOK_BYTES = 1024 * 1024
+
+# SPARED is kept for two leases and this.
+SPARED_MS = 60_000
 
 # A worker not heard of for this long is not counted as serving. Heartbeats come every HEARTBEAT_S.
 LIVE_MS = 5_000

@@ -205,6 +205,23 @@ async def test_settle_when_claim_lapsed_then_only_the_new_holder_counts(bench: B
     assert (record.output, record.attempts) == (b"new", 2)
 
 
+async def test_settle_when_a_reply_that_added_jobs_was_lost_then_those_wait_again_and_no_attempt_is_charged(
+    bench: Bench,
+) -> None:
+    heard, unheard = submission(), submission(rows=2)
+    await bench.submit(heard)
+    claim = bench.claim()
+    await bench.submit(unheard)
+    assert len(bench.claim(token=claim.token).jobs) == 1  # the reply is lost: the holder settles what it knows
+    assert bench.settle(claim) == 1
+    record = await bench.record(unheard.id)
+    assert (record.state, record.attempts) == (State.QUEUED, 0)
+    (again,) = bench.claim().jobs
+    assert (again.id, again.attempt) == (unheard.id, 1)
+    (status,) = await bench.producer.models()
+    assert status.waiting_rows == 0
+
+
 async def test_renew_when_held_then_the_claim_does_not_lapse(bench: Bench) -> None:
     await bench.submit(submission())
     claim = bench.claim()
@@ -260,6 +277,28 @@ async def test_lapse_when_redis_was_away_then_no_claim_lapses(bench: Bench) -> N
     bench.age_leases()
     assert bench.keeper.lapse(after_outage=True) == (0, 0)
     assert bench.settle(claim) == 1
+
+
+async def test_lapse_when_nobody_renewed_since_an_outage_then_no_attempt_is_charged(bench: Bench) -> None:
+    job = submission()
+    await bench.submit(job)
+    for _ in range(MAX_ATTEMPTS + 1):
+        assert [claimed.attempt for claimed in bench.claim().jobs] == [1]  # the reply is lost in the outage
+        bench.keeper.lapse(after_outage=True)
+        bench.age_leases()
+        bench.keeper.lapse()
+        assert (await bench.record(job.id)).attempts == 0
+
+
+async def test_lapse_when_its_holder_renewed_since_an_outage_then_the_attempt_counts(bench: Bench) -> None:
+    job = submission()
+    await bench.submit(job)
+    claim = bench.claim()
+    bench.keeper.lapse(after_outage=True)
+    bench.worker.renew([claim.token])
+    bench.age_leases()
+    bench.keeper.lapse()
+    assert (await bench.record(job.id)).attempts == 1
 
 
 async def test_cancel_when_waiting_then_never_claimed(bench: Bench) -> None:

@@ -83,6 +83,7 @@ class MemoryQueue:
         self.claims: dict[str, set[str]] = {}
         self.leases: dict[str, int] = {}
         self.dead: dict[str, int] = {}
+        self.spared: set[str] = set()
         self._listeners: set[asyncio.Queue[dict[str, dict[str, Any]]]] = set()
 
     def _check(self) -> None:
@@ -292,7 +293,8 @@ class MemoryQueue:
             news[outcome.job_id] = told if len(outcome.output or b"") <= PUBLISH_MAX_BYTES else {}
         if is_last:
             self.leases.pop(claim.token, None)
-            self.claims.pop(claim.token, None)
+            for job_id in sorted(self.claims.pop(claim.token, ())):
+                self._put_back_unheard(job_id, claim.token)
         self._publish(news)
         if lane := self.lanes.get((model, version)):
             self._top_up(lane)
@@ -310,6 +312,7 @@ class MemoryQueue:
         self._check()
         held = {token for token in tokens if token in self.leases}
         self.leases.update(dict.fromkeys(held, self.now_ms + self.lease_ms))
+        self.spared -= held
         return held
 
     def beat(self, models: Iterable[ModelKey]) -> Heartbeat:
@@ -425,21 +428,31 @@ class MemoryQueue:
     def lapse(self, *, after_outage: bool = False) -> tuple[int, int] | None:
         self._check()
         if after_outage:
+            self.spared |= {token for token, end in self.leases.items() if end <= self.now_ms + self.lease_ms}
             self.leases = {token: max(end, self.now_ms + self.lease_ms) for token, end in self.leases.items()}
         dead = [token for token, end in self.leases.items() if end <= self.now_ms]
         for token in dead:
             for job_id in sorted(self.claims.pop(token)):
                 if job_id in self.jobs:
-                    self._give_back(self.jobs[job_id], token)
+                    self._give_back(self.jobs[job_id], token, is_free=token in self.spared)
             del self.leases[token]
         old_ms = self.now_ms - int(DEAD_TTL_S * 1000)
         self.dead = {job_id: at_ms for job_id, at_ms in self.dead.items() if at_ms > old_ms}
         return len(dead), sum(self._top_up(lane) for lane in self.lanes.values())
 
-    def _give_back(self, job: _Job, token: str) -> None:
+    def _put_back_unheard(self, job_id: str, token: str) -> None:
+        job = self._known(job_id)
+        if job is not None and job.token == token:
+            job.token = ""
+            job.record = replace(job.record, state=State.QUEUED, attempts=job.record.attempts - 1)
+            self.lanes[job.record.model, job.record.version].alone.append(job_id)
+
+    def _give_back(self, job: _Job, token: str, *, is_free: bool) -> None:
         if job.token != token or job.record.state is not State.RUNNING:
             return
-        if job.record.attempts >= self.max_attempts:
+        if is_free:
+            self._put_back_unheard(job.record.id, token)
+        elif job.record.attempts >= self.max_attempts:
             error = f"the worker died {job.record.attempts} times while it held this job"
             payload = job.payload
             self._finish(
@@ -449,11 +462,10 @@ class MemoryQueue:
             job.payload = payload
             job.forget_us = self.now_us + int(DEAD_TTL_S * 1e6)
             self.dead[job.record.id] = self.now_ms
-            self._publish({job.record.id: {}})
-            return
-        job.token = ""
-        job.record = replace(job.record, state=State.QUEUED)
-        self.lanes[job.record.model, job.record.version].alone.append(job.record.id)
+        else:
+            job.token = ""
+            job.record = replace(job.record, state=State.QUEUED)
+            self.lanes[job.record.model, job.record.version].alone.append(job.record.id)
 
     # ---- shared
 

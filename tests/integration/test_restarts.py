@@ -222,9 +222,6 @@ def test_jobs_when_all_connections_are_cut_under_load_then_all_succeed_and_every
     # Of the others a claim's reply may be lost; then the lease lapses, and its jobs are claimed once more.
 
 
-@pytest.mark.xfail(
-    reason="settle_and_claim drops what it claimed when Redis does not know the settle script", strict=False
-)
 def test_worker_when_redis_does_not_know_its_settle_script_then_it_has_in_hand_what_it_claims_with_a_settle(
     site: Site,
 ) -> None:
@@ -332,7 +329,6 @@ def test_jobs_when_the_disk_is_full_then_new_ones_are_refused_and_accepted_ones_
 # --- no memory
 
 
-@pytest.mark.xfail(reason="a settle larger than what Redis has left is refused for ever", strict=False)
 def test_jobs_when_redis_has_no_memory_left_then_new_ones_are_refused_and_accepted_ones_succeed(
     site: Site, models: Path
 ) -> None:

@@ -5,6 +5,7 @@
 local model, token, room, lease_ms, seed = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local fresh, share = ARGV[6] == '1', tonumber(ARGV[7])
 local now_us, now_ms = now()
+despite_full_memory()
 local started_us = text(now_us)
 local reply, ids, small, places = {started_us}, {}, {}, {}
 local taken_rows, taken_bytes = 0, 0

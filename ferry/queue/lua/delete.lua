@@ -2,6 +2,7 @@
 -- ARGV  id
 -- Reply 1 when there was such a job, else 0
 if redis.call('EXISTS', JOB .. ARGV[1]) == 0 then return 0 end
+despite_full_memory()
 cut_short(ARGV[1], 'canceled', 'deleted by request', (now()))
 wind_up()
 erase(ARGV[1])

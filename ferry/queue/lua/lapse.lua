@@ -5,20 +5,24 @@
 if not leads(ARGV[1]) then return -1 end
 local seed, max_attempts, grace_ms = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[5])
 local now_us, now_ms = now()
+despite_full_memory()
 local dead_ttl_ms = ARGV[6]
 local lapsed, sent = 0, 0
 
 if grace_ms > 0 then  -- Redis was away: holders could not renew, which says nothing about their health
   for _, token in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', text(now_ms + grace_ms))) do
     redis.call('ZADD', LEASES, now_ms + grace_ms, token)
+    redis.call('SADD', SPARED, token)
   end
+  redis.call('PEXPIRE', SPARED, 2 * grace_ms + SPARED_MS)
 end
 
-local function give_back(id, token)
+-- `is_free`: nobody renewed since the outage, whose reply may have been lost, so the claim costs its jobs no attempt.
+local function give_back(id, token, is_free)
   local job = redis.call('HMGET', JOB .. id, 'token', 'state', 'attempts', 'model', 'rows', 'bytes')
   if job[1] ~= token or job[2] ~= 'running' then return end
   local model = job[4]
-  if tonumber(job[3]) >= max_attempts then
+  if not is_free and tonumber(job[3]) >= max_attempts then
     local message = 'the worker died ' .. job[3] .. ' times while it held this job'
     redis.call('HINCRBY', COUNTS .. model, 'worker_lost', 1)
     local fields = {'state', 'failed', 'error_code', 'worker_lost', 'error', message, 'completed_us', text(now_us)}
@@ -29,13 +33,12 @@ local function give_back(id, token)
     kept[id] = true
     return
   end
-  redis.call('HSET', JOB .. id, 'state', 'queued', 'token', '')
-  redis.call('RPUSH', ALONE .. model, id)
-  change_backlog(model, job[5], job[6])
+  put_back(id, model, job[5], job[6], is_free)
 end
 
 for _, token in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', text(now_ms), 'LIMIT', 0, ARGV[4])) do
-  for _, id in ipairs(redis.call('SMEMBERS', CLAIM .. token)) do give_back(id, token) end
+  local is_free = redis.call('SREM', SPARED, token) == 1
+  for _, id in ipairs(redis.call('SMEMBERS', CLAIM .. token)) do give_back(id, token, is_free) end
   redis.call('DEL', CLAIM .. token)
   redis.call('ZREM', LEASES, token)
   lapsed = lapsed + 1

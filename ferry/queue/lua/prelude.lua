@@ -9,6 +9,11 @@ end
 
 local function text(number) return string.format('%.0f', number) end
 
+-- Redis with no memory left refuses what needs some, but only until a script's first write, and a deletion is never
+-- refused. So a script that begins with this one is carried out: what runs is recorded and what waits goes on, however
+-- full Redis is. Submits keep out of its last memory.
+local function despite_full_memory() redis.call('DEL', NOTHING) end
+
 -- One command over a long list; Lua's stack bounds the arguments of one call.
 local function in_pieces(command, key, items)
   for i = 1, #items, 1000 do redis.call(command, key, unpack(items, i, math.min(i + 999, #items))) end
@@ -89,6 +94,14 @@ local function cut_short(id, code, message, now_us)
   news[#news + 1] = {{unpack(fields)}, {id}, {}}
   finish(id, job[7], fields)
   return true
+end
+
+-- Let a job that was claimed wait again, to be claimed by itself; `is_free`: that claim is no attempt of its.
+local function put_back(id, model, rows, bytes, is_free)
+  if is_free then redis.call('HINCRBY', JOB .. id, 'attempts', -1) end
+  redis.call('HSET', JOB .. id, 'state', 'queued', 'token', '')
+  redis.call('RPUSH', ALONE .. model, id)
+  change_backlog(model, rows, bytes)
 end
 
 -- Forget a job, whatever its state.

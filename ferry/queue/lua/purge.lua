@@ -3,6 +3,7 @@
 -- Reply number of jobs canceled
 local model, most = ARGV[1], tonumber(ARGV[2])
 local now_us = now()
+despite_full_memory()
 
 local function cancel(id) cut_short(id, 'canceled', 'purged by the operator', now_us) end
 

@@ -6,6 +6,7 @@ local held = {}
 for i = 2, #ARGV do
   if redis.call('ZSCORE', LEASES, ARGV[i]) then
     redis.call('ZADD', LEASES, now_ms + ARGV[1], ARGV[i])
+    redis.call('SREM', SPARED, ARGV[i])
     held[#held + 1] = ARGV[i]
   end
 end

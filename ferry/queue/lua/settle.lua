@@ -4,8 +4,9 @@
 -- Reply number of jobs recorded
 local token, model, seed, is_last = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
 local now_us, now_ms = now()
+despite_full_memory()
 local completed_us = text(now_us)
-local outcomes, rows_done = {}, 0
+local outcomes, rows_done, told_of = {}, 0, 0
 
 local function settle(first, last, batch, attempts, started_us, code, message)
   local state = code == '' and 'succeeded' or 'failed'
@@ -13,6 +14,7 @@ local function settle(first, last, batch, attempts, started_us, code, message)
     'started_us', started_us}
   if code ~= '' then for _, part in ipairs({'error_code', code, 'error', message}) do shared[#shared + 1] = part end end
   local told, outputs, large = {}, {}, {}
+  told_of = told_of + (last - first + 1) / 2
   for i = first, last, 2 do
     local id, output = ARGV[i], ARGV[i + 1]
     local job = redis.call('HMGET', JOB .. id, 'token', 'ttl_ms', 'rows')
@@ -43,7 +45,19 @@ while i <= #ARGV do
   settle(i + 6, last, ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5])
   i = last + 1
 end
+-- A claim can hold jobs that its holder never heard of: it was added to and the reply was lost. They have not run, so
+-- no attempt is charged; without this nobody would ever come back to them.
+local function put_back_the_unheard()
+  for _, id in ipairs(redis.call('SMEMBERS', CLAIM .. token)) do
+    local job = redis.call('HMGET', JOB .. id, 'token', 'rows', 'bytes')
+    if job[1] == token then
+      put_back(id, model, job[2], job[3], true)
+    end
+  end
+end
+
 if is_last then
+  if redis.call('SCARD', CLAIM .. token) > told_of then put_back_the_unheard() end
   redis.call('ZREM', LEASES, token)
   redis.call('DEL', CLAIM .. token)
 end
