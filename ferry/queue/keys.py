@@ -63,9 +63,6 @@ MEMORY_FULL_PERCENT = 90
 MEMORY_LOOK_MS = 100
 MEMORY_LOOK_BYTES = 1024 * 1024
 
-# SPARED is kept for two leases and this.
-SPARED_MS = 60_000
-
 # A worker not heard of for this long is not counted as serving. Heartbeats come every HEARTBEAT_S.
 LIVE_MS = 5_000
 HEARTBEAT_S = 1.0

@@ -282,6 +282,7 @@ class QueueMachine(RuleBasedStateMachine):
                 self.bench.keeper.lapse()
                 claim = self.bench.claim(MAX_ROWS)
                 self.bench.settle(claim)
+            self.bench.keeper.lapse()
             records = self.run(self.bench.producer.read_many(list(self.jobs))) if self.jobs else []
             assert all(record and record.state.is_terminal for record in records), "a job never ends"
             self.bench.forget_finished()

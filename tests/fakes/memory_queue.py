@@ -436,6 +436,7 @@ class MemoryQueue:
                 if job_id in self.jobs:
                     self._give_back(self.jobs[job_id], token, is_free=token in self.spared)
             del self.leases[token]
+        self.spared &= self.leases.keys()
         old_ms = self.now_ms - int(DEAD_TTL_S * 1000)
         self.dead = {job_id: at_ms for job_id, at_ms in self.dead.items() if at_ms > old_ms}
         return len(dead), sum(self._top_up(lane) for lane in self.lanes.values())

@@ -18,7 +18,14 @@ from tests import onnx_models
 from tests.manifests import manifest, spec
 from tests.processes import GIVE_UP_S, Process, running
 
-LIMITS = Limits(max_waiting_rows=10**6, max_waiting_bytes=2**30, max_rows_in_all=10**6, max_bytes_in_all=2**30, deadline_s=600, result_ttl_s=600)
+LIMITS = Limits(
+    max_waiting_rows=10**6,
+    max_waiting_bytes=2**30,
+    max_rows_in_all=10**6,
+    max_bytes_in_all=2**30,
+    deadline_s=600,
+    result_ttl_s=600,
+)
 # Short, so that a killed worker's jobs come back soon.
 LEASE_S = "1"
 

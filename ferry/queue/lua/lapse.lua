@@ -14,7 +14,6 @@ if grace_ms > 0 then  -- Redis was away: holders could not renew, which says not
     redis.call('ZADD', LEASES, now_ms + grace_ms, token)
     redis.call('SADD', SPARED, token)
   end
-  redis.call('PEXPIRE', SPARED, 2 * grace_ms + SPARED_MS)
 end
 
 -- `is_free`: nobody renewed since the outage, whose reply may have been lost, so the claim costs its jobs no attempt.
@@ -42,6 +41,9 @@ for _, token in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', text(now_ms),
   redis.call('DEL', CLAIM .. token)
   redis.call('ZREM', LEASES, token)
   lapsed = lapsed + 1
+end
+for _, token in ipairs(redis.call('SMEMBERS', SPARED)) do  -- those that were settled
+  if not redis.call('ZSCORE', LEASES, token) then redis.call('SREM', SPARED, token) end
 end
 wind_up()
 redis.call('ZREMRANGEBYSCORE', DEAD, '-inf', text(now_ms - dead_ttl_ms))
