@@ -17,7 +17,7 @@ from ferry.local.part_printer import PART_COLOURS, Message, PartPrinter
 from ferry.local.part_process import PartProcess
 from ferry.local.parts import Part
 from ferry.local.redis_server import RedisServer
-from ferry.local.restarts import RestartRule
+from ferry.local.restarts import RestartRule, is_crash
 from ferry.local.stop_signals import StopSignals
 
 REDIS = "redis"
@@ -165,7 +165,8 @@ class PartManager:
         if self.is_stopping:
             self._tell(f"{name} stopped (rc={status})")
             return
-        if not (slot.part.restarts and self._is_ready):
+        # Before the stack is up a refusal is told at once; a crash can come from a job of an earlier stack.
+        if not (slot.part.restarts and (self._is_ready or is_crash(status))):
             self._fail(Ended(name, status))
             return
         pause_s = slot.rule.pause_after(ran_s=ran_s, status=status)

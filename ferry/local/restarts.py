@@ -20,6 +20,11 @@ REFUSALS_LIMIT = 5
 CRASHES_LIMIT = 30
 
 
+def is_crash(status: int) -> bool:
+    """Say whether an end is one that a job can cause; `status` is negative where a signal ended the part."""
+    return status < 0 or status == os.EX_SOFTWARE
+
+
 class RestartRule:
     """The rule for one part: tell it of every end, and it says how long to wait before the next start."""
 
@@ -36,9 +41,8 @@ class RestartRule:
         if ran_s >= STEADY_LIFE_S:
             self._next_pause_s = FIRST_PAUSE_S
         is_short = ran_s < SHORT_LIFE_S
-        is_crash = status < 0 or status == os.EX_SOFTWARE
         self.n_short_lives = self.n_short_lives + 1 if is_short else 0
-        self._n_refusals = self._n_refusals + 1 if is_short and not is_crash else 0
+        self._n_refusals = self._n_refusals + 1 if is_short and not is_crash(status) else 0
         if self._n_refusals >= REFUSALS_LIMIT or self.n_short_lives >= CRASHES_LIMIT:
             return None
         pause_s = self._next_pause_s

@@ -465,6 +465,23 @@ def test_stack_when_a_worker_fails_at_its_first_start_stops_at_once(start: Calla
     assert_gone(stack.part_pids("api"))
 
 
+def test_stack_when_a_job_of_an_earlier_stack_kills_a_worker_at_its_first_start_goes_on(
+    start: Callable[..., FakeStack],
+) -> None:
+    once = (
+        "import os; from pathlib import Path\n"
+        "flag = Path(os.environ['FAKE_DATA_DIR']) / 'was-here'\n"
+        "if not flag.exists(): flag.touch(); os.kill(os.getpid(), 9)\n" + SLEEPER
+    )
+    stack = start(**{"api": SLEEPER, "worker-1": once}, ready_url="http://127.0.0.1:1/")
+    eventually(lambda: stack.said(AGAIN) == 1, "the worker is started again")
+    pids = stack.part_pids("api") + stack.part_pids("worker-1")
+    stack.process.send_signal(signal.SIGINT)
+    status, _, _ = stack.end()
+    assert status == 0
+    assert_gone(pids)
+
+
 def test_stack_when_another_part_ends_after_it_was_up_stops_as_ever(start: Callable[..., FakeStack]) -> None:
     stack = start(**{"api": CRASHER, "worker-1": SLEEPER})
     status, _, err = stack.end()
