@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 from fastapi import APIRouter, Request
 
 from api import openapi, submission
@@ -12,7 +13,7 @@ from api.routes.predictions import parse_reference
 from api.services import Services, services_of
 from api.terms import terms_from_headers
 from api.wire import JSONAnswer
-from ferry.errors import InvalidInputError
+from ferry.errors import InvalidInputError, ModelError
 from ferry.json_tensors import Rows, escape_pointer, read_flat_row
 
 router = APIRouter(tags=["predict"])
@@ -62,6 +63,8 @@ def _row(entry: Entry, body: dict[str, Any]) -> Rows:
 
 def _answer(entry: Entry, output: bytes) -> dict[str, Any]:
     scores = entry.outputs.unpack(output)[0]
+    if np.isnan(scores).any():
+        raise ModelError(f"{entry.manifest.ref} gave scores that are no numbers (NaN) for this row")
     best = int(scores[0].argmax())
     answer: dict[str, Any] = {"prediction": best}
     labels = entry.manifest.labels

@@ -59,7 +59,8 @@ def render_config(*, port: int, password: str, folder: Path, log: Path) -> str:
         f"dir {_quote(str(folder))}",
         f"logfile {_quote(str(log))}",
         "daemonize no",
-        # Every accepted job is in the log file of the disk within a second; a killed Redis loses none.
+        # Every accepted job is in the log file within a second. A killed Redis loses none, unless the disk is so slow that
+        # Redis answers while it still syncs what came before; `always` loses none at all and is slower.
         "appendonly yes",
         "appendfsync everysec",
         # Jobs come and go, so the file is mostly of what is gone. At Redis' own 64 MB a busy queue would rewrite it

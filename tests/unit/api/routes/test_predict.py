@@ -54,6 +54,12 @@ async def test_predict_when_labels_are_words_then_the_label_too(api: Api) -> Non
     assert response.json() == {"prediction": 1, "label": "rest"}
 
 
+async def test_predict_when_a_score_is_no_number_then_500_and_no_class_is_guessed(api: Api) -> None:
+    sending = api.client.post("/predict", json={"x": [1, 1, 1]})
+    response = await api.answered(sending, lambda _: [np.array([[np.nan, 1]], np.float32)])
+    assert "scores that are no numbers" in assert_problem(response, 500, "model_error")
+
+
 async def test_predict_when_no_model_is_named_then_the_default_one(api: Api) -> None:
     response = await api.answered(api.client.post("/predict", json={"x": [3, 3, 3]}))
     assert response.json() == {"prediction": 0}
