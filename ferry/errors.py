@@ -8,6 +8,7 @@ FerryError
 ├── QueueFullError          queue_full          waiting work is at its limit                 retryable
 ├── QueueDrainingError      queue_draining      an operator lets the model's queue run empty retryable
 ├── QueueUnavailableError   queue_unavailable   Redis cannot be reached or will not write    retryable
+├── StorageError            storage_unavailable the files' storage is full or cannot be reached       retryable
 ├── NoWorkerError           no_worker           nobody alive serves the model                retryable
 ├── WaitTimeoutError        wait_timeout        a synchronous wait ran out, the job goes on  retryable
 ├── ShuttingDownError       shutting_down       the API restarts amid a wait, the job goes on    retryable
@@ -103,6 +104,14 @@ class QueueUnavailableError(FerryError):
 
     code = "queue_unavailable"
     title = "Queue is unavailable"
+    retryable = True
+
+
+class StorageError(FerryError):
+    """The storage of files is full, cannot be reached, or holds as many files as it may."""
+
+    code = "storage_unavailable"
+    title = "File storage is unavailable"
     retryable = True
 
 

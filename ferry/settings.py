@@ -1,6 +1,7 @@
 """Every setting of Ferry, read once at a process's edge and passed down. Knows nothing of what uses them."""
 
 import difflib
+import json
 import os
 from pathlib import Path
 from typing import Literal
@@ -68,6 +69,19 @@ class Settings(BaseSettings):
         default=DEAD_TTL_S, gt=0, le=365 * 86_400, description="how long a job that was given up is kept for a replay"
     )
 
+    # --- files of bulk batches
+    storage_url: str = Field(
+        default="", description="where files lie: a path or s3://bucket/prefix; empty is files/ in the data folder"
+    )
+    storage_options: str = Field(
+        default="", description="JSON object of fsspec options of that storage, such as endpoint_url"
+    )
+    max_file_bytes: int = Field(default=2 * 2**30, ge=1024, description="largest file of an upload")
+    max_files: int = Field(default=10_000, ge=1, le=10_000_000, description="files kept; beyond, uploads get 503")
+    file_ttl_s: float = Field(
+        default=30 * 86_400, gt=0, le=365 * 86_400, description="how long a file is kept that does not say it itself"
+    )
+
     # --- workers
     workers: int = Field(default=0, ge=0, le=1024, description="worker processes of `ferry up`; 0 is one per core")
     worker_name: str = Field(
@@ -96,6 +110,17 @@ class Settings(BaseSettings):
     def _redis_scheme(cls, value: str) -> str:
         if value and not value.startswith(("redis://", "rediss://")):
             raise ValueError("must start with redis:// or rediss://, or be empty for the embedded Redis")
+        return value
+
+    @field_validator("storage_options")
+    @classmethod
+    def _json_object(cls, value: str) -> str:
+        try:
+            is_object = not value or isinstance(json.loads(value), dict)
+        except ValueError:
+            is_object = False
+        if not is_object:
+            raise ValueError('must be a JSON object such as {"endpoint_url": "https://..."}, or empty')
         return value
 
     def require_redis_url(self) -> str:
@@ -141,6 +166,6 @@ def _mistyped() -> list[str]:
 
 def _line(fault: ErrorDetails) -> str:
     name = "_".join(str(part) for part in fault["loc"])
-    # A URL may hold a password, which must not reach a log.
-    shown = "..." if name.endswith("url") else repr(fault["input"])
+    # A URL or options may hold a password, which must not reach a log.
+    shown = "..." if name.endswith(("url", "options")) else repr(fault["input"])
     return f"{ENV_PREFIX}{name.upper()}={shown}: {fault['msg']}"

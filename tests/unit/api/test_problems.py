@@ -32,6 +32,7 @@ STATUSES = {
     QueueFullError: 503,
     errors.QueueDrainingError: 503,
     QueueUnavailableError: 503,
+    errors.StorageError: 503,
     errors.NoWorkerError: 503,
     WaitTimeoutError: 504,
     errors.ShuttingDownError: 503,

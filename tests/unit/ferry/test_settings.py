@@ -17,6 +17,10 @@ BAD = {
     "max_waiting_rows": ["0"],
     "max_waiting_bytes": ["1023"],
     "max_attempts": ["0", "101"],
+    "storage_options": ["[]", "{", "endpoint"],
+    "max_file_bytes": ["1023"],
+    "max_files": ["0", "10000001"],
+    "file_ttl_s": ["0", "31536001"],
     "workers": ["-1", "1025"],
     "worker_name": ["a b", "a@b", "x" * 41],
     "ort_threads": ["0", "1025"],
@@ -37,6 +41,10 @@ ENDS = {
     "max_waiting_rows": [1],
     "max_waiting_bytes": [1024],
     "max_attempts": [1, 100],
+    "storage_options": ["", "{}", '{"endpoint_url": "http://host"}'],
+    "max_file_bytes": [1024],
+    "max_files": [1, 10_000_000],
+    "file_ttl_s": [0.001, 31_536_000],
     "workers": [0, 1024],
     "worker_name": ["x", "x" * 40, "gpu-1_A"],
     "ort_threads": [1, 1024],
@@ -90,7 +98,7 @@ def test_load_settings_when_one_is_bad_then_it_is_named(monkeypatch: pytest.Monk
     assert first == "bad settings:"
     (line,) = lines
     assert line.startswith(f"  FERRY_{name.upper()}=")
-    assert name.endswith("url") or repr(value) in line
+    assert name.endswith(("url", "options")) or repr(value) in line
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in ENDS.items() for value in values])
