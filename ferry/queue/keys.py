@@ -28,6 +28,12 @@ COUNTS = PREFIX + "counts:"  # + {model}: hash of counters, never reset
 TICKETS = PREFIX + "tickets:"  # + {model}: list, Celery's queue
 # In a model's ticket template this stands where each ticket's own id goes: no magic character of Lua patterns in it.
 TICKET_ID = "FERRYxTICKETxID"
+FILE = PREFIX + "file:"  # + id: hash, see FILE_FIELDS
+FILES = PREFIX + "files"  # sorted set: id of every file by when it was made (us)
+FILES_OF = PREFIX + "files_of:"  # + {purpose}: the same, of one purpose
+# Sorted set: id of every file, and of every upload under way, by when its bytes are to be deleted (ms). An id leaves it
+# last of all, so that bytes which a dead process left behind are found here.
+FILE_ENDS = PREFIX + "file_ends"
 KEEPER = PREFIX + "keeper"  # string: who keeps house now
 # Channel: msgpack [[[field, value, ...], [id, ...], [output, ...]], ...] of jobs that became terminal; the fields are
 # those that these jobs share, empty when a waiter must read the job itself.
@@ -45,6 +51,9 @@ FIELDS = (
 
 # Fields of a model's hash that say how it is batched, in this order: as announced, then as set live (tune.lua).
 MODEL_FIELDS = ("manifest", "profile", "paused", "draining", "tuned_max_rows", "tuned_max_wait_ms")
+
+# Fields of a file's hash, in this order; times in seconds.
+FILE_FIELDS = ("bytes", "created_at", "expires_at", "filename", "purpose", "status", "sha256")
 
 # Inputs up to this size travel through the submit script and are echoed while the job holds them. Larger ones are set
 # by a command of their own (Lua would copy them twice), and a poll stays cheap.

@@ -1,0 +1,280 @@
+"""Files by id: their records in Redis and their bytes in the storage, made and deleted together.
+
+An id first stands among those to be deleted, then its bytes are written, then its record; deleting goes the other way.
+So whoever dies in between leaves an id that the next sweep meets, and no bytes that nobody knows of.
+"""
+
+import asyncio
+import logging
+import secrets
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from redis.asyncio import Redis
+from redis.exceptions import WatchError
+
+from ferry.bulk.storage import Storage
+from ferry.errors import FerryError, NotFoundError, StorageError
+from ferry.queue import keys
+from ferry.queue.connection import redis_errors
+from ferry.settings import Settings
+
+FOLDER = "files/"
+PURPOSE_BATCH = "batch"
+PURPOSE_BATCH_OUTPUT = "batch_output"
+PROCESSED = "processed"
+# Status of a hash before its file is whole; nobody is shown it.
+UPLOADING = "uploading"
+
+_ID_PREFIX = "file-"
+_ID_LETTERS = string.ascii_letters + string.digits
+_ID_LENGTH = 24
+# An upload that takes longer is given up; nobody holds a connection open for a day.
+UPLOAD_MAX_S = 86_400
+SWEEP_EVERY_S = 30.0
+# Files deleted in one round of a sweep; bounds what one round reads and how long it runs.
+SWEPT_AT_ONCE = 100
+RETRY_AFTER_S = 60
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """What is known of a file.
+
+    created_at, expires_at: seconds since 1970, by Redis' clock; filename: as the client gave it, only ever shown;
+    sha256: of the bytes, in hex, or empty.
+    """
+
+    id: str
+    size_bytes: int
+    created_at: int
+    expires_at: int
+    filename: str
+    purpose: str
+    status: str = PROCESSED
+    sha256: str = ""
+
+
+def new_file_id() -> str:
+    """Return an id nobody can guess."""
+    return _ID_PREFIX + "".join(secrets.choice(_ID_LETTERS) for _ in range(_ID_LENGTH))
+
+
+def is_file_id(text: str) -> bool:
+    """Say whether a text may be a file's id."""
+    letters = text.removeprefix(_ID_PREFIX)
+    return len(letters) == _ID_LENGTH == len(text) - len(_ID_PREFIX) and all(each in _ID_LETTERS for each in letters)
+
+
+def key_of(file_id: str) -> str:
+    """Return where a file's bytes lie in the storage."""
+    return FOLDER + file_id
+
+
+class Files:
+    """Makes, finds and deletes files. One per event loop; any number of processes may share Redis and storage."""
+
+    def __init__(self, redis: Redis, storage: Storage, *, max_files: int, ttl_s: float) -> None:
+        self._redis = redis
+        self.storage = storage
+        self._max_files = max_files
+        self._ttl_s = ttl_s
+
+    async def reserve(self) -> str:
+        """Return the id of a file to be written: bytes first, then `create`; or `release` when nothing comes of it.
+
+        Raises:
+            StorageError: there are as many files as there may be.
+            QueueUnavailableError: Redis does not answer.
+        """
+        file_id = new_file_id()
+        with redis_errors():
+            now_us = await self._now_us()
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.zadd(keys.FILE_ENDS, {file_id: now_us // 1000 + UPLOAD_MAX_S * 1000})
+                pipe.hset(keys.FILE + file_id, "status", UPLOADING)
+                pipe.zcard(keys.FILE_ENDS)
+                n_files = int((await pipe.execute())[-1])
+            if n_files <= self._max_files:
+                return file_id
+            await self._forget(file_id)
+        detail = f"there are {n_files - 1} files, the limit is {self._max_files} (FERRY_MAX_FILES); delete some"
+        raise StorageError(detail, retry_after_s=RETRY_AFTER_S)
+
+    async def release(self, file_id: str) -> None:
+        """Forget a reserved file and delete its bytes.
+
+        Raises:
+            QueueUnavailableError, StorageError: as named; a sweep does it later.
+        """
+        await self._bury(file_id, "")
+        await self._delete_bytes(file_id)
+
+    async def create(
+        self,
+        file_id: str,
+        *,
+        size_bytes: int,
+        filename: str,
+        purpose: str,
+        ttl_s: float | None = None,
+        sha256: str = "",
+    ) -> FileRecord:
+        """Make a reserved file, whose bytes are in the storage, known; returns its record.
+
+        Raises:
+            NotFoundError: the reservation is gone, since the upload took too long.
+            QueueUnavailableError: Redis does not answer.
+        """
+        with redis_errors():
+            now_us = await self._now_us()
+            end_us = now_us + int((ttl_s or self._ttl_s) * 1e6)
+            record = FileRecord(
+                file_id, size_bytes, now_us // 10**6, end_us // 10**6, filename, purpose, PROCESSED, sha256
+            )
+            if not await self._publish(record, now_us, end_us):
+                raise NotFoundError(f"the upload took more than {UPLOAD_MAX_S} s and was given up")
+        return record
+
+    async def _publish(self, record: FileRecord, now_us: int, end_us: int) -> bool:
+        place = keys.FILE + record.id
+        async with self._redis.pipeline(transaction=True) as pipe:
+            await pipe.watch(place)  # a sweep deletes it before it deletes the bytes
+            if await pipe.hget(place, "status") != UPLOADING.encode():
+                return False
+            pipe.multi()  # type: ignore[no-untyped-call]
+            pipe.hset(place, mapping=_fields_of(record))
+            pipe.zadd(keys.FILES, {record.id: now_us})
+            pipe.zadd(keys.FILES_OF + record.purpose, {record.id: now_us})
+            pipe.zadd(keys.FILE_ENDS, {record.id: end_us // 1000})
+            try:
+                await pipe.execute()
+            except WatchError:
+                return False
+        return True
+
+    async def get(self, file_id: str) -> FileRecord | None:
+        """Return a file's record, or None: unknown, deleted or expired."""
+        if not is_file_id(file_id):
+            return None
+        with redis_errors():
+            return _record_of(file_id, await self._redis.hmget(keys.FILE + file_id, list(keys.FILE_FIELDS)))
+
+    async def list_page(
+        self, *, after: str | None = None, limit: int = 20, is_ascending: bool = False, purpose: str | None = None
+    ) -> tuple[list[FileRecord], bool]:
+        """Return up to `limit` files that come after the one named, and whether more follow; the newest come first.
+
+        Raises:
+            NotFoundError: there is no file `after`.
+        """
+        place = keys.FILES if purpose is None else keys.FILES_OF + purpose
+        with redis_errors():
+            start = 0
+            if after is not None:
+                rank: Any = await (
+                    self._redis.zrank(place, after) if is_ascending else self._redis.zrevrank(place, after)
+                )
+                if rank is None:
+                    raise NotFoundError(f"no file {after[:64]!r} to go on after")
+                start = int(rank) + 1
+            found = await self._redis.zrange(place, start, start + limit, desc=not is_ascending)
+            ids = [cast(bytes, each).decode("ascii") for each in found]
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for file_id in ids[:limit]:
+                    pipe.hmget(keys.FILE + file_id, list(keys.FILE_FIELDS))
+                replies = await pipe.execute()
+        records = [_record_of(file_id, values) for file_id, values in zip(ids[:limit], replies, strict=True)]
+        return [record for record in records if record], len(ids) > limit
+
+    async def delete(self, file_id: str) -> bool:
+        """Delete a file; False: there is none. Where the storage is away the bytes go later."""
+        record = await self.get(file_id)
+        if record is None or not await self._bury(file_id, record.purpose):
+            return False
+        try:
+            await self._delete_bytes(file_id)
+        except FerryError as error:
+            logger.warning("the bytes of %s are deleted later: %s", file_id, error.detail)
+        return True
+
+    async def sweep(self) -> int:
+        """Delete files whose time is over, and what uploads left that nobody finished; returns how many.
+
+        Safe in any number of processes at once: each step may be done twice.
+
+        Raises:
+            QueueUnavailableError, StorageError: as named; the next sweep goes on.
+        """
+        with redis_errors():
+            now_ms = await self._now_us() // 1000
+            due = await self._redis.zrange(keys.FILE_ENDS, 0, now_ms, byscore=True, offset=0, num=SWEPT_AT_ONCE)
+        for raw in due:
+            file_id = cast(bytes, raw).decode("ascii")
+            record = await self.get(file_id)
+            await self._bury(file_id, record.purpose if record else "")
+            await self._delete_bytes(file_id)
+        return len(due)
+
+    async def sweep_forever(self) -> None:
+        """Sweep now and every SWEEP_EVERY_S."""
+        while True:
+            try:
+                while await self.sweep() == SWEPT_AT_ONCE:
+                    pass
+            except FerryError as error:
+                logger.warning("expired files are deleted later: %s", error.detail)
+            except Exception:
+                logger.exception("a sweep of expired files failed; the next one is in %s s", SWEEP_EVERY_S)
+            await asyncio.sleep(SWEEP_EVERY_S)
+
+    async def _bury(self, file_id: str, purpose: str) -> bool:
+        """Make a file unknown and its bytes due; False: it was not known."""
+        with redis_errors():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.delete(keys.FILE + file_id)
+                pipe.zrem(keys.FILES, file_id)
+                if purpose:
+                    pipe.zrem(keys.FILES_OF + purpose, file_id)
+                pipe.zadd(keys.FILE_ENDS, {file_id: 0}, xx=True)
+                return bool((await pipe.execute())[0])
+
+    async def _delete_bytes(self, file_id: str) -> None:
+        await asyncio.to_thread(self.storage.delete, key_of(file_id))
+        with redis_errors():
+            await self._forget(file_id)
+
+    async def _forget(self, file_id: str) -> None:
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.delete(keys.FILE + file_id)
+            pipe.zrem(keys.FILE_ENDS, file_id)
+            await pipe.execute()
+
+    async def _now_us(self) -> int:
+        seconds, micros = await self._redis.time()
+        return int(seconds) * 10**6 + int(micros)
+
+
+def files_of(redis: Redis, storage: Storage, settings: Settings) -> Files:
+    """Return the files of these settings."""
+    return Files(redis, storage, max_files=settings.max_files, ttl_s=settings.file_ttl_s)
+
+
+def _fields_of(record: FileRecord) -> dict[Any, Any]:
+    values = (
+        record.size_bytes, record.created_at, record.expires_at, record.filename, record.purpose, record.status,
+        record.sha256,
+    )  # fmt: skip
+    return dict(zip(keys.FILE_FIELDS, values, strict=True))
+
+
+def _record_of(file_id: str, values: Sequence[Any]) -> FileRecord | None:
+    """Return a record from its hash; None while it is being uploaded, and when there is none."""
+    if None in values:
+        return None
+    size, created, expires, filename, purpose, status, sha256 = (each.decode() for each in values)
+    return FileRecord(file_id, int(size), int(created), int(expires), filename, purpose, status, sha256)

@@ -1,0 +1,203 @@
+"""Files by id: the same cases in memory and on a real Redis."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from ferry.bulk import files as module
+from ferry.bulk.files import FileRecord, Files, is_file_id, key_of, new_file_id
+from ferry.bulk.storage import Storage
+from ferry.errors import NotFoundError, StorageError
+from ferry.queue import keys
+from ferry.queue.connection import connect_async
+from tests.fakes.memory_files import MemoryFiles
+
+pytestmark = pytest.mark.anyio
+
+MOST = 6
+AnyFiles = Files | MemoryFiles
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Storage:
+    return Storage(str(tmp_path / "files"))
+
+
+@pytest.fixture
+async def redis(redis_url: str, anyio_backend: str) -> AsyncIterator[Redis]:
+    client = connect_async(redis_url)
+    yield client
+    await client.aclose(close_connection_pool=True)
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def files(request: pytest.FixtureRequest, storage: Storage, anyio_backend: str) -> AsyncIterator[AnyFiles]:
+    if request.param == "memory":
+        yield MemoryFiles(storage, max_files=MOST)
+        return
+    client = connect_async(request.getfixturevalue("redis_url"))
+    yield Files(client, storage, max_files=MOST, ttl_s=600)
+    await client.aclose(close_connection_pool=True)
+
+
+async def add(
+    files: AnyFiles, name: str = "in.jsonl", purpose: str = "batch", ttl_s: float | None = None
+) -> FileRecord:
+    file_id = await files.reserve()
+    with files.storage.create(key_of(file_id)) as upload:
+        upload.write(b"abc")
+    return await files.create(file_id, size_bytes=3, filename=name, purpose=purpose, ttl_s=ttl_s, sha256="ba78")
+
+
+async def test_create_when_reserved_then_known_with_all_that_was_said(files: AnyFiles) -> None:
+    record = await add(files, "Füße 1.jsonl", ttl_s=3600)
+    assert is_file_id(record.id)
+    assert await files.get(record.id) == record
+    assert (record.size_bytes, record.filename, record.purpose, record.sha256, record.status) == (
+        3, "Füße 1.jsonl", "batch", "ba78", "processed",
+    )  # fmt: skip
+    assert record.expires_at - record.created_at in (3600, 3601)
+
+
+async def test_create_when_no_time_is_said_then_that_of_the_settings(files: AnyFiles) -> None:
+    record = await add(files)
+    assert record.expires_at - record.created_at in (600, 601)
+
+
+async def test_reserve_when_not_yet_created_then_nobody_is_shown_it(files: AnyFiles) -> None:
+    file_id = await files.reserve()
+    assert await files.get(file_id) is None
+    assert await files.delete(file_id) is False
+    assert await files.list_page() == ([], False)
+
+
+async def test_reserve_when_there_are_as_many_as_may_be_then_a_storage_error_until_one_goes(files: AnyFiles) -> None:
+    records = [await add(files) for _ in range(MOST - 1)]
+    reserved = await files.reserve()
+    with pytest.raises(StorageError, match="FERRY_MAX_FILES"):
+        await files.reserve()
+    await files.release(reserved)
+    await add(files)
+    await files.delete(records[0].id)
+    await add(files)
+
+
+async def test_release_when_bytes_were_written_then_they_go_and_it_can_be_created_no_more(files: AnyFiles) -> None:
+    file_id = await files.reserve()
+    with files.storage.create(key_of(file_id)) as upload:
+        upload.write(b"abc")
+    await files.release(file_id)
+    assert files.storage.list_folder("files") == {}
+    with pytest.raises(NotFoundError):
+        await files.create(file_id, size_bytes=3, filename="x", purpose="batch")
+
+
+async def test_list_page_when_there_are_many_then_every_one_once_in_either_order(files: AnyFiles) -> None:
+    ids = [(await add(files)).id for _ in range(5)]
+    for is_ascending, expected in ((True, ids), (False, ids[::-1])):
+        seen: list[str] = []
+        has_more = True
+        while has_more:
+            page, has_more = await files.list_page(after=seen[-1] if seen else None, limit=2, is_ascending=is_ascending)
+            seen += [record.id for record in page]
+        assert seen == expected
+
+
+async def test_list_page_when_a_purpose_is_asked_for_then_only_those(files: AnyFiles) -> None:
+    first, output, last = await add(files), await add(files, purpose="batch_output"), await add(files)
+    page, has_more = await files.list_page(purpose="batch", limit=2)
+    assert ([record.id for record in page], has_more) == ([last.id, first.id], False)
+    assert [record.id for record in (await files.list_page(purpose="batch_output"))[0]] == [output.id]
+    assert await files.list_page(purpose="assistants") == ([], False)
+
+
+async def test_list_page_when_it_goes_on_after_nothing_then_not_found(files: AnyFiles) -> None:
+    with pytest.raises(NotFoundError):
+        await files.list_page(after=new_file_id())
+
+
+async def test_delete_when_there_then_gone_with_its_bytes_and_only_once(files: AnyFiles) -> None:
+    record, other = await add(files), await add(files)
+    assert await files.delete(record.id)
+    assert not await files.delete(record.id)
+    assert await files.get(record.id) is None
+    assert [each.id for each in (await files.list_page())[0]] == [other.id]
+    assert list(files.storage.list_folder("files")) == [key_of(other.id)]
+
+
+@pytest.mark.parametrize("file_id", ["", "file-", "file-" + "x" * 23, "file-" + "ä" * 24, "file-" + "x" * 25, "s"])
+async def test_get_when_it_is_no_id_then_none(files: AnyFiles, file_id: str) -> None:
+    assert await files.get(file_id) is None
+
+
+async def end_now(redis: Redis, file_id: str) -> None:
+    await redis.zadd(keys.FILE_ENDS, {file_id: 1})
+
+
+async def test_sweep_when_the_time_is_over_then_file_bytes_and_every_key_are_gone(
+    redis: Redis, storage: Storage
+) -> None:
+    files = Files(redis, storage, max_files=MOST, ttl_s=600)
+    over, kept = await add(files), await add(files)
+    abandoned = await files.reserve()
+    for file_id in (over.id, abandoned):
+        await end_now(redis, file_id)
+    assert await files.sweep() == 2
+    assert await files.sweep() == 0
+    assert await files.get(over.id) is None
+    assert list(storage.list_folder("files")) == [key_of(kept.id)]
+    with pytest.raises(NotFoundError, match="given up"):
+        await files.create(abandoned, size_bytes=3, filename="x", purpose="batch")
+    await files.delete(kept.id)
+    assert await redis.keys("ferry:file*") == []
+
+
+async def test_sweep_when_two_do_it_at_once_then_each_is_gone_and_neither_fails(redis: Redis, storage: Storage) -> None:
+    files = Files(redis, storage, max_files=MOST, ttl_s=600)
+    for _ in range(MOST):
+        await end_now(redis, (await add(files)).id)
+    await asyncio.gather(files.sweep(), Files(redis, storage, max_files=MOST, ttl_s=600).sweep())
+    assert await redis.keys("ferry:file*") == []
+    assert storage.list_folder("files") == {}
+
+
+async def test_delete_when_the_storage_is_away_then_gone_all_the_same_and_a_sweep_takes_the_bytes(
+    redis: Redis, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(key: str) -> None:
+        raise StorageError("away")
+
+    files = Files(redis, storage, max_files=MOST, ttl_s=600)
+    record = await add(files)
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "delete", away)
+        assert await files.delete(record.id)
+        with pytest.raises(StorageError):
+            await files.sweep()
+    assert await files.get(record.id) is None
+    assert await files.sweep() == 1
+    assert storage.list_folder("files") == {}
+    assert await redis.keys("ferry:file*") == []
+
+
+async def test_sweep_forever_when_a_sweep_fails_then_it_goes_on(
+    redis: Redis, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swept = asyncio.Event()
+    fates = iter([StorageError("away"), ZeroDivisionError("a bug")])
+
+    class Sweeping(Files):
+        async def sweep(self) -> int:
+            for fate in fates:
+                raise fate
+            swept.set()
+            return 0
+
+    monkeypatch.setattr(module, "SWEEP_EVERY_S", 0)
+    task = asyncio.create_task(Sweeping(redis, storage, max_files=1, ttl_s=1).sweep_forever())
+    await asyncio.wait_for(swept.wait(), 60)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
