@@ -1,0 +1,190 @@
+"""JSONL: a request per line, in OpenAI's envelope or as its bare body. `json_rows` reads the bodies.
+
+Whether a file has envelopes is told by its first line. A bare line's custom_id is its number.
+"""
+
+from array import array as c_array
+from collections.abc import Mapping, Sequence
+from typing import Any, BinaryIO
+
+import numpy as np
+import orjson
+
+from ferry.bulk.formats.base import (
+    Chunk,
+    ChunkRows,
+    Cutter,
+    FileFault,
+    Index,
+    Opener,
+    PartResult,
+    Rules,
+    copy_bytes,
+    read_exactly,
+    rows_fault,
+    size_of,
+)
+from ferry.bulk.formats.json_rows import read_bodies
+from ferry.bulk.formats.jsonl_output import write_lines
+from ferry.bulk.formats.lines import iter_lines
+from ferry.errors import InvalidInputError
+
+_BOM = b"\xef\xbb\xbf"
+_ENVELOPE = frozenset({"custom_id", "method", "url", "body"})
+_MAX_CUSTOM_ID_CHARS = 512
+_SHOWN_CHARS = 60
+
+
+class Jsonl:
+    """The format `jsonl`."""
+
+    name = "jsonl"
+    media_type = "application/jsonl"
+    suffix = ".jsonl"
+
+    def index(self, file: BinaryIO, rules: Rules) -> Index:
+        """Check every line's envelope and cut at line breaks."""
+        return _Indexer(rules).run(file)
+
+    def read(self, file: BinaryIO, chunk: Chunk, rules: Rules) -> ChunkRows:
+        """Read the lines between two offsets."""
+        where = chunk.where
+        data = read_exactly(file, where["start"], where["end"] - where["start"])
+        ids, numbers, bodies, joined = [], [], [], []
+        for number, line in enumerate(data.split(b"\n"), where["line"]):
+            text = line.removeprefix(_BOM) if number == 1 else line
+            if not text.strip():
+                continue
+            fields = _loads(text)
+            if fields is None:
+                raise InvalidInputError(f"line {number} is no longer what was indexed; was the file replaced?")
+            ids.append(str(number) if where["bare"] else fields["custom_id"])
+            numbers.append(number)
+            joined.append([fields.get(name) for name in rules.join])
+            bodies.append({k: v for k, v in fields.items() if k not in rules.join} if where["bare"] else fields["body"])
+        if len(ids) != chunk.rows:
+            raise InvalidInputError(f"{len(ids)} lines where {chunk.rows} were indexed; was the file replaced?")
+        groups, faults = read_bodies(bodies, rules)
+        columns = {name: [row[place] for row in joined] for place, name in enumerate(rules.join)}
+        return ChunkRows(ids, numbers, groups, faults, columns, "line")
+
+    def check_output(self, rules: Rules) -> None:
+        """Hold any output."""
+
+    def write_part(self, out: BinaryIO, result: PartResult, rules: Rules) -> int:
+        """Write a line per row."""
+        return write_lines(out, result, rules)
+
+    def assemble(self, parts: Sequence[Opener], out: BinaryIO) -> None:
+        """Write the parts one after the other."""
+        for opener in parts:
+            with opener() as part:
+                copy_bytes(part, out)
+
+
+class _Indexer:
+    """One pass over a file. Of each custom_id 8 bytes are kept; doubles are looked up in a second pass."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._faults: list[FileFault] = []
+        self._cutter = Cutter(rules)
+        self._hashes = c_array("q")
+        self._bare: bool | None = None
+
+    def run(self, file: BinaryIO) -> Index:
+        limits = self._rules.limits
+        size = size_of(file)
+        if size > limits.max_bytes:
+            return Index.failed("too_large", f"the file has {size} bytes, the limit is {limits.max_bytes}")
+        end = 0
+        for number, (start, after, line) in enumerate(iter_lines(file, limits.max_row_bytes), 1):
+            fields = self._check(number, line)
+            if fields is not None and not self._take(number, start, after, fields):
+                break
+            end = after
+            if len(self._faults) >= self._rules.max_faults:
+                break
+        self._cutter.close({"end": end})
+        if not self._faults and (failed := rows_fault(self._cutter.rows, self._rules, "lines")):
+            return failed
+        if not self._faults and not self._bare:
+            self._find_doubles(file)
+        return Index(self._cutter.rows, self._cutter.done(), tuple(self._faults))
+
+    def _take(self, number: int, start: int, after: int, fields: Mapping[str, Any]) -> bool:
+        if not self._bare:
+            self._hashes.append(hash(fields["custom_id"]))
+        bare = bool(self._bare)
+        self._cutter.add(after - start, lambda: {"start": start, "line": number, "bare": bare}, lambda: {"end": after})
+        return self._cutter.rows <= self._rules.limits.max_rows
+
+    def _check(self, number: int, line: bytes | None) -> Mapping[str, Any] | None:
+        """Return a line's fields; None for an empty or faulty one."""
+        if line is None:
+            limit = self._rules.limits.max_row_bytes
+            self._fault(number, "line_too_long", f"the line is longer than {limit} bytes")
+            return None
+        text = line.removeprefix(_BOM) if number == 1 else line
+        if not text.strip():
+            return None
+        fields = _loads(text)
+        if fields is None:
+            self._fault(number, "invalid_json_line", "the line is not a JSON object")
+            return None
+        if self._bare is None:
+            self._bare = not _ENVELOPE & (fields.keys() - set(self._rules.join))
+        return fields if self._bare else self._check_envelope(number, fields)
+
+    def _check_envelope(self, number: int, fields: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        custom_id, url = fields.get("custom_id"), self._rules.url
+        if not isinstance(custom_id, str) or not custom_id or len(custom_id) > _MAX_CUSTOM_ID_CHARS:
+            detail = f"expected a custom_id, a text of 1 to {_MAX_CUSTOM_ID_CHARS} characters"
+            self._fault(number, "missing_custom_id", detail, "custom_id")
+            return None
+        if fields.get("method") != "POST":
+            self._fault(number, "invalid_method", f"expected POST, got {_shown(fields.get('method'))}", "method")
+            return None
+        if url and fields.get("url") != url:
+            detail = f"expected the batch's endpoint {url!r}, got {_shown(fields.get('url'))}"
+            self._fault(number, "url_mismatch", detail, "url")
+            return None
+        if not isinstance(fields.get("body"), dict):
+            self._fault(number, "invalid_body", "expected an object in body", "body")
+            return None
+        return fields
+
+    def _fault(self, number: int, code: str, message: str, param: str | None = None) -> None:
+        self._faults.append(FileFault(code, message, number, param))
+
+    def _find_doubles(self, file: BinaryIO) -> None:
+        hashes = np.frombuffer(self._hashes, np.int64) if self._hashes else np.empty(0, np.int64)
+        ordered = np.sort(hashes)
+        doubles = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])[: self._rules.max_faults]
+        if not doubles.size:
+            return
+        suspects, seen = set(doubles.tolist()), dict[str, int]()
+        for number, (_, _, line) in enumerate(iter_lines(file, self._rules.limits.max_row_bytes), 1):
+            fields = _loads((line or b"").removeprefix(_BOM)) or {}
+            custom_id = fields.get("custom_id", "")
+            if hash(custom_id) not in suspects or not custom_id:
+                continue
+            if custom_id in seen:
+                detail = f"custom_id {_shown(custom_id)} stands on line {seen[custom_id]} already"
+                self._fault(number, "duplicate_custom_id", detail, "custom_id")
+            seen.setdefault(custom_id, number)
+            if len(self._faults) >= self._rules.max_faults:
+                return
+
+
+def _loads(line: bytes) -> dict[str, Any] | None:
+    try:
+        fields = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return fields if isinstance(fields, dict) else None
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + "..."

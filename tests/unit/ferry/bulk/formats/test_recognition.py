@@ -1,0 +1,69 @@
+"""Recognising a file: content first, then its name; nothing heavy is loaded for it."""
+
+import subprocess
+import sys
+
+import pytest
+
+from ferry.bulk.formats.recognition import recognise
+from ferry.bulk.formats.registry import format_named
+from ferry.errors import InvalidInputError
+
+NPZ = b"PK\x03\x04" + bytes(22) + b"\x05\x00\x00\x00x.npy"
+ZIP = b"PK\x03\x04" + bytes(22) + b"\x05\x00\x00\x00a.png"
+
+
+@pytest.mark.parametrize(
+    ("filename", "head", "name"),
+    [
+        ("in.jsonl", b'{"a": 1}\n', "jsonl"),
+        ("in.NDJSON", b"\xef\xbb\xbf{}", "jsonl"),
+        ("unnamed", b'\n {"a": 1}\n', "jsonl"),
+        ("in.jsonl", b"not json", "jsonl"),
+        ("in.csv", b"a,b\n1,2\n", "csv"),
+        ("in.tsv", b"a\tb\n", "tsv"),
+        ("in.csv", "ä".encode() * 3000, "csv"),
+        ("in.parquet", b"PAR1....", "parquet"),
+        ("in", b"PAR1....", "parquet"),
+        ("in.arrow", b"ARROW1\0\0", "arrow"),
+        ("in.arrows", b"\xff\xff\xff\xff\x10", "arrow"),
+        ("in.npy", b"\x93NUMPY\x01", "npy"),
+        ("in.npz", NPZ, "npz"),
+        ("in", NPZ, "npz"),
+        ("in.zip", ZIP, "images"),
+        ("../../in.zip", ZIP, "images"),
+    ],
+)
+def test_recognise_when_content_and_name_agree_then_the_format(filename: str, head: bytes, name: str) -> None:
+    assert recognise(filename, head[:4096]) == name
+
+
+@pytest.mark.parametrize(
+    ("filename", "head", "said"),
+    [
+        ("in.csv", b"", "empty"),
+        ("in.jsonl", b" \n\n", "empty"),
+        ("in.npy", b"PAR1", "its content is parquet"),
+        ("in.zip", NPZ, "its content is npz"),
+        ("in.parquet", b"a,b\n", "its content is not parquet"),
+        ("in.csv", b"\x00\x01", "its content is not csv"),
+        ("in.csv", b"caf\xe9\n", "its content is not csv"),
+        ("in.bin", b"\x00\x01", "no known format"),
+        ("in", b"a,b\n", "no known format"),
+    ],
+)
+def test_recognise_when_they_disagree_or_nothing_fits_then_it_says_so(filename: str, head: bytes, said: str) -> None:
+    with pytest.raises(InvalidInputError, match=said):
+        recognise(filename, head)
+
+
+def test_format_named_when_unknown_then_it_lists_what_there_is() -> None:
+    with pytest.raises(InvalidInputError, match="jsonl"):
+        format_named("xls")
+
+
+def test_recognise_when_imported_then_neither_pyarrow_nor_pillow_is() -> None:
+    names = "ferry.bulk.formats.recognition, ferry.bulk.formats.registry"
+    code = f"import sys, {names}; print({{'pyarrow', 'PIL'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
