@@ -3,21 +3,22 @@
 Knows the synchronous calls' bodies; nothing of files.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from ferry.bulk.formats.base import Asked, Group, RowFault, Rules, input_fault
 from ferry.errors import InvalidInputError
-from ferry.json_tensors import Rows, check_range, check_rows, read_inputs, read_shaped
+from ferry.json_tensors import Rows, check_rows, read_inputs, read_shaped
 from ferry.manifest import MAX_MAX_JOB_ROWS, Manifest
 from ferry.oip import MAX_ID_CHARS, read_infer_request
 from ferry.tensors import Array
 
-# Lines of one shape converted together. When one of them is faulty all are read again one by one.
-BLOCK_LINES = 128
+# Lines parsed and converted together: more gain nothing. When one is faulty those of its shape are read one by one.
+BLOCK_LINES = 32
 _PLAIN_INFER = frozenset({"name", "shape", "datatype", "data"})
 _PREDICTION = frozenset({"version", "input"})
 
@@ -33,43 +34,61 @@ class _Row:
     asked: Asked | None = None
 
 
-def read_bodies(bodies: Sequence[Any], rules: Rules) -> tuple[tuple[Group, ...], tuple[RowFault, ...]]:
-    """Return the groups and faults of a chunk's bodies, by endpoint."""
-    together, alone = (_infer_together, _infer_alone) if rules.endpoint == "infer" else (_input_together, _input_alone)
-    shape_of = _infer_shape if rules.endpoint == "infer" else _input_shape
-    blocks: dict[Any, list[int]] = {}
-    pieces: list[tuple[list[_Row], list[Array]]] = []
+_Piece = tuple[list[_Row], list[Array]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """How one endpoint's bodies are read: a key that those of one shape share, many of one key, and one alone."""
+
+    shape: Callable[[Any, Manifest], Any]
+    together: Callable[[Sequence[Any], Sequence[int], Manifest], _Piece]
+    alone: Callable[[Any, int, Manifest], _Row]
+
+
+def read_bodies(bodies: Iterable[Any], rules: Rules) -> tuple[tuple[Group, ...], tuple[RowFault, ...]]:
+    """Return the groups and faults of a chunk's bodies, by endpoint.
+
+    They are taken a block at a time: held all at once, their many lists keep the garbage collector busy.
+    """
+    reader = _INFER if rules.endpoint == "infer" else _PREDICTIONS
+    pieces: list[_Piece] = []
     faults: list[RowFault] = []
-    wide = rules.manifest.model_copy(
-        update={"batching": rules.manifest.batching.model_copy(update={"max_job_rows": BLOCK_LINES * MAX_MAX_JOB_ROWS})}
-    )
-    for position, body in enumerate(bodies):
-        blocks.setdefault(shape_of(body, rules.manifest), []).append(position)
-    for shape, positions in blocks.items():
-        for start in range(0, len(positions), BLOCK_LINES):
-            block = positions[start : start + BLOCK_LINES]
-            done = None if shape is None else _try(lambda b=block: together([bodies[p] for p in b], b, wide))  # type: ignore[misc]
-            if done is not None and all(row.count <= rules.manifest.batching.max_job_rows for row in done[0]):
+    each, first = iter(bodies), 0
+    while block := list(islice(each, BLOCK_LINES)):
+        shapes: dict[Any, list[int]] = {}
+        for place, body in enumerate(block):
+            shapes.setdefault(reader.shape(body, rules.manifest), []).append(place)
+        for shape, places in shapes.items():
+            same = [block[place] for place in places]
+            positions = [first + place for place in places]
+            done = None if shape is None else _together(reader, same, positions, rules.manifest)
+            if done is not None:
                 pieces.append(done)
                 continue
-            for position in block:
+            for body, position in zip(same, positions, strict=True):
                 try:
-                    row = alone(bodies[position], position, rules.manifest)
+                    row = reader.alone(body, position, rules.manifest)
                     pieces.append(([row], row.arrays))
                 except InvalidInputError as error:
                     faults.append(input_fault(position, error, rules))
+        first += len(block)
     return _groups(pieces), tuple(sorted(faults, key=lambda fault: fault.position))
 
 
-def _try(read: Callable[[], tuple[list[_Row], list[Array]]]) -> tuple[list[_Row], list[Array]] | None:
+def _together(reader: "_Reader", bodies: list[Any], positions: list[int], manifest: Manifest) -> _Piece | None:
+    """Return the rows of a block; None where a line is at fault, for reading alone to say which."""
+    limit = manifest.batching.max_job_rows
+    batching = manifest.batching.model_copy(update={"max_job_rows": BLOCK_LINES * MAX_MAX_JOB_ROWS})
     try:
-        return read()
+        rows, arrays = reader.together(bodies, positions, manifest.model_copy(update={"batching": batching}))
     except InvalidInputError:
         return None
+    return (rows, arrays) if all(row.count <= limit for row in rows) else None
 
 
-def _groups(pieces: list[tuple[list[_Row], list[Array]]]) -> tuple[Group, ...]:
-    by_shape: dict[tuple[tuple[int, ...], ...], list[tuple[list[_Row], list[Array]]]] = {}
+def _groups(pieces: list[_Piece]) -> tuple[Group, ...]:
+    by_shape: dict[tuple[tuple[int, ...], ...], list[_Piece]] = {}
     for piece in pieces:
         by_shape.setdefault(tuple(array.shape[1:] for array in piece[1]), []).append(piece)
     groups = []
@@ -115,9 +134,7 @@ def _sizes(value: Any) -> tuple[int, ...]:
     return tuple(sizes)
 
 
-def _input_together(
-    bodies: Sequence[Any], positions: Sequence[int], manifest: Manifest
-) -> tuple[list[_Row], list[Array]]:
+def _input_together(bodies: Sequence[Any], positions: Sequence[int], manifest: Manifest) -> _Piece:
     inputs = [body["input"] for body in bodies]
     first = inputs[0]
     depths = {len(_sizes(first.get(spec.name))) - len(spec.shape) for spec in manifest.inputs}
@@ -175,9 +192,7 @@ def _infer_shape(body: Any, manifest: Manifest) -> Any:
     return tuple(key)
 
 
-def _infer_together(
-    bodies: Sequence[Any], positions: Sequence[int], manifest: Manifest
-) -> tuple[list[_Row], list[Array]]:
+def _infer_together(bodies: Sequence[Any], positions: Sequence[int], manifest: Manifest) -> _Piece:
     # The first line is read in full: what it passes, lines of the same shape and datatype pass too, but for values.
     request = read_infer_request(manifest, bodies[0])
     arrays = []
@@ -186,9 +201,7 @@ def _infer_together(
         if any(item["datatype"] != spec.oip_datatype for item in items):
             raise InvalidInputError("to be read alone")
         shape = (request.rows.n_rows * len(bodies), *request.rows.arrays[place].shape[1:])
-        array = read_shaped(spec, [item["data"] for item in items], shape, "#")
-        check_range(spec, array, "#")
-        arrays.append(array)
+        arrays.append(read_shaped(spec, [item["data"] for item in items], shape, "#"))
     outputs = tuple((index, False) for index in range(len(manifest.outputs)))
     rows = []
     for position, body in zip(positions, bodies, strict=True):
@@ -210,3 +223,7 @@ def _infer_alone(body: Any, position: int, manifest: Manifest) -> _Row:
         raise InvalidInputError.at("#/outputs", "a line of JSON has no room for raw bytes; ask for JSON outputs")
     check_rows(manifest, request.rows.n_rows, "#/inputs")
     return _Row(position, request.rows.n_rows, request.rows.arrays, asked=Asked(request.id, request.outputs))
+
+
+_PREDICTIONS = _Reader(_input_shape, _input_together, _input_alone)
+_INFER = _Reader(_infer_shape, _infer_together, _infer_alone)
