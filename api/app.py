@@ -4,9 +4,10 @@ import asyncio
 import gc
 import multiprocessing
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import FastAPI
 
@@ -15,10 +16,13 @@ from api.fast_routes import FastApp
 from api.problems import install_handlers
 from api.protocol import STOP_BELL, StopBell
 from api.routes import dead_letters as dead_letters_routes
+from api.routes import files as files_routes
 from api.routes import health, infer, models, predict, predictions
-from api.services import DeadLetterOffice, JobQueue, Services, WholeQueue
+from api.services import DeadLetterOffice, FileBook, JobQueue, Services, WholeQueue
 from api.submitter import Submitter
 from api.waiters import Waiters
+from ferry.bulk.files import files_of
+from ferry.bulk.storage import storage_of
 from ferry.local.lifeline import die_with_parent
 from ferry.logs import configure_logging
 from ferry.queue.connection import connect, connect_async
@@ -43,12 +47,12 @@ def create_app() -> FastAPI:
     return build_app(settings)
 
 
-def build_app(settings: Settings, queue: WholeQueue | None = None) -> FastAPI:
-    """Return an application; with `queue` on that one (tests), else on the Redis of the settings."""
+def build_app(settings: Settings, queue: WholeQueue | None = None, files: FileBook | None = None) -> FastAPI:
+    """Return an application; with `queue` on that one and those files (tests), else on the Redis of the settings."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
-        async with _running(settings, queue) as services:
+        async with _running(settings, queue, files) as services:
             app.state.services = services
             # What was imported lives as long as the process; the collector need not look at it again and again.
             gc.freeze()
@@ -59,27 +63,31 @@ def build_app(settings: Settings, queue: WholeQueue | None = None) -> FastAPI:
         redirect_slashes=False, redoc_url=None,
     )  # fmt: skip
     install_handlers(app)
-    for module in (predictions, dead_letters_routes, predict, infer, models, health):
+    for module in (predictions, dead_letters_routes, predict, infer, files_routes, models, health):
         app.include_router(module.router)
     return app
 
 
 @asynccontextmanager
-async def _running(settings: Settings, queue: WholeQueue | None) -> AsyncIterator[Services]:
-    """Run one process's parts; on the real queue a keeper too."""
+async def _running(settings: Settings, queue: WholeQueue | None, files: FileBook | None) -> AsyncIterator[Services]:
+    """Run one process's parts; on the real queue a keeper and a sweep of expired files too."""
     if queue is not None:
-        async with _services(settings, queue, queue) as services:
+        async with _services(settings, queue, queue, files) as services:
             yield services
         return
     url = settings.require_redis_url()
+    storage = storage_of(settings)
     redis = connect_async(url)
     keeper_redis = connect(url)
     rules = KeeperRules(settings.lease_s, settings.max_attempts, settings.dead_ttl_s)
     keeper = KeeperThread(Keeper(keeper_redis, rules))
     keeper.start()
     try:
-        producer = Producer(redis, limits_of(settings))
-        async with _services(settings, producer, DeadLetters(redis, producer)) as services:
+        producer, stored = Producer(redis, limits_of(settings)), files_of(redis, storage, settings)
+        async with (
+            _while_running(stored.sweep_forever()),
+            _services(settings, producer, DeadLetters(redis, producer), stored) as services,
+        ):
             yield services
     finally:
         keeper.stop()
@@ -89,13 +97,22 @@ async def _running(settings: Settings, queue: WholeQueue | None) -> AsyncIterato
 
 
 @asynccontextmanager
-async def _services(settings: Settings, queue: JobQueue, dead_letters: DeadLetterOffice) -> AsyncIterator[Services]:
+async def _services(
+    settings: Settings, queue: JobQueue, dead_letters: DeadLetterOffice, files: FileBook | None
+) -> AsyncIterator[Services]:
     catalog = Catalog(Repository(settings.models_dir), queue)
     waiters = Waiters(queue)
     await catalog.refresh()
-    tasks = [asyncio.create_task(work) for work in (catalog.run(), waiters.listen(), waiters.sweep_forever())]
+    async with _while_running(catalog.run(), waiters.listen(), waiters.sweep_forever()):
+        yield Services(settings, queue, dead_letters, catalog, Submitter(queue), waiters, files)
+
+
+@asynccontextmanager
+async def _while_running(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run these beside the block, and end them with it."""
+    tasks = [asyncio.create_task(work) for work in works]
     try:
-        yield Services(settings, queue, dead_letters, catalog, Submitter(queue), waiters)
+        yield
     finally:
         for task in tasks:
             task.cancel()

@@ -5,6 +5,8 @@ A test sends generated requests against it and checks each answer with it.
 
 from typing import Any
 
+from api.downloads import BINARY, MEDIA_TYPES
+
 _STRING = {"type": "string"}
 _NULLABLE_STRING = {"type": ["string", "null"]}
 _NULLABLE_TIME = {"type": ["string", "null"], "format": "date-time"}
@@ -14,7 +16,7 @@ _TENSORS = {
     "additionalProperties": True,
 }
 
-_PROBLEM = {
+_PROBLEM: dict[str, Any] = {
     "type": "object",
     "required": ["type", "title", "status", "detail", "instance", "code", "error"],
     "properties": {
@@ -96,11 +98,28 @@ _MODEL = {
     },
 }
 
+_FILE = {
+    "type": "object",
+    "required": ["id", "object", "bytes", "created_at", "expires_at", "filename", "purpose", "status", "sha256"],
+    "properties": {
+        "id": _STRING,
+        "object": {"const": "file"},
+        "bytes": {"type": "integer"},
+        "created_at": {"type": "integer", "description": "seconds since 1970"},
+        "expires_at": {"type": "integer", "description": "seconds since 1970; then the file is deleted"},
+        "filename": _STRING,
+        "purpose": {"enum": ["batch", "batch_output"]},
+        "status": {"enum": ["uploaded", "processed", "error"]},
+        "sha256": {"type": ["string", "null"], "description": "of the bytes, in hex"},
+    },
+}
+
 _REASONS = {
     400: "Not JSON",
     404: "No such thing",
     413: "Body too large",
     415: "Not a JSON content type",
+    416: "No byte of the file is in the range",
     422: "Does not fit the model",
     500: "The job failed",
     503: "Queue full or Redis away; see Retry-After",
@@ -319,6 +338,106 @@ MODELS: dict[int | str, dict[str, Any]] = {
     )
 }
 MODEL: dict[int | str, dict[str, Any]] = {200: _answer("The model", _MODEL), **_problems(404, 422)}
+# Errors of the OpenAI routes: `error` is the object that its clients read.
+_OPENAI_PROBLEM = _PROBLEM | {
+    "properties": _PROBLEM["properties"]
+    | {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "properties": {"message": _STRING, "type": _STRING, "param": _NULLABLE_STRING, "code": _STRING},
+        }
+    }
+}
+_OPENAI_REASONS = {
+    400: "Cannot be read, or a field is wrong",
+    404: "No such file",
+    413: "File too large",
+    415: "Not a form with parts",
+    416: _REASONS[416],
+    # FastAPI documents its own body for routes with parameters, unless they name the status themselves.
+    422: "Not answered here; 400 is",
+    503: "Redis or the storage is away or full; see Retry-After",
+}
+
+
+def _openai_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    content = {"application/problem+json": {"schema": _OPENAI_PROBLEM}}
+    return {status: {"description": _OPENAI_REASONS[status], "content": content} for status in statuses}
+
+
+FILE_FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["purpose", "file"],
+                    "properties": {
+                        "purpose": {"type": "string", "enum": ["batch"], "description": "best sent before the file"},
+                        "file": {"type": "string", "format": "binary", "minLength": 1},
+                        "expires_after[anchor]": {"type": "string", "enum": ["created_at"]},
+                        "expires_after[seconds]": {"type": "integer", "minimum": 3600, "maximum": 2_592_000},
+                    },
+                }
+            }
+        },
+    }
+}
+FILE_CREATED: dict[int | str, dict[str, Any]] = {
+    200: _answer("The file", _FILE),
+    **_openai_problems(400, 413, 415, 503),
+}
+FILES: dict[int | str, dict[str, Any]] = {
+    200: _answer(
+        "Files in the order asked for",
+        {
+            "type": "object",
+            "required": ["object", "data", "first_id", "last_id", "has_more"],
+            "properties": {
+                "object": {"const": "list"},
+                "data": {"type": "array", "items": _FILE},
+                "first_id": _NULLABLE_STRING,
+                "last_id": _NULLABLE_STRING,
+                "has_more": {"type": "boolean"},
+            },
+        },
+    ),
+    **_openai_problems(400, 404, 422, 503),
+}
+FILE: dict[int | str, dict[str, Any]] = {200: _answer("The file", _FILE), **_openai_problems(400, 404, 422, 503)}
+RANGE = {
+    "parameters": [
+        {
+            "name": "Range",
+            "in": "header",
+            "required": False,
+            "description": "one range of bytes (RFC 9110); several are ignored",
+            "schema": _STRING,
+        }
+    ]
+}
+_BYTES = {
+    media_type: {"schema": {"type": "string", "format": "binary"}}
+    for media_type in (*sorted(set(MEDIA_TYPES.values())), BINARY)
+}
+FILE_CONTENT: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The file's bytes; the type is that of its name's suffix", "content": _BYTES},
+    206: {"description": "The bytes asked for", "content": _BYTES, "headers": {"Content-Range": _HEADER}},
+    **_openai_problems(400, 404, 416, 422, 503),
+}
+FILE_DELETED: dict[int | str, dict[str, Any]] = {
+    200: _answer(
+        "Deleted",
+        {
+            "type": "object",
+            "required": ["id", "object", "deleted"],
+            "properties": {"id": _STRING, "object": {"const": "file"}, "deleted": {"const": True}},
+        },
+    ),
+    **_openai_problems(400, 404, 422, 503),
+}
 LIVE: dict[int | str, dict[str, Any]] = {
     200: _answer("Alive", {"type": "object", "properties": {"live": {"const": True}}})
 }

@@ -33,6 +33,7 @@ _STATUS = {
     "body_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "unsupported_media_type": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
 }
+_OPENAI_PATHS = ("/v1/files", "/v1/batches")
 _VERBS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 # Seconds to suggest where the error does not know better.
 _DEFAULT_RETRY_AFTER_S = 1
@@ -57,7 +58,10 @@ class UnsupportedMediaTypeError(FerryError):
 def problem(
     request: Request, status: int, *, code: str, title: str, detail: str, errors: list[dict[str, str]] | None = None
 ) -> dict[str, Any]:
-    """Return the members of a problem body; under /v2 `error` is the message, as that protocol has it."""
+    """Return the members of a problem body.
+
+    `error` is the message, as /v2 has it; where OpenAI's clients ask it is the object that those read.
+    """
     body: dict[str, Any] = {
         "type": PROBLEM_TYPES + code.replace("_", "-"),
         "title": title,
@@ -69,7 +73,15 @@ def problem(
     }
     if errors:
         body["errors"] = errors
+    if _is_openai(request):
+        kind = "server_error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
+        param = errors[0]["pointer"] if errors else None
+        body["error"] = {"message": detail, "type": kind, "param": param, "code": code}
     return body
+
+
+def _is_openai(request: Request) -> bool:
+    return request.url.path.startswith(_OPENAI_PATHS)
 
 
 def status_of(error: FerryError) -> int:
@@ -87,8 +99,8 @@ async def handle_ferry_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, FerryError):
         raise TypeError(f"registered for FerryError, got {type(error).__name__}")
     status = status_of(error)
-    if status == HTTPStatus.UNPROCESSABLE_ENTITY and request.url.path.startswith("/v2/"):
-        status = int(HTTPStatus.BAD_REQUEST)  # that protocol's status for what does not fit the model
+    if status == HTTPStatus.UNPROCESSABLE_ENTITY and request.url.path.startswith(("/v2/", *_OPENAI_PATHS)):
+        status = int(HTTPStatus.BAD_REQUEST)  # those protocols' status for what does not fit
     errors = [{"detail": fault.detail, "pointer": fault.pointer} for fault in error.faults]
     headers = {}
     if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT) or error.retry_after_s is not None:
@@ -128,7 +140,7 @@ async def handle_validation_error(request: Request, error: Exception) -> Respons
         raise TypeError(f"registered for RequestValidationError, got {type(error).__name__}")
     errors = [{"detail": fault["msg"], "pointer": "/".join(map(str, fault["loc"]))} for fault in error.errors()]
     detail = "; ".join(f"{fault['pointer']}: {fault['detail']}" for fault in errors)
-    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    status = HTTPStatus.BAD_REQUEST if _is_openai(request) else HTTPStatus.UNPROCESSABLE_ENTITY
     return render(problem(request, status, code="invalid_input", title="Invalid input", detail=detail, errors=errors))
 
 

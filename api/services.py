@@ -9,6 +9,8 @@ from fastapi import Request
 from api.catalog import Catalog
 from api.submitter import Submitter
 from api.waiters import Waiters
+from ferry.bulk.files import FileRecord
+from ferry.bulk.storage import Storage
 from ferry.jobs import DeadLetter, JobRecord, Receipt, Submission
 from ferry.manifest import Manifest
 from ferry.queue.producer import ModelStatus
@@ -59,6 +61,41 @@ class DeadLetterOffice(Protocol):
         """Take a letter off the list."""
 
 
+class FileBook(Protocol):
+    """Files by id: ferry.bulk.files.Files, or its in-memory twin in tests."""
+
+    storage: Storage
+
+    async def reserve(self) -> str:
+        """Return the id of a file to be written."""
+
+    async def release(self, file_id: str) -> None:
+        """Forget a reserved file."""
+
+    async def create(
+        self,
+        file_id: str,
+        *,
+        size_bytes: int,
+        filename: str,
+        purpose: str,
+        ttl_s: float | None = None,
+        sha256: str = "",
+    ) -> FileRecord:
+        """Make a reserved file known."""
+
+    async def get(self, file_id: str) -> FileRecord | None:
+        """Return a file's record."""
+
+    async def list_page(
+        self, *, after: str | None = None, limit: int = 20, is_ascending: bool = False, purpose: str | None = None
+    ) -> tuple[list[FileRecord], bool]:
+        """Return some files, and whether more follow."""
+
+    async def delete(self, file_id: str) -> bool:
+        """Delete a file."""
+
+
 class WholeQueue(JobQueue, DeadLetterOffice, Protocol):
     """Both in one."""
 
@@ -73,6 +110,7 @@ class Services:
     catalog: Catalog
     submitter: Submitter
     waiters: Waiters
+    files: FileBook | None = None
 
     @property
     def flower_url(self) -> str:

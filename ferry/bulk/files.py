@@ -24,6 +24,7 @@ from ferry.settings import Settings
 FOLDER = "files/"
 PURPOSE_BATCH = "batch"
 PURPOSE_BATCH_OUTPUT = "batch_output"
+PURPOSES = (PURPOSE_BATCH, PURPOSE_BATCH_OUTPUT)
 PROCESSED = "processed"
 # Status of a hash before its file is whole; nobody is shown it.
 UPLOADING = "uploading"
@@ -111,7 +112,7 @@ class Files:
         Raises:
             QueueUnavailableError, StorageError: as named; a sweep does it later.
         """
-        await self._bury(file_id, "")
+        await self._bury(file_id)
         await self._delete_bytes(file_id)
 
     async def create(
@@ -172,6 +173,8 @@ class Files:
         Raises:
             NotFoundError: there is no file `after`.
         """
+        if purpose not in (None, *PURPOSES):
+            return [], False
         place = keys.FILES if purpose is None else keys.FILES_OF + purpose
         with redis_errors():
             start = 0
@@ -193,8 +196,7 @@ class Files:
 
     async def delete(self, file_id: str) -> bool:
         """Delete a file; False: there is none. Where the storage is away the bytes go later."""
-        record = await self.get(file_id)
-        if record is None or not await self._bury(file_id, record.purpose):
+        if await self.get(file_id) is None or not await self._bury(file_id):
             return False
         try:
             await self._delete_bytes(file_id)
@@ -215,8 +217,7 @@ class Files:
             due = await self._redis.zrange(keys.FILE_ENDS, 0, now_ms, byscore=True, offset=0, num=SWEPT_AT_ONCE)
         for raw in due:
             file_id = cast(bytes, raw).decode("ascii")
-            record = await self.get(file_id)
-            await self._bury(file_id, record.purpose if record else "")
+            await self._bury(file_id)
             await self._delete_bytes(file_id)
         return len(due)
 
@@ -232,13 +233,13 @@ class Files:
                 logger.exception("a sweep of expired files failed; the next one is in %s s", SWEEP_EVERY_S)
             await asyncio.sleep(SWEEP_EVERY_S)
 
-    async def _bury(self, file_id: str, purpose: str) -> bool:
+    async def _bury(self, file_id: str) -> bool:
         """Make a file unknown and its bytes due; False: it was not known."""
         with redis_errors():
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.delete(keys.FILE + file_id)
                 pipe.zrem(keys.FILES, file_id)
-                if purpose:
+                for purpose in PURPOSES:
                     pipe.zrem(keys.FILES_OF + purpose, file_id)
                 pipe.zadd(keys.FILE_ENDS, {file_id: 0}, xx=True)
                 return bool((await pipe.execute())[0])

@@ -14,11 +14,13 @@ from fastapi import FastAPI
 
 from api.app import build_app
 from api.services import Services
+from ferry.bulk.storage import Storage
 from ferry.jobs import Claim, Outcome
 from ferry.manifest import MODEL_FILE, Manifest, write_manifest
 from ferry.queue.producer import limits_of
 from ferry.settings import ENV_PREFIX, Settings
 from ferry.tensors import Array, TensorCodec
+from tests.fakes.memory_files import MemoryFiles
 from tests.fakes.memory_queue import MemoryQueue
 from tests.fakes.skipping_loop import SkippingLoop
 from tests.manifests import manifest
@@ -41,6 +43,7 @@ class Api:
     client: httpx.AsyncClient
     queue: MemoryQueue
     models: Path
+    files: MemoryFiles
 
     @property
     def services(self) -> Services:
@@ -136,7 +139,8 @@ def api_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.chdir(tmp_path)
     return Settings(
         _env_file=None, models_dir=tmp_path / "models", default_model="toy", max_body_bytes=20_000,
-        job_deadline_s=600, result_ttl_s=60, max_waiting_rows=1000, max_waiting_bytes=1_000_000,
+        max_file_bytes=3_000_000, job_deadline_s=600, result_ttl_s=60, max_waiting_rows=1000,
+        max_waiting_bytes=1_000_000,
     )  # fmt: skip
 
 
@@ -147,10 +151,11 @@ async def api(api_settings: Settings, anyio_backend: object) -> AsyncIterator[Ap
     await queue.register(manifest())
     queue.beat([("toy", "1")])
     put_model(api_settings.models_dir, manifest())
-    app = build_app(api_settings, queue=queue)
+    files = MemoryFiles(Storage(str(api_settings.data_dir.absolute() / "files")))
+    app = build_app(api_settings, queue=queue, files=files)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://ferry") as client,
     ):
-        yield Api(app, client, queue, api_settings.models_dir)
+        yield Api(app, client, queue, api_settings.models_dir, files)

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from api.downloads import MEDIA_TYPES
 from tests.manifests import manifest
 from tests.unit.api.conftest import Api
 
@@ -10,7 +11,7 @@ pytestmark = pytest.mark.anyio
 
 ROW = [1.0, 2.0, 3.0]
 INFER = {"200", "400", "404", "413", "415", "422", "500", "503", "504"}
-ANSWERS = {"application/json", "application/octet-stream"}
+ANSWERS = {"application/json", "application/octet-stream", *MEDIA_TYPES.values()}
 # By route: every status it can answer.
 STATUSES = {
     ("post", "/v1/predictions"): {"201", "202", "400", "404", "413", "415", "422", "503"},
@@ -25,6 +26,11 @@ STATUSES = {
     ("post", "/predict"): {"200", "400", "404", "413", "415", "422", "500", "503", "504"},
     ("post", "/v2/models/{name}/infer"): INFER,
     ("post", "/v2/models/{name}/versions/{version}/infer"): INFER,
+    ("post", "/v1/files"): {"200", "400", "413", "415", "503"},
+    ("get", "/v1/files"): {"200", "400", "404", "422", "503"},
+    ("get", "/v1/files/{file_id}"): {"200", "400", "404", "422", "503"},
+    ("delete", "/v1/files/{file_id}"): {"200", "400", "404", "422", "503"},
+    ("get", "/v1/files/{file_id}/content"): {"200", "206", "400", "404", "416", "422", "503"},
     ("get", "/v1/models"): {"200"},
     ("get", "/v1/models/{name}"): {"200", "404", "422"},
     ("get", "/v2/health/live"): {"200"},
@@ -88,6 +94,12 @@ async def test_predict_when_compared_with_its_schema_then_the_same_fields(api: A
 async def test_problem_when_compared_with_its_schema_then_the_same_fields(api: Api, schema: dict[str, Any]) -> None:
     response = await api.client.post("/v1/predictions", json={})
     assert set(response.json()) == properties(schema, "post", "/v1/predictions", 422)
+
+
+async def test_file_when_compared_with_its_schema_then_the_same_fields(api: Api, schema: dict[str, Any]) -> None:
+    response = await api.client.post("/v1/files", data={"purpose": "batch"}, files={"file": ("in.jsonl", b"{}")})
+    assert set(response.json()) == properties(schema, "post", "/v1/files", 200)
+    assert set((await api.client.get("/v1/files")).json()) == properties(schema, "get", "/v1/files", 200)
 
 
 @pytest.mark.parametrize("path", ["/v1/predictions", "/predict"])
