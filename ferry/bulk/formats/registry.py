@@ -7,6 +7,8 @@ from ferry.errors import InvalidInputError
 
 _CLASSES = {
     "jsonl": ("jsonl", "Jsonl"),
+    "csv": ("delimited", "csv_format"),
+    "tsv": ("delimited", "tsv_format"),
     "npy": ("npy", "Npy"),
 }
 OUTPUT_FORMATS = tuple(name for name in _CLASSES if name != "images")

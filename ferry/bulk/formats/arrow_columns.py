@@ -1,0 +1,153 @@
+"""Arrow columns to a chunk's rows: lists and scalars of one shape in one conversion, the rest row by row."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa  # type: ignore[import-untyped]
+
+from ferry.bulk.formats.base import Chunk, ChunkRows, Group, RowFault, Rules, good_rows, input_fault, numbered
+from ferry.bulk.formats.casting import cast_rows, fit_shape, fits_dtype, shape_text
+from ferry.bulk.formats.columns import InputColumns, map_columns
+from ferry.errors import InvalidInputError
+from ferry.manifest import TensorSpec
+from ferry.tensors import Array
+
+
+def check_schema(schema: Any, rules: Rules) -> list[InputColumns]:
+    """Return which columns are which input.
+
+    Raises:
+        InvalidInputError: columns that are missing, or of a dtype or depth that can never fit.
+    """
+    columns = map_columns(schema.names, rules, has_lists=True)
+    for column in columns:
+        for name in column.names:
+            _check_type(column, name, schema.field(name).type)
+    return columns
+
+
+def _check_type(column: InputColumns, name: str, kind: Any) -> None:
+    spec, depth = column.spec, 0
+    element = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    while _is_list(element):
+        element, depth = element.value_type, depth + 1
+    if depth and not column.is_whole:
+        raise InvalidInputError(f"column {name[:40]!r} holds lists; expected one element of {spec.name!r}")
+    try:
+        dtype = np.dtype(object) if _is_text(element) else np.dtype(element.to_pandas_dtype())
+    except (NotImplementedError, TypeError):
+        dtype = np.dtype("V1")
+    if not fits_dtype(spec, dtype):
+        raise InvalidInputError(f"column {name[:40]!r} holds {element}, input {spec.name!r} takes {spec.dtype}")
+    if column.is_whole and not depth and len(spec.inner_shape) and None in spec.inner_shape:
+        raise InvalidInputError(f"column {name[:40]!r} holds no lists; expected rows of shape {shape_text(spec)}")
+
+
+def read_table(table: Any, chunk: Chunk, rules: Rules, *, ids: tuple[list[str], list[int]] | None = None) -> ChunkRows:
+    """Return a chunk's rows from a table of exactly them."""
+    columns = check_schema(table.schema, rules)
+    names, numbers = ids or numbered(chunk.first, chunk.rows)
+    joined = {name: table.column(name).to_pylist() for name in rules.join}
+    together = [_together(table, column) for column in columns]
+    if all(array is not None for array in together):
+        arrays, bad = [], {}
+        for column, array in zip(columns, together, strict=True):
+            cast, wrong = cast_rows(column.spec, array)  # type: ignore[arg-type]
+            arrays.append(cast)
+            bad.update({row: (column.spec.name, why) for row, why in wrong.items()})
+        group, faults = good_rows(arrays, bad, rules)
+        return ChunkRows(names, numbers, (group,), tuple(faults), joined)
+    groups, faults = _row_by_row(table, columns, rules)
+    return ChunkRows(names, numbers, groups, tuple(faults), joined)
+
+
+def _together(table: Any, column: InputColumns) -> Array | None:
+    """Return a whole input's rows (N, *inner); None where some row differs in shape or has a null."""
+    if not column.is_whole:
+        parts = [_flat(table.column(name), column.spec) for name in column.names]
+        if any(part is None for part in parts):
+            return None
+        stacked: Array = np.stack([part[0] for part in parts if part is not None], axis=1)
+        return stacked.reshape((table.num_rows, *(size or 0 for size in column.spec.inner_shape)))
+    flat = _flat(table.column(column.names[0]), column.spec)
+    if flat is None:
+        return None
+    shape = fit_shape(column.spec, flat[1])
+    return None if shape is None else flat[0].reshape((table.num_rows, *shape))
+
+
+def _flat(column: Any, spec: TensorSpec) -> tuple[Array, tuple[int, ...]] | None:
+    """Return a column's elements in order and the sizes of its lists; None where they are of several sizes or null."""
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):  # nothing in it, or more than fits one array
+        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
+    shape: list[int] = []
+    if isinstance(array.type, pa.FixedShapeTensorType):
+        shape, array = [], array.storage
+        tensor = list(column.type.shape)
+        return None if array.null_count else (array.flatten().to_numpy(zero_copy_only=False), tuple(tensor))
+    while _is_list(array.type):
+        if array.null_count:
+            return None
+        sizes = np.unique(np.asarray(array.value_lengths()))
+        if len(sizes) != 1:
+            return None
+        shape.append(int(sizes[0]))
+        array = array.flatten()
+    if array.null_count:
+        return None
+    elements: Array = array.to_numpy(zero_copy_only=False)
+    return (elements.astype(object) if spec.is_string else elements), tuple(shape)
+
+
+def _row_by_row(table: Any, columns: Sequence[InputColumns], rules: Rules) -> tuple[tuple[Group, ...], list[RowFault]]:
+    values = {name: table.column(name).to_pylist() for column in columns for name in column.names}
+    faults: list[RowFault] = []
+    same: dict[tuple[tuple[int, ...], ...], list[tuple[int, list[Array]]]] = {}
+    for row in range(table.num_rows):
+        try:
+            arrays = [_one_row(column, [values[name][row] for name in column.names]) for column in columns]
+        except InvalidInputError as error:
+            faults.append(input_fault(row, error, rules))
+            continue
+        same.setdefault(tuple(array.shape[1:] for array in arrays), []).append((row, arrays))
+    groups = [
+        Group.plain([row for row, _ in rows], [np.concatenate(p) for p in zip(*(a for _, a in rows), strict=True)])
+        for rows in same.values()
+    ]
+    return tuple(groups), faults
+
+
+def _one_row(column: InputColumns, values: list[Any]) -> Array:
+    spec = column.spec
+    value = values[0] if column.is_whole else values
+    if _has_null(value):
+        raise InvalidInputError.at(spec.name, f"input {spec.name!r} has a null")
+    try:
+        array = np.array(value, dtype=object if spec.is_string else None)
+    except ValueError:
+        raise InvalidInputError.at(spec.name, f"ragged: lists of {spec.name!r} differ in size") from None
+    shape = fit_shape(spec, array.shape)
+    if shape is None:
+        raise InvalidInputError.at(spec.name, f"a row of shape {array.shape}, expected {shape_text(spec)}")
+    if array.size == 0:
+        array = array.astype(spec.numpy_dtype)
+    if not fits_dtype(spec, array.dtype):
+        raise InvalidInputError.at(spec.name, f"expected {spec.dtype}, got {array.dtype}")
+    cast, bad = cast_rows(spec, array.reshape((1, *shape)))
+    if bad:
+        raise InvalidInputError.at(spec.name, bad[0])
+    return cast
+
+
+def _has_null(value: Any) -> bool:
+    return any(map(_has_null, value)) if isinstance(value, list) else value is None
+
+
+def _is_list(kind: Any) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def _is_text(kind: Any) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
