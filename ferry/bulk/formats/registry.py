@@ -9,6 +9,8 @@ _CLASSES = {
     "jsonl": ("jsonl", "Jsonl"),
     "csv": ("delimited", "csv_format"),
     "tsv": ("delimited", "tsv_format"),
+    "parquet": ("parquet", "Parquet"),
+    "arrow": ("arrow", "Arrow"),
     "npy": ("npy", "Npy"),
 }
 OUTPUT_FORMATS = tuple(name for name in _CLASSES if name != "images")

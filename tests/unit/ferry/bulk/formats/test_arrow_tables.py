@@ -1,0 +1,151 @@
+"""Parquet and Arrow: columns of lists and scalars, chunks across row groups, faulty rows named, tables out."""
+
+import io
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ferry.bulk.formats.base import Limits
+from ferry.bulk.formats.registry import format_named
+from ferry.errors import InvalidInputError
+from tests.manifests import manifest, spec
+from tests.unit.ferry.bulk.formats.cases import (
+    LABELS,
+    chunks_of,
+    codes,
+    fake_model,
+    faults_of,
+    index,
+    rows_of,
+    rules,
+    run,
+    whole,
+)
+
+KINDS = ["parquet", "file", "stream"]
+ONE = manifest(inputs=(spec("x", "float32", None),), outputs=(spec("y", "float32", None),))
+
+
+def written(kind: str, table: pa.Table, rows: int = 3) -> tuple[str, bytes]:
+    """Return the format's name and a file whose groups or batches have so many rows."""
+    out = io.BytesIO()
+    if kind == "parquet":
+        pq.write_table(table, out, row_group_size=rows)
+        return "parquet", out.getvalue()
+    with (pa.ipc.new_file if kind == "file" else pa.ipc.new_stream)(out, table.schema) as writer:
+        writer.write_table(table, max_chunksize=rows)
+    return "arrow", out.getvalue()
+
+
+def nested(x: np.ndarray) -> pa.Table:
+    return pa.table({"x": pa.array(x.tolist(), pa.list_(pa.list_(pa.float32())))})
+
+
+def fixed(x: np.ndarray) -> pa.Table:
+    return pa.table({"x": pa.FixedSizeListArray.from_arrays(pa.array(x.ravel()), 6)})
+
+
+def scalars(x: np.ndarray) -> pa.Table:
+    return pa.table({f"c{i}": column for i, column in enumerate(x.reshape(len(x), -1).T)})
+
+
+def tensors(x: np.ndarray) -> pa.Table:
+    return pa.table({"x": pa.FixedShapeTensorArray.from_numpy_ndarray(x)})
+
+
+def table_of(name: str, data: bytes) -> pa.Table:
+    return pq.read_table(io.BytesIO(data)) if name == "parquet" else pa.ipc.open_file(io.BytesIO(data)).read_all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("made", [nested, fixed, scalars, tensors])
+@pytest.mark.parametrize("chunk_rows", [1, 4, 100])
+def test_tables_when_they_go_through_then_rows_in_order(kind: str, made, chunk_rows: int) -> None:
+    x = rows_of(8)
+    name, data = written(kind, made(x))
+    out, errors = run(name, data, rules(chunk_rows=chunk_rows))
+    table, y = table_of(name, out), fake_model(x)
+    assert (errors, table.column_names) == ([], ["custom_id", "label", "score", "y"])
+    np.testing.assert_allclose(table.column("y").to_pylist(), y, rtol=1e-6)
+    assert table.column("label").to_pylist() == [LABELS[k] for k in y.argmax(axis=1)]
+    assert table.column("custom_id").to_pylist() == [str(i + 1) for i in range(8)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tables_when_shapes_differ_and_some_are_bad_then_groups_and_faults(kind: str) -> None:
+    values = [[1.0], [2.0, 3.0], None, [4.0], [5.0, None], [6.0, 7.0], [float("inf")]]
+    name, data = written(kind, pa.table({"x": values, "n": range(7)}))
+    out, errors = run(name, data, rules(ONE, join=("n",)), model=lambda x: x * 2)
+    table = table_of(name, out)
+    assert table.column("y").to_pylist() == [[2.0], [4.0, 6.0], [8.0], [12.0, 14.0], [float("inf")]]
+    assert table.column("n").to_pylist() == [0, 1, 3, 5, 6]
+    assert [(e["row"], e["joined"]) for e in errors] == [(3, {"n": 2}), (5, {"n": 4})]
+
+
+def test_tables_when_rows_have_the_wrong_shape_then_they_alone_fail() -> None:
+    values = [[[0.0] * 3] * 2, [[0.0] * 3], [[0.0] * 3, [0.0]], [[1.0] * 3] * 2]
+    name, data = written("parquet", pa.table({"x": values}))
+    chunks = chunks_of(name, data, rules())
+    assert [(f.position, f.param) for f in faults_of(chunks)] == [(1, "x"), (2, "x")]
+    assert chunks[0].groups[0].positions == (0, 3)
+
+
+def test_tables_when_inputs_are_of_every_kind_then_read() -> None:
+    model = manifest(inputs=(spec("s", "string"), spec("b", "bool"), spec("i", "int8"), spec("f", "float64")))
+    table = pa.table({"s": ["a", "ö"], "b": [True, False], "i": [1, 300], "f": [1, 2]})
+    (chunk,) = chunks_of(*written("parquet", table), rules(model))
+    assert [array.tolist() for array in chunk.groups[0].arrays] == [["a"], [True], [1], [1.0]]
+    assert "300 is outside of int8" in chunk.faults[0].message
+
+
+@pytest.mark.parametrize("name", ["parquet", "arrow"])
+@pytest.mark.parametrize("cut", [0, 3, 20, -1, -12])
+def test_tables_when_the_file_is_cut_then_it_says_so(name: str, cut: int) -> None:
+    _, data = written("parquet" if name == "parquet" else "file", fixed(rows_of(9)))
+    (fault,) = index(name, data[:cut], rules()).faults
+    assert (fault.code, "not a whole" in fault.message) == ("invalid_file", True)
+
+
+def test_tables_when_a_stream_is_cut_then_it_says_so() -> None:
+    _, data = written("stream", fixed(rows_of(9)))
+    assert codes(index("arrow", data[:-100], rules())) == [("invalid_file", None)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("table", "code", "said"),
+    [
+        (fixed(rows_of(0)), "empty_file", "no rows"),
+        (fixed(rows_of(11)), "too_many_lines", "limit is 10"),
+        (pa.table({"z": [1.0]}), "wrong_columns", "needs a column 'x'"),
+        (pa.table({"x": [["a"] * 6]}), "wrong_columns", "holds string"),
+        (pa.table({"x": pa.array([1], pa.timestamp("s"))}), "wrong_columns", "timestamp"),
+        (pa.table({"x": [{"a": 1}]}), "wrong_columns", "struct"),
+    ],
+)
+def test_tables_when_the_file_is_bad_then_it_says_why(kind: str, table, code: str, said: str) -> None:
+    (fault,) = index(*written(kind, table), rules(limits=Limits(max_rows=10))).faults
+    assert (fault.code, said in fault.message) == (code, True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tables_when_they_unpack_to_too_much_then_refused(kind: str) -> None:
+    name, data = written(kind, fixed(rows_of(1000)), 500)
+    assert codes(index(name, data, rules(limits=Limits(max_bytes=10_000)))) == [("too_large", None)]
+
+
+def test_tables_when_a_joined_column_is_named_as_an_output_then_refused() -> None:
+    with pytest.raises(InvalidInputError, match="label"):
+        format_named("parquet").check_output(rules(join=("label",)))
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.sampled_from(KINDS), st.integers(1, 15), st.integers(1, 6), st.integers(1, 20), st.integers(1, 300))
+def test_tables_when_cut_anyhow_then_the_same_rows(kind: str, n: int, group: int, chunk_rows: int, size: int) -> None:
+    name, data = written(kind, fixed(rows_of(n)), group)
+    chunks = chunks_of(name, data, rules(chunk_rows=chunk_rows, chunk_bytes=size))
+    np.testing.assert_array_equal(whole(chunks), rows_of(n))
