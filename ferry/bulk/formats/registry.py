@@ -12,6 +12,7 @@ _CLASSES = {
     "parquet": ("parquet", "Parquet"),
     "arrow": ("arrow", "Arrow"),
     "npy": ("npy", "Npy"),
+    "npz": ("npz", "Npz"),
 }
 OUTPUT_FORMATS = tuple(name for name in _CLASSES if name != "images")
 
