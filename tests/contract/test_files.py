@@ -106,6 +106,17 @@ async def test_list_page_when_there_are_many_then_every_one_once_in_either_order
         assert seen == expected
 
 
+async def test_list_page_when_it_takes_several_round_trips_then_as_in_one(
+    redis: Redis, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = Files(redis, storage, max_files=MOST, ttl_s=600)
+    ids = [(await add(files)).id for _ in range(MOST)]
+    monkeypatch.setattr(module, "READ_AT_ONCE", 2)
+    for limit in range(1, MOST + 1):
+        page, has_more = await files.list_page(limit=limit, is_ascending=True)
+        assert ([record.id for record in page], has_more) == (ids[:limit], limit < MOST)
+
+
 async def test_list_page_when_a_purpose_is_asked_for_then_only_those(files: AnyFiles) -> None:
     first, output, last = await add(files), await add(files, purpose="batch_output"), await add(files)
     page, has_more = await files.list_page(purpose="batch", limit=2)
