@@ -8,7 +8,7 @@ import re
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -56,17 +56,56 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class Preprocess(_Strict):
+    """How an image becomes one row of an input.
+
+    size: (height, width) to resize to; None keeps the image's own. mode: one channel of grey, or three. invert: light
+    for dark (255 - value), before `scale`, which every value of 0 to 255 is multiplied by; then `mean` is subtracted
+    and divided by `std`, one number for all channels or one each. layout: the axes of a row; "HW" takes grey alone.
+    """
+
+    mode: Literal["L", "RGB"] = "RGB"
+    size: tuple[Annotated[int, Field(ge=1, le=16_384)], Annotated[int, Field(ge=1, le=16_384)]] | None = None
+    layout: Literal["HWC", "CHW", "HW"] = "HWC"
+    invert: bool = False
+    scale: float = 1.0
+    mean: tuple[float, ...] = ()
+    std: tuple[Annotated[float, Field(gt=0)], ...] = ()
+
+    @property
+    def channels(self) -> int:
+        """Numbers per pixel."""
+        return 1 if self.mode == "L" else 3
+
+    @model_validator(mode="after")
+    def _channels_fit(self) -> Self:
+        if self.layout == "HW" and self.channels != 1:
+            raise ValueError("layout HW has no axis for three channels; use mode L, or HWC or CHW")
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) not in (0, 1, self.channels):
+                raise ValueError(f"{name} has {len(values)} numbers; expected one, or one for each of {self.channels}")
+        return self
+
+    def row_shape(self) -> tuple[int | None, ...]:
+        """Return the inner shape of the rows that images become."""
+        height, width = self.size or (None, None)
+        shapes = {"HWC": (height, width, self.channels), "CHW": (self.channels, height, width), "HW": (height, width)}
+        return shapes[self.layout]
+
+
 class TensorSpec(_Strict):
     """One input or output.
 
     `shape` is (N, ...): the batch axis first and always None; an inner axis is None where any size will do.
     `range` are the least and greatest value the model was trained to see, inclusive; a job outside is refused.
+    `preprocess` says how files of images become rows of this input; without it they are not taken.
     """
 
     name: str = Field(min_length=1, max_length=256)
     dtype: str
     shape: tuple[Annotated[int, Field(ge=0)] | None, ...] = Field(min_length=1)
     range: tuple[float, float] | None = None
+    preprocess: Preprocess | None = None
 
     @field_validator("dtype")
     @classmethod
@@ -79,6 +118,19 @@ class TensorSpec(_Strict):
     def _batch_axis_is_free(self) -> Self:
         if self.shape[0] is not None:
             raise ValueError(f"{self.name}: the first axis of `shape` is the batch axis and must be null")
+        return self
+
+    @model_validator(mode="after")
+    def _images_fit(self) -> Self:
+        if self.preprocess is None:
+            return self
+        if self.dtype in ("bool", "string"):
+            raise ValueError(f"{self.name}: preprocess makes numbers of images, the input is {self.dtype}")
+        made = self.preprocess.row_shape()
+        if len(made) != len(self.shape) - 1 or any(
+            have != want for have, want in zip(made, self.shape[1:], strict=True) if want is not None
+        ):
+            raise ValueError(f"{self.name}: preprocess makes rows of {made}, the input takes {self.shape[1:]}")
         return self
 
     @property

@@ -13,6 +13,7 @@ _CLASSES = {
     "arrow": ("arrow", "Arrow"),
     "npy": ("npy", "Npy"),
     "npz": ("npz", "Npz"),
+    "images": ("images", "Images"),
 }
 OUTPUT_FORMATS = tuple(name for name in _CLASSES if name != "images")
 
