@@ -78,7 +78,12 @@ class TicketRunner:
             return summary.shown() | {"note": "not loaded here"}
         batches = BatchRunner(model, ticket_id)
         until = self._clock() + TICKET_S
-        claim = self._source.claim(name, version, max_rows=model.claim_rows)
+        try:
+            claim = self._source.claim(name, version, max_rows=model.claim_rows)
+        except QueueUnavailableError as error:
+            # The keeper sends another ticket once Redis is back; jobs that were claimed all the same lapse.
+            logger.warning("a ticket for %s:%s comes to nothing: %s", name, version, error)
+            return summary.shown() | {"note": "Redis is away"}
         while claim.jobs:
             with self._leases.holding(claim.token):
                 claim = self._fill(claim, name, version, model.limits)

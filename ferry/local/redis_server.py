@@ -59,7 +59,7 @@ def render_config(*, port: int, password: str, folder: Path, log: Path) -> str:
         f"dir {_quote(str(folder))}",
         f"logfile {_quote(str(log))}",
         "daemonize no",
-        # Every accepted job is in the log file within a second. A killed Redis loses none, unless the disk is so slow that
+        # Every accepted job is in the log file within a second. A killed Redis loses none, unless the disk is slow and
         # Redis answers while it still syncs what came before; `always` loses none at all and is slower.
         "appendonly yes",
         "appendfsync everysec",

@@ -56,12 +56,17 @@ class Keeper:
             ended = int(self._expire(args=[self._holder, MAX_EXPIRED_A_CALL]))
         return None if ended == NOT_LEADING else ended
 
-    def lapse(self, *, after_outage: bool = False) -> tuple[int, int] | None:
-        """Give back the jobs of dead claims and top up; returns (claims lapsed, tickets sent), or None."""
-        grace_ms = int(self.rules.lease_s * 1000) if after_outage else 0
+    def lapse(self, *, after_outage: bool = False, is_new: bool = False) -> tuple[int, int] | None:
+        """Give back the jobs of dead claims and top up; returns (claims lapsed, tickets sent), or None.
+
+        With either flag no lease ends before one lease from now. `is_new`: this keeper has only just come and cannot
+        tell. `after_outage`: it saw Redis gone, so what is not renewed in that time costs its jobs no attempt.
+        """
+        grace_ms = int(self.rules.lease_s * 1000) if after_outage or is_new else 0
         dead_ttl_ms = int(self.rules.dead_ttl_s * 1000)
         args: list[str | int] = [
-            self._holder, uuid.uuid4().hex, self.rules.max_attempts, MAX_LAPSED_A_CALL, grace_ms, dead_ttl_ms
+            self._holder, uuid.uuid4().hex, self.rules.max_attempts, MAX_LAPSED_A_CALL, grace_ms, dead_ttl_ms,
+            int(after_outage),
         ]  # fmt: skip
         with redis_errors():
             reply = self._lapse(args=args)
@@ -80,6 +85,7 @@ class KeeperThread(threading.Thread):
         # Since when Redis has answered us without a gap; None while it does not.
         self._answers_since: float | None = None
         self._grace_given = False
+        self._saw_outage = False
 
     def stop(self) -> None:
         """Ask the thread to end; it does within a round."""
@@ -105,7 +111,7 @@ class KeeperThread(threading.Thread):
         except QueueUnavailableError as error:
             if self._answers_since is not None:
                 logger.warning("keeper: %s", error)
-            self._answers_since, self._grace_given = None, False
+            self._answers_since, self._grace_given, self._saw_outage = None, False, True
             return STAND_EVERY_S
         except Exception:
             # Without this thread no dead claim would ever lapse again.
@@ -116,8 +122,9 @@ class KeeperThread(threading.Thread):
     def _lapse(self, answered_for_s: float) -> None:
         # Who has not seen Redis for a whole lease cannot tell a dead holder from one that could not renew; once each
         # holder had a lease's time to renew, it can.
-        after_outage = answered_for_s < self._keeper.rules.lease_s and not self._grace_given
-        self._grace_given = self._grace_given or after_outage
-        lapsed, _ = self._keeper.lapse(after_outage=after_outage) or (0, 0)
+        needs_grace = answered_for_s < self._keeper.rules.lease_s and not self._grace_given
+        self._grace_given = self._grace_given or needs_grace
+        after_outage, is_new = needs_grace and self._saw_outage, needs_grace and not self._saw_outage
+        lapsed, _ = self._keeper.lapse(after_outage=after_outage, is_new=is_new) or (0, 0)
         if lapsed:
             logger.warning("%d claims lapsed: their jobs wait again, each to be run alone", lapsed)

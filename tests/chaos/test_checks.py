@@ -95,6 +95,8 @@ def test_checks_when_news_of_a_job_came_twice_then_its_result_is_a_duplicate(che
 
 def test_checks_when_a_part_logged_an_error_then_it_is_said(checks: Checks, tmp_path: Path) -> None:
     (tmp_path / "api.log").write_text("2026-01-01 [info     ] all is well\n2026-01-01 [error    ] GET / failed\n")
+    away = "consumer: Cannot connect to redis://:**@127.0.0.1:1/0: Connection refused.."
+    (tmp_path / "worker-w1.log").write_text(f"2026-01-01 [error    ] {away}\n")
     checks.check_logs(tmp_path)
     assert len(checks.violations) == 1
 

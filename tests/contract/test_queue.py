@@ -290,6 +290,17 @@ async def test_lapse_when_nobody_renewed_since_an_outage_then_no_attempt_is_char
         assert (await bench.record(job.id)).attempts == 0
 
 
+async def test_lapse_when_the_keeper_is_only_new_then_the_attempt_counts(bench: Bench) -> None:
+    job = submission()
+    await bench.submit(job)
+    bench.claim()
+    bench.age_leases()
+    assert bench.keeper.lapse(is_new=True) == (0, 0)  # a lease's time to renew, for who may live
+    bench.age_leases()
+    bench.keeper.lapse()
+    assert (await bench.record(job.id)).attempts == 1
+
+
 async def test_lapse_when_its_holder_renewed_since_an_outage_then_the_attempt_counts(bench: Bench) -> None:
     job = submission()
     await bench.submit(job)

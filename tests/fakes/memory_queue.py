@@ -425,10 +425,11 @@ class MemoryQueue:
             self._cut_short(job_id, "deadline_exceeded", "the deadline passed before the job was done")
         return len(overdue)
 
-    def lapse(self, *, after_outage: bool = False) -> tuple[int, int] | None:
+    def lapse(self, *, after_outage: bool = False, is_new: bool = False) -> tuple[int, int] | None:
         self._check()
         if after_outage:
             self.spared |= {token for token, end in self.leases.items() if end <= self.now_ms + self.lease_ms}
+        if after_outage or is_new:
             self.leases = {token: max(end, self.now_ms + self.lease_ms) for token, end in self.leases.items()}
         dead = [token for token, end in self.leases.items() if end <= self.now_ms]
         for token in dead:

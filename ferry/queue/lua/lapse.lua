@@ -1,6 +1,6 @@
 -- Keeper, every second: give the jobs of dead claims back, each to be claimed alone, and top up every model's tickets.
 -- ARGV  holder, seed, max attempts, most claims a call, grace in ms: above 0, no lease ends before that from now,
---       how long a dead letter is kept in ms
+--       how long a dead letter is kept in ms, 1 when that grace is for an outage that was seen
 -- Reply -1 when another keeps house, else: claims lapsed, tickets sent
 if not leads(ARGV[1]) then return -1 end
 local seed, max_attempts, grace_ms = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[5])
@@ -12,7 +12,7 @@ local lapsed, sent = 0, 0
 if grace_ms > 0 then  -- Redis was away: holders could not renew, which says nothing about their health
   for _, token in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', text(now_ms + grace_ms))) do
     redis.call('ZADD', LEASES, now_ms + grace_ms, token)
-    redis.call('SADD', SPARED, token)
+    if ARGV[7] == '1' then redis.call('SADD', SPARED, token) end
   end
 end
 

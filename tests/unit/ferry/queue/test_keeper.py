@@ -53,6 +53,7 @@ class House:
         self.lapsed = 0
         self.expired_at: list[float] = []
         self.lapsed_at: list[tuple[float, bool]] = []
+        self.outages = 0
 
     def clock(self) -> float:
         return self.now
@@ -66,9 +67,11 @@ class House:
         self.expired_at.append(self.now)
         return 0 if self.leads else None
 
-    def lapse(self, *, after_outage: bool = False) -> tuple[int, int] | None:
+    def lapse(self, *, after_outage: bool = False, is_new: bool = False) -> tuple[int, int] | None:
         self._check()
-        self.lapsed_at.append((self.now, after_outage))
+        assert not (after_outage and is_new)
+        self.lapsed_at.append((self.now, after_outage or is_new))
+        self.outages += after_outage
         return self.lapsed, 0
 
     @property
@@ -113,14 +116,16 @@ def test_expire_when_another_leads_then_none() -> None:
 def test_lapse_when_leading_then_claims_and_tickets() -> None:
     client = ScriptedRedis(lapse=[2, 5])
     assert Keeper(client, RULES).lapse() == (2, 5)
-    ((_, (_, _, attempts, most, grace_ms, dead_ttl_ms)),) = client.calls
-    assert (attempts, most, grace_ms, dead_ttl_ms) == (4, MAX_LAPSED_A_CALL, 0, 60_000)
+    ((_, (_, _, attempts, most, grace_ms, dead_ttl_ms, is_free)),) = client.calls
+    assert (attempts, most, grace_ms, dead_ttl_ms, is_free) == (4, MAX_LAPSED_A_CALL, 0, 60_000, 0)
 
 
 def test_lapse_when_after_an_outage_then_no_lease_ends_before_a_whole_one_from_now() -> None:
     client = ScriptedRedis(lapse=[0, 0])
     Keeper(client, RULES).lapse(after_outage=True)
-    assert client.calls[0][1][-2] == 3000
+    Keeper(client, RULES).lapse(is_new=True)
+    assert [args[-3] for _, args in client.calls] == [3000, 3000]
+    assert [args[-1] for _, args in client.calls] == [1, 0]
 
 
 def test_lapse_when_another_leads_then_none() -> None:
@@ -175,6 +180,7 @@ def test_round_when_just_started_then_grace_exactly_once(house: House, keep) -> 
     keep(10.0)
     assert house.graces[0] is True
     assert not any(house.graces[1:])
+    assert house.outages == 0  # it has only just come: who died before that is charged
 
 
 def test_round_when_redis_was_away_then_grace_exactly_once_more(house: House, keep) -> None:
@@ -187,6 +193,7 @@ def test_round_when_redis_was_away_then_grace_exactly_once_more(house: House, ke
     graces = house.graces[before:]
     assert graces[0] is True
     assert len(graces) >= 9
+    assert house.outages == 1
     assert not any(graces[1:])
 
 
