@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import uvicorn
 
 from api.protocol import GatheringProtocol
+from ferry.bulk.storage import storage_of
 from ferry.cores import available_cores
 from ferry.errors import ConfigError
 from ferry.settings import load_settings
@@ -26,6 +27,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     try:
         settings = load_settings()
         settings.require_redis_url()
+        storage_of(settings)
     except ConfigError as error:
         sys.stderr.write(f"api: {error.detail}\n")
         return 1
