@@ -78,6 +78,12 @@ class Settings(BaseSettings):
     )
     max_file_bytes: int = Field(default=2 * 2**30, ge=1024, description="largest file of an upload")
     max_files: int = Field(default=10_000, ge=1, le=10_000_000, description="files kept; beyond, uploads get 503")
+    max_batches: int = Field(
+        default=1000, ge=1, le=100_000, description="bulk batches under way; beyond, new ones get 503"
+    )
+    chunk_bytes: int = Field(
+        default=32 * 2**20, ge=2**16, le=2**30, description="input bytes of a chunk of a bulk batch, at most about"
+    )
     file_ttl_s: float = Field(
         default=30 * 86_400, gt=0, le=365 * 86_400, description="how long a file is kept that does not say it itself"
     )

@@ -54,8 +54,12 @@ class Consumer:
         self._register = redis.register_script(script("register"))
         self._leave = redis.register_script(script("leave"))
 
-    def claim(self, model: str, version: str, *, max_rows: int, token: str = "") -> Claim:
+    def claim(
+        self, model: str, version: str, *, max_rows: int, token: str = "", may_be_bulk: bool = True
+    ) -> Claim:
         """Take waiting jobs of up to `max_rows` rows (one larger job comes alone); with `token`, add to that claim.
+
+        A step of a bulk batch comes by itself too; not `may_be_bulk` leaves the whole bulk class alone.
 
         Effects: each job becomes running under the token, with a fresh lease. No jobs: the claim is empty and
         nothing was written.
@@ -64,7 +68,7 @@ class Consumer:
             QueueUnavailableError: Redis did not answer; jobs it gave lapse by themselves.
         """
         held = token or _seed()
-        args = self._claim_args(model, version, held, max_rows, is_fresh=not token)
+        args = self._claim_args(model, version, held, max_rows, is_fresh=not token, may_be_bulk=may_be_bulk)
         with redis_errors():
             return self._claimed(held, self._claim(args=args))
 
@@ -113,9 +117,12 @@ class Consumer:
             return int(_or_raise(recorded)), following
 
     def _claim_args(
-        self, model: str, version: str, token: str, max_rows: int, *, is_fresh: bool
+        self, model: str, version: str, token: str, max_rows: int, *, is_fresh: bool, may_be_bulk: bool = True
     ) -> list[str | int | float]:
-        return [model_key(model, version), token, max_rows, self._lease_ms, _seed(), int(is_fresh), self._class_share]
+        return [
+            model_key(model, version), token, max_rows, self._lease_ms, _seed(), int(is_fresh), self._class_share,
+            int(may_be_bulk),
+        ]  # fmt: skip
 
     def renew(self, tokens: Iterable[str]) -> set[str]:
         """Push out the leases of claims; returns those still held."""

@@ -34,6 +34,16 @@ FILES_OF = PREFIX + "files_of:"  # + {purpose}: the same, of one purpose
 # Sorted set: id of every file, and of every upload under way, by when its bytes are to be deleted (ms). An id leaves it
 # last of all, so that bytes which a dead process left behind are found here.
 FILE_ENDS = PREFIX + "file_ends"
+BATCH = PREFIX + "batch:"  # + id: hash of a bulk batch, see BATCH_FIELDS
+BATCHES = PREFIX + "batches"  # sorted set: id of every bulk batch by when it was made (us); of forgotten ones too
+BATCH_ENDS = PREFIX + "batch_ends"  # sorted set: id of every batch under way by when its window closes (ms)
+# + id: hash of the steps that are enqueued and not settled: where each stands ("from to", in rows of its chunk, and the
+# places of rows that killed a worker; "-" while nothing of the batch runs); absent when there is none
+BATCH_OPEN = PREFIX + "batch_open:"
+# + id: hash of the chunks that are settled, by number: "{token} {completed} {failed} {o or -}{e or -}", the last saying
+# which parts lie in the storage; empty for a chunk that was given up
+BATCH_PARTS = PREFIX + "batch_parts:"
+STEPS_ALONE = PREFIX + "steps_alone:"  # + {model}: list of ids of steps whose claim lapsed
 KEEPER = PREFIX + "keeper"  # string: who keeps house now
 # Channel: msgpack [[[field, value, ...], [id, ...], [output, ...]], ...] of jobs that became terminal; the fields are
 # those that these jobs share, empty when a waiter must read the job itself.
@@ -41,6 +51,10 @@ SETTLED = PREFIX + "settled"
 
 # Format of stream entries and job hashes; a reader that meets a newer one leaves it alone.
 FORMAT_VERSION = 2
+
+# Of the stream entries that are steps of a bulk batch, and so the newest format there is. A step's id is
+# {batch id}/{step}; no client's id has a slash.
+STEP_FORMAT_VERSION = 3
 
 # Fields of a job's hash that a poll reads, in this order. `model` is {model}; `batch` its id, rows, jobs and run time
 # in microseconds, with spaces between. A hash as small as this stays one compact block in Redis (a listpack).
@@ -54,6 +68,20 @@ MODEL_FIELDS = ("manifest", "profile", "paused", "draining", "tuned_max_rows", "
 
 # Fields of a file's hash, in this order; times in seconds.
 FILE_FIELDS = ("bytes", "created_at", "expires_at", "filename", "purpose", "status", "sha256")
+
+# Fields of a batch's hash. Times are microseconds. `ending` is the status it will end with once that is decided; `next`
+# the first chunk not yet enqueued; `width` the bytes of one record of its index; `rate` in rows/s, as of `rate_us`.
+BATCH_FIELDS = (
+    "status", "ending", "model", "endpoint", "input_file_id", "filename", "size_bytes", "format", "output_format",
+    "completion_window", "metadata", "output_ttl_s", "created_us", "in_progress_us", "finalizing_us", "completed_us",
+    "failed_us", "expired_us", "cancelling_us", "cancelled_us", "expires_us", "total", "completed", "failed", "chunks",
+    "done", "width", "errors", "output_file_id", "error_file_id", "rate", "rate_us",
+)  # fmt: skip
+
+# So many steps of one batch are enqueued at once, or twice as many as workers serve its model.
+BULK_WINDOW = 4
+# The rate of a batch is an average over about this time.
+RATE_OVER_S = 10
 
 # Inputs up to this size travel through the submit script and are echoed while the job holds them. Larger ones are set
 # by a command of their own (Lua would copy them twice), and a poll stays cheap.

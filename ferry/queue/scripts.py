@@ -11,9 +11,18 @@ _CONSTANTS = {
         "JOB", "INPUT", "WAITING", "ALONE", "BACKLOG", "CLAIM", "LEASES", "DEADLINES", "MODELS", "MODEL", "LIVE",
         "COUNTS", "TICKETS", "KEEPER", "SETTLED", "TOTAL", "MEMORY", "DEAD", "FORMAT_VERSION", "CLAIMED_INPUT_BYTES",
         "PUBLISH_MAX_BYTES", "LIVE_MS", "KEEPER_LOCK_MS", "TICKET_ID", "MEMORY_FULL_PERCENT", "MEMORY_LOOK_MS",
-        "MEMORY_LOOK_BYTES", "SPARED", "NOTHING",
+        "MEMORY_LOOK_BYTES", "SPARED", "NOTHING", "STEPS_ALONE", "STEP_FORMAT_VERSION",
     )
 }  # fmt: skip
+# What the scripts that know of bulk batches need beside; they have `bulk.lua` in front of them too.
+_BULK_CONSTANTS = {
+    name: getattr(keys, name)
+    for name in (
+        "BATCH", "BATCHES", "BATCH_ENDS", "BATCH_OPEN", "BATCH_PARTS", "BULK_WINDOW", "RATE_OVER_S", "FILE", "FILES",
+        "FILES_OF", "FILE_ENDS",
+    )
+}  # fmt: skip
+_KNOW_BULK = frozenset({"lapse", "purge", "batch_open", "batch_cancel", "step_settle", "step_between"})
 
 
 def _lua(value: str | int) -> str:
@@ -24,5 +33,8 @@ def _lua(value: str | int) -> str:
 def script(name: str) -> str:
     """Return the text of script `name` (a file in `lua/`), ready for EVAL."""
     folder = files("ferry.queue") / "lua"
-    constants = "".join(f"local {key} = {_lua(value)}\n" for key, value in _CONSTANTS.items())
-    return constants + (folder / "prelude.lua").read_text("utf-8") + (folder / f"{name}.lua").read_text("utf-8")
+    constants, texts = _CONSTANTS, ["prelude", name]
+    if name in _KNOW_BULK:
+        constants, texts = _CONSTANTS | _BULK_CONSTANTS, ["prelude", "bulk", name]
+    head = "".join(f"local {key} = {_lua(value)}\n" for key, value in constants.items())
+    return head + "".join((folder / f"{text}.lua").read_text("utf-8") for text in texts)

@@ -1,14 +1,16 @@
 -- Take waiting jobs of one model under a lease, or add to a claim that is held.
 -- ARGV  name:version, token, max rows, lease in ms, seed, 1 for a fresh claim or 0 to add to one,
---       share of its rows that each class is owed which waits behind a higher one
--- Reply now_us, then per job: id, rows, attempt, input (nil beyond CLAIMED_INPUT_BYTES: read it by itself)
+--       share of its rows that each class is owed which waits behind a higher one, 1 for all classes or 0 to leave bulk alone
+-- Reply now_us, then per job: id, rows, attempt, input (nil beyond CLAIMED_INPUT_BYTES: read it by itself).
+--       A step of a bulk batch comes by itself and has no input.
 local model, token, room, lease_ms, seed = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
-local fresh, share = ARGV[6] == '1', tonumber(ARGV[7])
+local fresh, share, may_be_bulk = ARGV[6] == '1', tonumber(ARGV[7]), ARGV[8] == '1'
 local now_us, now_ms = now()
 despite_full_memory()
 local started_us = text(now_us)
 local reply, ids, small, places = {started_us}, {}, {}, {}
 local taken_rows, taken_bytes = 0, 0
+local has_step = false
 
 if not fresh and not redis.call('ZSCORE', LEASES, token) then return reply end
 
@@ -36,6 +38,33 @@ local function hold(id, attempt)
     'started_us', started_us, 'entry', '')
 end
 
+-- Hold what was never claimed. Returns false where there is no such job any more.
+local function hold_new(id)
+  if hold(id, 1) == 3 then return true end  -- token, attempts and start are new; were the state new too, there was none
+  redis.call('DEL', JOB .. id)
+  return false
+end
+
+local function take_step(id, rows, attempt)
+  has_step = true
+  ids[1] = id
+  taken_rows = rows
+  for _, part in ipairs({id, rows, attempt, ''}) do reply[#reply + 1] = part end
+end
+
+-- A step whose claim lapsed goes before those that never had one.
+local function take_step_alone()
+  while not has_step do
+    local id = redis.call('LPOP', STEPS_ALONE .. model)
+    if not id then return end
+    local job = redis.call('HMGET', JOB .. id, 'state', 'rows', 'attempts')
+    if job[1] == 'queued' then
+      hold(id, job[3] + 1)
+      take_step(id, job[2], job[3] + 1)
+    end
+  end
+end
+
 local function take_alone()
   while #ids == 0 do
     local id = redis.call('LPOP', ALONE .. model)
@@ -54,27 +83,28 @@ local function stream_of(class) return WAITING .. model .. ':' .. class end
 -- first or not at all. What stands in a stream has never been claimed before, and whoever ends it takes it out.
 local function take_from(class, most, may_be_large)
   local stream = stream_of(class)
-  while taken_rows < most do
+  if class == 'bulk' and taken_rows == 0 and may_be_large then take_step_alone() end
+  while taken_rows < most and not has_step do
     local entries = redis.call('XRANGE', stream, '-', '+', 'COUNT', most - taken_rows)
     local gone, is_full = {}, false
     for _, entry in ipairs(entries) do
       local fields = entry[2]
-      if tonumber(fields[2]) > FORMAT_VERSION then is_full = true break end
+      if tonumber(fields[2]) > STEP_FORMAT_VERSION then is_full = true break end
       local id, rows, bytes = fields[4], fields[6], fields[8]
       local fits = taken_rows + rows <= most or (may_be_large and taken_rows == 0)
-      if not fits then is_full = true break end
-      if in_time(id, fields[10]) then
+      local is_step = fields[11] == 's'
+      if not fits or (is_step and (taken_rows > 0 or not fresh)) then is_full = true break end
+      if is_step then
         gone[#gone + 1] = entry[1]
-        if hold(id, 1) == 3 then  -- token, attempts and start are new; were the state new too, there was no such job
-          take(id, rows, bytes, 1)
-        else
-          redis.call('DEL', JOB .. id)
-        end
+        if hold_new(id) then take_step(id, rows, 1) break end
+      elseif in_time(id, fields[10]) then
+        gone[#gone + 1] = entry[1]
+        if hold_new(id) then take(id, rows, bytes, 1) end
       end
     end
     in_pieces('XDEL', stream, gone)
     if redis.call('XLEN', stream) == 0 then redis.call('DEL', stream) return end
-    if is_full then return end
+    if is_full or has_step then return end
   end
 end
 
@@ -92,8 +122,10 @@ end
 
 local function take_in_order()
   local waiting = {}
-  for _, class in ipairs({'high', 'normal', 'bulk'}) do
-    if redis.call('XLEN', stream_of(class)) > 0 then waiting[#waiting + 1] = class end
+  for _, class in ipairs(may_be_bulk and {'high', 'normal', 'bulk'} or {'high', 'normal'}) do
+    if redis.call('XLEN', stream_of(class)) > 0 or (class == 'bulk' and redis.call('EXISTS', STEPS_ALONE .. model) == 1) then
+      waiting[#waiting + 1] = class
+    end
   end
   if fresh and #waiting > 1 then pay_lower(waiting) end
   for _, class in ipairs(waiting) do take_from(class, room, fresh) end

@@ -1,4 +1,5 @@
--- Keeper, every second: give the jobs of dead claims back, each to be claimed alone, and top up every model's tickets.
+-- Keeper, every second: give the jobs of dead claims back, each to be claimed alone, end bulk batches whose window closed,
+-- and top up every model's tickets.
 -- ARGV  holder, seed, max attempts, most claims a call, grace in ms: above 0, no lease ends before that from now,
 --       how long a dead letter is kept in ms, 1 when that grace is for an outage that was seen
 -- Reply -1 when another keeps house, else: claims lapsed, tickets sent
@@ -20,6 +21,7 @@ end
 local function give_back(id, token, is_free)
   local job = redis.call('HMGET', JOB .. id, 'token', 'state', 'attempts', 'model', 'rows', 'bytes')
   if job[1] ~= token or job[2] ~= 'running' then return end
+  if is_step(id) then return lapse_step(id, tonumber(job[3]), max_attempts, is_free, now_us) end
   local model = job[4]
   if not is_free and tonumber(job[3]) >= max_attempts then
     local message = 'the worker died ' .. job[3] .. ' times while it held this job'
@@ -46,6 +48,11 @@ for _, token in ipairs(redis.call('SMEMBERS', SPARED)) do  -- those that were se
   if not redis.call('ZSCORE', LEASES, token) then redis.call('SREM', SPARED, token) end
 end
 wind_up()
+for _, batch in ipairs(redis.call('ZRANGEBYSCORE', BATCH_ENDS, '-inf', text(now_ms))) do
+  redis.call('ZREM', BATCH_ENDS, batch)
+  wind_up_batch(batch, 'expired', now_us)
+end
+for _, batch in ipairs(redis.call('ZRANGE', BATCH_ENDS, 0, -1)) do fill_window(batch, now_us, now_ms) end
 redis.call('ZREMRANGEBYSCORE', DEAD, '-inf', text(now_ms - dead_ttl_ms))
 for _, model in ipairs(redis.call('SMEMBERS', MODELS)) do sent = sent + top_up(model, seed, now_ms) end
 return {lapsed, sent}

@@ -49,6 +49,9 @@ local function top_up(model, seed, now_ms)
   return sent
 end
 
+-- Steps of bulk batches stand among the jobs; the id of one is {batch}/{step}.
+local function is_step(id) return string.find(id, '/', 1, true) ~= nil end
+
 local ended = {}  -- ids of the jobs this script made terminal
 local news = {}   -- what it tells of them: {fields they share, ids, their outputs}
 local kept = {}   -- ids of those whose inputs stay: dead letters

@@ -1,11 +1,15 @@
 -- Cancel what waits for a model; what runs goes on.
 -- ARGV  name:version, most jobs a call
--- Reply number of jobs canceled
+-- Reply number of jobs canceled, a bulk batch as one
 local model, most = ARGV[1], tonumber(ARGV[2])
 local now_us = now()
 despite_full_memory()
 
-local function cancel(id) cut_short(id, 'canceled', 'purged by the operator', now_us) end
+local batches = 0
+local function cancel(id)
+  if not is_step(id) then return cut_short(id, 'canceled', 'purged by the operator', now_us) end
+  if wind_up_batch(string.match(id, '^(.-)/'), 'cancelled', now_us) then batches = batches + 1 end
+end
 
 -- Returns what is left of the call's jobs. Whatever stands there and is no job any more goes too.
 local function purge_stream(stream, room)
@@ -19,6 +23,7 @@ local function purge_stream(stream, room)
   return room - #entries
 end
 
+for _, id in ipairs(redis.call('LRANGE', STEPS_ALONE .. model, 0, -1)) do cancel(id) end
 local waiting_alone = redis.call('LRANGE', ALONE .. model, 0, most - 1)
 for _, id in ipairs(waiting_alone) do cancel(id) end
 local room = most - #waiting_alone
@@ -26,4 +31,4 @@ for _, class in ipairs({'high', 'normal', 'bulk'}) do
   room = purge_stream(WAITING .. model .. ':' .. class, room)
 end
 wind_up()
-return #ended
+return #ended + batches

@@ -1,0 +1,245 @@
+"""The words of bulk batches as types: what was asked for, what is known of it, and how it stands in Redis.
+
+Pure: no connection, no clock. Times are microseconds of Redis' own clock.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from ferry.bulk.formats.base import FileFault
+from ferry.queue.keys import BATCH_FIELDS
+
+INDEX = "index"
+ASSEMBLE = "assemble"
+FOLDER = "batches/"
+INVALID_FILE = "invalid_file"
+
+
+class BatchStatus(StrEnum):
+    """Where a batch is in its life; the four last are terminal."""
+
+    VALIDATING = "validating"
+    IN_PROGRESS = "in_progress"
+    FINALIZING = "finalizing"
+    CANCELLING = "cancelling"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the batch is over."""
+        return self in (BatchStatus.COMPLETED, BatchStatus.FAILED, BatchStatus.EXPIRED, BatchStatus.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSpec:
+    """A batch as it is asked for.
+
+    endpoint: `/v1/predictions`, or `/v2/models/{name}[/versions/{version}]/infer`. window_s: seconds until it expires;
+    completion_window: the same as the client wrote it. metadata: the client's own, of which `output_format` and `join`
+    mean something. output_ttl_s: how long output and error file are kept; None is the default of all files.
+    fingerprint: of what was asked for, where the client gave a key; else empty.
+    """
+
+    id: str
+    model: str
+    version: str
+    endpoint: str
+    input_file_id: str
+    window_s: float
+    completion_window: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    output_ttl_s: float | None = None
+    fingerprint: str = ""
+
+
+class Opened(StrEnum):
+    """What the queue said to a new batch."""
+
+    ACCEPTED = "accepted"
+    EXISTS = "exists"  # the same batch again
+    DIFFERS = "differs"  # its id is known, and another fingerprint
+    NO_FILE = "no_file"
+    WRONG_PURPOSE = "wrong_purpose"
+    UNREGISTERED = "unregistered"  # Redis does not know the model
+    DRAINING = "draining"  # an operator lets the model's queue run empty
+    FULL = "full"  # as many batches are under way as may be
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRecord:
+    """What is known of a batch; None where it has not happened yet, or is not known yet.
+
+    total, completed, failed: rows of the file, and how many of them are settled. running_rows: how far the chunks are
+    that run now. rate: rows/s of late. errors: why it failed, the first hundred.
+    """
+
+    id: str
+    status: BatchStatus
+    model: str
+    version: str
+    endpoint: str
+    input_file_id: str
+    filename: str
+    size_bytes: int
+    completion_window: str
+    metadata: Mapping[str, str]
+    created_us: int
+    expires_us: int
+    completed: int = 0
+    failed: int = 0
+    output_ttl_s: float | None = None
+    ending: BatchStatus | None = None
+    format: str | None = None
+    output_format: str | None = None
+    in_progress_us: int | None = None
+    finalizing_us: int | None = None
+    completed_us: int | None = None
+    failed_us: int | None = None
+    expired_us: int | None = None
+    cancelling_us: int | None = None
+    cancelled_us: int | None = None
+    total: int | None = None
+    chunks: int | None = None
+    done: int = 0
+    width: int = 0
+    errors: tuple[FileFault, ...] = ()
+    output_file_id: str | None = None
+    error_file_id: str | None = None
+    rate: float | None = None
+    rate_us: int | None = None
+    running_rows: int = 0
+
+    @property
+    def rows_done(self) -> int:
+        """Rows worked through, those of running chunks included."""
+        done = self.completed + self.failed + (0 if self.status.is_terminal else self.running_rows)
+        return done if self.total is None else min(done, self.total)
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds until all rows are worked through, at the rate of late; None where that cannot be said."""
+        if self.status is not BatchStatus.IN_PROGRESS or self.total is None or not self.rate:
+            return None
+        return (self.total - self.rows_done) / self.rate
+
+    @property
+    def ended_us(self) -> int | None:
+        """When it became terminal."""
+        return self.completed_us or self.failed_us or self.expired_us or self.cancelled_us
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a settled chunk left: the token its parts' names carry, and which there are. No token: it was given up."""
+
+    token: str
+    completed: int
+    failed: int
+    has_output: bool
+    has_errors: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a chunk's run stands: rows [start, end) are under way, or nothing of it is; `skipped` killed a worker.
+
+    Row numbers count rows of the model within the chunk.
+    """
+
+    start: int | None = None
+    end: int | None = None
+    skipped: tuple[int, ...] = ()
+
+    def to_text(self) -> str:
+        """Return it as it stands in Redis."""
+        mark = "-" if self.start is None else f"{self.start} {self.end}"
+        return " ".join([mark, *map(str, self.skipped)])
+
+    @classmethod
+    def from_text(cls, text: str) -> "Place":
+        """Return what `to_text` gave."""
+        parts = text.split()
+        if not parts or parts[0] == "-":
+            return cls(skipped=tuple(map(int, parts[1:])))
+        return cls(int(parts[0]), int(parts[1]), tuple(map(int, parts[2:])))
+
+
+def step_id(batch_id: str, step: str | int) -> str:
+    """Return the id under which a step waits among the jobs."""
+    return f"{batch_id}/{step}"
+
+
+def is_step(job_id: str) -> bool:
+    """Say whether a claimed job is a step of a batch."""
+    return "/" in job_id
+
+
+def folder_of(batch_id: str) -> str:
+    """Return where a batch keeps what it needs on its way, in the storage."""
+    return FOLDER + batch_id
+
+
+def index_key(batch_id: str) -> str:
+    """Return where the records of a batch's chunks lie."""
+    return f"{folder_of(batch_id)}/index"
+
+
+def part_key(batch_id: str, number: int, token: str, kind: str) -> str:
+    """Return where a chunk's output (`out`) or errors (`err`) lie, as the holder of `token` wrote them."""
+    return f"{folder_of(batch_id)}/parts/{number}-{token}.{kind}"
+
+
+def errors_to_json(errors: Sequence[FileFault]) -> str:
+    """Return faults as they stand in Redis and on the wire."""
+    return json.dumps([{"code": e.code, "message": e.message, "param": e.param, "line": e.line} for e in errors])
+
+
+def part_to_text(token: str, completed: int, failed: int, *, has_output: bool, has_errors: bool) -> str:
+    """Return a part as it stands in Redis."""
+    return f"{token} {completed} {failed} {'o' if has_output else '-'}{'e' if has_errors else '-'}"
+
+
+def part_from_text(text: str) -> Part:
+    """Return what `part_to_text` gave; of a chunk that was given up, one without a token."""
+    if not text:
+        return Part("", 0, 0, has_output=False, has_errors=False)
+    token, completed, failed, kinds = text.split(" ")
+    return Part(token, int(completed), int(failed), has_output="o" in kinds, has_errors="e" in kinds)
+
+
+def _errors(text: str) -> tuple[FileFault, ...]:
+    return tuple(FileFault(each["code"], each["message"], each.get("line"), each.get("param")) for each in json.loads(text))
+
+
+_READ: dict[str, Any] = {
+    "status": BatchStatus, "ending": BatchStatus, "metadata": json.loads, "errors": _errors,
+    "output_ttl_s": lambda text: float(text) if text else None, "rate": float,
+    "total": int, "completed": int, "failed": int, "chunks": int, "done": int, "width": int, "size_bytes": int,
+}  # fmt: skip
+
+
+def batch_from_fields(
+    batch_id: str, values: Sequence[bytes | None], places: Sequence[bytes] = ()
+) -> BatchRecord | None:
+    """Read the reply of HMGET over BATCH_FIELDS, and of HVALS of its open steps; None when there is no such batch."""
+    known: dict[str, Any] = {}
+    for name, raw in zip(BATCH_FIELDS, values, strict=True):
+        if raw is None:
+            continue
+        text = raw.decode("utf-8")
+        if name == "model":
+            known["model"], _, known["version"] = text.rpartition(":")
+        elif name.endswith("_us"):
+            known[name] = int(text)
+        else:
+            known[name] = _READ.get(name, str)(text)
+    if "status" not in known:
+        return None
+    running = sum(Place.from_text(raw.decode("ascii")).start or 0 for raw in places)
+    return BatchRecord(id=batch_id, **known, running_rows=running)

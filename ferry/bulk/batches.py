@@ -1,0 +1,121 @@
+"""Bulk batches on the asking side, on an event loop: make, read, list, cancel. The API's half."""
+
+import json
+import secrets
+import string
+import uuid
+from typing import Any, cast
+
+from redis.asyncio import Redis
+
+from ferry.bulk.batch_records import BatchRecord, BatchSpec, Opened, batch_from_fields
+from ferry.bulk.files import PURPOSE_BATCH
+from ferry.errors import NotFoundError
+from ferry.queue import keys
+from ferry.queue.connection import redis_errors
+from ferry.queue.scripts import script
+from ferry.settings import Settings
+
+_ID_PREFIX = "batch_"
+_ID_LETTERS = string.ascii_letters + string.digits
+_ID_LENGTH = 24
+_FIELDS = list(keys.BATCH_FIELDS)
+
+
+def new_batch_id() -> str:
+    """Return an id nobody can guess."""
+    return _ID_PREFIX + "".join(secrets.choice(_ID_LETTERS) for _ in range(_ID_LENGTH))
+
+
+def is_batch_id(text: str) -> bool:
+    """Say whether a text may be a batch's id."""
+    letters = text.removeprefix(_ID_PREFIX)
+    return 0 < len(letters) == len(text) - len(_ID_PREFIX) <= 64 and all(each in _ID_LETTERS for each in letters)
+
+
+class Batches:
+    """Makes, finds and cancels batches. One per event loop; any number of processes may share a Redis."""
+
+    def __init__(self, redis: Redis, *, max_open: int, ttl_s: float) -> None:
+        """Take at most `max_open` batches at a time; remember one for `ttl_s` after its end."""
+        self._redis = redis
+        self._max_open = max_open
+        self._ttl_ms = int(ttl_s * 1000)
+        self._open = redis.register_script(script("batch_open"))
+        self._cancel = redis.register_script(script("batch_cancel"))
+
+    async def open(self, spec: BatchSpec) -> Opened:
+        """Take a batch; its file is checked by a worker. Safe to repeat: a known id makes no second one.
+
+        Raises:
+            QueueUnavailableError: Redis did not answer; whether it took it is not known, so repeat.
+        """
+        fields: dict[str, Any] = {
+            "endpoint": spec.endpoint, "completion_window": spec.completion_window,
+            "metadata": json.dumps(dict(spec.metadata)),
+            "output_ttl_s": "" if spec.output_ttl_s is None else spec.output_ttl_s,
+        }  # fmt: skip
+        args = [
+            spec.id, uuid.uuid4().hex, spec.fingerprint, int(spec.window_s * 1000), self._max_open, self._ttl_ms,
+            keys.model_key(spec.model, spec.version), spec.input_file_id, PURPOSE_BATCH,
+            *(part for pair in fields.items() for part in pair),
+        ]  # fmt: skip
+        with redis_errors():
+            return Opened((await self._open(args=args)).decode("ascii"))
+
+    async def get(self, batch_id: str) -> BatchRecord | None:
+        """Return a batch, or None: unknown, or forgotten after its time. One round trip."""
+        if not is_batch_id(batch_id):
+            return None
+        with redis_errors():
+            return (await self._read([batch_id]))[0]
+
+    async def list_page(self, *, after: str | None = None, limit: int = 20) -> tuple[list[BatchRecord], bool]:
+        """Return up to `limit` batches made before the one named, the newest first, and whether more follow.
+
+        Raises:
+            NotFoundError: there is no batch `after`.
+        """
+        with redis_errors():
+            start = 0
+            if after is not None:
+                rank: Any = await self._redis.zrevrank(keys.BATCHES, after)
+                if rank is None:
+                    raise NotFoundError(f"no batch {after[:64]!r} to go on after")
+                start = int(rank) + 1
+            found: list[BatchRecord] = []
+            while len(found) <= limit:
+                ids = [
+                    cast(bytes, each).decode("ascii")
+                    for each in await self._redis.zrange(keys.BATCHES, start, start + limit, desc=True)
+                ]
+                if not ids:
+                    break
+                records = await self._read(ids)
+                found += [record for record in records if record]
+                if forgotten := [each for each, record in zip(ids, records, strict=True) if record is None]:
+                    await self._redis.zrem(keys.BATCHES, *forgotten)
+                start += len(ids) - len(forgotten)
+        return found[:limit], len(found) > limit
+
+    async def cancel(self, batch_id: str) -> bool | None:
+        """Cancel a batch; False: it was on its way to its end already; None: there is none."""
+        if not is_batch_id(batch_id):
+            return None
+        with redis_errors():
+            reply = int(await self._cancel(args=[batch_id, uuid.uuid4().hex]))
+        return None if reply < 0 else reply == 1
+
+    async def _read(self, ids: list[str]) -> list[BatchRecord | None]:
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for batch_id in ids:
+                pipe.hmget(keys.BATCH + batch_id, _FIELDS)
+                pipe.hvals(keys.BATCH_OPEN + batch_id)
+            replies = await pipe.execute()
+        parts = zip(ids, replies[::2], replies[1::2], strict=True)
+        return [batch_from_fields(batch_id, values, places) for batch_id, values, places in parts]
+
+
+def batches_of(redis: Redis, settings: Settings) -> Batches:
+    """Return the batches of these settings."""
+    return Batches(redis, max_open=settings.max_batches, ttl_s=settings.file_ttl_s)
