@@ -214,7 +214,9 @@ def part_from_text(text: str) -> Part:
 
 
 def _errors(text: str) -> tuple[FileFault, ...]:
-    return tuple(FileFault(each["code"], each["message"], each.get("line"), each.get("param")) for each in json.loads(text))
+    return tuple(
+        FileFault(each["code"], each["message"], each.get("line"), each.get("param")) for each in json.loads(text)
+    )
 
 
 _READ: dict[str, Any] = {

@@ -54,9 +54,7 @@ class Consumer:
         self._register = redis.register_script(script("register"))
         self._leave = redis.register_script(script("leave"))
 
-    def claim(
-        self, model: str, version: str, *, max_rows: int, token: str = "", may_be_bulk: bool = True
-    ) -> Claim:
+    def claim(self, model: str, version: str, *, max_rows: int, token: str = "", may_be_bulk: bool = True) -> Claim:
         """Take waiting jobs of up to `max_rows` rows (one larger job comes alone); with `token`, add to that claim.
 
         A step of a bulk batch comes by itself too; not `may_be_bulk` leaves the whole bulk class alone.

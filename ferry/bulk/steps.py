@@ -1,0 +1,185 @@
+"""Bulk batches on the working side, for threads: what a step needs to know, and what came of it. The worker's half."""
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from redis import Redis
+
+from ferry.bulk.batch_records import (
+    BatchRecord,
+    Part,
+    Place,
+    batch_from_fields,
+    errors_to_json,
+    part_from_text,
+    part_to_text,
+)
+from ferry.bulk.files import UPLOAD_MAX_S, UPLOADING, new_file_id
+from ferry.bulk.formats.base import FileFault
+from ferry.queue import keys
+from ferry.queue.connection import redis_errors
+from ferry.queue.scripts import script
+
+_FIELDS = list(keys.BATCH_FIELDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A step in a worker's hands; `token` proves the holder."""
+
+    token: str
+    id: str
+    model: str
+    version: str
+    attempt: int
+
+    @property
+    def batch_id(self) -> str:
+        """The batch that the step is of."""
+        return self.id.partition("/")[0]
+
+    @property
+    def step(self) -> str:
+        """`index`, `assemble`, or a chunk's number."""
+        return self.id.partition("/")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Meanwhile:
+    """What happens while a step runs.
+
+    is_held: whether the step is still this worker's. is_ending: whether the batch ends without the rest of its rows.
+    waiting: (name, version) of models for which jobs of a higher class wait.
+    """
+
+    is_held: bool
+    is_ending: bool
+    waiting: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MadeFile:
+    """An output file whose bytes are in the storage, under a reserved id."""
+
+    id: str
+    size_bytes: int
+    filename: str
+    ttl_s: float
+
+
+# What became of a step: its name for the script, and that one's arguments.
+@dataclass(frozen=True, slots=True)
+class StepOutcome:
+    """What became of a step; made by the functions below."""
+
+    name: str
+    args: tuple[str | int, ...] = ()
+
+
+STOPPED = StepOutcome("stopped")
+RELEASED = StepOutcome("released")
+
+
+def indexed(*, rows: int, chunks: int, width: int, format_name: str, output_format: str) -> StepOutcome:
+    """Return: the file is what it should be; `width` bytes are one record of its index."""
+    return StepOutcome("indexed", (rows, chunks, width, format_name, output_format))
+
+
+def refused(errors: Sequence[FileFault], rows: int) -> StepOutcome:
+    """Return: the file is not, and the batch fails for that."""
+    return StepOutcome("refused", (errors_to_json(errors), rows))
+
+
+def worked(number: int, token: str, *, completed: int, failed: int, has_output: bool, has_errors: bool) -> StepOutcome:
+    """Return: a chunk is done, its parts are in the storage under `token`."""
+    part = part_to_text(token, completed, failed, has_output=has_output, has_errors=has_errors)
+    return StepOutcome("chunk", (number, part, completed, failed))
+
+
+def assembled(*, completed: int, failed: int, output: MadeFile | None, errors: MadeFile | None) -> StepOutcome:
+    """Return: the batch's files are made."""
+    return StepOutcome("assembled", (completed, failed, *_file_args(output), *_file_args(errors)))
+
+
+def broken(code: str, message: str) -> StepOutcome:
+    """Return: the batch cannot go on."""
+    return StepOutcome("broken", (code, message))
+
+
+def _file_args(file: MadeFile | None) -> tuple[str | int, ...]:
+    if file is None:
+        return ("", 0, "", "", 0)
+    return (file.id, file.size_bytes, file.filename, "", int(file.ttl_s * 1000))
+
+
+class Steps:
+    """Reads batches and records their steps. Thread-safe, as its client is."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._between = redis.register_script(script("step_between"))
+        self._settle = redis.register_script(script("step_settle"))
+
+    def batch(self, batch_id: str) -> BatchRecord | None:
+        """Return what is known of a batch.
+
+        Raises:
+            QueueUnavailableError: Redis did not answer.
+        """
+        with redis_errors():
+            values = cast(Sequence[bytes | None], self._redis.hmget(keys.BATCH + batch_id, _FIELDS))
+        return batch_from_fields(batch_id, values)
+
+    def place(self, held: Held) -> Place:
+        """Return where the last holder of a step stood."""
+        with redis_errors():
+            raw = cast(bytes | None, self._redis.hget(keys.BATCH_OPEN + held.batch_id, held.step))
+        return Place.from_text((raw or b"").decode("ascii"))
+
+    def between(self, held: Held, place: Place, served: Iterable[tuple[str, str]]) -> Meanwhile:
+        """Say where a step stands, and hear what happens meanwhile; while jobs wait, nothing of the step counts as run.
+
+        Raises:
+            QueueUnavailableError: Redis did not answer.
+        """
+        models = {keys.model_key(*model).encode("ascii"): model for model in served}
+        with redis_errors():
+            is_held, ending, *waiting = cast(
+                Sequence[Any], self._between(args=[held.token, held.id, place.to_text(), *models])
+            )
+        return Meanwhile(is_held == 1, ending is not None, tuple(models[each] for each in waiting))
+
+    def settle(self, held: Held, outcome: StepOutcome) -> bool:
+        """Record what became of a step; False: it was not this holder's any more, or was recorded before.
+
+        Raises:
+            QueueUnavailableError: Redis did not answer; repeat, or let the lease lapse.
+        """
+        model = keys.model_key(held.model, held.version)
+        with redis_errors():
+            reply = self._settle(args=[held.token, model, held.id, uuid.uuid4().hex, outcome.name, *outcome.args])
+        return int(cast(int, reply)) == 1
+
+    def parts(self, batch_id: str) -> dict[int, Part]:
+        """Return what the settled chunks left, by number."""
+        with redis_errors():
+            found = cast(Mapping[bytes, bytes], self._redis.hgetall(keys.BATCH_PARTS + batch_id))
+        return {int(number): part_from_text(text.decode("ascii")) for number, text in found.items()}
+
+    def reserve_file(self) -> str:
+        """Return the id of a file to be written; where it comes to nothing a sweep removes it after a day."""
+        file_id = new_file_id()
+        with redis_errors():
+            seconds, _ = self._redis.time()
+            with self._redis.pipeline(transaction=True) as pipe:
+                pipe.zadd(keys.FILE_ENDS, {file_id: (seconds + UPLOAD_MAX_S) * 1000})
+                pipe.hset(keys.FILE + file_id, "status", UPLOADING)
+                pipe.execute()
+        return file_id
+
+    def forget_folder(self, batch_id: str) -> None:
+        """Say that the folder of a batch that is over is deleted."""
+        with redis_errors():
+            self._redis.zrem(keys.FILE_ENDS, batch_id)
