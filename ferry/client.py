@@ -1,22 +1,24 @@
 """The Python client: `Client` and `AsyncClient`. Knows the HTTP API alone, nothing of Redis or the queue's inside.
 
 The two carry calls; what is sent stands once in `ferry.client_flows`, how answers are read in
-`ferry.client_answers`.
+`ferry.client_answers`. Their methods for files and batches stand in `ferry.client_bulk`.
 """
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import aclosing, closing, contextmanager
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 
 from ferry.client_answers import ApiError, ApiUnreachableError, Model, Prediction
+from ferry.client_bulk import AsyncBulkCalls, BulkCalls
+from ferry.client_bulk_answers import Batch, File
 from ferry.client_flows import Call, Flow, T, get_flow, models_flow, predict_flow, submit_flow, wait_flow
 
-__all__ = ["ApiError", "ApiUnreachableError", "AsyncClient", "Client", "Model", "Prediction"]
+__all__ = ["ApiError", "ApiUnreachableError", "AsyncClient", "Batch", "Client", "File", "Model", "Prediction"]
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 DEFAULT_TIMEOUT_S = 60.0
@@ -41,7 +43,7 @@ def _reachable(base_url: str, call: Call) -> Iterator[None]:
         ) from None
 
 
-class Client:
+class Client(BulkCalls):
     """Talk to a Ferry API; use it in a `with` statement, or call `close`. Safe to use from several threads.
 
     Every method raises ApiError when the API refuses, ApiUnreachableError when nobody answers, and takes 429 and 503
@@ -50,9 +52,15 @@ class Client:
     """
 
     def __init__(
-        self, base_url: str = DEFAULT_URL, api_key: str | None = None, *, transport: httpx.BaseTransport | None = None
+        self,
+        base_url: str = DEFAULT_URL,
+        api_key: str | None = None,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._http = httpx.Client(base_url=base_url, headers=_headers_of(api_key), transport=transport)
+        self._sleep = sleep
 
     def submit(self, model: str, inputs: Mapping[str, Any]) -> Prediction:
         """Hand in a job for `model` ("mnist", or "mnist:1" for one version) and return at once."""
@@ -90,16 +98,35 @@ class Client:
         try:
             call = next(flow)
             while True:
-                time.sleep(call.delay_s)
-                with _reachable(str(self._http.base_url), call):
-                    response = self._http.send(_request_of(self._http, call))
-                call = flow.send(response)
+                self._sleep(call.delay_s)
+                try:
+                    with _reachable(str(self._http.base_url), call):
+                        response = self._send(call)
+                except ApiUnreachableError as error:
+                    call = flow.throw(error)
+                else:
+                    call = flow.send(response)
         except StopIteration as end:
             result: T = end.value
             return result
+        finally:
+            flow.close()
+
+    def _send(self, call: Call) -> httpx.Response:
+        request = _request_of(self._http, call)
+        if call.part is None:
+            return self._http.send(request)
+        response = self._http.send(request, stream=True)
+        with closing(response):
+            if call.part.begin(response):
+                for piece in response.iter_bytes():
+                    call.part.write(piece)
+            else:
+                response.read()
+        return response
 
 
-class AsyncClient:
+class AsyncClient(AsyncBulkCalls):
     """`Client` for asyncio; use it in an `async with` statement, or call `aclose`.
 
     At most `max_in_flight` requests are on their way at a time, the others wait for their turn.
@@ -153,21 +180,46 @@ class AsyncClient:
             call = next(flow)
             while True:
                 await asyncio.sleep(call.delay_s)
-                async with self._turns:
-                    with _reachable(str(self._http.base_url), call):
-                        response = await self._http.send(_request_of(self._http, call))
-                call = flow.send(response)
+                try:
+                    async with self._turns:
+                        with _reachable(str(self._http.base_url), call):
+                            response = await self._send(call)
+                except ApiUnreachableError as error:
+                    call = flow.throw(error)
+                else:
+                    call = flow.send(response)
         except StopIteration as end:
             result: T = end.value
             return result
+        finally:
+            flow.close()
+
+    async def _send(self, call: Call) -> httpx.Response:
+        request = _request_of(self._http, call)
+        if call.part is None:
+            return await self._http.send(request)
+        response = await self._http.send(request, stream=True)
+        async with aclosing(response):
+            if call.part.begin(response):
+                async for piece in response.aiter_bytes():
+                    await asyncio.to_thread(call.part.write, piece)
+            else:
+                await response.aread()
+        return response
 
 
 def _request_of(http: httpx.Client | httpx.AsyncClient, call: Call) -> httpx.Request:
-    return http.build_request(
+    request = http.build_request(
         call.method,
         call.path,
         params=call.params or None,
         headers=call.headers,
         content=call.content,
         timeout=call.timeout_s,
+    )
+    if call.form is None:
+        return request
+    # build_request takes no body that serves both clients.
+    return httpx.Request(
+        request.method, request.url, headers=request.headers, stream=call.form, extensions=request.extensions
     )

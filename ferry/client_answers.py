@@ -90,7 +90,8 @@ class Model:
 
 
 @contextmanager
-def _readable(response: httpx.Response) -> Iterator[None]:
+def readable(response: httpx.Response) -> Iterator[None]:
+    """Turn what goes wrong in reading an answer into an ApiError."""
     try:
         yield
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -101,7 +102,7 @@ def _readable(response: httpx.Response) -> Iterator[None]:
 
 def read_prediction(response: httpx.Response) -> Prediction:
     """Read one job."""
-    with _readable(response):
+    with readable(response):
         body = orjson.loads(response.content)
         metrics = body.get("metrics") or {}
         batch = body.get("batch") or {}
@@ -132,7 +133,7 @@ def _time_of(text: str | None) -> datetime | None:
 
 def read_models(response: httpx.Response) -> tuple[Model, ...]:
     """Read the list of models."""
-    with _readable(response):
+    with readable(response):
         return tuple(_model_of(entry) for entry in orjson.loads(response.content)["results"])
 
 

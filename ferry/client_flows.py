@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
 import httpx
@@ -40,15 +40,33 @@ _NUMBER_KINDS = frozenset("biuf")
 T = TypeVar("T")
 
 
+class Sink(Protocol):
+    """Takes the body of a response as it comes."""
+
+    def begin(self, response: httpx.Response) -> bool:
+        """Say whether it takes this response's body; else it is read into memory."""
+        ...
+
+    def write(self, piece: bytes) -> None:
+        """Take the next bytes."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request of a flow: sent after `delay_s`, answered within `timeout_s`."""
+    """One request of a flow: sent after `delay_s`, answered within `timeout_s`.
+
+    form: the body, where it is read while it is sent; it serves both clients. part: where the response's body goes to
+    as it comes, instead of into memory.
+    """
 
     method: str
     path: str
     params: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     content: bytes | None = None
+    form: httpx.SyncByteStream | None = None
+    part: Sink | None = None
     timeout_s: float = ANSWER_TIMEOUT_S
     delay_s: float = 0.0
 
@@ -58,12 +76,12 @@ Flow = Generator[Call, httpx.Response, T]
 
 def submit_flow(model: str, inputs: Mapping[str, Any]) -> Flow[Prediction]:
     """Hand a job in."""
-    return read_prediction((yield from _answered(_submission(model, inputs))))
+    return read_prediction((yield from answered(_submission(model, inputs))))
 
 
 def get_flow(prediction_id: str) -> Flow[Prediction]:
     """Read a job."""
-    return read_prediction((yield from _answered(Call("GET", _path_of(prediction_id)))))
+    return read_prediction((yield from answered(Call("GET", _path_of(prediction_id)))))
 
 
 def wait_flow(prediction_id: str, timeout_s: float, clock: Callable[[], float] = time.monotonic) -> Flow[Prediction]:
@@ -77,7 +95,7 @@ def wait_flow(prediction_id: str, timeout_s: float, clock: Callable[[], float] =
     while True:
         wait_s = _server_wait_s(deadline_s - clock())
         call = Call("GET", _path_of(prediction_id), {"wait": str(wait_s)}, timeout_s=wait_s + ANSWER_TIMEOUT_S)
-        prediction = read_prediction((yield from _answered(replace(call, delay_s=delay_s))))
+        prediction = read_prediction((yield from answered(replace(call, delay_s=delay_s))))
         if prediction.is_done:
             return prediction
         if clock() >= deadline_s:
@@ -96,7 +114,7 @@ def predict_flow(
     call = _submission(model, inputs)
     wait_s = _server_wait_s(timeout_s)
     held = replace(call, headers={**call.headers, "Prefer": f"wait={wait_s}"}, timeout_s=wait_s + ANSWER_TIMEOUT_S)
-    prediction = read_prediction((yield from _answered(held)))
+    prediction = read_prediction((yield from answered(held)))
     if prediction.is_done:
         return prediction
     return (yield from wait_flow(prediction.id, max(0.0, deadline_s - clock()), clock))
@@ -104,10 +122,10 @@ def predict_flow(
 
 def models_flow() -> Flow[tuple[Model, ...]]:
     """List the models served."""
-    return read_models((yield from _answered(Call("GET", "/v1/models"))))
+    return read_models((yield from answered(Call("GET", "/v1/models"))))
 
 
-def _answered(call: Call) -> Flow[httpx.Response]:
+def answered(call: Call) -> Flow[httpx.Response]:
     """Send a call, again while the server says when to come back; raise what it answers with an error."""
     for attempt in range(1, MAX_ATTEMPTS + 1):
         response = yield call
