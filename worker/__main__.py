@@ -10,6 +10,8 @@ from functools import partial
 from celery import signals
 from celery.exceptions import SecurityWarning
 
+from ferry.bulk.steps import Steps
+from ferry.bulk.storage import storage_of
 from ferry.errors import FerryError
 from ferry.inspection import CONTROL_QUEUE
 from ferry.logs import configure_logging
@@ -21,6 +23,8 @@ from ferry.queue.keys import ticket_queue
 from ferry.repository import Repository
 from ferry.settings import Settings, load_settings
 from worker.app import app
+from worker.bulk.batch_files import BatchFiles
+from worker.bulk.runner import BulkLimits, BulkRunner
 from worker.inspection_answers import answer
 from worker.profile_files import ProfileFiles
 from worker.profiler import Profiler, describe_machine
@@ -55,6 +59,7 @@ def main() -> int:
         configure_logging(settings)
         url = settings.require_redis_url()
         repository = Repository(settings.models_dir)
+        storage = storage_of(settings)
         shelf = Shelf(repository, threads=settings.ort_threads, profiler=make_profiler(settings))
         shelf.load_all()
     except FerryError as error:
@@ -66,7 +71,11 @@ def main() -> int:
     pulse = Pulse(heart, shelf.models, lease_s=settings.lease_s, max_run_s=settings.max_run_s)
     rules = KeeperRules(settings.lease_s, settings.max_attempts, settings.dead_ttl_s)
     keeper = KeeperThread(Keeper(connect(url), rules))
-    runner = TicketRunner(consumer, pulse, shelf.find, give_up_s=settings.max_run_s)
+    bulk = BulkRunner(
+        Steps(connect(url)), BatchFiles(storage), pulse,
+        served=shelf.keys, limits=BulkLimits(settings.file_ttl_s, settings.chunk_bytes, settings.max_run_s),
+    )  # fmt: skip
+    runner = TicketRunner(consumer, pulse, shelf.find, give_up_s=settings.max_run_s, bulk=bulk)
     register_tasks(app, runner, partial(answer, models_dir=settings.models_dir, redis=connect(url)))
     app.steps["consumer"].add(follow_repository(shelf, pulse))
 

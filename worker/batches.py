@@ -59,10 +59,18 @@ class _Group:
 class BatchRunner:
     """Runs the jobs of one ticket; numbers its runs `<ticket id>.<n>`."""
 
-    def __init__(self, model: Runnable, ticket_id: str, *, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self,
+        model: Runnable,
+        ticket_id: str,
+        *,
+        numbers: Iterator[int] | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """`numbers`: of the ticket's runs, where several models are run on it."""
         self._model = model
         self._clock = clock
-        self._batch_ids: Iterator[str] = (f"{ticket_id}.{n}" for n in count(1))
+        self._batch_ids: Iterator[str] = (f"{ticket_id}.{n}" for n in (count(1) if numbers is None else numbers))
 
     def run(self, jobs: Sequence[ClaimedJob]) -> list[Outcome]:
         """Return one outcome per job, in any order. Rows of different inner shapes never share a run.
@@ -82,6 +90,25 @@ class BatchRunner:
         if together is None or min(counts) < max(counts) or any(len(array) != ends[-1] for array in together):
             return self._run_apart(jobs)
         return self._run_group(_Group(jobs, partial(_slices_of, together, ends)))
+
+    def run_with(self, jobs: Sequence[ClaimedJob], company: list[Array]) -> tuple[list[Outcome], list[Array]] | None:
+        """Run jobs in one batch with rows that are nobody's job; returns their outcomes, and those rows' results.
+
+        None where that cannot be, or raises: nothing has come of it, and both are to be run apart.
+        """
+        counts = [job.rows for job in jobs]
+        n_rows, started = sum(counts), self._clock()
+        try:
+            together = self._model.inputs.unpack_together([job.payload for job in jobs])
+            if together is None or min(counts) < max(counts) or any(len(array) != n_rows for array in together):
+                return None
+            arrays = [np.concatenate(parts) for parts in zip(together, company, strict=True)]
+            results = self._model.run(arrays)
+            run = (next(self._batch_ids), len(arrays[0]), len(jobs), self._us_since(started))
+            outcomes = self._outcomes(jobs, [result[:n_rows] for result in results], run)
+        except Exception:  # noqa: BLE001  whose fault it is shows when they are run apart
+            return None
+        return outcomes, [result[n_rows:] for result in results]
 
     def _run_apart(self, jobs: Sequence[ClaimedJob]) -> list[Outcome]:
         """Take each payload by itself, so that a damaged one fails alone, and run those of a shape together."""

@@ -86,6 +86,16 @@ class Pulse(threading.Thread):
         finally:
             del self._held[token]
 
+    def touch(self, token: str) -> None:
+        """Say that what is held gets on: its `max_run_s` begins again."""
+        if token in self._held:
+            self._held[token] = self._clock()
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether this worker is told to stop."""
+        return self._is_leaving
+
     def stop(self) -> None:
         """Ask the thread to end."""
         self._stopping.set()

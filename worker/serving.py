@@ -45,6 +45,10 @@ class Shelf:
         """Return the manifests of all loaded models."""
         return [model.manifest for model in self.models()]
 
+    def keys(self) -> list[ModelKey]:
+        """Return (name, version) of all loaded models."""
+        return list(self._models)
+
     def models(self) -> list[Model]:
         """Return all loaded models."""
         return list(self._models.values())

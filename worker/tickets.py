@@ -2,21 +2,29 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Protocol
 
+from ferry.bulk.batch_records import is_step
 from ferry.errors import QueueUnavailableError
 from ferry.jobs import Claim, Outcome
 from ferry.profile import BatchLimits
-from worker.batches import BatchRunner, Runnable
+from worker.batches import BatchRunner
+from worker.bulk.interludes import ModelKey
+from worker.bulk.runner import Alongside, BulkModel, BulkRunner, ServeWaiting, StepSummary
 
 # A ticket goes on for this long while there is work: Celery's part of a batch (a message, three events, the hub) costs
 # more than a small model's run. A worker's other models and its control commands wait this long at most, and a batch.
 TICKET_S = 0.05
 # How long it stands by for the next ticket; those who wait for an answer ask again sooner.
 LINGER_S = 0.005
+# A ticket whose work is steps of bulk batches goes on for this long: those who wait are served between their slices.
+STEPS_TICKET_S = 1.0
+# Of a ticket's steps Flower is told the first few.
+SHOWN_STEPS = 8
 _NOTHING = Claim("", ())
 # While Redis is away a finished batch is kept and offered again this often.
 SETTLE_RETRY_S = 0.2
@@ -27,7 +35,7 @@ logger = logging.getLogger(__name__)
 class JobSource(Protocol):
     """What a ticket needs of the queue (ferry.queue.consumer.Consumer)."""
 
-    def claim(self, model: str, version: str, *, max_rows: int, token: str = "") -> Claim:
+    def claim(self, model: str, version: str, *, max_rows: int, token: str = "", may_be_bulk: bool = True) -> Claim:
         """Take jobs, or add to a claim."""
 
     def settle(self, claim: Claim, model: str, version: str, outcomes: Sequence[Outcome], *, is_last: bool) -> int:
@@ -53,9 +61,10 @@ class TicketRunner:
         self,
         source: JobSource,
         leases: Leases,
-        models: Callable[[str, str], Runnable | None],
+        models: Callable[[str, str], BulkModel | None],
         *,
         give_up_s: float,
+        bulk: BulkRunner | None = None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -63,6 +72,7 @@ class TicketRunner:
         self._leases = leases
         self._models = models
         self._give_up_s = give_up_s
+        self._bulk = bulk
         self._sleep = sleep
         self._clock = clock
 
@@ -76,7 +86,8 @@ class TicketRunner:
         model = self._models(name, version)
         if model is None:
             return summary.shown() | {"note": "not loaded here"}
-        batches = BatchRunner(model, ticket_id)
+        numbers = count(1)
+        batches = BatchRunner(model, ticket_id, numbers=numbers)
         until = self._clock() + TICKET_S
         try:
             claim = self._source.claim(name, version, max_rows=model.claim_rows)
@@ -84,7 +95,13 @@ class TicketRunner:
             # The keeper sends another ticket once Redis is back; jobs that were claimed all the same lapse.
             logger.warning("a ticket for %s:%s comes to nothing: %s", name, version, error)
             return summary.shown() | {"note": "Redis is away"}
+        steps_until = self._clock() + STEPS_TICKET_S
         while claim.jobs:
+            if self._bulk and is_step(claim.jobs[0].id):
+                serve = self._server(ticket_id, numbers, summary)
+                summary.add_step(self._bulk.work(claim, (name, version), model, serve))
+                claim = self._claim_more(name, version, model, steps_until)
+                continue
             with self._leases.holding(claim.token):
                 claim = self._fill(claim, name, version, model.limits)
                 outcomes = batches.run(claim.jobs)
@@ -95,6 +112,42 @@ class TicketRunner:
             summary.add(claim, outcomes, recorded)
             claim = following
         return summary.shown()
+
+    def _claim_more(self, name: str, version: str, model: BulkModel, until: float) -> Claim:
+        if self._clock() >= until:
+            return _NOTHING
+        try:
+            return self._source.claim(name, version, max_rows=model.claim_rows)
+        except QueueUnavailableError as error:
+            logger.warning("no more for a ticket of %s:%s: %s", name, version, error)
+            return _NOTHING
+
+    def _server(self, ticket_id: str, numbers: Iterator[int], summary: "TicketSummary") -> ServeWaiting:
+        """Return what serves the jobs that wait for a model while a step of a bulk batch is under way."""
+
+        def serve(key: ModelKey, until: float, alongside: Alongside | None) -> None:
+            model = self._models(*key)
+            if model is None:
+                return
+            batches = BatchRunner(model, ticket_id, numbers=numbers)
+            while True:
+                try:
+                    claim = self._source.claim(*key, max_rows=model.claim_rows, may_be_bulk=False)
+                except QueueUnavailableError as error:
+                    logger.warning("who waits for %s:%s waits on: %s", *key, error)
+                    return
+                if not claim.jobs:
+                    return
+                with self._leases.holding(claim.token):
+                    outcomes = alongside(batches, claim) if alongside else None
+                    if outcomes is None:
+                        outcomes = batches.run(claim.jobs)
+                    recorded = self._settle(claim, *key, outcomes)
+                summary.add(claim, outcomes, recorded)
+                if self._clock() >= until or claim.rows < model.claim_rows:
+                    return
+
+        return serve
 
     def _fill(self, claim: Claim, name: str, version: str, limits: BatchLimits) -> Claim:
         """Wait once for company where waiting pays."""
@@ -144,6 +197,11 @@ class TicketSummary:
     run_us: int = 0
     failed: int = 0
     dropped: int = 0
+    steps: list[StepSummary] = field(default_factory=list)
+
+    def add_step(self, step: StepSummary) -> None:
+        """Count a step of a bulk batch."""
+        self.steps.append(step)
 
     def add(self, claim: Claim, outcomes: Sequence[Outcome], recorded: int) -> None:
         """Count a claim that was run and settled."""
@@ -160,6 +218,11 @@ class TicketSummary:
         summary: dict[str, Any] = {"model": self.model, "version": self.version, "jobs": self.jobs}
         if self.jobs:
             summary |= {"rows": self.rows, "batches": self.batches, "run_ms": round(self.run_us / 1000, 3)}
+        if self.steps:
+            summary["bulk"] = [
+                f"{step.batch}/{step.step}: {step.outcome}, {step.rows} rows" for step in self.steps[:SHOWN_STEPS]
+            ]
+            summary["steps"] = len(self.steps)
         if self.failed:
             summary["failed"] = self.failed
         if self.dropped:

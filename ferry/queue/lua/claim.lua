@@ -48,7 +48,7 @@ end
 local function take_step(id, rows, attempt)
   has_step = true
   ids[1] = id
-  taken_rows = rows
+  taken_rows = tonumber(rows)
   for _, part in ipairs({id, rows, attempt, ''}) do reply[#reply + 1] = part end
 end
 

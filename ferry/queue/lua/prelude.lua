@@ -21,7 +21,7 @@ end
 
 local function change_waiting(key, rows, bytes)
   local left = redis.call('HINCRBY', key, 'rows', text(rows))
-  redis.call('HINCRBY', key, 'bytes', text(bytes))
+  redis.call('HINCRBY', key, 'bytes', text(bytes + 0))  -- Lua's -0 is no number to Redis
   if left <= 0 then redis.call('DEL', key) end
 end
 

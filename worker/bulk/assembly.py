@@ -1,0 +1,118 @@
+"""The last step of a batch: its output and its error file, in the order of the input, from what its chunks left.
+
+Rows of chunks that were never run, or were given up, get a line in the error file; so each row stands exactly once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import BinaryIO
+
+from ferry.bulk.batch_records import BatchStatus, Part, part_key
+from ferry.bulk.files import key_of
+from ferry.bulk.formats.base import Chunk, ChunkRows, Opener, PartResult, RowFault, numbered
+from ferry.bulk.formats.error_lines import assemble_errors
+from ferry.bulk.steps import Held, MadeFile, StepOutcome, Steps, assembled
+from ferry.errors import InvalidInputError, NotFoundError
+from ferry.jobs import WORKER_LOST
+from worker.bulk.batch_files import BatchFiles, WorkedBatch
+from worker.bulk.chunks import read_chunk, write_part
+from worker.bulk.interludes import Interlude
+from worker.bulk.polite_files import PoliteWriter, polite_reader
+from worker.bulk.row_runner import SERVER_ERROR
+
+ERRORS_SUFFIX = ".jsonl"
+# Why a row was never run, by what the batch ends as.
+_UNRUN = {
+    BatchStatus.CANCELLED: ("batch_cancelled", "the batch was cancelled before this row was run"),
+    BatchStatus.EXPIRED: ("batch_expired", "the batch's completion window closed before this row was run"),
+    BatchStatus.FAILED: ("batch_failed", "the batch failed before this row was run; its `errors` say why"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """One batch's assembly."""
+
+    held: Held
+    batch: WorkedBatch
+    ending: BatchStatus
+    files: BatchFiles
+    steps: Steps
+    interlude: Interlude
+    ttl_s: float
+
+    def run(self) -> StepOutcome:
+        """Write both files; returns what is to be recorded.
+
+        Raises:
+            NotFoundError, StorageError: a part is gone, or the storage full or away for too long.
+            StepEndedError: leave it.
+        """
+        batch_id, chunks = self.batch.record.id, self.batch.record.chunks or 0
+        parts = self.steps.parts(batch_id)
+        for number in range(chunks):
+            if number not in parts or not parts[number].token:
+                parts[number] = self._fill(number, was_lost=number in parts)
+                self.interlude.pause_if_due()
+        completed = sum(part.completed for part in parts.values())
+        failed = sum(part.failed for part in parts.values())
+        output = errors = None
+        ordered = [(number, parts[number]) for number in range(chunks)]
+        if completed:
+            outs = [self._opener(number, part, "out") for number, part in ordered]
+            name = f"{batch_id}_output{self.batch.target.suffix}"
+            output = self._make(name, lambda out: self.batch.target.assemble(outs, out))
+        if failed:
+            errs = [self._opener(number, part, "err") for number, part in ordered if part.has_errors]
+            errors = self._make(f"{batch_id}_errors{ERRORS_SUFFIX}", lambda out: assemble_errors(errs, out))
+        return assembled(completed=completed, failed=failed, output=output, errors=errors)
+
+    def _fill(self, number: int, *, was_lost: bool) -> Part:
+        """Write the parts of a chunk that has none: nothing but errors."""
+        chunk = self.files.chunk(self.batch.record, number, self.interlude)
+        rows = _unread(chunk) if was_lost else self._read(number, chunk)
+        if was_lost:
+            message = "the worker died each time it ran the rows around this one"
+            faults = tuple(RowFault(place, WORKER_LOST, message, status=SERVER_ERROR) for place in range(len(rows.ids)))
+        else:
+            faults = _unrun(rows, *_UNRUN.get(self.ending, _UNRUN[BatchStatus.FAILED]))
+        result = PartResult(replace(rows, groups=(), faults=()), [], (*rows.faults, *faults))
+        write_part(self.batch, number, self.held.token, result, self.files, self.interlude)
+        return Part(self.held.token, 0, len(rows.ids), has_output=True, has_errors=True)
+
+    def _read(self, number: int, chunk: Chunk) -> ChunkRows:
+        try:
+            return read_chunk(self.batch, number, self.files, self.interlude)
+        except (NotFoundError, InvalidInputError):  # that is why the batch failed
+            return _unread(chunk)
+
+    def _opener(self, number: int, part: Part, kind: str) -> Opener:
+        key = part_key(self.batch.record.id, number, part.token, kind)
+        return lambda: polite_reader(
+            self.files.patiently(self.interlude, lambda: self.files.storage.open(key)), self.interlude
+        )
+
+    def _make(self, filename: str, write: Callable[[BinaryIO], None]) -> MadeFile:
+        """Write a file under a new id; an attempt that fails leaves nothing."""
+
+        def attempt() -> MadeFile:
+            file_id = self.steps.reserve_file()
+            with self.files.storage.create(key_of(file_id)) as upload:
+                writer = PoliteWriter(upload, self.interlude)
+                write(writer.file)
+                size = writer.finish()
+                if self.interlude.ended:
+                    raise self.interlude.ended
+            return MadeFile(file_id, size, filename, self.ttl_s)
+
+        return self.files.patiently(self.interlude, attempt)
+
+
+def _unrun(rows: ChunkRows, code: str, message: str) -> tuple[RowFault, ...]:
+    return tuple(RowFault(place, code, message) for place in range(len(rows.ids)))
+
+
+def _unread(chunk: Chunk) -> ChunkRows:
+    """Return a chunk's rows without what stands in the file."""
+    ids, numbers = numbered(chunk.first, chunk.rows)
+    return ChunkRows(ids, numbers, ())

@@ -1,0 +1,44 @@
+"""The first step of a batch: check its file as a whole, and cut it into chunks."""
+
+from collections.abc import Callable
+
+from ferry.bulk.batch_records import INVALID_FILE, BatchRecord
+from ferry.bulk.formats.base import FileFault, Rules
+from ferry.bulk.formats.recognition import HEAD_BYTES, recognise
+from ferry.bulk.formats.registry import default_output, format_named
+from ferry.bulk.steps import StepOutcome, indexed, refused
+from ferry.errors import InvalidInputError
+from worker.bulk.batch_files import BatchFiles
+from worker.bulk.interludes import Interlude
+from worker.bulk.polite_files import polite_reader
+
+
+def index_file(
+    record: BatchRecord, rules_of: Callable[[BatchRecord], Rules], files: BatchFiles, interlude: Interlude
+) -> StepOutcome:
+    """Check a batch's file and write its index.
+
+    Raises:
+        NotFoundError, StorageError: the file is gone, or the storage away for too long.
+        StepEndedError: leave it.
+    """
+    with files.open_input(record, interlude) as raw:
+        file = polite_reader(raw, interlude)
+        try:
+            source = format_named(recognise(record.filename, file.read(HEAD_BYTES)))
+        except InvalidInputError as error:
+            return refused([FileFault(INVALID_FILE, error.detail)], 0)
+        rules = rules_of(record)
+        asked = record.metadata.get("output_format") or default_output(source.name)
+        try:
+            format_named(asked).check_output(rules)
+        except InvalidInputError as error:
+            return refused([FileFault("invalid_output_format", error.detail, param="metadata.output_format")], 0)
+        file.seek(0)
+        found = source.index(file, rules)
+    if interlude.ended:  # what the format read then was cut off
+        raise interlude.ended
+    if found.faults:
+        return refused(found.faults[: rules.max_faults], found.rows)
+    width = files.write_index(record.id, found.chunks, interlude)
+    return indexed(rows=found.rows, chunks=len(found.chunks), width=width, format_name=source.name, output_format=asked)

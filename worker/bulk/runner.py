@@ -1,0 +1,244 @@
+"""What a worker does with a step of a bulk batch: which it is, its pauses, and what comes of it where it fails."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+from ferry.bulk.batch_records import ASSEMBLE, INDEX, INVALID_FILE, BatchRecord, BatchStatus, Place, folder_of
+from ferry.bulk.formats.base import ChunkRows, PartResult, Rules
+from ferry.bulk.steps import RELEASED, STOPPED, Held, StepOutcome, Steps, broken
+from ferry.errors import FerryError, InvalidInputError, NotFoundError, QueueUnavailableError
+from ferry.jobs import Claim, Outcome
+from ferry.manifest import Manifest
+from ferry.profile import Profile
+from worker.batches import MAX_ERROR_CHARS, BatchRunner, Runnable
+from worker.bulk.assembly import Assembly
+from worker.bulk.batch_files import BatchFiles, WorkedBatch, rules_of
+from worker.bulk.chunks import work_chunk
+from worker.bulk.indexing import index_file
+from worker.bulk.interludes import (
+    Interlude,
+    Keeping,
+    ModelKey,
+    StepEndedError,
+    StepLostError,
+    StepStoppedError,
+)
+from worker.bulk.row_runner import RowRunner, run_with_company
+
+SETTLE_RETRY_S = 0.2
+
+logger = logging.getLogger(__name__)
+
+
+class BulkModel(Runnable, Protocol):
+    """What a step needs of a model."""
+
+    manifest: Manifest
+    profile: Profile | None
+
+
+class Leases(Keeping, Protocol):
+    """Who keeps a step's lease alive (worker.pulse.Pulse)."""
+
+    def holding(self, token: str) -> AbstractContextManager[None]:
+        """Renew the lease of `token` until the context ends."""
+
+
+# Serves the waiting jobs of a model until a time of the clock; `alongside` runs a claim together with a chunk's rows,
+# or says None.
+Alongside = Callable[[BatchRunner, Claim], list[Outcome] | None]
+ServeWaiting = Callable[[ModelKey, float, Alongside | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class BulkLimits:
+    """file_ttl_s: how long output is kept. chunk_bytes: input of a chunk. give_up_s: how long Redis may be away."""
+
+    file_ttl_s: float
+    chunk_bytes: int
+    give_up_s: float
+
+
+@dataclass(slots=True)
+class StepSummary:
+    """What Flower shows of a step."""
+
+    batch: str
+    step: str
+    outcome: str
+    rows: int = 0
+    runs: int = 0
+    run_us: int = 0
+
+
+class BulkRunner:
+    """Works at steps, one at a time."""
+
+    def __init__(
+        self,
+        steps: Steps,
+        files: BatchFiles,
+        leases: Leases,
+        *,
+        served: Callable[[], Iterable[ModelKey]],
+        limits: BulkLimits,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._steps = steps
+        self._files = files
+        self._leases = leases
+        self._served = served
+        self._limits = limits
+        self._sleep = sleep
+        self._clock = clock
+
+    def work(self, claim: Claim, key: ModelKey, model: BulkModel, serve: ServeWaiting) -> StepSummary:
+        """Work at the step that a claim holds, and record what became of it.
+
+        `serve` is called in between, for models for which jobs of a higher class wait.
+        """
+        job = claim.jobs[0]
+        held = Held(claim.token, job.id, *key, job.attempt)
+        summary = StepSummary(held.batch_id, held.step, "lost")
+        with self._leases.holding(held.token):
+            task = _Task(self, held, model, serve, summary)
+            outcome = self._attempt(task)
+            if outcome is None:
+                return summary
+            is_recorded = self._settle(held, outcome)
+        if is_recorded:
+            summary.outcome = outcome.name
+        if is_recorded and held.step == ASSEMBLE and outcome is not RELEASED:
+            self._clean_up(held.batch_id)
+        return summary
+
+    def _attempt(self, task: "_Task") -> StepOutcome | None:
+        """Do the step; every failure becomes an outcome that says why. None: it is another's by now."""
+        try:
+            return task.do()
+        except Exception as error:
+            ended = error if isinstance(error, StepEndedError) else task.ended
+            if ended is not None:  # what a library made of it says no more
+                return _left(ended)
+            if isinstance(error, FerryError):
+                return _failed(error, task.missing)
+            logger.exception("a bulk step failed: %s", task.held.id)
+            return broken("internal", f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARS])
+
+    def _settle(self, held: Held, outcome: StepOutcome) -> bool:
+        """Record an outcome, however long Redis is away."""
+        started = self._clock()
+        while True:
+            try:
+                return self._steps.settle(held, outcome)
+            except QueueUnavailableError as error:
+                if self._clock() - started > self._limits.give_up_s:
+                    raise
+                logger.warning("cannot record %s yet: %s", held.id, error)
+                self._sleep(SETTLE_RETRY_S)
+
+    def _clean_up(self, batch_id: str) -> None:
+        """Delete what the batch needed on its way; where that fails the API's sweep does it."""
+        self._files.forget(batch_id)
+        with suppress(FerryError):
+            self._files.storage.delete_folder(folder_of(batch_id))
+            self._steps.forget_folder(batch_id)
+
+
+def _left(ended: StepEndedError) -> StepOutcome | None:
+    """Return what comes of a step that is left where it stands."""
+    if isinstance(ended, StepLostError):
+        logger.warning("%s", ended)
+        return None
+    return STOPPED if isinstance(ended, StepStoppedError) else RELEASED
+
+
+def _failed(error: FerryError, missing: str) -> StepOutcome:
+    """Return what comes of a step that cannot be done; `missing` says what is not there if something is not."""
+    if isinstance(error, QueueUnavailableError):
+        logger.warning("a bulk step comes to nothing, it will be done again: %s", error)
+        return RELEASED
+    if isinstance(error, NotFoundError):
+        return broken("file_not_found", missing)
+    code = INVALID_FILE if isinstance(error, InvalidInputError) else error.code
+    return broken(code, error.detail)
+
+
+class _Task:
+    """One step on its way."""
+
+    def __init__(
+        self, runner: BulkRunner, held: Held, model: BulkModel, serve: ServeWaiting, summary: StepSummary
+    ) -> None:
+        self.held = held
+        self._runner = runner
+        self._model = model
+        self._key = (held.model, held.version)
+        self._serve = serve
+        self._summary = summary
+        self._rows: RowRunner | None = None
+        self._interlude: Interlude | None = None
+        self.missing = "the input file was deleted, or expired, before the batch was done"
+
+    @property
+    def ended(self) -> StepEndedError | None:
+        """Why the step is to be left, if it is."""
+        return self._interlude.ended if self._interlude else None
+
+    def do(self) -> StepOutcome:
+        """Do the step."""
+        runner, held = self._runner, self.held
+        self._interlude = interlude = Interlude(
+            held, runner._steps, runner._leases, serve=self._serve_waiting, served=runner._served,
+            may_stop=held.step == INDEX, may_release=held.step in (INDEX, ASSEMBLE), clock=runner._clock,
+        )  # fmt: skip
+        place = runner._steps.place(held) if held.attempt > 1 else Place()
+        interlude.pause(Place(0, 0, place.skipped))
+        if held.step == INDEX:
+            return index_file(self._record(), self._rules, runner._files, interlude)
+        batch = runner._files.worked(self._record, self._rules, held.batch_id)
+        if held.step == ASSEMBLE:
+            self.missing = "a part of the output is not in the storage any more"
+            ending = self._record().ending or BatchStatus.COMPLETED
+            ttl_s = batch.record.output_ttl_s or runner._limits.file_ttl_s
+            return Assembly(held, batch, ending, runner._files, runner._steps, interlude, ttl_s).run()
+        return self._chunk(batch, place, interlude)
+
+    def _chunk(self, batch: WorkedBatch, place: Place, interlude: Interlude) -> StepOutcome:
+        self._rows = rows = RowRunner(self._model, interlude, place)
+
+        def run(source: ChunkRows) -> PartResult:
+            self._summary.rows = len(source.ids)
+            return rows.run(source)
+
+        outcome = work_chunk(self.held, batch, run, self._runner._files, interlude)
+        self._summary.runs, self._summary.run_us = rows.runs, rows.run_us
+        return outcome
+
+    def _serve_waiting(self, key: ModelKey, until: float) -> None:
+        rows = self._rows
+        alongside: Alongside | None = None
+        if key == self._key and rows is not None:
+            alongside = partial(self._run_alongside, rows)
+        self._serve(key, until, alongside)
+
+    def _run_alongside(self, rows: RowRunner, batches: BatchRunner, claim: Claim) -> list[Outcome] | None:
+        return run_with_company(batches, claim, rows, self._model.profile)
+
+    def _record(self) -> BatchRecord:
+        record = self._runner._steps.batch(self.held.batch_id)
+        if record is None:
+            raise StepLostError(f"{self.held.batch_id} is not known any more")
+        return record
+
+    def _rules(self, record: BatchRecord) -> Rules:
+        return rules_of(
+            record, self._model.manifest, limits=self._model.limits, profile=self._model.profile,
+            chunk_bytes=self._runner._limits.chunk_bytes,
+        )  # fmt: skip
