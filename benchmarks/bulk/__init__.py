@@ -1,0 +1,1 @@
+"""Files of many rows: Ferry's batches beside plain scripts, Ray Data and Celery: `make bench-bulk`."""
