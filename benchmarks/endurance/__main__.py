@@ -1,4 +1,4 @@
-"""`python -m benchmarks.endurance [deadlines] [overload] [soak]`: all of them, or those named; results as JSON.
+"""`python -m benchmarks.endurance [NAME...]`: all measurements, or those named; results as JSON.
 
 make endurance ARGS="deadlines overload"
 """
@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine
-from benchmarks.endurance import deadlines, overload, soak
+from benchmarks.endurance import deadlines, killed_batch, overload, soak
 from benchmarks.places import RESULTS
 
 Measurement = Callable[[Path, Callable[[str], None]], dict[str, Any]]
 MEASUREMENTS: dict[str, Measurement] = {
     "deadlines": deadlines.measure,
     "overload": overload.measure,
+    "killed-batch": killed_batch.measure,
     "soak": soak.measure,
 }
 

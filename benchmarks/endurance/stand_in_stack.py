@@ -1,5 +1,6 @@
 """Redis, API and stand-in workers with the product's own code; the device takes a fixed time a batch and no CPU."""
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from ferry.local.redis_server import RedisServer
 from ferry.queue.keys import BACKLOG, model_key
 
 START_TIMEOUT_S = 60.0
+# Where stand-in workers write down what they ran.
+TALLY = "STAND_IN_TALLY"
 POLL_S = 0.05
 KEY = model_key(NAME, VERSION)
 
@@ -65,6 +68,7 @@ def stand_in_stack(
             "FERRY_API_HOST": HOST, "FERRY_API_PORT": str(port), "FERRY_LOG_LEVEL": "warning",
             "STAND_IN_RUN_S": str(run_s),
         }  # fmt: skip
+        env |= {name: value for name, value in os.environ.items() if name == TALLY}
         env |= {f"FERRY_{name.upper()}": value for name, value in settings.items()}
         command = [sys.executable, "-m", "benchmarks.stand_in_worker"]
         workers = tuple(
