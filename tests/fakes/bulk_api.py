@@ -12,6 +12,7 @@ from api.multipart import FormReader, PartBegin, PartData
 
 Reply = httpx.Response | BaseException
 URL = "http://api:8000"
+MOST_REQUESTS = 2000
 
 
 class Pieces(httpx.SyncByteStream, httpx.AsyncByteStream):
@@ -76,6 +77,7 @@ class BulkApi:
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
+        assert len(self.requests) < MOST_REQUESTS, "asked for ever"
         key = f"{request.method} {request.url.path}"
         reply = self.replies[key].pop(0) if self.replies.get(key) else None
         if isinstance(reply, BaseException):

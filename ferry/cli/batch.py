@@ -1,0 +1,178 @@
+"""`ferry batch`: run a file of rows through a model, and look at, cancel and come back to such batches."""
+
+import secrets
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ferry.cli.batch_plan import OUT_INFIX, Plan, places_of, plan_of
+from ferry.cli.batch_session import Interrupts, Session, held_interrupts, open_session
+from ferry.cli.batch_tables import batch_table, batches_table
+from ferry.cli.batch_watch import INTERRUPTED, check_stdout, fault_lines, follow
+from ferry.cli.model_tables import open_console, say
+from ferry.client import ApiError, Batch, File
+from ferry.errors import FerryError
+
+app = typer.Typer(help="Run whole files of rows through a model.", no_args_is_help=True)
+
+Id = Annotated[str, typer.Argument(metavar="BATCH_ID")]
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url", envvar="FERRY_URL", metavar="URL",
+        help="Address of the API; else that of the stack that is up, else port FERRY_API_PORT of this machine.",
+    ),
+]  # fmt: skip
+Errors = Annotated[
+    Path | None, typer.Option("--errors", metavar="PATH", help="Where rows that failed go; else OUT.errors.jsonl.")
+]
+PatienceS = Annotated[
+    float, typer.Option("--patience", min=0, metavar="SECONDS", help="How long to wait for an API that went away.")
+]
+PATIENCE_S = 600.0
+
+PAGE = 100
+
+
+@app.command()
+def run(  # noqa: PLR0913, PLR0917 - an argument for each option
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="JSONL, CSV, TSV, Parquet, Arrow, NPY, NPZ or a ZIP of images.")
+    ],
+    model: Annotated[str, typer.Option("--model", "-m", metavar="NAME[:VERSION]", help="The model to run.")],
+    out: Annotated[
+        str | None,
+        typer.Option("--out", "-o", metavar="OUT", help="The output; - is standard output. Else FILE's stem + .out."),
+    ] = None,
+    output_format: Annotated[
+        str | None,
+        typer.Option(
+            "--format", help="jsonl, csv, tsv, parquet, arrow, npy or npz; else what OUT's name says, or FILE's."
+        ),
+    ] = None,
+    join: Annotated[
+        str | None,
+        typer.Option(metavar="COLS", help="Input columns to repeat in the output, by commas; input: all but inputs."),
+    ] = None,
+    window: Annotated[str, typer.Option(metavar="TIME", help="When it expires, done or not.")] = "24h",
+    errors: Errors = None,
+    url: Url = None,
+    patience: PatienceS = PATIENCE_S,
+) -> None:
+    """Run every row of FILE through a model and fetch the output.
+
+    Exits with 0 when every row succeeded, 3 when rows failed, 130 after Ctrl-C, else with 1.
+    """
+    plan = plan_of(file, model, out=out, output_format=output_format, join=join, errors=errors)
+    check_stdout(plan.output_format, plan.places)
+    with open_session(url, patience) as session:
+        session.client.check_model(model)
+        stored = _upload(session, plan)
+        batch, held = _create(session, plan, stored, window)
+        session.say(f"batch {batch.id} of {plan.path.name}; Ctrl-C leaves or cancels it")
+        raise typer.Exit(follow(session, batch.id, plan.places, is_interrupted=held.is_pressed))
+
+
+@app.command()
+def resume(
+    batch_id: Id,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "--out", "-o", metavar="OUT", help="The output; - is standard output. Else the input's stem + .out."
+        ),
+    ] = None,
+    errors: Errors = None,
+    url: Url = None,
+    patience: PatienceS = PATIENCE_S,
+) -> None:
+    """Watch a batch again and fetch its output; exits as `run` does."""
+    with open_session(url, patience) as session:
+        batch = session.patience.run(lambda: session.client.batch(batch_id))
+        default_out = Path(batch_id) if out else _default_out(session, batch)
+        places = places_of(out, default_out, errors)
+        check_stdout(batch.output_format, places)
+        raise typer.Exit(follow(session, batch_id, places))
+
+
+@app.command("list")
+def list_batches(
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Show this many, the last first.")] = 20,
+    url: Url = None,
+) -> None:
+    """List batches, the last first."""
+    found: list[Batch] = []
+    with open_session(url) as session:
+        while len(found) <= limit:
+            asked = min(PAGE, limit + 1 - len(found))
+            page = session.client.batches(found[-1].id if found else None, asked)
+            found += page
+            if len(page) < asked:
+                break
+    console = open_console()
+    if not found:
+        say(console, "No batches.")
+        return
+    console.print(batches_table(found[:limit]))
+    if len(found) > limit:
+        say(console, "there are more; --limit shows more of them")
+
+
+@app.command()
+def show(batch_id: Id, url: Url = None) -> None:
+    """Show all there is to know of a batch."""
+    with open_session(url) as session:
+        batch = session.client.batch(batch_id)
+    console = open_console()
+    console.print(batch_table(batch))
+    for line in fault_lines(batch.errors):
+        say(console, line)
+
+
+@app.command()
+def cancel(batch_id: Id, url: Url = None) -> None:
+    """Cancel a batch; the rows that are done stay done."""
+    with open_session(url) as session:
+        batch = session.client.cancel_batch(batch_id)
+    say(open_console(), f"{batch.id} is {batch.status}.")
+
+
+def _upload(session: Session, plan: Plan) -> File:
+    try:
+        with session.bars.bytes("uploading", plan.path.name) as show_progress:
+            return session.client.upload_file(plan.path, on_progress=show_progress)
+    except KeyboardInterrupt:
+        # The connection is closed in the middle of the form, so the server drops what has come.
+        session.say("stopped while uploading; nothing is left of it")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _create(session: Session, plan: Plan, stored: File, window: str) -> tuple[Batch, Interrupts]:
+    """Make the batch; where none is made its input is deleted again."""
+    key = secrets.token_hex(16)  # repeated, it makes no second one
+    try:
+        with held_interrupts(session.say) as held:
+            batch = session.patience.run(
+                lambda: session.client.create_batch(
+                    stored.id, model=plan.model, endpoint=plan.endpoint, completion_window=window,
+                    metadata=plan.metadata, idempotency_key=key,
+                )
+            )  # fmt: skip
+    except (FerryError, KeyboardInterrupt) as error:
+        with suppress(FerryError):
+            session.client.delete_file(stored.id)
+        if isinstance(error, FerryError):
+            raise
+        session.say("stopped before there was a batch; nothing is left of it")
+        raise typer.Exit(INTERRUPTED) from None
+    return batch, held
+
+
+def _default_out(session: Session, batch: Batch) -> Path:
+    """Return a name in this folder: of the input as it was uploaded, or of the batch where that is gone."""
+    stem = batch.id
+    with suppress(ApiError):
+        stem = Path(session.client.file(batch.input_file_id).filename).stem
+    return Path(f"{stem}{OUT_INFIX}.{batch.output_format or 'jsonl'}")

@@ -1,0 +1,139 @@
+"""What `ferry batch run` was asked for, checked before anything is sent. Knows no API and prints nothing."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+from ferry.bulk.formats.recognition import HEAD_BYTES, recognise
+from ferry.bulk.formats.registry import OUTPUT_FORMATS, default_output
+from ferry.client_bulk_flows import PREDICTIONS_URL, endpoint_of
+from ferry.errors import InvalidInputError
+
+STDOUT = "-"
+TEXT_FORMATS = ("jsonl", "csv", "tsv")
+ERRORS_SUFFIX = ".errors.jsonl"
+OUT_INFIX = ".out"
+# A longer first line is not looked at; the server refuses it.
+MAX_LINE_BYTES = 8 * 2**20
+_INFER_URL = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
+_BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a batch's files go. out: None is standard output."""
+
+    out: Path | None
+    errors: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A batch to be made of a file."""
+
+    path: Path
+    model: str
+    endpoint: str
+    output_format: str
+    join: str | None
+    places: Places
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the API is told of the output."""
+        return {"output_format": self.output_format} | ({"join": self.join} if self.join else {})
+
+
+def plan_of(
+    path: Path, model: str, *, out: str | None, output_format: str | None, join: str | None, errors: Path | None
+) -> Plan:
+    """Return the plan.
+
+    Raises:
+        InvalidInputError: the file cannot be a batch's, or an output cannot go where it should.
+    """
+    if not path.is_file():
+        raise InvalidInputError(f"{path} is a folder, not a file" if path.is_dir() else f"there is no file {path}")
+    input_format = _format_of(path)
+    endpoint = _named_route(path, model) if input_format == "jsonl" else endpoint_of(model)
+    wanted = _output_format(output_format, out, input_format)
+    places = places_of(out, path.with_name(f"{path.stem}{OUT_INFIX}.{wanted}"), errors, source=path)
+    return Plan(path, model, endpoint, wanted, join, places)
+
+
+def places_of(out: str | None, default_out: Path, errors: Path | None, *, source: Path | None = None) -> Places:
+    """Return where the files go: `out`, where that is not said `default_out`; the errors beside it.
+
+    Raises:
+        InvalidInputError: a folder is missing, or two files would be one.
+    """
+    target = None if out == STDOUT else Path(out) if out else default_out
+    shown = target or default_out
+    places = Places(target, errors or shown.parent / (shown.name + ERRORS_SUFFIX))
+    for option, place in (("-o", places.out), ("--errors", places.errors)):
+        if place is None:
+            continue
+        if not place.parent.is_dir():
+            raise InvalidInputError(f"{option} {place}: there is no folder {place.parent}; make it first")
+        if place.is_dir():
+            raise InvalidInputError(f"{option} {place} is a folder; name a file in it")
+        if source is not None and place.resolve() == source.resolve():
+            raise InvalidInputError(f"{option} {place} is the input itself; name another file")
+    if places.out is not None and places.out.resolve() == places.errors.resolve():
+        raise InvalidInputError(f"-o and --errors are both {places.out}; name two files")
+    return places
+
+
+def _format_of(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return recognise(path.name, file.read(HEAD_BYTES))
+    except OSError as error:
+        raise InvalidInputError(f"cannot read {path}: {error.strerror or error}") from None
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{path}: {error.detail}") from None
+
+
+def _output_format(asked: str | None, out: str | None, input_format: str) -> str:
+    """Return the format asked for, else the one that the output's name says, else the input's."""
+    if asked is not None:
+        if asked not in OUTPUT_FORMATS:
+            raise InvalidInputError(f"there is no --format {asked!r}; there are {', '.join(OUTPUT_FORMATS)}")
+        return asked
+    suffix = Path(out).suffix.lower().removeprefix(".") if out else ""
+    return suffix if suffix in OUTPUT_FORMATS else default_output(input_format)
+
+
+def _named_route(path: Path, model: str) -> str:
+    """Return the route that the first line names, in OpenAI's envelope; else the model's own."""
+    own = endpoint_of(model)
+    line = _first_line(path)
+    if "url" not in line or "body" not in line:
+        return own
+    url = line["url"]
+    if url in (own, PREDICTIONS_URL):
+        return str(url)
+    route = _INFER_URL.fullmatch(url) if isinstance(url, str) else None
+    if route is None:
+        raise InvalidInputError(
+            f"the lines of {path} name the url {str(url)[:80]!r}; a batch takes {own} or {PREDICTIONS_URL}"
+        )
+    name, colon, _ = model.partition(":")
+    if unquote(route[1]) != name or colon:
+        raise InvalidInputError(f"the lines of {path} name the url {url}, and --model says {model}; name one model")
+    return str(url)
+
+
+def _first_line(path: Path) -> dict[str, object]:
+    with path.open("rb") as file:
+        for _ in range(HEAD_BYTES):  # lines of white space come to an end
+            line = file.readline(MAX_LINE_BYTES)
+            if line.removeprefix(_BOM).strip() or not line:
+                break
+    try:
+        fields = json.loads(line.removeprefix(_BOM))
+    except (ValueError, RecursionError):
+        return {}  # the server names every line that is not JSON
+    return fields if isinstance(fields, dict) else {}

@@ -1,0 +1,181 @@
+"""Watching a batch until its files are here: what Ctrl-C asks, what is said of its end, and the exit status."""
+
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from ferry.cli.batch_bars import duration, figures_of
+from ferry.cli.batch_plan import ERRORS_SUFFIX, STDOUT, TEXT_FORMATS, Places
+from ferry.cli.batch_session import Session
+from ferry.client_bulk_answers import Batch, BatchFault
+from ferry.errors import FerryError, InvalidInputError
+
+SUCCEEDED, GIVEN_UP, ROWS_FAILED, INTERRUPTED = 0, 1, 3, 130  # 2 is a wrong option's, 130 is 128 + SIGINT
+MAX_FAULTS = 20
+MAX_QUESTIONS = 3
+QUESTION = "leave it running, cancel it, or go on watching? [l/c/w] "
+
+Choice = Literal["leave", "cancel", "watch"]
+
+
+def follow(session: Session, batch_id: str, places: Places, *, is_interrupted: bool = False) -> int:
+    """Watch a batch to its end and fetch its files; return the exit status.
+
+    is_interrupted: Ctrl-C was pressed already.
+
+    Raises:
+        FerryError: the API refuses, or was away for too long; how to come back is said before.
+    """
+    resume = resume_line(session, batch_id, places)
+    choice: Choice | None = "watch"
+    try:
+        while choice == "watch":
+            try:
+                if is_interrupted:
+                    raise KeyboardInterrupt  # noqa: TRY301 - the one that was held back
+                ended = _watch(session, batch_id)
+                choice = None
+            except KeyboardInterrupt:
+                is_interrupted = False
+                session.say(f"to come back: {resume}")
+                choice = _ask(session) if is_interactive() else "leave"
+                if choice == "cancel":
+                    session.patience.run(lambda: session.client.cancel_batch(batch_id))
+                    choice = "watch"
+        if choice == "leave":
+            session.say(f"batch {batch_id} goes on without being watched")
+            return INTERRUPTED
+        return _deliver(session, ended, places)
+    except FerryError:
+        session.say(f"to come back: {resume}")
+        raise
+    except KeyboardInterrupt:
+        session.say(f"stopped; to come back: {resume}")
+        return INTERRUPTED
+
+
+def resume_line(session: Session, batch_id: str, places: Places) -> str:
+    """Return the command that watches a batch again and fetches the same files."""
+    out = STDOUT if places.out is None else shlex.quote(str(places.out))
+    line = f"ferry batch resume {batch_id} -o {out}"
+    if places.out is None or places.errors != places.out.with_name(places.out.name + ERRORS_SUFFIX):
+        line += f" --errors {shlex.quote(str(places.errors))}"
+    return line + session.url_option
+
+
+def is_interactive() -> bool:
+    """Say whether somebody can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def check_stdout(output_format: str | None, places: Places) -> None:
+    """Refuse to write a binary file to a terminal.
+
+    Raises:
+        InvalidInputError: it would.
+    """
+    if places.out is None and output_format not in TEXT_FORMATS and sys.stdout.isatty():
+        raise InvalidInputError(f"{output_format} is not for a terminal; name a file with -o, or redirect the output")
+
+
+def fault_lines(faults: Sequence[BatchFault]) -> list[str]:
+    """Return a line for each of the first faults of a file, and one for how many more there are."""
+    lines = [
+        f"line {fault.line}: {fault.message}" if fault.line is not None else fault.message
+        for fault in faults[:MAX_FAULTS]
+    ]
+    if len(faults) > MAX_FAULTS:
+        lines.append(f"... and {len(faults) - MAX_FAULTS:,} more")
+    return lines
+
+
+def _watch(session: Session, batch_id: str) -> Batch:
+    with session.bars.rows() as show:
+
+        def see(batch: Batch) -> None:
+            session.patience.met()
+            show(batch)
+
+        return session.patience.run(lambda: session.client.wait_batch(batch_id, on_progress=see))
+
+
+def _ask(session: Session) -> Choice:
+    words: tuple[Choice, ...] = ("leave", "cancel", "watch")
+    choices = {key: word for word in words for key in (word, word[0])}
+    try:
+        for _ in range(MAX_QUESTIONS):
+            session.console.print(QUESTION, end="", markup=False)
+            answer = sys.stdin.readline()
+            if not answer:
+                break
+            if choice := choices.get(answer.strip().lower()):
+                return choice
+    except KeyboardInterrupt:
+        session.say("")
+    return "leave"
+
+
+def _deliver(session: Session, batch: Batch, places: Places) -> int:
+    """Fetch what there is and say how it ended."""
+    if batch.output_file_id:
+        _fetch(session, batch.output_file_id, places.out)
+    if batch.error_file_id:
+        _fetch(session, batch.error_file_id, places.errors)
+    counts = batch.counts
+    if batch.status != "completed":
+        _say_ended(session, batch, places)
+        return GIVEN_UP
+    session.say(f"batch {batch.id} completed: {_summary(batch)}")
+    if batch.output_file_id and places.out:
+        session.say(f"output: {places.out}")
+    elif not batch.output_file_id:
+        session.say("there is no output file, for no row succeeded")
+    if counts.failed:
+        where = f"; why: {places.errors}" if batch.error_file_id else ""
+        session.say(f"{counts.failed:,} of {counts.total:,} rows failed{where}")
+        return ROWS_FAILED
+    return SUCCEEDED
+
+
+def _summary(batch: Batch) -> str:
+    counts, times = batch.counts, batch.timings
+    text = f"{counts.completed:,} of {counts.total:,} rows succeeded"
+    if times.in_progress is not None and times.ended is not None and times.ended > times.in_progress:
+        took_s = times.ended - times.in_progress
+        text += f" in {duration(took_s)} ({counts.total / took_s:,.0f} rows/s)"
+    return text
+
+
+def _say_ended(session: Session, batch: Batch, places: Places) -> None:
+    if batch.errors:
+        session.say(f"batch {batch.id} {batch.status}: the file cannot be run")
+        for line in fault_lines(batch.errors):
+            session.say(line)
+        return
+    session.say(f"batch {batch.id} {batch.status}: {figures_of(batch)}")
+    if batch.output_file_id and places.out:
+        session.say(f"what was done: {places.out}")
+    if batch.error_file_id:
+        session.say(f"what failed or was never run: {places.errors}")
+
+
+def _fetch(session: Session, file_id: str, path: Path | None) -> None:
+    """Write a file to `path`, or to standard output."""
+    if path is not None:
+        _download(session, file_id, path)
+        return
+    with tempfile.TemporaryDirectory(prefix="ferry-") as folder:
+        whole = Path(folder) / "output"
+        _download(session, file_id, whole)
+        with whole.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+
+
+def _download(session: Session, file_id: str, path: Path) -> None:
+    with session.bars.bytes("downloading", path.name) as show:
+        session.patience.run(lambda: session.client.download_file(file_id, path, on_progress=show))

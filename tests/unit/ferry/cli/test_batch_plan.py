@@ -1,0 +1,83 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from ferry.cli.batch_plan import Plan, plan_of
+from ferry.errors import InvalidInputError
+
+
+def planned(
+    path: Path, content: bytes, model: str = "mnist", out: str | None = None, output_format: str | None = None
+) -> Plan:
+    path.write_bytes(content)
+    return plan_of(path, model, out=out, output_format=output_format, join=None, errors=None)
+
+
+def line(url: object) -> bytes:
+    return json.dumps({"custom_id": "a", "method": "POST", "url": url, "body": {}}).encode() + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "model", "endpoint"),
+    [
+        (b'{"x": 1}\n', "mnist", "/v2/models/mnist/infer"),
+        (b'{"x": 1}\n', "mnist:2", "/v2/models/mnist/versions/2/infer"),
+        (b'{"url": "my column"}\n', "mnist", "/v2/models/mnist/infer"),
+        (b"not JSON\n", "mnist", "/v2/models/mnist/infer"),
+        (b"[" * 100_000 + b"\n", "mnist", "/v2/models/mnist/infer"),
+        (b"[1]\n", "mnist", "/v2/models/mnist/infer"),
+        (line("/v1/predictions"), "mnist", "/v1/predictions"),
+        (b"\xef\xbb\xbf" + line("/v1/predictions"), "mnist", "/v1/predictions"),
+        (b" \n\n" + line("/v1/predictions"), "mnist:2", "/v1/predictions"),
+        (line("/v2/models/mnist/infer"), "mnist", "/v2/models/mnist/infer"),
+        (line("/v2/models/mnist/versions/3/infer"), "mnist", "/v2/models/mnist/versions/3/infer"),
+        (line("/v2/models/mnist/versions/3/infer"), "mnist:3", "/v2/models/mnist/versions/3/infer"),
+    ],
+)
+def test_endpoint_when_lines_name_a_route_then_it_is_that_one(
+    tmp_path: Path, first: bytes, model: str, endpoint: str
+) -> None:
+    assert planned(tmp_path / "in.jsonl", first, model).endpoint == endpoint
+
+
+@pytest.mark.parametrize(
+    ("url", "model", "why"),
+    [
+        ("/v2/models/other/infer", "mnist", "name the url /v2/models/other/infer, and --model says mnist"),
+        ("/v2/models/mnist/infer", "mnist:2", "--model says mnist:2; name one model"),
+        ("/v2/models/mnist/versions/1/infer", "mnist:2", "--model says mnist:2"),
+        ("/v1/chat/completions", "mnist", "'/v1/chat/completions'; a batch takes /v2/models/mnist/infer or /v1/pred"),
+        (7, "mnist", "name the url '7'"),
+    ],
+)
+def test_endpoint_when_lines_name_another_route_then_is_refused(
+    tmp_path: Path, url: object, model: str, why: str
+) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        planned(tmp_path / "in.jsonl", line(url), model)
+    assert why in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "out", "asked", "expected"),
+    [
+        ("in.csv", b"x\n1\n", None, None, "csv"),
+        ("in.csv", b"x\n1\n", "o.parquet", None, "parquet"),
+        ("in.csv", b"x\n1\n", "o.parquet", "npz", "npz"),
+        ("in.csv", b"x\n1\n", "o.txt", None, "csv"),
+        ("in.csv", b"x\n1\n", "-", None, "csv"),
+        ("in.npy", b"\x93NUMPY", None, None, "npy"),
+        ("in.zip", b"PK\x03\x04" + bytes(40), None, None, "jsonl"),
+        ("rows", b'{"x": 1}\n', None, None, "jsonl"),
+    ],
+)
+def test_output_format_when_not_asked_for_then_the_names_or_the_inputs(
+    tmp_path: Path, name: str, content: bytes, out: str | None, asked: str | None, expected: str
+) -> None:
+    out_path = str(tmp_path / out) if out and out != "-" else out
+    plan = planned(tmp_path / name, content, out=out_path, output_format=asked)
+    assert plan.output_format == expected
+    if out is None:
+        assert plan.places.out == tmp_path / f"{Path(name).stem}.out.{expected}"
+    assert plan.places.errors.name.endswith(".errors.jsonl")
