@@ -53,6 +53,7 @@ def measure(files: Files, plan: BulkPlan, say: Say) -> dict[str, Any]:
         for _ in range(plan.interactive_repeats):
             found["repeats"].append(_repeat(feed, request, rate, plan.window_s))
             say(f"interactive: {shown(found['repeats'][-1])}")
+    files.drop(source)
     return found
 
 
