@@ -137,6 +137,12 @@ def read_models(response: httpx.Response) -> tuple[Model, ...]:
         return tuple(_model_of(entry) for entry in orjson.loads(response.content)["results"])
 
 
+def read_versions(response: httpx.Response) -> tuple[str, ...]:
+    """Read the versions of one model."""
+    with readable(response):
+        return tuple(str(version["id"]) for version in orjson.loads(response.content)["versions"])
+
+
 def _model_of(entry: Mapping[str, Any]) -> Model:
     latest = entry.get("latest_version")
     version = latest.get("id", "") if isinstance(latest, Mapping) else latest or ""

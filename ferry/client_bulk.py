@@ -10,11 +10,11 @@ from ferry.client_bulk_flows import (
     batch_flow,
     batches_flow,
     cancel_batch_flow,
+    check_model_flow,
     create_batch_flow,
     delete_file_flow,
     download_flow,
     file_flow,
-    model_flow,
     upload_flow,
     wait_batch_flow,
 )
@@ -29,8 +29,8 @@ class BulkCalls(ABC):
     def _carry(self, flow: Flow[T]) -> T: ...
 
     def check_model(self, model: str) -> None:
-        """Raise ApiError (404, saying what there is) unless `model` ("mnist", or "mnist:1") is served."""
-        self._carry(model_flow(model))
+        """Raise ApiError (404) or NotFoundError, which say what there is, unless `model` ("mnist:1", say) is served."""
+        self._carry(check_model_flow(model))
 
     def upload_file(
         self, path: str | PathLike[str], expires_after_s: int | None = None, on_progress: ByteProgress | None = None
@@ -112,7 +112,7 @@ class AsyncBulkCalls(ABC):
 
     async def check_model(self, model: str) -> None:
         """See `Client.check_model`."""
-        await self._carry(model_flow(model))
+        await self._carry(check_model_flow(model))
 
     async def upload_file(
         self, path: str | PathLike[str], expires_after_s: int | None = None, on_progress: ByteProgress | None = None

@@ -9,11 +9,11 @@ from urllib.parse import quote
 import httpx
 import orjson
 
-from ferry.client_answers import LATER_STATUSES, ApiError, ApiUnreachableError, error_of
+from ferry.client_answers import LATER_STATUSES, ApiError, ApiUnreachableError, error_of, read_versions
 from ferry.client_bulk_answers import Batch, File, read_batch, read_batches, read_file
 from ferry.client_flows import MAX_ATTEMPTS, MAX_RETRY_AFTER_S, Call, Flow, answered
 from ferry.client_transfers import ByteProgress, PartFile, UploadForm
-from ferry.errors import FerryError, InvalidInputError, WaitTimeoutError
+from ferry.errors import FerryError, InvalidInputError, NotFoundError, WaitTimeoutError
 
 BatchWatcher = Callable[[Batch], None]
 
@@ -172,9 +172,17 @@ def wait_batch_flow(
         pause_s = min(pause_s * PAUSE_GROWTH, LONGEST_PAUSE_S)
 
 
-def model_flow(model: str) -> Flow[None]:
-    """Ask whether `name` or `name:version` is served."""
-    yield from answered(Call("GET", endpoint_of(model).removesuffix("/infer")))
+def check_model_flow(model: str) -> Flow[None]:
+    """Ask whether `name` or `name:version` is served.
+
+    Raises:
+        ApiError: no model has this name.
+        NotFoundError: it has no such version.
+    """
+    name, colon, version = model.partition(":")
+    versions = read_versions((yield from answered(Call("GET", f"/v1/models/{quote(name, safe='')}"))))
+    if colon and version not in versions:
+        raise NotFoundError(f"model {name!r} has no version {version!r}; it has {', '.join(versions)}")
 
 
 def _file_path(file_id: str) -> str:

@@ -1,7 +1,6 @@
 """The API's files and batches, for a client's transport: one batch at a time, whose life is a list of answers."""
 
 import hashlib
-import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -85,9 +84,10 @@ class BulkApi:
         return reply or self._answer(request, request.url.path)
 
     def _answer(self, request: httpx.Request, path: str) -> httpx.Response:
-        if path.startswith("/v2/models/"):
-            is_known = re.fullmatch(r"/v2/models/mnist(/versions/[12])?", path)
-            return httpx.Response(200, json={"name": "mnist"}) if is_known else _no_model(path)
+        if path == "/v1/models/mnist":
+            return httpx.Response(200, json={"name": "mnist", "versions": [{"id": "1"}, {"id": "2"}]})
+        if path.startswith("/v1/models/"):
+            return problem(404, "not_found", f"no model {path.split('/')[3]!r}; there are mnist:1, mnist:2")
         if path.startswith("/v1/files"):
             return self._file(request, path.removeprefix("/v1/files").strip("/"))
         return self._batch(request, path.removeprefix("/v1/batches").strip("/"))
@@ -179,7 +179,3 @@ def batch_body(
                     "ended": 1_700_000_003.0 if status == "completed" else None},
         "format": "jsonl", "output_format": "jsonl",
     } | more  # fmt: skip
-
-
-def _no_model(path: str) -> httpx.Response:
-    return problem(404, "not_found", f"no model {path.split('/')[3]!r}; there are mnist:1, mnist:2")

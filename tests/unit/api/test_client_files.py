@@ -1,4 +1,4 @@
-"""The Python client's files on the API itself."""
+"""The Python client's files and its look at models, on the API itself."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 
 from ferry.client import ApiError, AsyncClient
 from ferry.client_transfers import PIECE_BYTES
+from ferry.errors import NotFoundError
 from tests.unit.api.conftest import Api
 
 pytestmark = pytest.mark.anyio
@@ -58,3 +59,12 @@ async def test_upload_when_refused_then_says_why(client: AsyncClient, path: Path
     with pytest.raises(ApiError, match="expected 3600 to 2592000 seconds, got '60'") as caught:
         await client.upload_file(path, expires_after_s=60)
     assert (caught.value.status, caught.value.code) == (400, "invalid_input")
+
+
+async def test_check_model_when_it_is_not_served_then_says_what_there_is(client: AsyncClient) -> None:
+    await client.check_model("toy")
+    await client.check_model("toy:1")
+    with pytest.raises(NotFoundError, match="model 'toy' has no version '2'; it has 1"):
+        await client.check_model("toy:2")
+    with pytest.raises(ApiError, match="toi"):
+        await client.check_model("toi")

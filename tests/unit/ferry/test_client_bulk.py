@@ -12,7 +12,7 @@ from ferry.client_bulk_answers import BatchFault, BatchProgress, BatchTimings, R
 from ferry.client_bulk_flows import LONGEST_PAUSE_S, create_batch_flow, wait_batch_flow
 from ferry.client_flows import MAX_ATTEMPTS
 from ferry.client_transfers import PIECE_BYTES
-from ferry.errors import InvalidInputError, WaitTimeoutError
+from ferry.errors import InvalidInputError, NotFoundError, WaitTimeoutError
 from tests.fakes.bulk_api import URL, BulkApi, batch_body, problem
 
 LINES = b'{"x": 1}\n{"x": 2}\n'
@@ -276,6 +276,8 @@ def test_check_model_when_it_is_not_served_then_says_what_there_is(on: Any) -> N
     assert on(BulkApi(), lambda client: client.check_model("mnist:2")) is None
     with pytest.raises(ApiError, match="no model 'mnits'; there are mnist:1"):
         on(BulkApi(), lambda client: client.check_model("mnits"))
+    with pytest.raises(NotFoundError, match="model 'mnist' has no version '7'; it has 1, 2"):
+        on(BulkApi(), lambda client: client.check_model("mnist:7"))
 
 
 def test_wait_batch_when_it_goes_on_then_asks_at_growing_pauses_and_tells() -> None:

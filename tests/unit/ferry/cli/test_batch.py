@@ -218,7 +218,7 @@ def test_run_when_it_cannot_be_then_nothing_is_sent(shell: Shell, line: str, why
 def test_run_when_the_model_is_mistyped_then_says_what_there_is_and_uploads_nothing(shell: Shell) -> None:
     shown = shell.type("run in.jsonl -m mnits")
     assert (shown.status, shown.err) == (1, "ferry: no model 'mnits'; there are mnist:1, mnist:2\n")
-    assert shell.api.asked == ["GET /v2/models/mnits"]
+    assert shell.api.asked == ["GET /v1/models/mnits"]
 
 
 def test_run_when_a_terminal_would_get_binary_then_is_refused(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -236,7 +236,7 @@ def test_run_when_no_model_is_named_then_status_2(shell: Shell) -> None:
 
 
 def test_run_when_nobody_answers_then_says_so_at_once(shell: Shell) -> None:
-    shell.api.replies["GET /v2/models/mnist"] = [DROPPED]
+    shell.api.replies["GET /v1/models/mnist"] = [DROPPED]
     shown = shell.type("run in.jsonl -m mnist")
     assert shown.status == 1
     assert shown.err.startswith(f"ferry: no Ferry API answers at {URL}")
