@@ -111,6 +111,8 @@ class TicketRunner:
                     recorded, following = self._settle(claim, name, version, outcomes), _NOTHING
             summary.add(claim, outcomes, recorded)
             claim = following
+        if self._bulk:
+            self._bulk.finish()
         return summary.shown()
 
     def _claim_more(self, name: str, version: str, model: BulkModel, until: float) -> Claim:

@@ -15,7 +15,7 @@ from ferry.bulk.steps import Held, MadeFile, StepOutcome, Steps, assembled
 from ferry.errors import InvalidInputError, NotFoundError
 from ferry.jobs import WORKER_LOST
 from worker.bulk.batch_files import BatchFiles, WorkedBatch
-from worker.bulk.chunks import read_chunk, write_part
+from worker.bulk.chunks import read_chunk, store_chunk, to_store
 from worker.bulk.interludes import Interlude
 from worker.bulk.polite_files import PoliteWriter, polite_reader
 from worker.bulk.row_runner import SERVER_ERROR
@@ -77,7 +77,8 @@ class Assembly:
         else:
             faults = _unrun(rows, *_UNRUN.get(self.ending, _UNRUN[BatchStatus.FAILED]))
         result = PartResult(replace(rows, groups=(), faults=()), [], (*rows.faults, *faults))
-        write_part(self.batch, number, self.held.token, result, self.files, self.interlude)
+        unrun = to_store(number, self.batch, result)
+        store_chunk(unrun, self.batch.record.id, self.held.token, self.files, self.interlude)
         return Part(self.held.token, 0, len(rows.ids), has_output=True, has_errors=True)
 
     def _read(self, number: int, chunk: Chunk) -> ChunkRows:

@@ -2,38 +2,68 @@
 
 import io
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from ferry.bulk.batch_records import part_key
 from ferry.bulk.formats.base import ChunkRows, PartResult
 from ferry.bulk.formats.error_lines import write_errors
-from ferry.bulk.steps import Held, StepOutcome, worked
+from ferry.bulk.steps import StepOutcome, worked
 from ferry.bulk.storage import storage_errors
 from worker.bulk.batch_files import BatchFiles, WorkedBatch
 from worker.bulk.interludes import Interlude
 
 
-def work_chunk(
-    held: Held,
+@dataclass(frozen=True, slots=True)
+class RunChunk:
+    """A chunk that was run: what is to be stored of it. No errors: every row has an output."""
+
+    number: int
+    completed: int
+    failed: int
+    output: memoryview
+    errors: memoryview | None
+
+
+def run_chunk(
+    number: int,
     batch: WorkedBatch,
     run: Callable[[ChunkRows], PartResult],
     files: BatchFiles,
     interlude: Interlude,
-) -> StepOutcome:
-    """Work through a chunk.
+) -> RunChunk:
+    """Read a chunk and run its rows.
 
     Raises:
         InvalidInputError: the file is not what was indexed.
-        NotFoundError, StorageError: the file is gone, or the storage full or away for too long.
+        NotFoundError, StorageError: the file is gone, or the storage away for too long.
         StepLostError: the chunk is another's by now.
     """
-    number = int(held.step)
-    rows = read_chunk(batch, number, files, interlude)
-    result = run(rows)
-    has_errors = write_part(batch, number, held.token, result, files, interlude)
-    failed = len(result.all_faults())
-    return worked(
-        number, held.token, completed=len(rows.ids) - failed, failed=failed, has_output=True, has_errors=has_errors
+    return to_store(number, batch, run(read_chunk(batch, number, files, interlude)))
+
+
+def to_store(number: int, batch: WorkedBatch, result: PartResult) -> RunChunk:
+    """Return what is to be stored of a chunk's outcome."""
+    out, errors = io.BytesIO(), io.BytesIO()
+    batch.target.write_part(out, result, batch.rules)
+    failed = write_errors(errors, result, batch.rules)
+    return RunChunk(
+        number, len(result.rows.ids) - failed, failed, out.getbuffer(), errors.getbuffer() if failed else None
     )
+
+
+def store_chunk(chunk: RunChunk, batch_id: str, token: str, files: BatchFiles, interlude: Interlude) -> StepOutcome:
+    """Store a chunk's parts under the claim's token.
+
+    Raises:
+        StorageError: the storage is full, or away for too long.
+    """
+    files.write(part_key(batch_id, chunk.number, token, "out"), chunk.output, interlude)
+    if chunk.errors is not None:
+        files.write(part_key(batch_id, chunk.number, token, "err"), chunk.errors, interlude)
+    return worked(
+        chunk.number, token, completed=chunk.completed, failed=chunk.failed, has_output=True,
+        has_errors=chunk.errors is not None,
+    )  # fmt: skip
 
 
 def read_chunk(batch: WorkedBatch, number: int, files: BatchFiles, interlude: Interlude) -> ChunkRows:
@@ -45,17 +75,3 @@ def read_chunk(batch: WorkedBatch, number: int, files: BatchFiles, interlude: In
             return batch.source.read(file, chunk, batch.rules)
 
     return files.patiently(interlude, read)
-
-
-def write_part(
-    batch: WorkedBatch, number: int, token: str, result: PartResult, files: BatchFiles, interlude: Interlude
-) -> bool:
-    """Write the outputs of a chunk, and its errors where there are any; returns whether there are."""
-    out = io.BytesIO()
-    batch.target.write_part(out, result, batch.rules)
-    files.write(part_key(batch.record.id, number, token, "out"), out.getbuffer(), interlude)
-    errors = io.BytesIO()
-    if write_errors(errors, result, batch.rules) == 0:
-        return False
-    files.write(part_key(batch.record.id, number, token, "err"), errors.getbuffer(), interlude)
-    return True

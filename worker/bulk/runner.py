@@ -3,7 +3,8 @@
 import logging
 import time
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, suppress
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -18,7 +19,7 @@ from ferry.profile import Profile
 from worker.batches import MAX_ERROR_CHARS, BatchRunner, Runnable
 from worker.bulk.assembly import Assembly
 from worker.bulk.batch_files import BatchFiles, WorkedBatch, rules_of
-from worker.bulk.chunks import work_chunk
+from worker.bulk.chunks import RunChunk, run_chunk, store_chunk
 from worker.bulk.indexing import index_file
 from worker.bulk.interludes import (
     Interlude,
@@ -95,33 +96,55 @@ class BulkRunner:
         self._leases = leases
         self._served = served
         self._limits = limits
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ferry-storing")
+        self._storing: Future[None] | None = None
         self._sleep = sleep
         self._clock = clock
 
     def work(self, claim: Claim, key: ModelKey, model: BulkModel, serve: ServeWaiting) -> StepSummary:
         """Work at the step that a claim holds, and record what became of it.
 
-        `serve` is called in between, for models for which jobs of a higher class wait.
+        `serve` is called in between, for models for which jobs of a higher class wait. A chunk is stored and recorded
+        on a thread while the next one runs: `finish` returns when the last is.
         """
         job = claim.jobs[0]
         held = Held(claim.token, job.id, *key, job.attempt)
         summary = StepSummary(held.batch_id, held.step, "lost")
-        with self._leases.holding(held.token):
-            task = _Task(self, held, model, serve, summary)
-            outcome = self._attempt(task)
-            if outcome is None:
-                return summary
-            is_recorded = self._settle(held, outcome)
-        if is_recorded:
-            summary.outcome = outcome.name
-        if is_recorded and held.step == ASSEMBLE and outcome is not RELEASED:
-            self._clean_up(held.batch_id)
+        task = _Task(self, held, model, serve, summary)
+        with ExitStack() as holding:
+            holding.enter_context(self._leases.holding(held.token))
+            outcome = self._attempt(task, task.do)
+            if isinstance(outcome, RunChunk):
+                self.finish()
+                self._storing = self._thread.submit(self._store, task, outcome, holding.pop_all())
+            elif outcome is not None:
+                self._record(task, outcome)
         return summary
 
-    def _attempt(self, task: "_Task") -> StepOutcome | None:
-        """Do the step; every failure becomes an outcome that says why. None: it is another's by now."""
+    def finish(self) -> None:
+        """Return when every chunk that was run is recorded."""
+        storing, self._storing = self._storing, None
+        if storing:
+            storing.result()
+
+    def _store(self, task: "_Task", chunk: RunChunk, holding: ExitStack) -> None:
+        with holding:
+            outcome = self._attempt(task, lambda: task.store(chunk))
+            if isinstance(outcome, StepOutcome):
+                self._record(task, outcome)
+
+    def _record(self, task: "_Task", outcome: StepOutcome) -> None:
+        held = task.held
+        if not self._settle(held, outcome):
+            return
+        task.summary.outcome = outcome.name
+        if held.step == ASSEMBLE and outcome is not RELEASED:
+            self._clean_up(held.batch_id)
+
+    def _attempt(self, task: "_Task", action: Callable[[], StepOutcome | RunChunk]) -> StepOutcome | RunChunk | None:
+        """Do a part of a step; every failure becomes an outcome that says why. None: it is another's by now."""
         try:
-            return task.do()
+            return action()
         except Exception as error:
             ended = error if isinstance(error, StepEndedError) else task.ended
             if ended is not None:  # what a library made of it says no more
@@ -181,7 +204,7 @@ class _Task:
         self._model = model
         self._key = (held.model, held.version)
         self._serve = serve
-        self._summary = summary
+        self.summary = summary
         self._rows: RowRunner | None = None
         self._interlude: Interlude | None = None
         self.missing = "the input file was deleted, or expired, before the batch was done"
@@ -191,7 +214,7 @@ class _Task:
         """Why the step is to be left, if it is."""
         return self._interlude.ended if self._interlude else None
 
-    def do(self) -> StepOutcome:
+    def do(self) -> StepOutcome | RunChunk:
         """Do the step."""
         runner, held = self._runner, self.held
         self._interlude = interlude = Interlude(
@@ -210,16 +233,22 @@ class _Task:
             return Assembly(held, batch, ending, runner._files, runner._steps, interlude, ttl_s).run()
         return self._chunk(batch, place, interlude)
 
-    def _chunk(self, batch: WorkedBatch, place: Place, interlude: Interlude) -> StepOutcome:
+    def _chunk(self, batch: WorkedBatch, place: Place, interlude: Interlude) -> RunChunk:
         self._rows = rows = RowRunner(self._model, interlude, place)
 
         def run(source: ChunkRows) -> PartResult:
-            self._summary.rows = len(source.ids)
+            self.summary.rows = len(source.ids)
             return rows.run(source)
 
-        outcome = work_chunk(self.held, batch, run, self._runner._files, interlude)
-        self._summary.runs, self._summary.run_us = rows.runs, rows.run_us
-        return outcome
+        chunk = run_chunk(int(self.held.step), batch, run, self._runner._files, interlude)
+        self.summary.runs, self.summary.run_us = rows.runs, rows.run_us
+        return chunk
+
+    def store(self, chunk: RunChunk) -> StepOutcome:
+        """Store a chunk that was run."""
+        if self._interlude is None:
+            raise TypeError("a chunk is stored after it was run")
+        return store_chunk(chunk, self.held.batch_id, self.held.token, self._runner._files, self._interlude)
 
     def _serve_waiting(self, key: ModelKey, until: float) -> None:
         rows = self._rows
