@@ -66,7 +66,8 @@ class Arrow:
             raise InvalidInputError(f"rows of the Arrow file cannot be read: {str(error)[:200]}") from None
         if left:
             raise InvalidInputError(f"{left} rows are missing of what was indexed; was the file replaced?")
-        return read_table(pa.Table.from_batches(parts), chunk, rules)
+        table = pa.Table.from_batches(parts)
+        return read_table(table, chunk, check_schema(table.schema, rules), rules)
 
     def check_output(self, rules: Rules) -> None:
         """Refuse joined columns that have the name of an output."""

@@ -8,7 +8,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 
 from ferry.bulk.formats.base import Chunk, ChunkRows, Group, RowFault, Rules, good_rows, input_fault, numbered
 from ferry.bulk.formats.casting import cast_rows, fit_shape, fits_dtype, shape_text
-from ferry.bulk.formats.columns import InputColumns, map_columns
+from ferry.bulk.formats.columns import InputColumns, joined_names, map_columns
 from ferry.errors import InvalidInputError
 from ferry.manifest import TensorSpec
 from ferry.tensors import Array
@@ -44,11 +44,10 @@ def _check_type(column: InputColumns, name: str, kind: Any) -> None:
         raise InvalidInputError(f"column {name[:40]!r} holds no lists; expected rows of shape {shape_text(spec)}")
 
 
-def read_table(table: Any, chunk: Chunk, rules: Rules, *, ids: tuple[list[str], list[int]] | None = None) -> ChunkRows:
-    """Return a chunk's rows from a table of exactly them."""
-    columns = check_schema(table.schema, rules)
-    names, numbers = ids or numbered(chunk.first, chunk.rows)
-    joined = {name: table.column(name).to_pylist() for name in rules.join}
+def read_table(table: Any, chunk: Chunk, columns: Sequence[InputColumns], rules: Rules) -> ChunkRows:
+    """Return a chunk's rows from a table of exactly them; `columns` are those of the model's inputs."""
+    names, numbers = numbered(chunk.first, chunk.rows)
+    joined = {name: table.column(name).to_pylist() for name in joined_names(table.schema.names, columns, rules)}
     together = [_together(table, column) for column in columns]
     if all(array is not None for array in together):
         arrays, bad = [], {}

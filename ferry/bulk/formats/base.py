@@ -3,12 +3,13 @@
 Knows the manifest and arrays; nothing of storage, of the queue or of a model's run.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal, Protocol
 
 import numpy as np
 
+from ferry.bulk.formats.sequences import NumberNames, Repeated
 from ferry.errors import InvalidInputError
 from ferry.manifest import Manifest
 from ferry.tensors import Array
@@ -18,6 +19,7 @@ MIB = 1024 * 1024
 # Refusals of a row by endpoint, as the synchronous call answers them.
 INPUT_STATUS = {"infer": 400, "predictions": 422}
 INVALID_INPUT = "invalid_input"
+JOIN_ALL = ("input",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,8 @@ class Rules:
     """What a file is checked against and how it is cut.
 
     url: what every line of JSONL must name; empty leaves it unchecked. chunk_rows, chunk_bytes: a chunk closes at
-    whichever it reaches first. join: input columns echoed beside the outputs. batch_id: stands in the ids of output
-    lines.
+    whichever it reaches first. join: input columns echoed beside the outputs; of a table, JOIN_ALL for every column
+    that is no input of the model. batch_id: stands in the ids of output lines.
     """
 
     manifest: Manifest
@@ -51,6 +53,11 @@ class Rules:
     join: tuple[str, ...] = ()
     max_faults: int = 100
     batch_id: str = ""
+
+    @property
+    def joins_all(self) -> bool:
+        """Whether every column that is no input of the model is echoed."""
+        return self.join == JOIN_ALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,23 +132,22 @@ class Asked:
 class Group:
     """Rows of one chunk whose arrays share their inner shapes.
 
-    Shape: each array (sum of counts, *inner), in the manifest's order of inputs. positions: whose rows, ascending.
-    counts: how many rows of the model each has (a line of JSONL may hold several). singles: whether the batch axis was
-    left out. asked: per position, where the infer protocol said something.
+    Shape: each array (sum of counts, *inner), in the manifest's order of inputs. positions: whose rows, a range where
+    they are consecutive. counts: how many rows of the model each has (a line of JSONL may hold several). singles:
+    whether the batch axis was left out. asked: per position, where the infer protocol said something.
     """
 
-    positions: tuple[int, ...]
+    positions: Sequence[int]
     arrays: list[Array]
-    counts: tuple[int, ...]
-    singles: tuple[bool, ...]
-    asked: tuple[Asked | None, ...]
+    counts: Sequence[int]
+    singles: Sequence[bool]
+    asked: Sequence[Asked | None]
 
     @classmethod
-    def plain(cls, positions: Iterable[int], arrays: list[Array]) -> "Group":
+    def plain(cls, positions: Sequence[int], arrays: list[Array]) -> "Group":
         """Return the group of rows that are one row of the model each."""
-        places = tuple(positions)
-        n = len(places)
-        return cls(places, arrays, (1,) * n, (True,) * n, (None,) * n)
+        n = len(positions)
+        return cls(positions, arrays, Repeated(1, n), Repeated(True, n), Repeated(None, n))  # noqa: FBT003
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +157,8 @@ class ChunkRows:
     numbers: each row's line or row in the file, from 1; unit says which. joined: echoed columns, a value per row.
     """
 
-    ids: list[str]
-    numbers: list[int]
+    ids: Sequence[str]
+    numbers: Sequence[int]
     groups: tuple[Group, ...]
     faults: tuple[RowFault, ...] = ()
     joined: Mapping[str, Sequence[Any]] = field(default_factory=dict)
@@ -163,8 +169,9 @@ class ChunkRows:
 class PartResult:
     """What became of a chunk.
 
-    Shape: `outputs` has an entry per group, with one array (rows of the group, *inner) per output of the manifest.
-    faults: rows that failed in the run; their rows of `outputs` are there but mean nothing.
+    Shape: `outputs` has an entry per group, with one array (rows of the group, *inner) per output of the manifest; none
+    at all where no row of the chunk was run. faults: rows that failed in the run; their rows of `outputs` are there but
+    mean nothing.
     """
 
     rows: ChunkRows
@@ -255,9 +262,14 @@ class Cutter:
         return tuple(self._chunks)
 
 
+def rows_per_chunk(row_bytes: int, rules: Rules) -> int:
+    """Return how many rows of one size a chunk takes."""
+    return max(1, min(rules.chunk_rows, rules.chunk_bytes // max(1, row_bytes)))
+
+
 def cut_evenly(n_rows: int, row_bytes: int, rules: Rules) -> tuple[Chunk, ...]:
     """Return the chunks of rows that all have one size."""
-    step = max(1, min(rules.chunk_rows, rules.chunk_bytes // max(1, row_bytes)))
+    step = rows_per_chunk(row_bytes, rules)
     return tuple(Chunk(first, min(step, n_rows - first)) for first in range(0, n_rows, step))
 
 
@@ -278,10 +290,16 @@ def no_join_fault(rules: Rules, name: str) -> Index | None:
     return Index.failed("wrong_columns", f"{name} has no columns to join; leave `join` out", param="join")
 
 
-def numbered(first: int, n_rows: int) -> tuple[list[str], list[int]]:
+def numbered(first: int, n_rows: int) -> tuple[Sequence[str], Sequence[int]]:
     """Return ids and numbers of rows that have no names: their numbers from 1."""
-    numbers = list(range(first + 1, first + n_rows + 1))
-    return [str(number) for number in numbers], numbers
+    numbers = range(first + 1, first + n_rows + 1)
+    return NumberNames(numbers), numbers
+
+
+def unrun_faults(rows: ChunkRows, code: str, message: str) -> tuple[RowFault, ...]:
+    """Return a fault for each row of a chunk that has none yet and was never run."""
+    faulty = {fault.position for fault in rows.faults}
+    return tuple(RowFault(position, code, message) for position in range(len(rows.ids)) if position not in faulty)
 
 
 def input_fault(position: int, error: InvalidInputError, rules: Rules) -> RowFault:
@@ -300,7 +318,7 @@ def good_rows(arrays: list[Array], bad: Mapping[int, tuple[str, str]], rules: Ru
     if not bad:
         return Group.plain(range(n_rows), arrays), faults
     keep = np.setdiff1d(np.arange(n_rows), np.fromiter(bad, np.int64))
-    return Group.plain(keep.tolist(), [array[keep] for array in arrays]), faults
+    return Group.plain(tuple(keep.tolist()), [array[keep] for array in arrays]), faults
 
 
 def read_exactly(file: BinaryIO, offset: int, size: int) -> bytes:

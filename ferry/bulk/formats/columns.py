@@ -34,10 +34,18 @@ def map_columns(names: Sequence[str], rules: Rules, *, has_lists: bool) -> list[
     doubled = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     if doubled:
         raise InvalidInputError(f"two columns have the name {doubled[0][:40]!r}")
-    for name in rules.join:
+    for name in () if rules.joins_all else rules.join:
         if name not in names:
             raise InvalidInputError(f"there is no column {name[:40]!r} to join; there are {_some(names)}")
     return [_columns_of(spec, names, rules, has_lists=has_lists) for spec in rules.manifest.inputs]
+
+
+def joined_names(names: Sequence[str], columns: Sequence[InputColumns], rules: Rules) -> tuple[str, ...]:
+    """Return which columns are echoed beside the outputs."""
+    if not rules.joins_all:
+        return rules.join
+    taken = {name for column in columns for name in column.names}
+    return tuple(name for name in names if name not in taken)
 
 
 def _columns_of(spec: TensorSpec, names: Sequence[str], rules: Rules, *, has_lists: bool) -> InputColumns:
@@ -51,7 +59,7 @@ def _columns_of(spec: TensorSpec, names: Sequence[str], rules: Rules, *, has_lis
         wanted = tuple(pattern.format(spec.name, number) for number in range(width))
         if known.issuperset(wanted):
             return InputColumns(spec, wanted, is_whole=False)
-    rest = tuple(name for name in names if name not in rules.join)
+    rest = tuple(name for name in names if rules.joins_all or name not in rules.join)
     if len(rules.manifest.inputs) == 1 and len(rest) == width:
         return InputColumns(spec, rest, is_whole=False)
     one = f"a column {spec.name!r}" if has_lists or width == 1 else f"columns {spec.name}_0 to {spec.name}_{width - 1}"

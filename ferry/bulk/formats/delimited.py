@@ -34,7 +34,7 @@ from ferry.bulk.formats.base import (
     size_of,
 )
 from ferry.bulk.formats.casting import cast_rows
-from ferry.bulk.formats.columns import InputColumns, map_columns
+from ferry.bulk.formats.columns import InputColumns, joined_names, map_columns
 from ferry.bulk.formats.table_output import check_names, to_table
 from ferry.errors import InvalidInputError
 from ferry.manifest import TensorSpec
@@ -88,10 +88,10 @@ class Delimited:
         names, columns = self._columns(file, where["header"], rules)
         data = read_exactly(file, where["start"], where["end"] - where["start"])
         wanted = {name: _arrow_type(column.spec) for column in columns for name in column.names}
-        types = {**wanted, **{name: pa.string() for name in rules.join if name not in wanted}}
+        types = {**wanted, **{name: pa.string() for name in joined_names(names, columns, rules) if name not in wanted}}
         try:
             table = pa_csv.read_csv(
-                io.BytesIO(data),
+                pa.BufferReader(data),
                 read_options=pa_csv.ReadOptions(column_names=names, use_threads=False, block_size=max(1, len(data))),
                 parse_options=pa_csv.ParseOptions(delimiter=self._delimiter, newlines_in_values=True),
                 convert_options=pa_csv.ConvertOptions(
@@ -102,7 +102,7 @@ class Delimited:
             return self._read_slowly(data, chunk, rules, names, columns)
         if table.num_rows != chunk.rows or any(table.column(name).null_count for name in wanted):
             return self._read_slowly(data, chunk, rules, names, columns)
-        return read_table(table, chunk, rules)
+        return read_table(table, chunk, columns, rules)
 
     def check_output(self, rules: Rules) -> None:
         """Refuse outputs without a fixed number of columns."""
@@ -119,9 +119,9 @@ class Delimited:
         writer.writerow(table.column_names)
         out.write(text.getvalue().encode("utf-8"))
         options = pa_csv.WriteOptions(include_header=False, delimiter=self._delimiter)
-        body = io.BytesIO()
+        body = pa.BufferOutputStream()
         pa_csv.write_csv(table, body, options)
-        out.write(body.getvalue())
+        out.write(memoryview(body.getvalue()))
         return len(result.rows.ids) - len(result.all_faults())
 
     def assemble(self, parts: Sequence[Opener], out: BinaryIO) -> None:
@@ -166,7 +166,7 @@ class Delimited:
             except InvalidInputError as error:
                 param = error.faults[0].pointer if error.faults else None
                 faults.append(RowFault(position, INVALID_INPUT, error.detail, param, INPUT_STATUS[rules.endpoint]))
-        joined = {name: [_field(row, place[name]) for row in rows] for name in rules.join}
+        joined = {name: [_field(row, place[name]) for row in rows] for name in joined_names(names, columns, rules)}
         groups: tuple[Group, ...] = ()
         if good:
             group, more = _cast_all(elements, columns, rules)

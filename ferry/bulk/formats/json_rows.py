@@ -46,34 +46,32 @@ class _Reader:
     alone: Callable[[Any, int, Manifest], _Row]
 
 
-def read_bodies(bodies: Iterable[Any], rules: Rules) -> tuple[tuple[Group, ...], tuple[RowFault, ...]]:
-    """Return the groups and faults of a chunk's bodies, by endpoint.
+def read_bodies(bodies: Iterable[tuple[int, Any]], rules: Rules) -> tuple[tuple[Group, ...], list[RowFault]]:
+    """Return the groups and faults of (position, body) of a chunk's lines, by endpoint.
 
     They are taken a block at a time: held all at once, their many lists keep the garbage collector busy.
     """
     reader = _INFER if rules.endpoint == "infer" else _PREDICTIONS
     pieces: list[_Piece] = []
     faults: list[RowFault] = []
-    each, first = iter(bodies), 0
+    each = iter(bodies)
     while block := list(islice(each, BLOCK_LINES)):
-        shapes: dict[Any, list[int]] = {}
-        for place, body in enumerate(block):
-            shapes.setdefault(reader.shape(body, rules.manifest), []).append(place)
-        for shape, places in shapes.items():
-            same = [block[place] for place in places]
-            positions = [first + place for place in places]
+        shapes: dict[Any, list[tuple[int, Any]]] = {}
+        for position, body in block:
+            shapes.setdefault(reader.shape(body, rules.manifest), []).append((position, body))
+        for shape, lines in shapes.items():
+            positions, same = [position for position, _ in lines], [body for _, body in lines]
             done = None if shape is None else _together(reader, same, positions, rules.manifest)
             if done is not None:
                 pieces.append(done)
                 continue
-            for body, position in zip(same, positions, strict=True):
+            for position, body in lines:
                 try:
                     row = reader.alone(body, position, rules.manifest)
                     pieces.append(([row], row.arrays))
                 except InvalidInputError as error:
                     faults.append(input_fault(position, error, rules))
-        first += len(block)
-    return _groups(pieces), tuple(sorted(faults, key=lambda fault: fault.position))
+    return _groups(pieces), faults
 
 
 def _together(reader: "_Reader", bodies: list[Any], positions: list[int], manifest: Manifest) -> _Piece | None:

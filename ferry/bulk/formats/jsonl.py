@@ -4,6 +4,7 @@ Whether a file has envelopes is told by its first line. A bare line's custom_id 
 """
 
 import gc
+import io
 from array import array as c_array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,13 +27,15 @@ from ferry.bulk.formats.base import (
     rows_fault,
     size_of,
 )
+from ferry.bulk.formats.json_plain import PlainRows, peek
 from ferry.bulk.formats.json_rows import read_bodies
 from ferry.bulk.formats.jsonl_output import write_lines
 from ferry.bulk.formats.lines import iter_lines
 from ferry.errors import InvalidInputError
 
 _BOM = b"\xef\xbb\xbf"
-_ENVELOPE = frozenset({"custom_id", "method", "url", "body"})
+_CHECKED = ("custom_id", "method", "url", "body")
+_ENVELOPE = frozenset(_CHECKED)
 _MAX_CUSTOM_ID_CHARS = 512
 _SHOWN_CHARS = 60
 
@@ -53,13 +56,8 @@ class Jsonl:
         """Read the lines between two offsets."""
         where = chunk.where
         data = read_exactly(file, where["start"], where["end"] - where["start"])
-        lines = _Lines(chunk, rules)
-        with _collector_paused():
-            groups, faults = read_bodies(lines.bodies(data.split(b"\n")), rules)
-        if len(lines.ids) != chunk.rows:
-            raise InvalidInputError(f"{len(lines.ids)} lines where {chunk.rows} were indexed; was the file replaced?")
-        columns = {name: [row[place] for row in lines.joined] for place, name in enumerate(rules.join)}
-        return ChunkRows(lines.ids, lines.numbers, groups, faults, columns, "line")
+        with _collector_paused(), np.errstate(over="ignore"):
+            return _Lines(data, chunk, rules).read()
 
     def check_output(self, rules: Rules) -> None:
         """Hold any output."""
@@ -91,30 +89,63 @@ def _collector_paused() -> Iterator[None]:
 
 
 class _Lines:
-    """A chunk's lines, parsed one after the other; what is known of them beside their bodies."""
+    """A chunk's lines: their rows, and what is known of them beside their bodies."""
 
-    def __init__(self, chunk: Chunk, rules: Rules) -> None:
-        self._first, self._bare, self._join = chunk.where["line"], chunk.where["bare"], rules.join
-        self.ids: list[str] = []
-        self.numbers: list[int] = []
-        self.joined: list[list[Any]] = []
+    def __init__(self, data: bytes, chunk: Chunk, rules: Rules) -> None:
+        self._data, self._chunk, self._rules = data, chunk, rules
+        self._first, self._bare = chunk.where["line"], chunk.where["bare"]
+        self._plain = PlainRows(rules, chunk.rows, is_bare=self._bare)
+        self._ids: list[str] = []
+        self._numbers: list[int] = []
+        self._starts: list[int] = []
+        self._joined: list[list[Any]] = []
 
-    def bodies(self, lines: list[bytes]) -> Iterator[Any]:
-        """Yield each line's body."""
-        for number, line in enumerate(lines, self._first):
+    def read(self) -> ChunkRows:
+        """Return the rows: of plain lines in one group, of others in groups by shape."""
+        groups, faults = read_bodies(self._unusual(), self._rules)
+        if len(self._ids) != self._chunk.rows:
+            detail = f"{len(self._ids)} lines where {self._chunk.rows} were indexed; was the file replaced?"
+            raise InvalidInputError(detail)
+        plain, bad = self._plain.group()
+        more, why = read_bodies(((position, self._body(position)) for position in bad), self._rules)
+        groups = (*((plain,) if plain else ()), *groups, *more)
+        faults = sorted([*faults, *why], key=lambda fault: fault.position)
+        joined = {name: [row[at] for row in self._joined] for at, name in enumerate(self._rules.join)}
+        return ChunkRows(self._ids, self._numbers, groups, tuple(faults), joined, "line")
+
+    def _unusual(self) -> Iterator[tuple[int, Any]]:
+        """Yield position and body of each line that is not plain, as the lines are gone through."""
+        start = 0
+        for number, line in enumerate(io.BytesIO(self._data), self._first):
             text = line.removeprefix(_BOM) if number == 1 else line
-            if not text.strip():
+            position = len(self._ids)
+            custom_id = self._plain.take(text, position)
+            if custom_id is None and not text.strip():
+                start += len(line)
+                continue
+            self._starts.append(start)
+            self._numbers.append(number)
+            start += len(line)
+            if custom_id is not None:
+                self._ids.append(custom_id or str(number))
                 continue
             fields = _loads(text)
             if fields is None:
                 raise InvalidInputError(f"line {number} is no longer what was indexed; was the file replaced?")
-            self.numbers.append(number)
-            self.joined.append([fields.get(name) for name in self._join])
-            self.ids.append(str(number if self._bare else fields.get("custom_id")))
-            if self._bare:
-                yield {name: value for name, value in fields.items() if name not in self._join}
-            else:
-                yield fields.get("body")
+            self._joined.append([fields.get(name) for name in self._rules.join])
+            self._ids.append(str(number if self._bare else fields.get("custom_id")))
+            yield position, self._body_of(fields)
+
+    def _body(self, position: int) -> Any:
+        start = self._starts[position]
+        end = self._data.find(b"\n", start)
+        line = self._data[start : end if end >= 0 else None]
+        return self._body_of(_loads(line.removeprefix(_BOM)) or {})
+
+    def _body_of(self, fields: Mapping[str, Any]) -> Any:
+        if self._bare:
+            return {name: value for name, value in fields.items() if name not in self._rules.join}
+        return fields.get("body")
 
 
 class _Indexer:
@@ -163,31 +194,35 @@ class _Indexer:
         text = line.removeprefix(_BOM) if number == 1 else line
         if not text.strip():
             return None
+        if self._bare is not None:
+            peeked = peek(text, () if self._bare else _CHECKED)
+            if peeked is not None and (self._bare or self._envelope_fault(peeked) is None):
+                return peeked
         fields = _loads(text)
         if fields is None:
             self._fault(number, "invalid_json_line", "the line is not a JSON object")
             return None
         if self._bare is None:
             self._bare = not _ENVELOPE & (fields.keys() - set(self._rules.join))
-        return fields if self._bare else self._check_envelope(number, fields)
+        fault = None if self._bare else self._envelope_fault(fields)
+        if fault is not None:
+            self._fault(number, *fault)
+            return None
+        return fields
 
-    def _check_envelope(self, number: int, fields: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    def _envelope_fault(self, fields: Mapping[str, Any]) -> tuple[str, str, str] | None:
         custom_id, url = fields.get("custom_id"), self._rules.url
         if not isinstance(custom_id, str) or not custom_id or len(custom_id) > _MAX_CUSTOM_ID_CHARS:
             detail = f"expected a custom_id, a text of 1 to {_MAX_CUSTOM_ID_CHARS} characters"
-            self._fault(number, "missing_custom_id", detail, "custom_id")
-            return None
+            return "missing_custom_id", detail, "custom_id"
         if fields.get("method") != "POST":
-            self._fault(number, "invalid_method", f"expected POST, got {_shown(fields.get('method'))}", "method")
-            return None
+            return "invalid_method", f"expected POST, got {_shown(fields.get('method'))}", "method"
         if url and fields.get("url") != url:
             detail = f"expected the batch's endpoint {url!r}, got {_shown(fields.get('url'))}"
-            self._fault(number, "url_mismatch", detail, "url")
-            return None
+            return "url_mismatch", detail, "url"
         if not isinstance(fields.get("body"), dict):
-            self._fault(number, "invalid_body", "expected an object in body", "body")
-            return None
-        return fields
+            return "invalid_body", "expected an object in body", "body"
+        return None
 
     def _fault(self, number: int, code: str, message: str, param: str | None = None) -> None:
         self._faults.append(FileFault(code, message, number, param))
@@ -200,7 +235,8 @@ class _Indexer:
             return
         suspects, seen = set(doubles.tolist()), dict[str, int]()
         for number, (_, _, line) in enumerate(iter_lines(file, self._rules.limits.max_row_bytes), 1):
-            fields = _loads((line or b"").removeprefix(_BOM)) or {}
+            text = (line or b"").removeprefix(_BOM)
+            fields = peek(text, ("custom_id",)) or _loads(text) or {}
             custom_id = fields.get("custom_id", "")
             if hash(custom_id) not in suspects or not custom_id:
                 continue

@@ -18,13 +18,12 @@ from ferry.bulk.formats.base import (
     good_rows,
     no_join_fault,
     numbered,
-    read_exactly,
     rows_fault,
     size_of,
 )
-from ferry.bulk.formats.casting import cast_rows
-from ferry.bulk.formats.npy_header import NpyHeader, check_header, header_bytes, read_header, to_rows, total_header
-from ferry.bulk.formats.ordering import aligned, check_arrays_only
+from ferry.bulk.formats.npy_header import NpyHeader, check_header, header_bytes, read_header, total_header
+from ferry.bulk.formats.ordering import OutputRows, check_arrays_only
+from ferry.bulk.formats.raw_rows import read_rows
 from ferry.errors import InvalidInputError
 
 
@@ -52,8 +51,8 @@ class Npy:
     def read(self, file: BinaryIO, chunk: Chunk, rules: Rules) -> ChunkRows:
         """Read rows by their offset."""
         spec, header = rules.manifest.inputs[0], _header(file, rules)
-        raw = read_exactly(file, header.offset + chunk.first * header.row_bytes, chunk.rows * header.row_bytes)
-        array, bad = cast_rows(spec, to_rows(raw, header, spec))
+        file.seek(header.offset + chunk.first * header.row_bytes)
+        array, bad = read_rows(file, chunk.rows, header, spec)
         group, faults = good_rows([array], {row: (spec.name, why) for row, why in bad.items()}, rules)
         return ChunkRows(*numbered(chunk.first, chunk.rows), (group,), tuple(faults))
 
@@ -65,7 +64,7 @@ class Npy:
 
     def write_part(self, out: BinaryIO, result: PartResult, rules: Rules) -> int:
         """Write the rows of a part as an array of their own."""
-        array = aligned(result, 0, rules.manifest.outputs[0])
+        array = OutputRows(result).aligned(0, rules.manifest.outputs[0])
         out.write(header_bytes(array.shape, array.dtype))
         out.write(array.reshape(-1).view("u1").data)
         return len(result.rows.ids) - len(result.all_faults())

@@ -10,7 +10,6 @@ import numpy as np
 from ferry.bulk.formats.casting import fit_shape, fits_dtype, shape_text
 from ferry.errors import InvalidInputError
 from ferry.manifest import TensorSpec
-from ferry.tensors import Array
 
 _READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
@@ -64,14 +63,6 @@ def check_header(header: NpyHeader, spec: TensorSpec, what: str) -> None:
         raise InvalidInputError(
             f"{what} has rows of shape {header.shape[1:]}, input {spec.name!r} takes {shape_text(spec)}"
         )
-
-
-def to_rows(raw: bytes, header: NpyHeader, spec: TensorSpec) -> Array:
-    """Return rows from their bytes, in the shape of the input. Shape: (N, *inner)."""
-    n_rows = len(raw) // header.row_bytes if header.row_bytes else 0
-    rows: Array = np.frombuffer(raw, header.dtype).reshape((n_rows, *header.shape[1:]))
-    shape = fit_shape(spec, header.shape[1:]) or header.shape[1:]
-    return rows.reshape((n_rows, *shape))
 
 
 def header_bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:

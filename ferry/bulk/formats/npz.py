@@ -22,14 +22,14 @@ from ferry.bulk.formats.base import (
     good_rows,
     no_join_fault,
     numbered,
-    read_exactly,
     rows_fault,
 )
-from ferry.bulk.formats.casting import cast_rows
-from ferry.bulk.formats.npy_header import NpyHeader, check_header, header_bytes, read_header, to_rows, total_header
-from ferry.bulk.formats.ordering import aligned, check_arrays_only
+from ferry.bulk.formats.npy_header import NpyHeader, check_header, header_bytes, read_header, total_header
+from ferry.bulk.formats.ordering import OutputRows, check_arrays_only
+from ferry.bulk.formats.raw_rows import read_rows
 from ferry.errors import InvalidInputError
 from ferry.manifest import TensorSpec
+from ferry.tensors import Array
 
 # A fixed time in every member: the same rows make the same bytes.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -66,9 +66,7 @@ class Npz:
         archive = open_archive(file, rules.limits)
         arrays, bad = [], {}
         for spec, header in zip(rules.manifest.inputs, _headers(archive, rules), strict=True):
-            start, size = header.offset + chunk.first * header.row_bytes, chunk.rows * header.row_bytes
-            raw = _read_member(file, archive, spec, start, size)
-            array, wrong = cast_rows(spec, to_rows(raw, header, spec))
+            array, wrong = _read_member(file, archive, spec, header, chunk)
             arrays.append(array)
             bad.update({row: (spec.name, why) for row, why in wrong.items()})
         group, faults = good_rows(arrays, bad, rules)
@@ -80,9 +78,10 @@ class Npz:
 
     def write_part(self, out: BinaryIO, result: PartResult, rules: Rules) -> int:
         """Write the rows of a part as an archive of their own."""
+        rows = OutputRows(result)
         with zipfile.ZipFile(out, "w") as archive:
             for index, spec in enumerate(rules.manifest.outputs):
-                array = aligned(result, index, spec)
+                array = rows.aligned(index, spec)
                 with archive.open(_member(spec.name), "w", force_zip64=True) as member:
                     member.write(header_bytes(array.shape, array.dtype))
                     member.write(array.reshape(-1).view("u1").data)
@@ -143,17 +142,17 @@ def _damage(archive: zipfile.ZipFile, spec: TensorSpec, header: NpyHeader) -> In
     return None
 
 
-def _read_member(file: BinaryIO, archive: zipfile.ZipFile, spec: TensorSpec, start: int, size: int) -> bytes:
-    info = archive.getinfo(f"{spec.name}.npy")
+def _read_member(
+    file: BinaryIO, archive: zipfile.ZipFile, spec: TensorSpec, header: NpyHeader, chunk: Chunk
+) -> tuple[Array, dict[int, str]]:
+    info, start = archive.getinfo(f"{spec.name}.npy"), header.offset + chunk.first * header.row_bytes
     at = stored_at(file, info)
     if at is not None:
-        return read_exactly(file, at + start, size)
+        file.seek(at + start)
+        return read_rows(file, chunk.rows, header, spec)
     try:
         with archive.open(info) as member:
             member.seek(start)
-            raw = member.read(size)
+            return read_rows(member, chunk.rows, header, spec)  # type: ignore[arg-type]
     except READ_ERRORS as error:
         raise InvalidInputError(f"array {spec.name!r} cannot be unpacked: {str(error)[:200]}") from None
-    if len(raw) != size:
-        raise InvalidInputError(f"array {spec.name!r} is shorter than what was indexed; was the file replaced?")
-    return raw

@@ -1,73 +1,86 @@
 """A part's outputs put back in the order of the input. Knows groups and arrays, no format."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import numpy as np
 
-from ferry.bulk.formats.base import PartResult, Rules
+from ferry.bulk.formats.base import Group, PartResult, Rules
+from ferry.bulk.formats.sequences import Repeated
 from ferry.errors import InvalidInputError
 from ferry.manifest import TensorSpec
 from ferry.tensors import Array
 
 
-def iter_good(result: PartResult) -> Iterator[tuple[int, int, int, int, int]]:
-    """Yield (position, group, place in the group, first row, row after the last) of rows with output, in order."""
-    faulty = {fault.position for fault in result.all_faults()}
-    places = []
-    for number, group in enumerate(result.rows.groups):
-        start = 0
-        for place, (position, count) in enumerate(zip(group.positions, group.counts, strict=True)):
-            if position not in faulty:
-                places.append((position, number, place, start, start + count))
-            start += count
-    yield from sorted(places)
+class OutputRows:
+    """The rows of a part that have output, in input order, worked out once for all outputs.
 
-
-def good_positions(result: PartResult) -> Array:
-    """Return the position of each output row in input order; one that holds several rows comes several times.
-
-    Shape: int64 (rows).
+    Shape: positions int64 (rows), the position of each; of a line that holds several rows it comes several times.
+    taken: int64 (rows), where each lies among the rows of all groups, one after the other; None where that is the
+    order they are in.
     """
-    return np.array(
-        [position for position, _, _, start, end in iter_good(result) for _ in range(start, end)], dtype=np.int64
-    )
+
+    def __init__(self, result: PartResult) -> None:
+        self._outputs = result.outputs
+        self._faulty = np.array([fault.position for fault in result.all_faults()], np.int64)
+        positions = [_row_positions(group) for group in result.rows.groups]
+        all_positions = _joined(positions, np.empty(0, np.int64))
+        self.positions: Array = all_positions
+        self.taken: Array | None = None
+        is_good = np.ones(len(result.rows.ids), bool)
+        is_good[self._faulty] = False
+        if len(positions) > 1 or not is_good.all() or np.any(all_positions[1:] < all_positions[:-1]):
+            order = np.argsort(all_positions, kind="stable")
+            self.taken = order[is_good[all_positions[order]]]
+            self.positions = all_positions[self.taken]
+
+    def output(self, index: int, spec: TensorSpec) -> Array:
+        """Return output `index` of the rows that have one; needs one inner shape.
+
+        Shape: (rows, *inner).
+        """
+        empty = np.empty((0, *(size or 0 for size in spec.inner_shape)), spec.numpy_dtype)
+        rows = _joined([outputs[index] for outputs in self._outputs], empty)
+        return rows if self.taken is None else rows[self.taken]
+
+    def aligned(self, index: int, spec: TensorSpec) -> Array:
+        """Return output `index` with a row for every row of the input: NaN (0 in dtypes without it) where one failed.
+
+        Shape: (rows, *inner), in row order.
+        """
+        rows = np.ascontiguousarray(self.output(index, spec), dtype=spec.numpy_dtype)
+        if not len(self._faulty):
+            return rows
+        # A line may hold several rows; where it failed it takes one.
+        both = np.concatenate([self.positions, self._faulty])
+        order = np.argsort(both, kind="stable")
+        whole: Array = np.full((len(both), *rows.shape[1:]), _filler(spec), spec.numpy_dtype)
+        whole[order < len(rows)] = rows
+        return whole
 
 
-def take_in_order(result: PartResult) -> Array:
-    """Return where each output row in input order lies among the rows of all groups, one after the other.
-
-    Shape: int64 (rows).
-    """
-    starts = np.cumsum([0, *(sum(group.counts) for group in result.rows.groups)]).tolist()
-    picked = [starts[group] + row for _, group, _, start, end in iter_good(result) for row in range(start, end)]
-    return np.array(picked, dtype=np.int64)
+def positions_of(group: Group) -> Array:
+    """Return whose rows a group holds. Shape: int64 (positions)."""
+    places = group.positions
+    if isinstance(places, range):
+        return np.arange(places.start, places.stop, places.step, dtype=np.int64)
+    return np.array(places, dtype=np.int64)
 
 
-def ordered(result: PartResult, index: int, spec: TensorSpec) -> Array:
-    """Return output `index` of all rows that have one, in input order; needs one inner shape.
-
-    Shape: (rows, *inner).
-    """
-    arrays = [outputs[index] for outputs in result.outputs]
-    if not arrays:
-        return np.empty((0, *(size or 0 for size in spec.inner_shape)), spec.numpy_dtype)
-    return np.concatenate(arrays)[take_in_order(result)]
+def _row_positions(group: Group) -> Array:
+    positions = positions_of(group)
+    if isinstance(group.counts, Repeated):
+        return positions if group.counts.value == 1 else np.repeat(positions, group.counts.value)
+    return np.repeat(positions, np.array(group.counts, np.int64))
 
 
-def aligned(result: PartResult, index: int, spec: TensorSpec) -> Array:
-    """Return output `index` with a row for every row of the input: NaN (0 in dtypes without it) where one failed.
+def _joined(arrays: Sequence[Array], empty: Array) -> Array:
+    if len(arrays) == 1:
+        return arrays[0]
+    return np.concatenate(arrays) if arrays else empty
 
-    Shape: (rows, *inner).
-    """
-    rows = ordered(result, index, spec)
-    faulty = [fault.position for fault in result.all_faults()]
-    if not faulty:
-        return np.ascontiguousarray(rows, dtype=spec.numpy_dtype)
-    filler = np.nan if spec.numpy_dtype.kind == "f" else 0
-    fill = np.full((len(faulty), *rows.shape[1:]), filler, spec.numpy_dtype)
-    both = np.concatenate([rows.astype(spec.numpy_dtype, copy=False), fill])
-    order = np.argsort(np.concatenate([good_positions(result), np.array(faulty, np.int64)]), kind="stable")
-    return np.ascontiguousarray(both[order])
+
+def _filler(spec: TensorSpec) -> float:
+    return np.nan if spec.numpy_dtype.kind == "f" else 0
 
 
 def check_arrays_only(rules: Rules, name: str) -> None:

@@ -1,6 +1,8 @@
 """Parquet: columns by input name. A chunk is found by its row group and row, and read batch by batch.
 
-A row group is decoded from its start for every chunk in it: write row groups of ten thousand rows, not of millions.
+A row group can only be decoded from its start. Whoever reads chunks in their order with one `Parquet` decodes each row
+group once, as `parquet_rows` remembers where it stood; several workers in one row group each decode what lies before
+their chunks: write row groups of ten thousand rows, not of millions.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,11 +12,20 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from ferry.bulk.formats.arrow_columns import check_schema, read_table
-from ferry.bulk.formats.base import Chunk, ChunkRows, Index, Opener, PartResult, Rules, cut_evenly, rows_fault
+from ferry.bulk.formats.base import (
+    Chunk,
+    ChunkRows,
+    Index,
+    Opener,
+    PartResult,
+    Rules,
+    rows_fault,
+    rows_per_chunk,
+)
+from ferry.bulk.formats.columns import joined_names
+from ferry.bulk.formats.parquet_rows import ParquetRows, first_line
 from ferry.bulk.formats.table_output import check_names, to_table
 from ferry.errors import InvalidInputError
-
-_BATCH_ROWS = 4096
 
 
 class Parquet:
@@ -24,13 +35,16 @@ class Parquet:
     media_type = "application/vnd.apache.parquet"
     suffix = ".parquet"
 
+    def __init__(self) -> None:
+        self._rows: ParquetRows | None = None
+
     def index(self, file: BinaryIO, rules: Rules) -> Index:
         """Check the schema and cut by what the footer says."""
         try:
             source = _open(file)
             check_schema(source.schema_arrow, rules)
         except pa.ArrowException as error:
-            return Index.failed("invalid_file", f"this is not a whole Parquet file: {_first_line(error)}")
+            return Index.failed("invalid_file", f"this is not a whole Parquet file: {first_line(error)}")
         except InvalidInputError as error:
             return Index.failed("wrong_columns", error.detail)
         groups = [source.metadata.row_group(number) for number in range(source.num_row_groups)]
@@ -42,27 +56,22 @@ class Parquet:
             return fault
         if any(group.num_rows < 0 for group in groups) or sum(group.num_rows for group in groups) != n_rows:
             return Index.failed("invalid_file", "the footer's row groups do not add up: the file is damaged")
-        starts, first = [], 0
-        for group in groups:
-            starts.append(first)
-            first += group.num_rows
-        chunks, at = [], 0
-        for chunk in cut_evenly(n_rows, n_bytes // n_rows, rules):
-            while at + 1 < len(starts) and starts[at + 1] <= chunk.first:
-                at += 1
-            chunks.append(Chunk(chunk.first, chunk.rows, {"group": at, "row": chunk.first - starts[at]}))
-        return Index(n_rows, tuple(chunks))
+        return Index(n_rows, tuple(_cut([group.num_rows for group in groups], n_bytes // n_rows, rules)))
 
     def read(self, file: BinaryIO, chunk: Chunk, rules: Rules) -> ChunkRows:
-        """Read rows of the needed columns from their row group on."""
+        """Read rows of the needed columns from their row group on; go on where the last chunk of this file ended."""
+        rows, self._rows = self._rows, None
         try:
-            source = _open(file)
-            columns = check_schema(source.schema_arrow, rules)
-            names = list(dict.fromkeys([*(name for each in columns for name in each.names), *rules.join]))
-            table = _take(source, chunk, names)
+            if rows is None or not rows.is_of(file):
+                rows = ParquetRows(file)
+            columns = check_schema(rows.schema, rules)
+            joined = joined_names(rows.schema.names, columns, rules)
+            names = list(dict.fromkeys([*(name for each in columns for name in each.names), *joined]))
+            table = rows.take(chunk, names)
         except (pa.ArrowException, OSError) as error:
-            raise InvalidInputError(f"rows of the Parquet file cannot be read: {_first_line(error)}") from None
-        return read_table(table, chunk, rules)
+            raise InvalidInputError(f"rows of the Parquet file cannot be read: {first_line(error)}") from None
+        self._rows = rows
+        return read_table(table, chunk, columns, rules)
 
     def check_output(self, rules: Rules) -> None:
         """Refuse joined columns that have the name of an output."""
@@ -95,7 +104,7 @@ def same_schema(table: Any, schema: Any) -> Any:
     try:
         return table if table.schema.equals(schema) else table.cast(schema)
     except (pa.ArrowException, ValueError) as error:
-        raise InvalidInputError(f"parts of the output differ in their columns: {_first_line(error)}") from None
+        raise InvalidInputError(f"parts of the output differ in their columns: {first_line(error)}") from None
 
 
 def _open(file: BinaryIO) -> Any:
@@ -103,30 +112,14 @@ def _open(file: BinaryIO) -> Any:
     return pq.ParquetFile(file, pre_buffer=False)
 
 
-def _take(source: Any, chunk: Chunk, names: list[str]) -> Any:
-    skip, left = chunk.where["row"], chunk.rows
-    groups, covered = [], -skip
-    for number in range(chunk.where["group"], source.num_row_groups):
-        groups.append(number)
-        covered += source.metadata.row_group(number).num_rows
-        if covered >= left:
-            break
-    parts = []
-    batches: Iterator[Any] = source.iter_batches(
-        batch_size=min(_BATCH_ROWS, skip + left), row_groups=groups, columns=names, use_threads=False
-    )
-    for batch in batches:
-        taken = batch.slice(skip, left)
-        skip = max(0, skip - batch.num_rows)
-        left -= taken.num_rows
-        if taken.num_rows:
-            parts.append(taken)
-        if not left:
-            break
-    if left:
-        raise InvalidInputError(f"{left} rows are missing of what was indexed; was the file replaced?")
-    return pa.Table.from_batches(parts)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).split("\n", 1)[0][:200]
+def _cut(sizes: Sequence[int], row_bytes: int, rules: Rules) -> Iterator[Chunk]:
+    """Yield chunks of several whole row groups, or of a part of one that is larger than a chunk."""
+    most, first, group, n_rows = rows_per_chunk(row_bytes, rules), 0, 0, 0
+    for number, size in enumerate((*sizes, most + 1)):
+        if n_rows and n_rows + size > most:
+            for start in range(0, n_rows, most):
+                yield Chunk(first + start, min(most, n_rows - start), {"group": group, "row": start})
+            first, n_rows = first + n_rows, 0
+        if not n_rows:
+            group = number
+        n_rows += size

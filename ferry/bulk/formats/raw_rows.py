@@ -1,0 +1,55 @@
+"""Rows of raw elements: read in blocks into the array that the model gets, cast and checked while they are in cache."""
+
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+
+from ferry.bulk.formats.base import MIB
+from ferry.bulk.formats.casting import cast_rows, fit_shape
+from ferry.bulk.formats.npy_header import NpyHeader
+from ferry.errors import InvalidInputError
+from ferry.manifest import TensorSpec
+from ferry.tensors import Array
+
+# Half of the second-level cache of a usual core: what was just copied is checked before it leaves.
+_BLOCK_BYTES = MIB
+
+
+def read_rows(file: BinaryIO, n_rows: int, header: NpyHeader, spec: TensorSpec) -> tuple[Array, dict[int, str]]:
+    """Read the next rows of a file; return them as rows of `spec`, and why for each row that does not fit.
+
+    Shape: (n_rows, *inner). The bytes are copied once where the file's dtype is the model's, else once and cast.
+
+    Raises:
+        InvalidInputError: when the file ends before.
+    """
+    inner = fit_shape(spec, header.shape[1:]) or header.shape[1:]
+    rows: Array = np.empty((n_rows, *inner), spec.numpy_dtype)
+    is_same = header.dtype == spec.numpy_dtype
+    step = max(1, _BLOCK_BYTES // max(1, header.row_bytes))
+    bad: dict[int, str] = {}
+    for start in range(0, n_rows, step):
+        n_block = min(step, n_rows - start)
+        block = rows[start : start + n_block] if is_same else np.empty((n_block, *inner), header.dtype)
+        fill(file, block)
+        fitting, wrong = cast_rows(spec, block)
+        if not is_same:
+            rows[start : start + n_block] = fitting
+        bad.update({start + row: why for row, why in wrong.items()})
+    return rows, bad
+
+
+def fill(file: BinaryIO, array: Array) -> None:
+    """Read the next bytes of a file into an array in row order.
+
+    Raises:
+        InvalidInputError: when the file ends before.
+    """
+    rest = array.reshape(-1).view(np.uint8).data if array.size else memoryview(b"")
+    while rest:
+        n_read = cast(Any, file).readinto(rest)
+        if not n_read:
+            raise InvalidInputError(
+                f"the file ends {len(rest)} bytes before the end of what was indexed; was it replaced?"
+            )
+        rest = rest[n_read:]
