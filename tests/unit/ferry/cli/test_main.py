@@ -23,7 +23,7 @@ def test_version_prints_the_version(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 
 def test_help_lists_every_command() -> None:
     text = CliRunner().invoke(cli.app, ["--help"]).output
-    for name in ("up", "demo", "version", "models"):
+    for name in ("up", "demo", "version", "models", "batch"):
         assert f" {name} " in text
 
 
