@@ -48,7 +48,11 @@ class Process:
         self._popen.send_signal(number)
 
     def wait(self) -> int:
-        return self._popen.wait(timeout=GIVE_UP_S)
+        """Return its exit status when it has ended; a test that gives up shows what it said last."""
+        try:
+            return self._popen.wait(timeout=GIVE_UP_S)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running after {GIVE_UP_S} s:\n{self.output[-4000:]}") from None
 
     def is_running(self) -> bool:
         return self._popen.poll() is None

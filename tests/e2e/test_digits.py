@@ -33,15 +33,17 @@ def predicted(client: httpx.Client, body: dict[str, object]) -> dict[str, object
 
 
 def test_digits_when_sent_at_once_then_right_batched_and_equal_to_direct_runs(
-    client: httpx.Client, digits: tuple[np.ndarray, np.ndarray], stack: Stack
+    digits: tuple[np.ndarray, np.ndarray], stack: Stack
 ) -> None:
     x, y = digits[0][:300], digits[1][:300]
 
-    def send(row: np.ndarray) -> dict[str, object]:
-        return predicted(client, {"version": "mnist", "input": {"x": row.tolist()}})
+    def send(rows: np.ndarray) -> list[dict[str, object]]:
+        # Each thread has a client of its own: one that is shared closes connections under another's hands now and then.
+        with httpx.Client(base_url=stack.api_url, timeout=60) as own:
+            return [predicted(own, {"version": "mnist", "input": {"x": row.tolist()}}) for row in rows]
 
     with ThreadPoolExecutor(32) as pool:
-        jobs = list(pool.map(send, x))
+        jobs = [job for part in pool.map(send, np.array_split(x, 32)) for job in part]
     assert {job["status"] for job in jobs} == {"succeeded"}
     scores = np.array([job["output"]["probabilities"] for job in jobs], dtype=np.float32)
     session = onnxruntime.InferenceSession(

@@ -26,11 +26,17 @@ def entered(gate: Path) -> Path:
 
 
 def make_gated(gate: Path) -> None:
-    """Have every model of this process wait while the gate is there."""
-    run = Model.run
+    """Have every model of this process wait while the gate is there, once the process serves tickets."""
+    run, serve = Model.run, TicketRunner.serve
+    serves = False
+
+    def serve_at_the_gate(runner: TicketRunner, ticket_id: str, name: str, version: str) -> dict[str, Any]:
+        nonlocal serves
+        serves = True
+        return serve(runner, ticket_id, name, version)
 
     def run_when_open(model: Model, arrays: list[Array]) -> list[Array]:
-        if gate.exists():
+        if serves and gate.exists():  # a model's measurement and warm-up come before
             entered(gate).touch()
             for _ in range(MAX_POLLS):
                 if not gate.exists():
@@ -39,6 +45,7 @@ def make_gated(gate: Path) -> None:
         return run(model, arrays)
 
     Model.run = run_when_open
+    TicketRunner.serve = serve_at_the_gate
 
 
 def make_talkative() -> None:

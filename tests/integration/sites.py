@@ -71,12 +71,14 @@ class Site:
         self.redis.start()
         assert self.redis.port == port
 
-    def start_worker(self, **settings: str) -> GatedWorker:
-        """Start a worker, and return when Redis counts it among those who serve `toy`."""
+    def start_worker(self, *, is_held: bool = False, **settings: str) -> GatedWorker:
+        """Start a worker, and return when Redis counts it among those who serve `toy`; `is_held`: as after `hold`."""
         self._n_workers += 1
         name = f"worker-{self._n_workers}"
         gate = self._folder / f"{name}.gate"
         env = self._env(FERRY_DATA_DIR=str(self._folder / "data"), FERRY_WORKER_NAME=name, **settings)
+        if is_held:  # its first batch may begin before anybody sees that it serves
+            gate.touch()
         log = self._folder / f"{name}.log"
         process = self._stack.enter_context(running("tests.fakes.gated_worker", env | {GATE: str(gate)}, log))
         eventually(lambda: any(each.startswith(name) for each in self.live_workers()), "the worker serves")

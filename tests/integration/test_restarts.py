@@ -415,8 +415,7 @@ def test_worker_when_it_wakes_up_long_after_its_lease_then_it_changes_nothing_of
     job_id = accepted(api)
     sleeper.wait_until_held()
     freeze(sleeper.process)
-    holder = site.start_worker()
-    holder.hold()
+    holder = site.start_worker(is_held=True)
     holder.wait_until_held()  # it took the job over
     job, leases = (
         site.direct.hmget(keys.JOB + job_id, "state", "token", "attempts"),
