@@ -24,6 +24,6 @@ FULL = BulkPlan(
     memory_bytes=2 * 10**9,
 )  # fmt: skip
 QUICK = BulkPlan(
-    repeats=2, many_rows=20_000, some_rows=5_000, warm_up_rows=1_000, interactive_repeats=1, window_s=4.0,
+    repeats=2, many_rows=60_000, some_rows=10_000, warm_up_rows=1_000, interactive_repeats=1, window_s=4.0,
     memory_bytes=10**8,
 )  # fmt: skip

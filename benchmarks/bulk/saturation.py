@@ -88,8 +88,10 @@ def _keep_busy(feed: Feed, is_busy: Any, stop: Any, samples: Any) -> None:
         samples.put(taken)
         for batch_id in done:
             client.cancel(batch_id)
-            if output := client.get(batch_id).get("output_file_id"):
-                client.delete(output)
+            ended = client.get(batch_id)
+            for file_id in (ended.get("output_file_id"), ended.get("error_file_id")):
+                if file_id:
+                    client.delete(file_id)
 
 
 def rows_per_s(samples: Sequence[Sample]) -> float:
