@@ -149,3 +149,83 @@ def test_tables_when_cut_anyhow_then_the_same_rows(kind: str, n: int, group: int
     name, data = written(kind, fixed(rows_of(n)), group)
     chunks = chunks_of(name, data, rules(chunk_rows=chunk_rows, chunk_bytes=size))
     np.testing.assert_array_equal(whole(chunks), rows_of(n))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=8), st.integers(1, 7), st.randoms())
+def test_parquet_when_chunks_are_read_in_any_order_by_one_reader_then_the_same_rows(sizes, chunk_rows, random) -> None:
+    x = rows_of(max(1, sum(sizes)))
+    out, table, start = io.BytesIO(), fixed(x), 0
+    with pq.ParquetWriter(out, table.schema) as writer:
+        for size in (*sizes, len(x)):
+            writer.write_table(table.slice(start, size))
+            start += size
+    reader, given_rules = format_named("parquet"), rules(chunk_rows=chunk_rows)
+    chunks = list(index("parquet", out.getvalue(), given_rules).chunks)
+    for order in (chunks, random.sample(chunks, len(chunks))):
+        for chunk in order:
+            (group,) = reader.read(io.BytesIO(out.getvalue()), chunk, given_rules).groups
+            np.testing.assert_array_equal(group.arrays[0], x[chunk.first : chunk.first + chunk.rows])
+
+
+def test_parquet_when_row_groups_are_small_then_chunks_end_where_they_end() -> None:
+    _, data = written("parquet", fixed(rows_of(20)), 3)
+    chunks = index("parquet", data, rules(chunk_rows=7)).chunks
+    assert [(chunk.first, chunk.rows) for chunk in chunks] == [(0, 6), (6, 6), (12, 6), (18, 2)]
+    assert [dict(chunk.where) for chunk in chunks[:2]] == [{"group": 0, "row": 0}, {"group": 2, "row": 0}]
+
+
+def test_parquet_when_row_groups_are_large_then_they_are_cut_and_nothing_lies_in_two() -> None:
+    _, data = written("parquet", fixed(rows_of(20)), 9)
+    chunks = index("parquet", data, rules(chunk_rows=4)).chunks
+    assert [chunk.rows for chunk in chunks] == [4, 4, 1, 4, 4, 1, 2]
+
+
+class Counted(io.BytesIO):
+    """A file that counts what is read of it."""
+
+    n_bytes = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        Counted.n_bytes += len(data)
+        return data
+
+
+def test_parquet_when_chunks_of_one_row_group_come_in_order_then_it_is_read_once() -> None:
+    _, data = written("parquet", scalars(rows_of(5000)), 5000)
+    reader, given_rules = format_named("parquet"), rules(chunk_rows=100)
+    chunks = index("parquet", data, given_rules).chunks
+    Counted.n_bytes = 0
+    for chunk in chunks:
+        reader.read(Counted(data), chunk, given_rules)
+    footer = int.from_bytes(data[-8:-4], "little") + 8
+    assert len(chunks) == 50
+    assert Counted.n_bytes < 2 * len(data) + 52 * (footer + 8)
+
+
+def test_parquet_when_another_file_comes_then_its_rows_are_read() -> None:
+    reader, given_rules = format_named("parquet"), rules(chunk_rows=4)
+    for x in (rows_of(8), rows_of(8) + 1, rows_of(9)):
+        _, data = written("parquet", fixed(x), 100)
+        chunk = index("parquet", data, given_rules).chunks[1]
+        (group,) = reader.read(io.BytesIO(data), chunk, given_rules).groups
+        np.testing.assert_array_equal(group.arrays[0], x[4:8])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tables_when_all_columns_are_joined_then_those_that_are_no_input_and_none_is_lost(kind: str) -> None:
+    x = rows_of(5)
+    table = fixed(x).append_column("n", pa.array(range(5))).append_column("y", pa.array(list("abcde")))
+    name, data = written(kind, table)
+    out, errors = run(name, data, rules(join=("input",)), fail=("2",))
+    found = table_of(name, out)
+    assert found.column_names == ["custom_id", "n", "input_y", "label", "score", "y"]
+    assert (found.column("n").to_pylist(), found.column("input_y").to_pylist()) == ([0, 2, 3, 4], list("acde"))
+    assert [error["joined"] for error in errors] == [{"n": 1, "y": "b"}]
+
+
+def test_tables_when_all_columns_are_joined_and_all_are_inputs_then_none_is() -> None:
+    name, data = written("parquet", scalars(rows_of(3)))
+    out, _ = run(name, data, rules(join=("input",)))
+    assert table_of(name, out).column_names == ["custom_id", "label", "score", "y"]

@@ -143,3 +143,12 @@ def test_delimited_when_cut_anyhow_then_the_same_rows(rows, chunk_rows: int, chu
     chunks = chunks_of("csv", data, rules(ONE, chunk_rows=chunk_rows, chunk_bytes=chunk_bytes, join=("note",)))
     assert whole(chunks).tolist() == [x for x, _ in rows]
     assert [note for rows in chunks for note in rows.joined["note"]] == [note for _, note in rows]
+
+
+@pytest.mark.parametrize("value", ["2.5", "oh"])
+def test_delimited_when_all_columns_are_joined_then_those_that_are_no_input(value: str) -> None:
+    data = table([["a", "1.5", "7"], ["b", value, "8"]], ["y", "x", "n"])
+    out, errors = run("csv", data, rules(ONE, join=("input",)), model=lambda x: x)
+    rows = parsed(out)
+    assert rows[0] == {"custom_id": "1", "input_y": "a", "n": "7", "y": "1.5"}
+    assert [error["joined"] for error in errors] == ([{"y": "b", "n": "8"}] if value == "oh" else [])

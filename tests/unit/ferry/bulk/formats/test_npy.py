@@ -142,3 +142,26 @@ def test_npy_when_the_file_shrank_since_then_reading_says_so() -> None:
     (chunk,) = index("npy", data, rules()).chunks
     with pytest.raises(InvalidInputError, match="replaced"):
         format_named("npy").read(io.BytesIO(data[:-8]), chunk, rules())
+
+
+class Drops(io.BytesIO):
+    """A file that gives few bytes at a time, as a socket does."""
+
+    def readinto(self, buffer) -> int:
+        return super().readinto(buffer[:7])
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", ">f4", "u1"])
+def test_npy_when_rows_are_read_in_blocks_then_each_fault_has_its_row(dtype: str, monkeypatch) -> None:
+    monkeypatch.setattr("ferry.bulk.formats.raw_rows._BLOCK_BYTES", 64)
+    x = np.arange(66).reshape(11, 2, 3).astype(dtype) / np.array(66).astype(dtype) if dtype != "u1" else (
+        np.eye(66, dtype="u1")[:11, :6].reshape(11, 2, 3)
+    )  # fmt: skip
+    x[[1, 9], 1, 1] = 3
+    data, given_rules = npy(x), rules(RANGED, chunk_rows=100)
+    (chunk,) = index("npy", data, given_rules).chunks
+    rows = format_named("npy").read(Drops(data), chunk, given_rules)
+    assert [fault.position for fault in rows.faults] == [1, 9]
+    keep = [row for row in range(11) if row not in (1, 9)]
+    np.testing.assert_array_equal(rows.groups[0].arrays[0], x[keep].astype(np.float32))
+    assert list(rows.ids) == [str(n) for n in range(1, 12)]
