@@ -15,9 +15,9 @@ POLL_S = 0.05
 ROOT = Path(__file__).parent.parent
 
 
-def eventually(condition: Callable[[], object], what: str) -> None:
+def eventually(condition: Callable[[], object], what: str, *, give_up_s: float = GIVE_UP_S) -> None:
     """Return as soon as the condition holds."""
-    give_up = time.monotonic() + GIVE_UP_S
+    give_up = time.monotonic() + give_up_s
     while not condition():
         assert time.monotonic() < give_up, f"gave up waiting: {what}"
         time.sleep(POLL_S)
