@@ -10,10 +10,14 @@ from typing import Any, BinaryIO
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-from ferry.bulk.formats.base import Chunk, size_of
+from ferry.bulk.formats.base import MIB, Chunk, size_of
 from ferry.errors import InvalidInputError
 
+# A batch is decoded at once: the rows that fill so many bytes, and no more than gain anything.
+_BATCH_BYTES = 16 * MIB
 _BATCH_ROWS = 4096
+# Of a column so much is read at a time. Without it pyarrow holds all of a row group's, however large that is.
+_COLUMN_BUFFER_BYTES = 64 * 1024
 # The length of the footer and the magic bytes end a file.
 _TAIL_BYTES = 8
 
@@ -29,7 +33,7 @@ class ParquetRows:
         """
         self._relay = _Relay(file)
         self._footer = _footer(file)
-        self._source = pq.ParquetFile(self._relay, pre_buffer=False)
+        self._source = pq.ParquetFile(self._relay, pre_buffer=False, buffer_size=_COLUMN_BUFFER_BYTES)
         self.schema = self._source.schema_arrow
         self._names: Sequence[str] = ()
         self._batches: Iterator[Any] = iter(())
@@ -53,11 +57,10 @@ class ParquetRows:
         group_first = chunk.first - chunk.where["row"]
         if names != self._names or not group_first <= self._next_row <= chunk.first:
             groups = range(chunk.where["group"], self._source.num_row_groups)
+            if not groups:
+                raise InvalidInputError(f"there is no row group {groups.start} any more; was the file replaced?")
             self._batches = self._source.iter_batches(
-                batch_size=min(_BATCH_ROWS, chunk.where["row"] + chunk.rows),
-                row_groups=groups,
-                columns=names,
-                use_threads=False,
+                batch_size=self._batch_rows(groups.start), row_groups=groups, columns=names, use_threads=False
             )
             self._names, self._next_row, self._rest = names, group_first, None
         skip, left, parts = chunk.first - self._next_row, chunk.rows, []
@@ -74,6 +77,11 @@ class ParquetRows:
             if taken.num_rows:
                 parts.append(taken)
         return pa.Table.from_batches(parts)
+
+    def _batch_rows(self, group: int) -> int:
+        described = self._source.metadata.row_group(group)
+        row_bytes = described.total_byte_size // max(1, described.num_rows)
+        return int(max(1, min(_BATCH_ROWS, _BATCH_BYTES // max(1, row_bytes))))
 
 
 class _Relay(io.RawIOBase):

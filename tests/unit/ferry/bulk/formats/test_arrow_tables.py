@@ -204,6 +204,14 @@ def test_parquet_when_chunks_of_one_row_group_come_in_order_then_it_is_read_once
     assert Counted.n_bytes < 2 * len(data) + 52 * (footer + 8)
 
 
+@pytest.mark.parametrize("chunk_rows", [4, 100])
+def test_parquet_when_the_file_shrank_since_then_reading_says_so(chunk_rows: int) -> None:
+    chunk = index(*written("parquet", fixed(rows_of(9)), 4), rules(chunk_rows=chunk_rows)).chunks[-1]
+    _, data = written("parquet", fixed(rows_of(3)), 4)
+    with pytest.raises(InvalidInputError, match="replaced"):
+        format_named("parquet").read(io.BytesIO(data), chunk, rules(chunk_rows=chunk_rows))
+
+
 def test_parquet_when_another_file_comes_then_its_rows_are_read() -> None:
     reader, given_rules = format_named("parquet"), rules(chunk_rows=4)
     for x in (rows_of(8), rows_of(8) + 1, rows_of(9)):
