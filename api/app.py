@@ -15,12 +15,14 @@ from api.catalog import Catalog
 from api.fast_routes import FastApp
 from api.problems import install_handlers
 from api.protocol import STOP_BELL, StopBell
+from api.routes import batches as batches_routes
 from api.routes import dead_letters as dead_letters_routes
 from api.routes import files as files_routes
 from api.routes import health, infer, models, predict, predictions
-from api.services import DeadLetterOffice, FileBook, JobQueue, Services, WholeQueue
+from api.services import BatchBook, DeadLetterOffice, FileBook, JobQueue, Services, WholeQueue
 from api.submitter import Submitter
 from api.waiters import Waiters
+from ferry.bulk.batches import batches_of
 from ferry.bulk.files import files_of
 from ferry.bulk.storage import storage_of
 from ferry.local.lifeline import die_with_parent
@@ -47,12 +49,17 @@ def create_app() -> FastAPI:
     return build_app(settings)
 
 
-def build_app(settings: Settings, queue: WholeQueue | None = None, files: FileBook | None = None) -> FastAPI:
-    """Return an application; with `queue` on that one and those files (tests), else on the Redis of the settings."""
+def build_app(
+    settings: Settings,
+    queue: WholeQueue | None = None,
+    files: FileBook | None = None,
+    batches: BatchBook | None = None,
+) -> FastAPI:
+    """Return an application; with `queue` on that one, those files and batches (tests), else on the settings' Redis."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
-        async with _running(settings, queue, files) as services:
+        async with _running(settings, queue, files, batches) as services:
             app.state.services = services
             # What was imported lives as long as the process; the collector need not look at it again and again.
             gc.freeze()
@@ -63,16 +70,18 @@ def build_app(settings: Settings, queue: WholeQueue | None = None, files: FileBo
         redirect_slashes=False, redoc_url=None,
     )  # fmt: skip
     install_handlers(app)
-    for module in (predictions, dead_letters_routes, predict, infer, files_routes, models, health):
+    for module in (predictions, dead_letters_routes, predict, infer, files_routes, batches_routes, models, health):
         app.include_router(module.router)
     return app
 
 
 @asynccontextmanager
-async def _running(settings: Settings, queue: WholeQueue | None, files: FileBook | None) -> AsyncIterator[Services]:
+async def _running(
+    settings: Settings, queue: WholeQueue | None, files: FileBook | None, batches: BatchBook | None
+) -> AsyncIterator[Services]:
     """Run one process's parts; on the real queue a keeper and a sweep of expired files too."""
     if queue is not None:
-        async with _services(settings, queue, queue, files) as services:
+        async with _services(settings, queue, queue, files, batches) as services:
             yield services
         return
     url = settings.require_redis_url()
@@ -86,7 +95,9 @@ async def _running(settings: Settings, queue: WholeQueue | None, files: FileBook
         producer, stored = Producer(redis, limits_of(settings)), files_of(redis, storage, settings)
         async with (
             _while_running(stored.sweep_forever()),
-            _services(settings, producer, DeadLetters(redis, producer), stored) as services,
+            _services(
+                settings, producer, DeadLetters(redis, producer), stored, batches_of(redis, settings)
+            ) as services,
         ):
             yield services
     finally:
@@ -98,13 +109,17 @@ async def _running(settings: Settings, queue: WholeQueue | None, files: FileBook
 
 @asynccontextmanager
 async def _services(
-    settings: Settings, queue: JobQueue, dead_letters: DeadLetterOffice, files: FileBook | None
+    settings: Settings,
+    queue: JobQueue,
+    dead_letters: DeadLetterOffice,
+    files: FileBook | None,
+    batches: BatchBook | None,
 ) -> AsyncIterator[Services]:
     catalog = Catalog(Repository(settings.models_dir), queue)
     waiters = Waiters(queue)
     await catalog.refresh()
     async with _while_running(catalog.run(), waiters.listen(), waiters.sweep_forever()):
-        yield Services(settings, queue, dead_letters, catalog, Submitter(queue), waiters, files)
+        yield Services(settings, queue, dead_letters, catalog, Submitter(queue), waiters, files, batches)
 
 
 @asynccontextmanager

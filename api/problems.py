@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
-from ferry.errors import FerryError
+from ferry.errors import FerryError, ReusedError
 
 PROBLEM_JSON = "application/problem+json"
 PROBLEM_TYPES = "urn:ferry:problem:"
@@ -99,12 +99,15 @@ async def handle_ferry_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, FerryError):
         raise TypeError(f"registered for FerryError, got {type(error).__name__}")
     status = status_of(error)
-    if status == HTTPStatus.UNPROCESSABLE_ENTITY and request.url.path.startswith(("/v2/", *_OPENAI_PATHS)):
+    is_unfit = status == HTTPStatus.UNPROCESSABLE_ENTITY and error.code != ReusedError.code
+    if is_unfit and request.url.path.startswith(("/v2/", *_OPENAI_PATHS)):
         status = int(HTTPStatus.BAD_REQUEST)  # those protocols' status for what does not fit
     errors = [{"detail": fault.detail, "pointer": fault.pointer} for fault in error.faults]
     headers = {}
     if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT) or error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s or _DEFAULT_RETRY_AFTER_S)
+    if status == HTTPStatus.CONFLICT:
+        headers["x-should-retry"] = "false"  # OpenAI's client would ask again
     body = problem(request, status, code=error.code, title=error.title, detail=error.detail, errors=errors)
     return render(body, headers)
 

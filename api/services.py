@@ -9,6 +9,7 @@ from fastapi import Request
 from api.catalog import Catalog
 from api.submitter import Submitter
 from api.waiters import Waiters
+from ferry.bulk.batch_records import BatchRecord, BatchSpec, Opened
 from ferry.bulk.files import FileRecord
 from ferry.bulk.storage import Storage
 from ferry.jobs import DeadLetter, JobRecord, Receipt, Submission
@@ -96,6 +97,22 @@ class FileBook(Protocol):
         """Delete a file."""
 
 
+class BatchBook(Protocol):
+    """Bulk batches by id: ferry.bulk.batches.Batches, or its in-memory twin in tests."""
+
+    async def open(self, spec: BatchSpec) -> Opened:
+        """Take a batch."""
+
+    async def get(self, batch_id: str) -> BatchRecord | None:
+        """Return a batch."""
+
+    async def list_page(self, *, after: str | None = None, limit: int = 20) -> tuple[list[BatchRecord], bool]:
+        """Return some batches, and whether more follow."""
+
+    async def cancel(self, batch_id: str) -> bool | None:
+        """Cancel a batch; False: too late, None: there is none."""
+
+
 class WholeQueue(JobQueue, DeadLetterOffice, Protocol):
     """Both in one."""
 
@@ -111,6 +128,7 @@ class Services:
     submitter: Submitter
     waiters: Waiters
     files: FileBook | None = None
+    batches: BatchBook | None = None
 
     @property
     def flower_url(self) -> str:

@@ -1,5 +1,6 @@
 """Bulk batches on the asking side, on an event loop: make, read, list, cancel. The API's half."""
 
+import hashlib
 import json
 import secrets
 import string
@@ -25,6 +26,11 @@ _FIELDS = list(keys.BATCH_FIELDS)
 def new_batch_id() -> str:
     """Return an id nobody can guess."""
     return _ID_PREFIX + "".join(secrets.choice(_ID_LETTERS) for _ in range(_ID_LENGTH))
+
+
+def batch_id_of(text: str) -> str:
+    """Return the id that stands for a text: who says the same twice means the same batch."""
+    return _ID_PREFIX + hashlib.sha256(text.encode("utf-8")).hexdigest()[:_ID_LENGTH]
 
 
 def is_batch_id(text: str) -> bool:

@@ -1,0 +1,122 @@
+"""`/v1/batches`: run a whole file through a model, watch it, cancel it (OpenAI's shapes)."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+
+from api import batch_wire, openapi
+from api.batch_requests import BatchRequest, read_batch_request
+from api.bodies import read_json_object
+from api.headers import headers_of
+from api.services import BatchBook, Services, services_of
+from api.terms import key_from_header
+from api.wire import JSONAnswer
+from ferry.bulk.batch_records import BatchRecord, BatchSpec, Opened
+from ferry.bulk.batches import batch_id_of, new_batch_id
+from ferry.errors import (
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    QueueDrainingError,
+    QueueFullError,
+    QueueUnavailableError,
+    ReusedError,
+)
+from ferry.manifest import Manifest
+
+router = APIRouter(prefix="/v1/batches", tags=["batches"])
+
+MOST_A_PAGE = 100
+LATER_RETRY_AFTER_S = 30
+
+
+@router.post("", responses=openapi.BATCH_CREATED, openapi_extra=openapi.BATCH_BODY, response_class=JSONAnswer)
+async def create_batch(request: Request) -> JSONAnswer:
+    """Run every row of a stored file; a worker checks the file first (`validating`).
+
+    With an `Idempotency-Key` the same request sent again is the same batch.
+    """
+    services, headers = services_of(request), headers_of(request)
+    key = key_from_header(headers.get("idempotency-key"))
+    body = await read_json_object(request, headers, max_bytes=services.settings.max_body_bytes)
+    asked = read_batch_request(body, default_model=services.settings.default_model)
+    entry = await services.catalog.find(asked.model, asked.version)
+    batch_id = batch_id_of(f"{request.url.path}\0{key}") if key else new_batch_id()
+    spec = BatchSpec(
+        batch_id, entry.manifest.name, entry.manifest.version, asked.endpoint, asked.input_file_id, asked.window_s,
+        asked.completion_window, asked.metadata, asked.output_ttl_s, asked.fingerprint if key else "",
+    )  # fmt: skip
+    opened = await _batches(services).open(spec)
+    if opened is Opened.UNREGISTERED:
+        await services.catalog.register(entry)
+        opened = await _batches(services).open(spec)
+    _check(opened, asked, entry.manifest, services)
+    answer = JSONAnswer(batch_wire.batch(await _found(services, batch_id)))
+    if opened is Opened.EXISTS and key:
+        answer.headers["Idempotent-Replayed"] = "true"
+    return answer
+
+
+@router.get("", responses=openapi.BATCHES, response_class=JSONAnswer)
+async def list_batches(
+    request: Request,
+    after: Annotated[str | None, Query(description="the last id of the page before")] = None,
+    limit: Annotated[int, Query(ge=1, le=MOST_A_PAGE)] = 20,
+) -> JSONAnswer:
+    """List batches, the newest first."""
+    records, has_more = await _batches(services_of(request)).list_page(after=after, limit=limit)
+    data = [batch_wire.batch(record) for record in records]
+    ends = {"first_id": records[0].id, "last_id": records[-1].id} if records else {"first_id": None, "last_id": None}
+    return JSONAnswer({"object": "list", "data": data, **ends, "has_more": has_more})
+
+
+@router.get("/{batch_id}", responses=openapi.BATCH, response_class=JSONAnswer)
+async def get_batch(request: Request, batch_id: str) -> JSONAnswer:
+    """Show one batch, with its progress."""
+    return JSONAnswer(batch_wire.batch(await _found(services_of(request), batch_id)))
+
+
+@router.post("/{batch_id}/cancel", responses=openapi.BATCH_CANCELLED, response_class=JSONAnswer)
+async def cancel_batch(request: Request, batch_id: str) -> JSONAnswer:
+    """Cancel a batch: what is done is kept, the rows that were not run are named in its error file."""
+    services = services_of(request)
+    was_open = await _batches(services).cancel(batch_id)
+    record = await _found(services, batch_id)
+    if not was_open and record.cancelling_us is None:
+        raise ConflictError(f"batch {batch_id} is {record.status.value} and cannot be cancelled any more")
+    return JSONAnswer(batch_wire.batch(record))
+
+
+def _check(opened: Opened, asked: BatchRequest, manifest: Manifest, services: Services) -> None:
+    """Refuse what the queue refused."""
+    if opened is Opened.NO_FILE:
+        detail = f"no file {asked.input_file_id[:64]!r}; POST /v1/files stores one, GET /v1/files lists them"
+        raise NotFoundError(detail)
+    if opened is Opened.WRONG_PURPOSE:
+        detail = f"file {asked.input_file_id} was not stored with purpose=batch; store it again with that purpose"
+        raise InvalidInputError.at("#/input_file_id", detail)
+    if opened is Opened.DIFFERS:
+        raise ReusedError("a batch was asked for under this Idempotency-Key with another body; choose another key")
+    if opened is Opened.DRAINING:
+        ref = manifest.ref
+        detail = f"{ref} takes no new batches: an operator lets its queue run empty (ferry queue resume {ref})"
+        raise QueueDrainingError(detail, retry_after_s=LATER_RETRY_AFTER_S)
+    if opened is Opened.FULL:
+        limit = services.settings.max_batches
+        detail = f"{limit} batches are under way, which is the limit (FERRY_MAX_BATCHES); wait for one, or cancel one"
+        raise QueueFullError(detail, retry_after_s=LATER_RETRY_AFTER_S)
+    if opened is Opened.UNREGISTERED:
+        raise QueueUnavailableError(f"Redis forgot {manifest.ref} twice; is it being wiped?", retry_after_s=1)
+
+
+def _batches(services: Services) -> BatchBook:
+    if services.batches is None:
+        raise TypeError("the application was started without batches")
+    return services.batches
+
+
+async def _found(services: Services, batch_id: str) -> BatchRecord:
+    record = await _batches(services).get(batch_id)
+    if record is None:
+        raise NotFoundError(f"no batch {batch_id[:64]!r}; GET /v1/batches lists them")
+    return record
