@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from ferry.bulk.batch_records import BatchStatus, Part, part_key
 from ferry.bulk.files import key_of
-from ferry.bulk.formats.base import Chunk, ChunkRows, Opener, PartResult, RowFault, numbered
+from ferry.bulk.formats.base import Chunk, ChunkRows, Opener, PartResult, RowFault, numbered, unrun_faults
 from ferry.bulk.formats.error_lines import assemble_errors
 from ferry.bulk.steps import Held, MadeFile, StepOutcome, Steps, assembled
 from ferry.errors import InvalidInputError, NotFoundError
@@ -75,7 +75,7 @@ class Assembly:
             message = "the worker died each time it ran the rows around this one"
             faults = tuple(RowFault(place, WORKER_LOST, message, status=SERVER_ERROR) for place in range(len(rows.ids)))
         else:
-            faults = _unrun(rows, *_UNRUN.get(self.ending, _UNRUN[BatchStatus.FAILED]))
+            faults = unrun_faults(rows, *_UNRUN.get(self.ending, _UNRUN[BatchStatus.FAILED]))
         result = PartResult(replace(rows, groups=(), faults=()), [], (*rows.faults, *faults))
         unrun = to_store(number, self.batch, result)
         store_chunk(unrun, self.batch.record.id, self.held.token, self.files, self.interlude)
@@ -107,10 +107,6 @@ class Assembly:
             return MadeFile(file_id, size, filename, self.ttl_s)
 
         return self.files.patiently(self.interlude, attempt)
-
-
-def _unrun(rows: ChunkRows, code: str, message: str) -> tuple[RowFault, ...]:
-    return tuple(RowFault(place, code, message) for place in range(len(rows.ids)))
 
 
 def _unread(chunk: Chunk) -> ChunkRows:
