@@ -23,6 +23,8 @@ N_ROWS = int(BATCH_S / RUN_S) * MAX_ROWS * N_WORKERS
 # A row's value is its number from 1: what a worker warms up with are zeros.
 ROWS = np.arange(1, N_ROWS + 1, dtype=np.float32)
 KILL_AT = 0.4
+# A chunk takes half a second.
+MID_CHUNK_S = 0.25
 POLL_S = 0.05
 GIVE_UP_S = 300.0
 TERMINAL = ("completed", "failed", "expired", "cancelled")
@@ -41,6 +43,7 @@ def measure(folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
         with stand_in_stack(folder / "killed", run_s=RUN_S, n_workers=N_WORKERS) as stack:
             batch_id = _start(stack)
             _watch(stack, batch_id, lambda batch: _done(batch) >= KILL_AT * N_ROWS)
+            time.sleep(MID_CHUNK_S)  # what was seen was the end of a chunk
             n_killed = _kill_all(stack)
             killed_at = time.time()
         with stand_in_stack(folder / "killed", run_s=RUN_S, n_workers=N_WORKERS) as stack:
