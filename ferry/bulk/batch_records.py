@@ -4,6 +4,7 @@ Pure: no connection, no clock. Times are microseconds of Redis' own clock.
 """
 
 import json
+import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -12,6 +13,9 @@ from typing import Any
 from ferry.bulk.formats.base import FileFault
 from ferry.queue.keys import BATCH_FIELDS
 
+ID_PREFIX = "batch_"
+ID_LETTERS = string.ascii_letters + string.digits
+MOST_ID_LETTERS = 64
 INDEX = "index"
 ASSEMBLE = "assemble"
 FOLDER = "batches/"
@@ -168,6 +172,13 @@ class Place:
         if not parts or parts[0] == "-":
             return cls(skipped=tuple(map(int, parts[1:])))
         return cls(int(parts[0]), int(parts[1]), tuple(map(int, parts[2:])))
+
+
+def is_batch_id(text: str) -> bool:
+    """Say whether a text may be a batch's id."""
+    letters = text.removeprefix(ID_PREFIX)
+    is_prefixed = len(letters) == len(text) - len(ID_PREFIX)
+    return is_prefixed and 0 < len(letters) <= MOST_ID_LETTERS and all(each in ID_LETTERS for each in letters)
 
 
 def step_id(batch_id: str, step: str | int) -> str:

@@ -3,13 +3,20 @@
 import hashlib
 import json
 import secrets
-import string
 import uuid
 from typing import Any, cast
 
 from redis.asyncio import Redis
 
-from ferry.bulk.batch_records import BatchRecord, BatchSpec, Opened, batch_from_fields
+from ferry.bulk.batch_records import (
+    ID_LETTERS,
+    ID_PREFIX,
+    BatchRecord,
+    BatchSpec,
+    Opened,
+    batch_from_fields,
+    is_batch_id,
+)
 from ferry.bulk.files import PURPOSE_BATCH
 from ferry.errors import NotFoundError
 from ferry.queue import keys
@@ -17,26 +24,18 @@ from ferry.queue.connection import redis_errors
 from ferry.queue.scripts import script
 from ferry.settings import Settings
 
-_ID_PREFIX = "batch_"
-_ID_LETTERS = string.ascii_letters + string.digits
 _ID_LENGTH = 24
 _FIELDS = list(keys.BATCH_FIELDS)
 
 
 def new_batch_id() -> str:
     """Return an id nobody can guess."""
-    return _ID_PREFIX + "".join(secrets.choice(_ID_LETTERS) for _ in range(_ID_LENGTH))
+    return ID_PREFIX + "".join(secrets.choice(ID_LETTERS) for _ in range(_ID_LENGTH))
 
 
 def batch_id_of(text: str) -> str:
     """Return the id that stands for a text: who says the same twice means the same batch."""
-    return _ID_PREFIX + hashlib.sha256(text.encode("utf-8")).hexdigest()[:_ID_LENGTH]
-
-
-def is_batch_id(text: str) -> bool:
-    """Say whether a text may be a batch's id."""
-    letters = text.removeprefix(_ID_PREFIX)
-    return 0 < len(letters) == len(text) - len(_ID_PREFIX) <= 64 and all(each in _ID_LETTERS for each in letters)
+    return ID_PREFIX + hashlib.sha256(text.encode("utf-8")).hexdigest()[:_ID_LENGTH]
 
 
 class Batches:

@@ -1,7 +1,8 @@
 """Files by id: their records in Redis and their bytes in the storage, made and deleted together.
 
 An id first stands among those to be deleted, then its bytes are written, then its record; deleting goes the other way.
-So whoever dies in between leaves an id that the next sweep meets, and no bytes that nobody knows of.
+So whoever dies in between leaves an id that the next sweep meets, and no bytes that nobody knows of. The folder of a
+bulk batch that is over stands among them too, in case that the worker which ended it did not live to delete it.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from typing import Any, cast
 from redis.asyncio import Redis
 from redis.exceptions import WatchError
 
+from ferry.bulk.batch_records import folder_of, is_batch_id
 from ferry.bulk.storage import Storage
 from ferry.errors import FerryError, NotFoundError, StorageError
 from ferry.queue import keys
@@ -100,7 +102,8 @@ class Files:
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.zadd(keys.FILE_ENDS, {file_id: now_us // 1000 + UPLOAD_MAX_S * 1000})
                 pipe.hset(keys.FILE + file_id, "status", UPLOADING)
-                pipe.zcard(keys.FILE_ENDS)
+                # Without what is due already: that goes by itself, and some of it are folders of batches.
+                pipe.zcount(keys.FILE_ENDS, f"({now_us // 1000}", "+inf")
                 n_files = int((await pipe.execute())[-1])
             if n_files <= self._max_files:
                 return file_id
@@ -212,7 +215,7 @@ class Files:
         return True
 
     async def sweep(self) -> int:
-        """Delete files whose time is over, and what uploads left that nobody finished; returns how many.
+        """Delete files whose time is over, and what unfinished uploads and batches that are over left; returns how many.
 
         Safe in any number of processes at once: each step may be done twice.
 
@@ -223,9 +226,12 @@ class Files:
             now_ms = await self._now_us() // 1000
             due = await self._redis.zrange(keys.FILE_ENDS, 0, now_ms, byscore=True, offset=0, num=SWEPT_AT_ONCE)
         for raw in due:
-            file_id = cast(bytes, raw).decode("ascii")
-            await self._bury(file_id)
-            await self._delete_bytes(file_id)
+            due_id = cast(bytes, raw).decode("ascii")
+            if is_batch_id(due_id):
+                await self._delete_folder(due_id)
+            else:
+                await self._bury(due_id)
+                await self._delete_bytes(due_id)
         return len(due)
 
     async def sweep_forever(self) -> None:
@@ -255,6 +261,11 @@ class Files:
         await asyncio.to_thread(self.storage.delete, key_of(file_id))
         with redis_errors():
             await self._forget(file_id)
+
+    async def _delete_folder(self, batch_id: str) -> None:
+        await asyncio.to_thread(self.storage.delete_folder, folder_of(batch_id))
+        with redis_errors():
+            await self._redis.zrem(keys.FILE_ENDS, batch_id)
 
     async def _forget(self, file_id: str) -> None:
         async with self._redis.pipeline(transaction=True) as pipe:

@@ -1,11 +1,12 @@
 """Bulk batches on the working side, for threads: what a step needs to know, and what came of it. The worker's half."""
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from redis import Redis
+from redis.exceptions import NoScriptError
 
 from ferry.bulk.batch_records import (
     BatchRecord,
@@ -23,6 +24,8 @@ from ferry.queue.connection import redis_errors
 from ferry.queue.scripts import script
 
 _FIELDS = list(keys.BATCH_FIELDS)
+
+ModelKey = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,16 @@ def _file_args(file: MadeFile | None) -> tuple[str | int, ...]:
     return (file.id, file.size_bytes, file.filename, "", int(file.ttl_s * 1000))
 
 
+def _question(held: Held, place: Place, models: Sequence[ModelKey]) -> list[str]:
+    return [held.token, held.id, place.to_text(), *(keys.model_key(*model) for model in models)]
+
+
+def _meanwhile(models: Sequence[ModelKey], reply: Any) -> Meanwhile:
+    is_held, ending, *waiting = cast(Sequence[Any], reply)
+    named = {keys.model_key(*model).encode("utf-8"): model for model in models}
+    return Meanwhile(is_held == 1, ending is not None, tuple(named[each] for each in waiting))
+
+
 class Steps:
     """Reads batches and records their steps. Thread-safe, as its client is."""
 
@@ -121,6 +134,7 @@ class Steps:
         self._redis = redis
         self._between = redis.register_script(script("step_between"))
         self._settle = redis.register_script(script("step_settle"))
+        self._line: Any = None
 
     def batch(self, batch_id: str) -> BatchRecord | None:
         """Return what is known of a batch.
@@ -138,18 +152,53 @@ class Steps:
             raw = cast(bytes | None, self._redis.hget(keys.BATCH_OPEN + held.batch_id, held.step))
         return Place.from_text((raw or b"").decode("ascii"))
 
-    def between(self, held: Held, place: Place, served: Iterable[tuple[str, str]]) -> Meanwhile:
-        """Say where a step stands, and hear what happens meanwhile; while jobs wait, nothing of the step counts as run.
+    def between(self, held: Held, place: Place, served: Iterable[ModelKey]) -> Meanwhile:
+        """Say where a step stands from now on, and hear what happens meanwhile.
 
         Raises:
             QueueUnavailableError: Redis did not answer.
         """
-        models = {keys.model_key(*model).encode("ascii"): model for model in served}
+        models = list(served)
         with redis_errors():
-            is_held, ending, *waiting = cast(
-                Sequence[Any], self._between(args=[held.token, held.id, place.to_text(), *models])
-            )
-        return Meanwhile(is_held == 1, ending is not None, tuple(models[each] for each in waiting))
+            return _meanwhile(models, self._between(args=_question(held, place, models)))
+
+    def ask(self, held: Held, place: Place, served: Iterable[ModelKey]) -> Callable[[], Meanwhile]:
+        """As `between`, but do not wait: what is returned reads the answer. One question at a time.
+
+        Where the cores are busy an answer takes a millisecond, which the step needs not stand still for. What was sent
+        reaches Redis even if this process dies.
+
+        Raises:
+            QueueUnavailableError: Redis is away; the answer may raise it too.
+        """
+        models = list(served)
+        with redis_errors():
+            line = self._line or self._redis.connection_pool.get_connection()
+            self._line = None  # it is lost unless the answer is read
+            try:
+                line.send_command("EVALSHA", self._between.sha, 0, *_question(held, place, models))
+            except BaseException:
+                self._hang_up(line)
+                raise
+
+        def answer() -> Meanwhile:
+            with redis_errors():
+                try:
+                    reply = line.read_response()
+                except NoScriptError:
+                    self._line = line
+                    return self.between(held, place, models)
+                except BaseException:
+                    self._hang_up(line)
+                    raise
+                self._line = line
+                return _meanwhile(models, reply)
+
+        return answer
+
+    def _hang_up(self, line: Any) -> None:
+        line.disconnect()
+        self._redis.connection_pool.release(line)
 
     def settle(self, held: Held, outcome: StepOutcome) -> bool:
         """Record what became of a step; False: it was not this holder's any more, or was recorded before.

@@ -14,8 +14,8 @@ from ferry.bulk.steps import Held, Meanwhile
 from ferry.errors import QueueUnavailableError
 from ferry.jobs import CLASS_SHARE
 
-# A step looks up this often. Who waits is served so much later at most, and each look costs the step 150 us.
-SLICE_S = 0.005
+# A step looks up this often. Who waits is heard of at the next look and served, so two slices later at most.
+SLICE_S = 0.004
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,10 @@ class Asker(Protocol):
     """What an interlude needs of the queue (ferry.bulk.steps.Steps)."""
 
     def between(self, held: Held, place: Place, served: Iterable[ModelKey]) -> Meanwhile:
-        """Say where the step stands, and hear who waits."""
+        """Say where the step stands from now on, and hear who waits."""
+
+    def ask(self, held: Held, place: Place, served: Iterable[ModelKey]) -> Callable[[], Meanwhile]:
+        """The same, answered when it is asked for."""
 
 
 class Keeping(Protocol):
@@ -86,6 +89,7 @@ class Interlude:
         self._clock = clock
         self._thread = threading.get_ident()
         self._last = clock()
+        self._answer: Callable[[], Meanwhile] | None = None
         # Why the step is to be left: libraries that read through us may wrap what we raise.
         self.ended: StepEndedError | None = None
 
@@ -99,29 +103,52 @@ class Interlude:
             self.pause(Place(0, 0))
 
     def pause(self, place: Place) -> None:
-        """Serve who waits, for so long that the step still gets its share; then the step is at `place`.
+        """Serve who waits, for so long that the step still gets its share; from here on the step is at `place`.
 
         Raises:
             StepEndedError: leave the step.
         """
         ran_s = max(SLICE_S, self._clock() - self._last)
         until = self._clock() + ran_s * (1 / CLASS_SHARE - 1)
-        while waiting := self._look(place, self._served()):
-            if self._clock() >= until:
-                self._look(place, ())  # from here on it is the step that runs
-                break
+        waiting = self.hear()
+        # Who is served may kill the worker too, which is no fault of this step: nothing of it runs meanwhile.
+        aside = Place(skipped=place.skipped)
+        while waiting and self._clock() < until:
+            self.stand_at(aside)
             for model in waiting:
                 self._serve(model, until)
+            waiting = self._look(lambda: self._steps.between(self.held, aside, self._served()))
         self._last = self._clock()
+        self._ask(place)
+
+    def hear(self) -> tuple[ModelKey, ...]:
+        """Return the models for which jobs waited when the step last said where it stands.
+
+        Raises:
+            StepEndedError: leave the step.
+        """
+        answer, self._answer = self._answer, None
+        return self._look(answer) if answer else ()
 
     def stand_at(self, place: Place) -> None:
-        """Say what of the step runs now, without serving anybody."""
-        self._look(place, ())
+        """Say where the step stands from now on, and wait until that is known.
 
-    def _look(self, place: Place, served: Iterable[ModelKey]) -> tuple[ModelKey, ...]:
+        Raises:
+            StepEndedError: leave the step.
+        """
+        self._look(lambda: self._steps.between(self.held, place, ()))
+
+    def _ask(self, place: Place) -> None:
+        """Say where the step stands; what happens meanwhile is heard at the next pause."""
+        try:
+            self._answer = self._steps.ask(self.held, place, self._served())
+        except QueueUnavailableError as error:
+            logger.warning("a bulk step goes on alone: %s", error)
+
+    def _look(self, answer: Callable[[], Meanwhile]) -> tuple[ModelKey, ...]:
         self._keeping.touch(self.held.token)
         try:
-            meanwhile = self._steps.between(self.held, place, served)
+            meanwhile = answer()
         except QueueUnavailableError as error:
             # What is done meanwhile is recorded when Redis is back, if the claim has not lapsed by then.
             logger.warning("a bulk step goes on alone: %s", error)

@@ -114,6 +114,7 @@ class BulkRunner:
         with ExitStack() as holding:
             holding.enter_context(self._leases.holding(held.token))
             outcome = self._attempt(task, task.do)
+            task.hang_up()
             if isinstance(outcome, RunChunk):
                 self.finish()
                 self._storing = self._thread.submit(self._store, task, outcome, holding.pop_all())
@@ -243,6 +244,12 @@ class _Task:
         chunk = run_chunk(int(self.held.step), batch, run, self._runner._files, interlude)
         self.summary.runs, self.summary.run_us = rows.runs, rows.run_us
         return chunk
+
+    def hang_up(self) -> None:
+        """Hear the answer that is still on its way; it changes nothing any more."""
+        if self._interlude:
+            with suppress(StepEndedError):
+                self._interlude.hear()
 
     def store(self, chunk: RunChunk) -> StepOutcome:
         """Store a chunk that was run."""

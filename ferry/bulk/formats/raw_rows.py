@@ -1,5 +1,8 @@
 """Rows of raw elements: read in blocks into the array that the model gets, cast and checked while they are in cache."""
 
+import io
+import mmap
+import os
 from typing import Any, BinaryIO, cast
 
 import numpy as np
@@ -18,14 +21,19 @@ _BLOCK_BYTES = MIB
 def read_rows(file: BinaryIO, n_rows: int, header: NpyHeader, spec: TensorSpec) -> tuple[Array, dict[int, str]]:
     """Read the next rows of a file; return them as rows of `spec`, and why for each row that does not fit.
 
-    Shape: (n_rows, *inner). The bytes are copied once where the file's dtype is the model's, else once and cast.
+    Shape: (n_rows, *inner). A local file of the model's dtype is mapped and not copied; its pages stay as long as the
+    array. Else the bytes are copied once where the dtype is the model's, or once and cast.
 
     Raises:
         InvalidInputError: when the file ends before.
     """
     inner = fit_shape(spec, header.shape[1:]) or header.shape[1:]
-    rows: Array = np.empty((n_rows, *inner), spec.numpy_dtype)
     is_same = header.dtype == spec.numpy_dtype
+    mapped = _mapped(file, n_rows * header.row_bytes) if is_same else None
+    if mapped is not None:
+        rows: Array = mapped.view(header.dtype).reshape((n_rows, *inner))
+        return cast_rows(spec, rows)
+    rows = np.empty((n_rows, *inner), spec.numpy_dtype)
     step = max(1, _BLOCK_BYTES // max(1, header.row_bytes))
     bad: dict[int, str] = {}
     for start in range(0, n_rows, step):
@@ -37,6 +45,32 @@ def read_rows(file: BinaryIO, n_rows: int, header: NpyHeader, spec: TensorSpec) 
             rows[start : start + n_block] = fitting
         bad.update({start + row: why for row, why in wrong.items()})
     return rows, bad
+
+
+def _mapped(file: BinaryIO, n_bytes: int) -> Array | None:
+    """Return the next bytes of a file as they lie in the page cache; None where it cannot be mapped.
+
+    Whoever cuts a mapped file short ends this process; the storage only ever replaces files whole.
+
+    Raises:
+        InvalidInputError: when the file ends before.
+    """
+    if not isinstance(file, io.BufferedReader) or not isinstance(file.raw, io.FileIO) or not n_bytes:
+        return None
+    start = file.tell()
+    missing = start + n_bytes - os.fstat(file.fileno()).st_size
+    if missing > 0:
+        raise InvalidInputError(f"the file ends {missing} bytes before the end of what was indexed; was it replaced?")
+    skipped = start % mmap.ALLOCATIONGRANULARITY
+    try:
+        pages = mmap.mmap(
+            file.fileno(), skipped + n_bytes, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE, prot=mmap.PROT_READ,
+            offset=start - skipped,
+        )  # fmt: skip
+    except (OSError, ValueError):  # a file system that maps nothing
+        return None
+    file.seek(n_bytes, os.SEEK_CUR)
+    return np.frombuffer(pages, np.uint8, n_bytes, skipped)
 
 
 def fill(file: BinaryIO, array: Array) -> None:

@@ -1,5 +1,5 @@
 -- Asked by a worker within a step, every few milliseconds: whether it still holds it, and who waits meanwhile.
--- ARGV  token, step's id, where it stands (kept in BATCH_OPEN unless somebody waits), then models served (name:version)
+-- ARGV  token, step's id, where it stands from now on (kept in BATCH_OPEN), then models served (name:version)
 -- Reply 1 while the step is held, else 0; the batch's ending or nil; then the models for which jobs of a higher class wait
 local token, id = ARGV[1], ARGV[2]
 local batch, step = string.match(id, '^(.-)/(.+)$')
@@ -13,6 +13,5 @@ for i = 4, #ARGV do
     reply[#reply + 1] = model
   end
 end
--- Who is served now may kill the worker too, which is no fault of this step.
-redis.call('HSET', BATCH_OPEN .. batch, step, #reply > 2 and string.gsub(ARGV[3], '^%d+ %d+', '-') or ARGV[3])
+redis.call('HSET', BATCH_OPEN .. batch, step, ARGV[3])
 return reply
