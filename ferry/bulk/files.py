@@ -215,7 +215,7 @@ class Files:
         return True
 
     async def sweep(self) -> int:
-        """Delete files whose time is over, and what unfinished uploads and batches that are over left; returns how many.
+        """Delete files whose time is over, and what unfinished uploads and ended batches left; returns how many.
 
         Safe in any number of processes at once: each step may be done twice.
 

@@ -8,6 +8,8 @@ import pytest
 from redis.asyncio import Redis
 
 from ferry.bulk import files as module
+from ferry.bulk.batch_records import FOLDER, index_key, part_key
+from ferry.bulk.batches import new_batch_id
 from ferry.bulk.files import FileRecord, Files, is_file_id, key_of, new_file_id
 from ferry.bulk.storage import Storage
 from ferry.errors import NotFoundError, StorageError
@@ -192,6 +194,60 @@ async def test_delete_when_the_storage_is_away_then_gone_all_the_same_and_a_swee
     assert await files.sweep() == 1
     assert storage.list_folder("files") == {}
     assert await redis.keys("ferry:file*") == []
+
+
+async def leave_folder(redis: Redis, storage: Storage) -> str:
+    """Leave what a worker leaves that died after a batch's end; returns the batch's id."""
+    batch_id = new_batch_id()
+    for key in (index_key(batch_id), part_key(batch_id, 0, "token", "out")):
+        with storage.create(key) as upload:
+            upload.write(b"abc")
+    await end_now(redis, batch_id)
+    return batch_id
+
+
+async def test_sweep_when_a_batch_left_its_folder_then_it_is_gone_and_the_files_stay(
+    redis: Redis, storage: Storage
+) -> None:
+    files = Files(redis, storage, max_files=MOST, ttl_s=600)
+    kept = await add(files)
+    batch_id = await leave_folder(redis, storage)
+    assert [each.id for each in (await files.list_page())[0]] == [kept.id]
+    assert await files.get(batch_id) is None
+    assert await files.delete(batch_id) is False
+    assert await files.sweep() == 1
+    assert storage.list_folder(FOLDER.rstrip("/")) == {}
+    assert list(storage.list_folder("files")) == [key_of(kept.id)]
+    assert await redis.zrange(keys.FILE_ENDS, 0, -1) == [kept.id.encode()]
+    assert await redis.keys("ferry:file:*") == [f"{keys.FILE}{kept.id}".encode()]
+
+
+async def test_sweep_when_a_folder_cannot_be_deleted_then_the_next_one_does_it(
+    redis: Redis, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(folder: str) -> None:
+        raise StorageError("away")
+
+    files = Files(redis, storage, max_files=MOST, ttl_s=600)
+    await leave_folder(redis, storage)
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "delete_folder", away)
+        with pytest.raises(StorageError):
+            await files.sweep()
+    assert await files.sweep() == 1
+    assert storage.list_folder(FOLDER.rstrip("/")) == {}
+    assert await redis.zcard(keys.FILE_ENDS) == 0
+
+
+async def test_reserve_when_batches_left_folders_then_they_are_not_counted_as_files(
+    redis: Redis, storage: Storage
+) -> None:
+    files = Files(redis, storage, max_files=1, ttl_s=600)
+    for _ in range(3):
+        await leave_folder(redis, storage)
+    await add(files)
+    with pytest.raises(StorageError, match="there are 1 files, the limit is 1"):
+        await files.reserve()
 
 
 async def test_sweep_forever_when_a_sweep_fails_then_it_goes_on(
