@@ -29,6 +29,9 @@ def index_file(
         except InvalidInputError as error:
             return refused([FileFault(INVALID_FILE, error.detail)], 0)
         rules = rules_of(record)
+        if rules.joins_all and source.name == "jsonl":
+            detail = "join=input is for columns; of JSON lines name the members to join, such as join=id,name"
+            return refused([FileFault("wrong_columns", detail, param="metadata.join")], 0)
         asked = record.metadata.get("output_format") or default_output(source.name)
         try:
             format_named(asked).check_output(rules)
