@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ferry.bulk.formats.registry import OUTPUT_FORMATS
@@ -18,6 +18,7 @@ MOST_PAIRS, MOST_KEY_CHARS, MOST_VALUE_CHARS = 16, 64, 512
 LEAST_TTL_S, MOST_TTL_S = 3600, 2_592_000
 _FIELDS = ("input_file_id", "endpoint", "completion_window", "metadata", "output_expires_after", "model")
 _MOST_ID_CHARS = 64
+_EXPIRES = 'expected {"anchor": "created_at", "seconds": N}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,9 @@ class BatchRequest:
 
     @property
     def fingerprint(self) -> str:
-        """What is asked for, in short."""
-        return hashlib.sha256(repr(self).encode("utf-8")).hexdigest()[:32]
+        """What is asked for, in short; the order of the metadata does not matter."""
+        ordered = replace(self, metadata=dict(sorted(self.metadata.items())))
+        return hashlib.sha256(repr(ordered).encode("utf-8")).hexdigest()[:32]
 
 
 def read_batch_request(body: Mapping[str, Any], *, default_model: str) -> BatchRequest:
@@ -50,7 +52,8 @@ def read_batch_request(body: Mapping[str, Any], *, default_model: str) -> BatchR
             raise InvalidInputError.at(f"#/{name[:40]}", f"unknown field {name[:40]!r}; there are {', '.join(_FIELDS)}")
     metadata = _metadata(body.get("metadata"))
     endpoint = _text(body, "endpoint", f"{PREDICTIONS} or /v2/models/NAME/infer", 200)
-    model, version = _model(endpoint, body.get("model") or metadata.get("model"), default_model)
+    said = body.get("model")
+    model, version = _model(endpoint, metadata.get("model") if said is None else said, default_model)
     window = _text(body, "completion_window", 'a time such as "24h"', 20, default="24h")
     return BatchRequest(
         _text(body, "input_file_id", "the id of a file (POST /v1/files)", _MOST_ID_CHARS),
@@ -125,9 +128,11 @@ def _ttl_s(value: object) -> float | None:
     if value is None:
         return None
     pointer = "#/output_expires_after"
-    if not isinstance(value, dict) or value.keys() != {"anchor", "seconds"} or value["anchor"] != "created_at":
-        raise InvalidInputError.at(pointer, 'expected {"anchor": "created_at", "seconds": N}')
-    seconds = value["seconds"]
+    if not isinstance(value, dict) or value.keys() != {"anchor", "seconds"}:
+        raise InvalidInputError.at(pointer, _EXPIRES)
+    anchor, seconds = value["anchor"], value["seconds"]
+    if not isinstance(anchor, str) or anchor != "created_at":  # a large array would compare item by item
+        raise InvalidInputError.at(pointer, _EXPIRES)
     if type(seconds) is not int or not LEAST_TTL_S <= seconds <= MOST_TTL_S:
         raise InvalidInputError.at(f"{pointer}/seconds", f"expected a whole number, {LEAST_TTL_S} to {MOST_TTL_S}")
     return float(seconds)
