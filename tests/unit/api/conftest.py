@@ -20,6 +20,7 @@ from ferry.manifest import MODEL_FILE, Manifest, write_manifest
 from ferry.queue.producer import limits_of
 from ferry.settings import ENV_PREFIX, Settings
 from ferry.tensors import Array, TensorCodec
+from tests.fakes.memory_batches import MemoryBatches
 from tests.fakes.memory_files import MemoryFiles
 from tests.fakes.memory_queue import MemoryQueue
 from tests.fakes.skipping_loop import SkippingLoop
@@ -44,6 +45,7 @@ class Api:
     queue: MemoryQueue
     models: Path
     files: MemoryFiles
+    batches: MemoryBatches
 
     @property
     def services(self) -> Services:
@@ -152,10 +154,11 @@ async def api(api_settings: Settings, anyio_backend: object) -> AsyncIterator[Ap
     queue.beat([("toy", "1")])
     put_model(api_settings.models_dir, manifest())
     files = MemoryFiles(Storage(str(api_settings.data_dir.absolute() / "files")))
-    app = build_app(api_settings, queue=queue, files=files)
+    batches = MemoryBatches(files, queue)
+    app = build_app(api_settings, queue=queue, files=files, batches=batches)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://ferry") as client,
     ):
-        yield Api(app, client, queue, api_settings.models_dir, files)
+        yield Api(app, client, queue, api_settings.models_dir, files, batches)
