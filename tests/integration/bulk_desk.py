@@ -4,7 +4,6 @@ import asyncio
 import io
 import json
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -25,9 +24,9 @@ TOY = "/v2/models/toy/infer"
 class BulkDesk:
     """What a client does, by way of the product's own parts."""
 
-    def __init__(self, site: Site, folder: Path) -> None:
+    def __init__(self, site: Site, storage: Storage) -> None:
         self._site = site
-        self.storage = Storage(str(folder / "data" / "files"))
+        self.storage = storage
 
     def store(self, data: bytes, filename: str) -> str:
         """Store a file; returns its id."""

@@ -1,18 +1,22 @@
 """Real parts: a Redis, worker processes, a queue to talk to them, models made on the spot."""
 
+import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import anyio
+import httpx
 import numpy as np
 import onnxruntime
 import pytest
+from moto.server import ThreadedMotoServer
 
 from ferry.jobs import JobRecord, Submission, new_job_id
 from ferry.manifest import MODEL_FILE, Manifest, sha256_of, write_manifest
 from ferry.queue.connection import connect_async
 from ferry.queue.producer import Limits, Producer
+from ferry.settings import Settings
 from ferry.tensors import TensorCodec
 from tests import onnx_models
 from tests.manifests import manifest, spec
@@ -109,3 +113,19 @@ def direct(models: Path, name: str, *arrays: np.ndarray) -> list[np.ndarray]:
     """What onnxruntime itself says to these rows."""
     session = onnxruntime.InferenceSession(str(models / name / "1" / MODEL_FILE), providers=["CPUExecutionProvider"])
     return session.run(None, dict(zip([each.name for each in session.get_inputs()], arrays, strict=True)))
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """Settings of a storage in an object store, whose keys are in the environment as usual."""
+    server = ThreadedMotoServer("127.0.0.1", 0)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    options = {"endpoint_url": f"http://{host}:{port}"}
+    httpx.put(f"{options['endpoint_url']}/bucket").raise_for_status()
+    yield Settings(_env_file=None, storage_url="s3://bucket/ferry", storage_options=json.dumps(options))
+    server.stop()

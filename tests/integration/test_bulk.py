@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from ferry.bulk.batch_records import BatchRecord, BatchStatus
+from ferry.bulk.storage import Storage, storage_of
 from ferry.jobs import State, Submission, new_job_id
 from ferry.queue.connection import connect_async
 from ferry.queue.producer import Producer
+from ferry.settings import Settings
 from ferry.tensors import TensorCodec
 from tests.fakes.frail_worker import DEADLY
 from tests.integration.bulk_desk import BulkDesk
@@ -39,7 +41,7 @@ def site(tmp_path: Path, models: Path) -> Iterator[Site]:
 
 @pytest.fixture
 def desk(site: Site, tmp_path: Path) -> BulkDesk:
-    return BulkDesk(site, tmp_path)
+    return BulkDesk(site, Storage(str(tmp_path / "data" / "files")))
 
 
 def numbers(n_rows: int = N_ROWS) -> np.ndarray:
@@ -231,3 +233,16 @@ def test_batch_when_its_file_cannot_be_used_then_it_fails_and_says_why(
     assert message in record.errors[0].message
     check_whole(desk, desk.ended(desk.open(desk.store_rows(numbers(100)))), numbers(100))
     assert worker.process.is_running()
+
+
+def test_batch_when_files_lie_in_an_object_store_then_as_in_a_folder(site: Site, s3: Settings) -> None:
+    desk = BulkDesk(site, storage_of(s3))
+    where = {"FERRY_STORAGE_URL": s3.storage_url, "FERRY_STORAGE_OPTIONS": s3.storage_options}
+    worker = site.start_worker(**CHUNK, **where)
+    worker.hold()
+    batch_id = desk.open(desk.store_rows(numbers()))
+    worker.wait_until_held()
+    worker.process.signal(signal.SIGKILL)
+    site.start_worker(**CHUNK, **where)
+    check_whole(desk, desk.ended(batch_id), numbers())
+    eventually(lambda: not desk.storage.list_folder("batches"), "what it needed on its way is deleted")

@@ -12,7 +12,6 @@ import httpx
 import openai
 import pytest
 import redis
-from moto.server import ThreadedMotoServer
 from openai import OpenAI
 
 from ferry.bulk.storage import PART_BYTES, Storage, storage_of
@@ -223,22 +222,6 @@ def test_api_when_it_is_killed_amid_an_upload_then_another_deletes_what_is_left(
         api = start_api()
         eventually(lambda: not client.keys("ferry:file*"), "nobody remembers it")
     assert api.stored() == []
-
-
-@pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
-    """Settings of a storage in an object store, whose keys are in the environment as usual."""
-    server = ThreadedMotoServer(HOST, 0)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():  # fmt: skip
-        monkeypatch.setenv(name, value)
-    options = {"endpoint_url": f"http://{host}:{port}"}
-    httpx.put(f"{options['endpoint_url']}/bucket").raise_for_status()
-    yield Settings(_env_file=None, storage_url="s3://bucket/ferry", storage_options=json.dumps(options))
-    server.stop()
 
 
 def unfinished(settings: Settings) -> bool:

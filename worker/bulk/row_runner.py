@@ -101,7 +101,7 @@ class RowRunner:
                     continue
                 start = run.first + run.at
                 self._interlude.pause(Place(start, start + n_rows, self.skipped))
-                n_rows = min(n_rows, run.n_rows - run.at)  # some were run in company meanwhile
+                n_rows = start + n_rows - (run.first + run.at)  # some were run in company meanwhile
                 started = self._clock()
                 for size in _sizes(n_rows, self._max_rows):
                     run.run(size)

@@ -29,6 +29,7 @@ from worker.bulk.interludes import (
     StepLostError,
     StepStoppedError,
 )
+from worker.bulk.quiet_thread import QuietThread
 from worker.bulk.row_runner import RowRunner, run_with_company
 
 SETTLE_RETRY_S = 0.2
@@ -96,6 +97,7 @@ class BulkRunner:
         self._leases = leases
         self._served = served
         self._limits = limits
+        self._quiet = QuietThread()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ferry-storing")
         self._storing: Future[None] | None = None
         self._sleep = sleep
@@ -113,7 +115,7 @@ class BulkRunner:
         task = _Task(self, held, model, serve, summary)
         with ExitStack() as holding:
             holding.enter_context(self._leases.holding(held.token))
-            outcome = self._attempt(task, task.do)
+            outcome = self._quiet.run(lambda: self._attempt(task, task.do))
             task.hang_up()
             if isinstance(outcome, RunChunk):
                 self.finish()
@@ -262,7 +264,7 @@ class _Task:
         alongside: Alongside | None = None
         if key == self._key and rows is not None:
             alongside = partial(self._run_alongside, rows)
-        self._serve(key, until, alongside)
+        self._runner._quiet.hand_back(lambda: self._serve(key, until, alongside))
 
     def _run_alongside(self, rows: RowRunner, batches: BatchRunner, claim: Claim) -> list[Outcome] | None:
         return run_with_company(batches, claim, rows, self._model.profile)

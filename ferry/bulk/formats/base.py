@@ -3,6 +3,7 @@
 Knows the manifest and arrays; nothing of storage, of the queue or of a model's run.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal, Protocol
@@ -230,6 +231,7 @@ class Cutter:
         self._chunks: list[Chunk] = []
         self._where: dict[str, Any] = {}
         self._first = self._rows = self._bytes = 0
+        self._least_bytes = decoded_bytes(rules.manifest)
 
     @property
     def is_open(self) -> bool:
@@ -246,7 +248,7 @@ class Cutter:
         if not self._rows:
             self._where = where()
         self._rows += 1
-        self._bytes += n_bytes
+        self._bytes += max(n_bytes, self._least_bytes)
         if self._rows >= self._rules.chunk_rows or self._bytes >= self._rules.chunk_bytes:
             self.close(end())
 
@@ -264,7 +266,15 @@ class Cutter:
 
 def rows_per_chunk(row_bytes: int, rules: Rules) -> int:
     """Return how many rows of one size a chunk takes."""
-    return max(1, min(rules.chunk_rows, rules.chunk_bytes // max(1, row_bytes)))
+    return max(1, min(rules.chunk_rows, rules.chunk_bytes // max(1, row_bytes, decoded_bytes(rules.manifest))))
+
+
+def decoded_bytes(manifest: Manifest) -> int:
+    """Return the bytes of a row as the model gets it, which in the file may be far fewer; free axes count as one."""
+    return sum(
+        math.prod(size or 1 for size in spec.inner_shape) * (1 if spec.is_string else spec.numpy_dtype.itemsize)
+        for spec in manifest.inputs
+    )
 
 
 def cut_evenly(n_rows: int, row_bytes: int, rules: Rules) -> tuple[Chunk, ...]:

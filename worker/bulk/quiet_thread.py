@@ -1,0 +1,70 @@
+"""A thread whose work yields the processor: bulk rows take what the API, Redis and interactive jobs leave over.
+
+Linux gives each thread a niceness of its own, and may be told to raise it by anybody, never to lower it again. So bulk
+work has a thread for good, and hands back what is urgent to the thread that waits for it.
+"""
+
+import os
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import TypeVar
+
+# Beside a thread of niceness 0 it gets a tenth of a core that both want.
+NICENESS = 10
+
+T = TypeVar("T")
+
+
+class QuietThread:
+    """Carries out one action at a time."""
+
+    def __init__(self) -> None:
+        self._actions: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._favours: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def run(self, action: Callable[[], T]) -> T:
+        """Carry out an action on the thread, and meanwhile on this one what it hands back.
+
+        Raises:
+            BaseException: whatever the action raises.
+        """
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="ferry-bulk", daemon=True)
+            self._thread.start()
+        done: Future[T] = Future()
+
+        def act() -> None:
+            _carry_out(action, done)
+            self._favours.put(None)
+
+        self._actions.put(act)
+        while favour := self._favours.get():
+            favour()
+        return done.result()
+
+    def hand_back(self, favour: Callable[[], T]) -> T:
+        """Within an action: carry something out on the thread that waits for it, at its priority.
+
+        Raises:
+            BaseException: whatever it raises.
+        """
+        done: Future[T] = Future()
+        self._favours.put(lambda: _carry_out(favour, done))
+        return done.result()
+
+    def _work(self) -> None:
+        with suppress(OSError):  # where it cannot be, bulk work competes like any other
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        while True:
+            self._actions.get()()
+
+
+def _carry_out(action: Callable[[], T], done: Future[T]) -> None:
+    try:
+        done.set_result(action())
+    except BaseException as error:  # noqa: BLE001  it is raised where the result is asked for
+        done.set_exception(error)
