@@ -52,8 +52,10 @@ def read_batch_request(body: Mapping[str, Any], *, default_model: str) -> BatchR
             raise InvalidInputError.at(f"#/{name[:40]}", f"unknown field {name[:40]!r}; there are {', '.join(_FIELDS)}")
     metadata = _metadata(body.get("metadata"))
     endpoint = _text(body, "endpoint", f"{PREDICTIONS} or /v2/models/NAME/infer", 200)
-    said = body.get("model")
-    model, version = _model(endpoint, metadata.get("model") if said is None else said, default_model)
+    asked = body.get("model")
+    if asked is None and endpoint == PREDICTIONS:  # clients whose calls have no such field can say it there
+        asked = metadata.get("model")
+    model, version = _model(endpoint, asked, default_model)
     window = _text(body, "completion_window", 'a time such as "24h"', 20, default="24h")
     return BatchRequest(
         _text(body, "input_file_id", "the id of a file (POST /v1/files)", _MOST_ID_CHARS),
@@ -78,9 +80,9 @@ def _text(body: Mapping[str, Any], name: str, what: str, most_chars: int, defaul
 
 def _model(endpoint: str, asked: object, default_model: str) -> tuple[str, str | None]:
     """Return name and version of the model that an endpoint runs."""
+    if asked is not None and not (isinstance(asked, str) and asked):
+        raise InvalidInputError.at("#/model", 'model must be a name such as "mnist" or "mnist:1"')
     if endpoint == PREDICTIONS:
-        if asked is not None and not (isinstance(asked, str) and asked):
-            raise InvalidInputError.at("#/model", 'model must be a name such as "mnist" or "mnist:1"')
         name, _, version = (asked if isinstance(asked, str) else default_model).partition(":")
         return name, version or None
     match = _INFER.fullmatch(endpoint)
@@ -90,6 +92,8 @@ def _model(endpoint: str, asked: object, default_model: str) -> tuple[str, str |
             "/v2/models/NAME/versions/VERSION/infer"
         )
         raise InvalidInputError.at("#/endpoint", detail)
+    if asked not in (None, match[1], f"{match[1]}:{match[2]}"):
+        raise InvalidInputError.at("#/model", f"model goes with {PREDICTIONS}; this endpoint names {match[1]} itself")
     return match[1], match[2]
 
 

@@ -522,37 +522,45 @@ def _batch_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-BATCH_BODY = _json_body(
-    {
-        "type": "object",
-        "required": ["input_file_id", "endpoint"],
-        "additionalProperties": False,
-        "properties": {
-            "input_file_id": _STRING,
-            "endpoint": {
-                "type": "string",
-                "description": "/v2/models/NAME[/versions/VERSION]/infer or /v1/predictions",
-            },
-            "completion_window": {"type": "string", "description": "24h, 90m, 3600s, 7d; from 1m to 30d"},
-            "metadata": {
-                "type": ["object", "null"],
-                "maxProperties": 16,
-                "additionalProperties": {"type": "string", "maxLength": 512},
-                "description": "yours; output_format and join say how the output is written",
-            },
-            "output_expires_after": {
-                "type": ["object", "null"],
-                "required": ["anchor", "seconds"],
-                "properties": {
-                    "anchor": {"type": "string", "enum": ["created_at"]},
-                    "seconds": {"type": "integer", "minimum": 3600, "maximum": 2_592_000},
+BATCH_BODY = {
+    "parameters": [
+        _KEY | {"description": "1 to 255 visible ASCII characters; the same key and body again is the same batch"}
+    ],
+    "requestBody": _json_body(
+        {
+            "type": "object",
+            "required": ["input_file_id", "endpoint"],
+            "additionalProperties": False,
+            "properties": {
+                "input_file_id": _STRING,
+                "endpoint": {
+                    "type": "string",
+                    "description": "/v2/models/NAME[/versions/VERSION]/infer or /v1/predictions",
+                },
+                "completion_window": {"type": "string", "description": "24h, 90m, 3600s, 7d; from 1m to 30d"},
+                "metadata": {
+                    "type": ["object", "null"],
+                    "maxProperties": 16,
+                    "additionalProperties": {"type": "string", "maxLength": 512},
+                    "description": "yours; output_format and join say how the output is written",
+                },
+                "output_expires_after": {
+                    "type": ["object", "null"],
+                    "required": ["anchor", "seconds"],
+                    "properties": {
+                        "anchor": {"type": "string", "enum": ["created_at"]},
+                        "seconds": {"type": "integer", "minimum": 3600, "maximum": 2_592_000},
+                    },
+                },
+                "model": {
+                    "type": ["string", "null"],
+                    "description": "of an endpoint that names none: mnist, or mnist:1",
                 },
             },
-            "model": {"type": ["string", "null"], "description": "of an endpoint that names none: mnist, or mnist:1"},
         },
-    },
-    {"input_file_id": "file-abc123", "endpoint": "/v2/models/mnist/infer", "completion_window": "24h"},
-)
+        {"input_file_id": "file-abc123", "endpoint": "/v2/models/mnist/infer", "completion_window": "24h"},
+    ),
+}
 BATCH_CREATED: dict[int | str, dict[str, Any]] = {
     200: _answer("The batch", _BATCH),
     **_batch_problems(400, 404, 413, 415, 422, 503),

@@ -49,6 +49,8 @@ def test_request_when_it_says_the_least_then_the_rest_is_usual() -> None:
         ("/v1/predictions", {"model": "a", "metadata": {"model": "b"}}, ("a", None)),
         ("/v2/models/a.b-c_D/infer", {}, ("a.b-c_D", None)),
         ("/v2/models/m/versions/12/infer", {}, ("m", "12")),
+        ("/v2/models/m/versions/12/infer", {"model": "m:12"}, ("m", "12")),
+        ("/v2/models/m/infer", {"model": "m", "metadata": {"model": "the client's own"}}, ("m", None)),
     ],
 )
 def test_request_when_the_endpoint_names_a_model_or_not_then_that_or_the_asked_or_the_default(
@@ -157,6 +159,9 @@ FIELDS = "input_file_id, endpoint, completion_window, metadata, output_expires_a
         ),
         ({"endpoint": "/v1/predictions", "model": ["mnist"]}, "#/model", None),
         ({"endpoint": "/v1/predictions", "model": ""}, "#/model", None),
+        ({"model": 7}, "#/model", 'model must be a name such as "mnist" or "mnist:1"'),
+        ({"model": "toy"}, "#/model", "model goes with /v1/predictions; this endpoint names mnist itself"),
+        ({"model": "mnist:1"}, "#/model", None),
     ],
 )  # fmt: skip
 def test_request_when_a_field_is_wrong_then_it_is_named_with_the_remedy(

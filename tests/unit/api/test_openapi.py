@@ -31,6 +31,10 @@ STATUSES = {
     ("get", "/v1/files/{file_id}"): {"200", "400", "404", "422", "503"},
     ("delete", "/v1/files/{file_id}"): {"200", "400", "404", "422", "503"},
     ("get", "/v1/files/{file_id}/content"): {"200", "206", "400", "404", "416", "422", "503"},
+    ("post", "/v1/batches"): {"200", "400", "404", "413", "415", "422", "503"},
+    ("get", "/v1/batches"): {"200", "400", "404", "422", "503"},
+    ("get", "/v1/batches/{batch_id}"): {"200", "400", "404", "422", "503"},
+    ("post", "/v1/batches/{batch_id}/cancel"): {"200", "400", "404", "409", "422", "503"},
     ("get", "/v1/models"): {"200"},
     ("get", "/v1/models/{name}"): {"200", "404", "422"},
     ("get", "/v2/health/live"): {"200"},
@@ -102,7 +106,19 @@ async def test_file_when_compared_with_its_schema_then_the_same_fields(api: Api,
     assert set((await api.client.get("/v1/files")).json()) == properties(schema, "get", "/v1/files", 200)
 
 
-@pytest.mark.parametrize("path", ["/v1/predictions", "/predict"])
+async def test_batch_when_compared_with_its_schema_then_the_same_fields(api: Api, schema: dict[str, Any]) -> None:
+    file_id = await api.files.reserve()
+    await api.files.create(file_id, size_bytes=2, filename="in.jsonl", purpose="batch")
+    body = {"input_file_id": file_id, "endpoint": "/v2/models/toy/infer"}
+    made = (await api.client.post("/v1/batches", json=body)).json()
+    assert set(made) == properties(schema, "post", "/v1/batches", 200)
+    shown = schema["paths"]["/v1/batches/{batch_id}"]["get"]["responses"]["200"]["content"]["application/json"]
+    for name in ("progress", "timings", "request_counts"):
+        assert set(made[name]) == set(shown["schema"]["properties"][name]["properties"])
+    assert set((await api.client.get("/v1/batches")).json()) == properties(schema, "get", "/v1/batches", 200)
+
+
+@pytest.mark.parametrize("path", ["/v1/predictions", "/predict", "/v1/batches"])
 async def test_body_when_its_example_is_read_then_it_has_all_that_is_required_and_nothing_else(
     schema: dict[str, Any], path: str
 ) -> None:
