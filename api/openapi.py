@@ -367,6 +367,10 @@ def _openai_problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 FILE_FORM = {
+    "parameters": [
+        _KEY
+        | {"description": "1 to 255 visible ASCII characters; the same key and file again is the file that is there"}
+    ],
     "requestBody": {
         "required": True,
         "content": {
@@ -383,11 +387,15 @@ FILE_FORM = {
                 }
             }
         },
-    }
+    },
 }
 FILE_CREATED: dict[int | str, dict[str, Any]] = {
     200: _answer("The file", _FILE),
     **_openai_problems(400, 413, 415, 503),
+    422: {
+        "description": "The Idempotency-Key was used for another file",
+        "content": {"application/problem+json": {"schema": _OPENAI_PROBLEM}},
+    },
 }
 FILES: dict[int | str, dict[str, Any]] = {
     200: _answer(

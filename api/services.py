@@ -82,8 +82,9 @@ class FileBook(Protocol):
         purpose: str,
         ttl_s: float | None = None,
         sha256: str = "",
+        key: str = "",
     ) -> FileRecord:
-        """Make a reserved file known."""
+        """Make a reserved file known, or return the one that was made under its key."""
 
     async def get(self, file_id: str) -> FileRecord | None:
         """Return a file's record."""

@@ -14,7 +14,7 @@ from api.problems import BodyTooLargeError, UnsupportedMediaTypeError
 from api.services import FileBook
 from ferry.bulk.files import PURPOSE_BATCH, FileRecord, key_of
 from ferry.bulk.storage import Upload
-from ferry.errors import FerryError, InvalidInputError, MalformedRequestError
+from ferry.errors import FerryError, InvalidInputError, MalformedRequestError, ReusedError
 
 FILE_FIELD = "file"
 PURPOSE = "purpose"
@@ -31,10 +31,13 @@ _FIELDS = (PURPOSE, ANCHOR, SECONDS)
 logger = logging.getLogger(__name__)
 
 
-async def receive_file(request: Request, headers: Mapping[str, str], files: FileBook, *, max_bytes: int) -> FileRecord:
-    """Store the file of a form; returns its record.
+async def receive_file(
+    request: Request, headers: Mapping[str, str], files: FileBook, *, max_bytes: int, key: str = ""
+) -> tuple[FileRecord, bool]:
+    """Store the file of a form; returns its record, and whether it was made before, under the same `key`.
 
     Raises:
+        ReusedError: another file was made under this key.
         UnsupportedMediaTypeError, MalformedRequestError, BodyTooLargeError: as named.
         InvalidInputError: a field is missing or has a value it may not have.
         StorageError, QueueUnavailableError: as named.
@@ -51,7 +54,7 @@ async def receive_file(request: Request, headers: Mapping[str, str], files: File
     try:
         async for data in request.stream():
             await receiver.take(len(data), reader.feed(data))
-        return await receiver.finish(is_whole=reader.is_whole)
+        return await receiver.finish(is_whole=reader.is_whole, key=key)
     except BaseException:
         with anyio.CancelScope(shield=True):
             await receiver.abandon()
@@ -121,8 +124,8 @@ class _Receiver:
         self._hash.update(piece)
         self._upload.write(piece)
 
-    async def finish(self, *, is_whole: bool) -> FileRecord:
-        """Make the file known, if the form ended as it should."""
+    async def finish(self, *, is_whole: bool, key: str) -> tuple[FileRecord, bool]:
+        """Make the file known, if the form ended as it should; one made under the same key stands for it."""
         if not is_whole:
             raise MalformedRequestError("the form ends before its last boundary")
         ttl_s = self._check_fields(is_whole=True)
@@ -132,10 +135,16 @@ class _Receiver:
             raise InvalidInputError.at(FILE_FIELD, "the file is empty")
         await self._flush()
         await run_sync(self._upload.commit)
-        return await self._files.create(
+        record = await self._files.create(
             self._file_id, size_bytes=self._size_bytes, filename=self._filename, purpose=PURPOSE_BATCH, ttl_s=ttl_s,
-            sha256=self._hash.hexdigest(),
+            sha256=self._hash.hexdigest(), key=key,
         )  # fmt: skip
+        if record.id == self._file_id:
+            return record, False
+        if (record.sha256, record.filename) != (self._hash.hexdigest(), self._filename):
+            raise ReusedError("another file was stored under this Idempotency-Key; choose another key")
+        await self.abandon()
+        return record, True
 
     async def abandon(self) -> None:
         """Leave nothing behind. Never raises; what cannot be deleted now a sweep deletes."""

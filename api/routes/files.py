@@ -1,5 +1,6 @@
 """`/v1/files`: store a file of rows, list, read and delete files (OpenAI's shapes)."""
 
+import hashlib
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -9,6 +10,7 @@ from api.downloads import FileStream, UnsatisfiableRangeError, disposition_of, m
 from api.headers import headers_of
 from api.problems import problem, render
 from api.services import FileBook, services_of
+from api.terms import key_from_header
 from api.uploads import receive_file, shown
 from api.wire import JSONAnswer
 from ferry.bulk.files import FileRecord, key_of
@@ -23,11 +25,19 @@ MOST_A_PAGE = 10_000
 async def create_file(request: Request) -> JSONAnswer:
     """Store a file; it is kept for as long as it says, or for FERRY_FILE_TTL_S.
 
-    The bytes go to the storage as they come, so a file may be as large as FERRY_MAX_FILE_BYTES.
+    The bytes go to the storage as they come, so a file may be as large as FERRY_MAX_FILE_BYTES. With an
+    `Idempotency-Key` the same file sent again is the file that is there.
     """
-    settings = services_of(request).settings
-    record = await receive_file(request, headers_of(request), _files(request), max_bytes=settings.max_file_bytes)
-    return JSONAnswer(shown(record))
+    settings, headers = services_of(request).settings, headers_of(request)
+    key = key_from_header(headers.get("idempotency-key"))
+    digest = hashlib.sha256(f"{request.url.path}\0{key}".encode()).hexdigest() if key else ""
+    record, is_replay = await receive_file(
+        request, headers, _files(request), max_bytes=settings.max_file_bytes, key=digest
+    )
+    answer = JSONAnswer(shown(record))
+    if is_replay:
+        answer.headers["Idempotent-Replayed"] = "true"
+    return answer
 
 
 @router.get("", responses=openapi.FILES, response_class=JSONAnswer)

@@ -10,6 +10,7 @@ import logging
 import secrets
 import string
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from redis.exceptions import WatchError
 
 from ferry.bulk.batch_records import folder_of, is_batch_id
 from ferry.bulk.storage import Storage
-from ferry.errors import FerryError, NotFoundError, StorageError
+from ferry.errors import FerryError, NotFoundError, QueueUnavailableError, StorageError
 from ferry.queue import keys
 from ferry.queue.connection import redis_errors
 from ferry.settings import Settings
@@ -42,6 +43,10 @@ SWEPT_AT_ONCE = 100
 # Records read in one round trip: some 10 ms of an event loop's time, between which others are served.
 READ_AT_ONCE = 250
 RETRY_AFTER_S = 60
+# + digest of a client's Idempotency-Key: string, the id of the file that was made under it.
+KEYED = keys.PREFIX + "file_of_key:"
+# Tries at a transaction that others may cross; who crosses has made the file that the next try finds.
+MOST_TRIES = 10
 
 logger = logging.getLogger(__name__)
 
@@ -129,8 +134,12 @@ class Files:
         purpose: str,
         ttl_s: float | None = None,
         sha256: str = "",
+        key: str = "",
     ) -> FileRecord:
         """Make a reserved file, whose bytes are in the storage, known; returns its record.
+
+        Where a file was made under the same `key` before and is still there, that one is returned, and the reserved
+        one is to be released.
 
         Raises:
             NotFoundError: the reservation is gone, since the upload took too long.
@@ -142,26 +151,30 @@ class Files:
             record = FileRecord(
                 file_id, size_bytes, now_us // 10**6, end_us // 10**6, filename, purpose, PROCESSED, sha256
             )
-            if not await self._publish(record, now_us, end_us):
-                raise NotFoundError(f"the upload took more than {UPLOAD_MAX_S} s and was given up")
-        return record
+            for _ in range(MOST_TRIES):
+                with suppress(WatchError):
+                    return await self._publish(record, now_us, end_us, KEYED + key if key else "")
+        raise QueueUnavailableError("too many uploads under one Idempotency-Key at once", retry_after_s=1)
 
-    async def _publish(self, record: FileRecord, now_us: int, end_us: int) -> bool:
+    async def _publish(self, record: FileRecord, now_us: int, end_us: int, keyed: str) -> FileRecord:
         place = keys.FILE + record.id
         async with self._redis.pipeline(transaction=True) as pipe:
-            await pipe.watch(place)  # a sweep deletes it before it deletes the bytes
+            await pipe.watch(place, *([keyed] if keyed else []))  # a sweep deletes it before it deletes the bytes
+            if keyed and (other := await pipe.get(keyed)):
+                made = await self.get(cast(bytes, other).decode("ascii"))
+                if made:
+                    return made
             if await pipe.hget(place, "status") != UPLOADING.encode():
-                return False
+                raise NotFoundError(f"the upload took more than {UPLOAD_MAX_S} s and was given up")
             pipe.multi()  # type: ignore[no-untyped-call]
+            if keyed:
+                pipe.set(keyed, record.id, px=max(1, (end_us - now_us) // 1000))
             pipe.hset(place, mapping=_fields_of(record))
             pipe.zadd(keys.FILES, {record.id: now_us})
             pipe.zadd(keys.FILES_OF + record.purpose, {record.id: now_us})
             pipe.zadd(keys.FILE_ENDS, {record.id: end_us // 1000})
-            try:
-                await pipe.execute()
-            except WatchError:
-                return False
-        return True
+            await pipe.execute()
+        return record
 
     async def get(self, file_id: str) -> FileRecord | None:
         """Return a file's record, or None: unknown, deleted or expired."""

@@ -46,12 +46,14 @@ async def files(request: pytest.FixtureRequest, storage: Storage, anyio_backend:
 
 
 async def add(
-    files: AnyFiles, name: str = "in.jsonl", purpose: str = "batch", ttl_s: float | None = None
+    files: AnyFiles, name: str = "in.jsonl", purpose: str = "batch", ttl_s: float | None = None, key: str = ""
 ) -> FileRecord:
     file_id = await files.reserve()
     with files.storage.create(key_of(file_id)) as upload:
         upload.write(b"abc")
-    return await files.create(file_id, size_bytes=3, filename=name, purpose=purpose, ttl_s=ttl_s, sha256="ba78")
+    return await files.create(
+        file_id, size_bytes=3, filename=name, purpose=purpose, ttl_s=ttl_s, sha256="ba78", key=key
+    )
 
 
 async def test_create_when_reserved_then_known_with_all_that_was_said(files: AnyFiles) -> None:
@@ -95,6 +97,31 @@ async def test_release_when_bytes_were_written_then_they_go_and_it_can_be_create
     assert files.storage.list_folder("files") == {}
     with pytest.raises(NotFoundError):
         await files.create(file_id, size_bytes=3, filename="x", purpose="batch")
+
+
+async def test_create_when_a_file_was_made_under_the_key_then_that_one_until_it_is_deleted(files: AnyFiles) -> None:
+    first = await add(files, "first", key="k")
+    assert await add(files, "second", key="k") == first
+    other = await add(files, "third", key="another")
+    assert [each.id for each in (await files.list_page())[0]] == [other.id, first.id]
+    await files.delete(first.id)
+    last = await add(files, "fourth", key="k")
+    assert last.filename == "fourth"
+    assert await add(files, "fifth", key="k") == last
+
+
+async def test_create_when_many_are_made_under_one_key_at_once_then_one_file(files: AnyFiles) -> None:
+    records = await asyncio.gather(*(add(files, key="k") for _ in range(MOST)))
+    assert len({record.id for record in records}) == 1
+    assert len((await files.list_page())[0]) == 1
+
+
+async def test_create_when_under_a_key_then_redis_remembers_it_as_long_as_the_file(
+    redis: Redis, storage: Storage
+) -> None:
+    files = Files(redis, storage, max_files=MOST, ttl_s=600)
+    await add(files, key="k", ttl_s=3600)
+    assert await redis.ttl(f"{module.KEYED}k") in (3599, 3600)
 
 
 async def test_list_page_when_there_are_many_then_every_one_once_in_either_order(files: AnyFiles) -> None:

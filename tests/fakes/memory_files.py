@@ -18,6 +18,7 @@ class MemoryFiles:
         self.is_down = False
         self.reserved: dict[str, float] = {}
         self.records: dict[str, FileRecord] = {}
+        self.keyed: dict[str, str] = {}
 
     def _check(self) -> None:
         if self.is_down:
@@ -46,13 +47,18 @@ class MemoryFiles:
         purpose: str,
         ttl_s: float | None = None,
         sha256: str = "",
+        key: str = "",
     ) -> FileRecord:
         self._check()
+        if key and (made := self.records.get(self.keyed.get(key, ""))):
+            return made
         if self.reserved.pop(file_id, None) is None:
             raise NotFoundError("given up")
         ends = int(self.now_s + (ttl_s or self.ttl_s))
         record = FileRecord(file_id, size_bytes, int(self.now_s), ends, filename, purpose, sha256=sha256)
         self.records[file_id] = record
+        if key:
+            self.keyed[key] = file_id
         return record
 
     async def get(self, file_id: str) -> FileRecord | None:

@@ -214,6 +214,47 @@ async def test_create_when_redis_goes_at_the_end_then_503(api: Api, monkeypatch:
     assert api.files.records == {}
 
 
+async def keyed(api: Api, key: str, content: bytes = LINES, name: str = "in.jsonl") -> httpx.Response:
+    headers = {"idempotency-key": key}
+    return await api.client.post(URL, data={"purpose": "batch"}, files={"file": (name, content)}, headers=headers)
+
+
+@pytest.mark.parametrize("again", ["once", '"once"'])
+async def test_create_when_the_same_comes_again_under_a_key_then_the_file_that_is_there(api: Api, again: str) -> None:
+    first, second = await keyed(api, "once"), await keyed(api, again)
+    assert (first.status_code, second.status_code, second.json()) == (200, 200, first.json())
+    assert ("idempotent-replayed" in first.headers, second.headers["idempotent-replayed"]) == (False, "true")
+    assert (list(api.files.records), api.files.reserved) == ([first.json()["id"]], {})
+    assert list(api.files.storage.list_folder("files")) == [key_of(first.json()["id"])]
+    content = await api.client.get(f"{URL}/{first.json()['id']}/content")
+    assert content.content == LINES
+
+
+@pytest.mark.parametrize("other", [{"content": b"x"}, {"name": "other.jsonl"}])
+async def test_create_when_another_file_comes_under_a_key_then_422_and_nothing_is_left_of_it(
+    api: Api, other: dict[str, Any]
+) -> None:
+    file_id = (await keyed(api, "once")).json()["id"]
+    detail = "another file was stored under this Idempotency-Key; choose another key"
+    assert assert_refused(await keyed(api, "once", **other), 422, "reused") == detail
+    assert list(api.files.storage.list_folder("files")) == [key_of(file_id)]
+    assert (await keyed(api, "another", **other)).status_code == 200
+
+
+async def test_create_when_the_file_of_a_key_was_deleted_then_a_new_one(api: Api) -> None:
+    first = (await keyed(api, "once")).json()["id"]
+    await api.client.request("DELETE", f"{URL}/{first}")
+    second = await keyed(api, "once")
+    assert (second.status_code, second.json()["id"] != first, "idempotent-replayed" in second.headers) == (
+        200, True, False,
+    )  # fmt: skip
+
+
+async def test_create_when_the_key_is_none_then_400(api: Api) -> None:
+    assert_refused(await keyed(api, "a b"), 400, "invalid_input", "Idempotency-Key")
+    assert_nothing_left(api)
+
+
 async def test_list_when_there_are_none_then_empty(api: Api) -> None:
     body = (await api.client.get(URL)).json()
     assert body == {"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False}
