@@ -58,7 +58,7 @@ class Admin:
                 raise NotFoundError(f"the queue knows no model {key}")
 
     def purge(self, model: str, version: str) -> int:
-        """Cancel every job of the model that waits now; returns their number. What runs goes on.
+        """Cancel every job of the model that waits now; returns their number, a bulk batch as one. What runs goes on.
 
         Bounded by what waited at first, so that it ends while others submit.
         """
@@ -77,6 +77,7 @@ class Admin:
         key = keys.model_key(model, version)
         with redis_errors(), self._redis.pipeline(transaction=False) as pipe:
             pipe.llen(keys.ALONE + key)
+            pipe.llen(keys.STEPS_ALONE + key)
             for job_class in JobClass:
                 pipe.xlen(f"{keys.WAITING}{key}:{job_class}")
             return sum(pipe.execute())

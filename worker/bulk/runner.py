@@ -125,10 +125,13 @@ class BulkRunner:
         return summary
 
     def finish(self) -> None:
-        """Return when every chunk that was run is recorded."""
+        """Return when every chunk that was run is recorded, or cannot be and will be run again."""
         storing, self._storing = self._storing, None
-        if storing:
-            storing.result()
+        try:
+            if storing:
+                storing.result()
+        except Exception:
+            logger.exception("a chunk could not be recorded; its lease lapses and it is run again")
 
     def _store(self, task: "_Task", chunk: RunChunk, holding: ExitStack) -> None:
         with holding:
@@ -264,7 +267,10 @@ class _Task:
         alongside: Alongside | None = None
         if key == self._key and rows is not None:
             alongside = partial(self._run_alongside, rows)
-        self._runner._quiet.hand_back(lambda: self._serve(key, until, alongside))
+        try:
+            self._runner._quiet.hand_back(lambda: self._serve(key, until, alongside))
+        except Exception:  # whatever it is, it is no fault of the step; the jobs' lease lapses
+            logger.exception("jobs of %s:%s could not be served amid %s", *key, self.held.id)
 
     def _run_alongside(self, rows: RowRunner, batches: BatchRunner, claim: Claim) -> list[Outcome] | None:
         return run_with_company(batches, claim, rows, self._model.profile)

@@ -88,14 +88,12 @@ local function errors_of(code, message)
   return cjson.encode({{code = code, message = message}})
 end
 
--- The batch cannot go on, and says why; what is done of it is kept where it can be.
+-- The batch cannot go on, and says why; what is done of it is kept where it can be. One that ends already ends as it was to.
 local function break_batch(batch, code, message, now_us)
   if redis.call('HEXISTS', BATCH .. batch, 'errors') == 0 then
     redis.call('HSET', BATCH .. batch, 'errors', errors_of(code, message))
   end
-  if wind_up_batch(batch, 'failed', now_us) then return end
-  redis.call('HSET', BATCH .. batch, 'ending', 'failed')
-  go_on(batch, now_us)
+  if not wind_up_batch(batch, 'failed', now_us) then go_on(batch, now_us) end
 end
 
 -- Let a step that was claimed wait again; what a batch does not need any more is forgotten instead.

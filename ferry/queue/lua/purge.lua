@@ -17,7 +17,8 @@ local function purge_stream(stream, room)
   local entries = redis.call('XRANGE', stream, '-', '+', 'COUNT', room)
   for _, entry in ipairs(entries) do
     cancel(entry[2][4])
-    redis.call('XDEL', stream, entry[1])
+    -- A batch takes its own steps out; the one that assembles it stays.
+    if not is_step(entry[2][4]) then redis.call('XDEL', stream, entry[1]) end
   end
   if #entries > 0 and redis.call('XLEN', stream) == 0 then redis.call('DEL', stream) end
   return room - #entries
