@@ -263,6 +263,17 @@ def test_batch_when_sent_again_under_its_key_then_the_same_and_run_once(client: 
     assert [batch.id for batch in client.openai.batches.list()] == [first.id]
 
 
+def test_file_when_sent_again_under_its_key_then_stored_once(client: Client) -> None:
+    sent = {"file": ("rows.jsonl", lines(3)), "purpose": "batch", "extra_headers": {"Idempotency-Key": "once"}}
+    first = client.openai.files.create(**sent)
+    assert client.openai.files.create(**sent) == first
+    with pytest.raises(openai.UnprocessableEntityError) as caught:
+        client.openai.files.create(**sent | {"file": ("rows.jsonl", lines(4))})
+    assert caught.value.code == "reused"
+    assert [file.id for file in client.openai.files.list()] == [first.id]
+    assert client.openai.files.content(first.id).read() == lines(3)
+
+
 def test_batch_when_too_many_are_under_way_then_the_client_is_told_to_wait(start_client: Callable[..., Client]) -> None:
     client = start_client(FERRY_MAX_BATCHES="1")
     file_id = client.store(lines(1))
