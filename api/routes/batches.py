@@ -83,7 +83,8 @@ async def cancel_batch(request: Request, batch_id: str) -> JSONAnswer:
     was_open = await _batches(services).cancel(batch_id)
     record = await _found(services, batch_id)
     if not was_open and record.cancelling_us is None:
-        raise ConflictError(f"batch {batch_id} is {record.status.value} and cannot be cancelled any more")
+        state = record.status if record.status.is_terminal else record.ending or record.status
+        raise ConflictError(f"batch {batch_id} is {state.value} and cannot be cancelled any more")
     return JSONAnswer(batch_wire.batch(record))
 
 

@@ -43,8 +43,6 @@ SWEPT_AT_ONCE = 100
 # Records read in one round trip: some 10 ms of an event loop's time, between which others are served.
 READ_AT_ONCE = 250
 RETRY_AFTER_S = 60
-# + digest of a client's Idempotency-Key: string, the id of the file that was made under it.
-KEYED = keys.PREFIX + "file_of_key:"
 # Tries at a transaction that others may cross; who crosses has made the file that the next try finds.
 MOST_TRIES = 10
 
@@ -153,7 +151,7 @@ class Files:
             )
             for _ in range(MOST_TRIES):
                 with suppress(WatchError):
-                    return await self._publish(record, now_us, end_us, KEYED + key if key else "")
+                    return await self._publish(record, now_us, end_us, keys.FILE_OF_KEY + key if key else "")
         raise QueueUnavailableError("too many uploads under one Idempotency-Key at once", retry_after_s=1)
 
     async def _publish(self, record: FileRecord, now_us: int, end_us: int, keyed: str) -> FileRecord:

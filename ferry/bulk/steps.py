@@ -227,8 +227,3 @@ class Steps:
                 pipe.hset(keys.FILE + file_id, "status", UPLOADING)
                 pipe.execute()
         return file_id
-
-    def forget_folder(self, batch_id: str) -> None:
-        """Say that the folder of a batch that is over is deleted."""
-        with redis_errors():
-            self._redis.zrem(keys.FILE_ENDS, batch_id)

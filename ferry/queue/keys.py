@@ -34,6 +34,7 @@ FILES_OF = PREFIX + "files_of:"  # + {purpose}: the same, of one purpose
 # Sorted set: id of every file, and of every upload under way, by when its bytes are to be deleted (ms). An id leaves it
 # last of all, so that bytes which a dead process left behind are found here.
 FILE_ENDS = PREFIX + "file_ends"
+FILE_OF_KEY = PREFIX + "file_of_key:"  # + digest of an Idempotency-Key: string, the id of the file made under it
 BATCH = PREFIX + "batch:"  # + id: hash of a bulk batch, see BATCH_FIELDS
 BATCHES = PREFIX + "batches"  # sorted set: id of every bulk batch by when it was made (us); of forgotten ones too
 BATCH_ENDS = PREFIX + "batch_ends"  # sorted set: id of every batch under way by when its window closes (ms)
@@ -80,6 +81,8 @@ BATCH_FIELDS = (
 
 # So many steps of one batch are enqueued at once, or twice as many as workers serve its model.
 BULK_WINDOW = 4
+# The folder of a batch that is over is deleted once more after this, for parts that came late.
+LATE_PARTS_MS = 600_000
 # The rate of a batch is an average over about this time.
 RATE_OVER_S = 10
 

@@ -121,7 +121,7 @@ async def test_create_when_under_a_key_then_redis_remembers_it_as_long_as_the_fi
 ) -> None:
     files = Files(redis, storage, max_files=MOST, ttl_s=600)
     await add(files, key="k", ttl_s=3600)
-    assert await redis.ttl(f"{module.KEYED}k") in (3599, 3600)
+    assert await redis.ttl(f"{keys.FILE_OF_KEY}k") in (3599, 3600)
 
 
 async def test_list_page_when_there_are_many_then_every_one_once_in_either_order(files: AnyFiles) -> None:

@@ -49,7 +49,7 @@ def test_train_when_done_then_the_manifest_tells_the_truth_about_the_model(publi
     assert (y.name, y.type, y.shape) == ("probabilities", "tensor(float)", ["N", 10])
     assert manifest.labels == LABELS == tuple("0123456789")
     assert manifest.inputs[0].range == (0.0, 1.0)
-    assert (manifest.batching.max_rows, manifest.batching.max_job_rows) == (64, 4096)
+    assert (manifest.batching.max_rows, manifest.batching.max_job_rows) == (None, 4096)
 
 
 def test_train_when_done_then_the_manifest_tells_the_truth_about_the_run(published):

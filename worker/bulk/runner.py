@@ -173,11 +173,10 @@ class BulkRunner:
                 self._sleep(SETTLE_RETRY_S)
 
     def _clean_up(self, batch_id: str) -> None:
-        """Delete what the batch needed on its way; where that fails the API's sweep does it."""
+        """Delete what the batch needed on its way; a sweep of the API does it once more, later."""
         self._files.forget(batch_id)
         with suppress(FerryError):
             self._files.storage.delete_folder(folder_of(batch_id))
-            self._steps.forget_folder(batch_id)
 
 
 def _left(ended: StepEndedError) -> StepOutcome | None:

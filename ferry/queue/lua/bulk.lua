@@ -38,7 +38,8 @@ local function end_batch(batch, status, now_us)
   redis.call('ZREM', BATCH_ENDS, batch)
   redis.call('DEL', BATCH_PARTS .. batch, BATCH_OPEN .. batch)
   redis.call('PEXPIRE', BATCH .. batch, redis.call('HGET', BATCH .. batch, 'ttl_ms'))
-  redis.call('ZADD', FILE_ENDS, text(now_us / 1000), batch)
+  -- A worker that lost its claim may still write a part, into a folder that its successor has deleted by then.
+  redis.call('ZADD', FILE_ENDS, text(now_us / 1000 + LATE_PARTS_MS), batch)
 end
 
 -- Go on when no step is open: to the assembly, or where no row was ever counted straight to the end.
