@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine
-from benchmarks.bulk import interactive, memory, rates, tables
+from benchmarks.bulk import every_format, interactive, memory, rates, tables
 from benchmarks.bulk.data import INNER_SHAPE
 from benchmarks.bulk.files import Files, scratch
 from benchmarks.bulk.plan import FULL, QUICK, BulkPlan
@@ -29,7 +29,7 @@ from benchmarks.places import RESULTS, WORK
 FORMAT = 1
 Step = Callable[[Files, BulkPlan, rates.Say], dict[str, Any]]
 STEPS: dict[str, Step] = {case.name: partial(rates.measure, case) for case in rates.CASES}
-STEPS |= {"interactive": interactive.measure, "memory": memory.measure}
+STEPS |= {"formats": every_format.measure, "interactive": interactive.measure, "memory": memory.measure}
 # The file, Ferry's copy of it, and as much again for lines of JSON, logs and answers.
 COPIES = 3
 

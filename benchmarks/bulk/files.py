@@ -24,6 +24,7 @@ class Files:
 
     def __init__(self, folder: Path, digits: Path | None) -> None:
         self.folder = folder
+        self._digits = digits
         self.images, self.labels = load_digits(digits)
 
     def get(self, form: str, n_rows: int, *, model: str = "mnist") -> Path:
@@ -40,6 +41,13 @@ class Files:
                 {"npy": write_npy, "parquet": write_parquet}[form](path, self.images, n_rows)
             os.sync()
         return path
+
+    def test_digits(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the test digits of Keras' file, or the samples. Shape: (N, 28, 28) uint8 and (N,) uint8."""
+        if self._digits is None:
+            return self.images, self.labels
+        with np.load(self._digits, allow_pickle=False) as file:
+            return file["x_test"], file["y_test"]
 
     def drop(self, path: Path) -> None:
         """Delete a file that is not needed any more."""

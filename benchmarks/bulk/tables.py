@@ -123,11 +123,30 @@ def memory_table(report: Report) -> str:
     return table(("part", "processes", "before, MB", "grew together, MB", "one process's peak, MB more"), lines)
 
 
+def formats_table(report: Report) -> str:
+    """Return what became of the test digits in each format."""
+    if error := dig(report, "formats", "error"):
+        return f"Not measured: {error.splitlines()[0]}"
+    lines = [
+        (kind, f"failed: {each['error'].splitlines()[-1]}", "", "", "", "")
+        if "error" in each
+        else (
+            kind, number(each["rows"]), number(each["accuracy"] * 100, 2), f"{each['farthest']:.1e}",
+            number(each["wall_s"], 2), each["said"].rpartition("(")[2].rstrip(")"),
+        )
+        for kind, each in (dig(report, "formats", "formats") or {}).items()
+    ]  # fmt: skip
+    head = ("format", "rows out", "accuracy, %", "farthest from direct runs", "wall time, s", "rows/s of the batch")
+    return table(head, lines)
+
+
 def render(report: Report) -> str:
     """Return every table that has figures."""
     parts = ["### Bars\n\n" + bars_table(report), "### Rows a second\n\n" + rates_table(report)]
     if dig(report, "jsonl_mlp", "peers"):
         parts.append("### The same JSONL by others\n\n" + peers_table(report))
+    if dig(report, "formats"):
+        parts.append("### `ferry batch run` on the test digits\n\n" + formats_table(report))
     if dig(report, "interactive"):
         parts.append("### Interactive jobs beside bulk\n\n" + interactive_table(report))
     if dig(report, "memory"):
