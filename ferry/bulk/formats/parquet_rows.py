@@ -1,6 +1,7 @@
 """Rows of a Parquet file, decoded in order; remembers where it stood, so that the next chunk need not begin anew.
 
-Knows nothing of models. What it keeps between two chunks: the footer, the decoders and at most one batch of rows.
+Knows nothing of models. A chunk's rows are decoded at once, so that they need not be put
+together. What it keeps between two chunks: the footer, the decoders and at most as many rows.
 """
 
 import io
@@ -10,12 +11,9 @@ from typing import Any, BinaryIO
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-from ferry.bulk.formats.base import MIB, Chunk, size_of
+from ferry.bulk.formats.base import Chunk, size_of
 from ferry.errors import InvalidInputError
 
-# A batch is decoded at once: the rows that fill so many bytes, and no more than gain anything.
-_BATCH_BYTES = 16 * MIB
-_BATCH_ROWS = 4096
 # Of a column so much is read at a time. Without it pyarrow holds all of a row group's, however large that is.
 _COLUMN_BUFFER_BYTES = 64 * 1024
 # The length of the footer and the magic bytes end a file.
@@ -60,7 +58,7 @@ class ParquetRows:
             if not groups:
                 raise InvalidInputError(f"there is no row group {groups.start} any more; was the file replaced?")
             self._batches = self._source.iter_batches(
-                batch_size=self._batch_rows(groups.start), row_groups=groups, columns=names, use_threads=False
+                batch_size=chunk.rows, row_groups=groups, columns=names, use_threads=False
             )
             self._names, self._next_row, self._rest = names, group_first, None
         skip, left, parts = chunk.first - self._next_row, chunk.rows, []
@@ -77,11 +75,6 @@ class ParquetRows:
             if taken.num_rows:
                 parts.append(taken)
         return pa.Table.from_batches(parts)
-
-    def _batch_rows(self, group: int) -> int:
-        described = self._source.metadata.row_group(group)
-        row_bytes = described.total_byte_size // max(1, described.num_rows)
-        return int(max(1, min(_BATCH_ROWS, _BATCH_BYTES // max(1, row_bytes))))
 
 
 class _Relay(io.RawIOBase):
