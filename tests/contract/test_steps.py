@@ -448,3 +448,186 @@ def test_batches_when_anything_happens_in_any_order_then_each_ends_once_and_noth
         record = shop.record(batch_id)
         if record.status is BatchStatus.COMPLETED:
             assert record.completed + record.failed <= (record.total or 0)
+
+
+def waiting_rows(shop: Shop) -> int:
+    """Return the rows of all steps that wait, as their own records say."""
+    jobs = [shop.redis.hmget(key, "state", "rows") for key in shop.redis.keys(f"{keys.JOB}*/*")]
+    return sum(int(rows) for state, rows in jobs if state == b"queued")
+
+
+def backlog_rows(shop: Shop) -> int:
+    """Return the rows that are said to wait; the model's and those of all models must agree."""
+    of_model, of_all = (int(shop.redis.hget(key, "rows") or 0) for key in (keys.BACKLOG + "toy:1", keys.TOTAL))
+    assert of_model == of_all
+    return of_model
+
+
+@pytest.mark.parametrize("end", [Shop.cancel, Shop.expire])
+def test_batch_when_ended_before_anybody_looked_at_its_file_then_it_is_over_at_once(shop: Shop, end: object) -> None:
+    batch_id = shop.open()
+    end(shop, batch_id)  # type: ignore[operator]
+    assert shop.status(batch_id) == ("cancelled" if end is Shop.cancel else "expired")
+    assert shop.hold() is None
+    assert shop.leftovers() == []
+
+
+@pytest.mark.parametrize("end", [Shop.cancel, Shop.expire])
+def test_batch_when_ended_while_it_is_assembled_then_it_is_completed_all_the_same(
+    shop: Shop, running: str, end: object
+) -> None:
+    for number in range(6):
+        shop.settle(shop.take(number))
+    held = shop.take(ASSEMBLE)
+    end(shop, running)  # type: ignore[operator]
+    assert shop.status(running) == "finalizing"
+    assert shop.settle(held)
+    assert shop.status(running) == "completed"
+    assert shop.leftovers() == []
+
+
+def test_assembly_when_settled_twice_then_it_counts_once_and_what_is_over_stays(shop: Shop, running: str) -> None:
+    for number in range(6):
+        shop.settle(shop.take(number))
+    held = shop.take(ASSEMBLE)
+    assert shop.settle(held)
+    before = shop.redis.hgetall(keys.BATCH + running)
+    assert not shop.settle(held)
+    assert not shop.settle(held, broken("x", "y"))
+    assert shop.cancel(running) is False
+    shop.expire(running)
+    assert shop.redis.hgetall(keys.BATCH + running) == before
+    assert shop.leftovers() == []
+
+
+def test_batch_when_its_file_has_no_rows_then_it_is_assembled_at_once(shop: Shop) -> None:
+    batch_id = shop.open()
+    shop.settle(shop.take(INDEX), index_of(0))
+    assert shop.open_steps(batch_id) == {ASSEMBLE}
+    shop.settle(shop.take(ASSEMBLE))
+    assert shop.status(batch_id) == "completed"
+    assert shop.leftovers() == []
+
+
+@pytest.mark.parametrize("step", [INDEX, ASSEMBLE])
+def test_step_when_its_claims_lapse_before_it_began_then_it_is_never_given_up(shop: Shop, step: str) -> None:
+    batch_id = shop.open()
+    if step == ASSEMBLE:
+        shop.settle(shop.take(INDEX), index_of(0))
+    for _ in range(2 * MAX_ATTEMPTS):
+        assert shop.take(step).attempt == 1
+        shop.let_lapse()
+        assert backlog_rows(shop) == waiting_rows(shop)
+    shop.work_off()
+    assert shop.status(batch_id) == "completed"
+
+
+def test_chunk_when_given_up_then_the_next_one_comes_in_its_place(shop: Shop) -> None:
+    batch_id = shop.open()
+    shop.settle(shop.take(INDEX), index_of(9))
+    for _ in range(3 * MAX_ATTEMPTS):
+        held = shop.take()
+        assert held.step == "0", "what lapsed goes first"
+        shop.steps.between(held, RUNNING, [])
+        shop.let_lapse()
+    assert shop.open_steps(batch_id) == {"1", "2", "3", "4"}
+    assert backlog_rows(shop) == waiting_rows(shop)
+
+
+def test_claim_when_interactive_jobs_wait_then_they_go_before_a_step(shop: Shop, running: str) -> None:
+    job = Submission(new_job_id(), *TOY, 8, b"x")
+    shop.submit(job)
+    assert [each.id for each in shop.claim().jobs] == [job.id]
+    assert [each.id for each in shop.claim().jobs] == [f"{running}/0"]
+
+
+def test_purge_when_only_the_assembly_waits_then_the_batch_ends_as_it_was_to(shop: Shop, running: str) -> None:
+    for number in range(6):
+        shop.settle(shop.take(number))
+    assert shop.admin.purge(*TOY) == 0
+    shop.work_off()
+    assert shop.status(running) == "completed"
+    assert shop.leftovers() == []
+
+
+def test_purge_when_an_assembly_lapsed_then_it_is_still_done(shop: Shop, running: str) -> None:
+    shop.cancel(running)
+    shop.take(ASSEMBLE)
+    shop.let_lapse()
+    assert shop.admin.purge(*TOY) == 0
+    assert backlog_rows(shop) == waiting_rows(shop) == 1
+    shop.work_off()
+    assert shop.status(running) == "cancelled"
+    assert shop.leftovers() == []
+
+
+def test_purge_when_there_are_several_batches_then_each_counts_once_and_is_cancelled(shop: Shop) -> None:
+    batches = [shop.open() for _ in range(3)]
+    shop.settle(shop.take(INDEX), index_of(9))
+    assert shop.admin.purge(*TOY) == 3
+    assert backlog_rows(shop) == waiting_rows(shop) == 1
+    shop.work_off()
+    assert [shop.status(batch_id) for batch_id in batches] == ["cancelled"] * 3
+    assert shop.leftovers() == []
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_batches_when_purged_amid_anything_then_rows_add_up_and_each_chunk_counts_once(  # noqa: C901  a list of deeds
+    shop: Shop, seed: int
+) -> None:
+    chance, held, settled = random.Random(1000 + seed), list[Held](), list[str]()
+    batches: list[str] = []
+    window = keys.BULK_WINDOW
+    for _ in range(60):
+        deed = chance.choices(
+            ["open", "hold", "settle", "fail", "cancel", "expire", "lapse", "purge", "join", "pause"],
+            [3, 14, 10, 1, 1, 1, 3, 1, 1, 1],
+        )[0]
+        if deed == "open" and len(batches) < 5:
+            batches.append(shop.open())
+        elif deed == "hold" and (step := shop.hold()):
+            held.append(step)
+            if chance.random() < 0.7:
+                assert shop.steps.between(step, RUNNING, [TOY]).is_held
+        elif deed in ("settle", "fail") and held:
+            step = held.pop(chance.randrange(len(held)))
+            outcome = shop.done(step) if deed == "settle" else broken("x", "y")
+            if step.step == INDEX:
+                faults = refused([FileFault("invalid_file", "bad")], 1)
+                outcome = index_of(chance.choice([0, 1, 5, 12])) if deed == "settle" else faults
+            if shop.settle(step, outcome):
+                settled.append(step.id)
+            assert not shop.settle(step, outcome)
+        elif deed in ("cancel", "expire") and batches:
+            getattr(shop, deed)(chance.choice(batches))
+        elif deed == "lapse":
+            shop.let_lapse()
+        elif deed == "purge":
+            shop.admin.purge(*TOY)
+        elif deed == "join":
+            Consumer(shop.redis, worker=f"w{chance.randrange(4)}", lease_s=5).beat([TOY])
+            window = max(window, 2 * int(shop.redis.zcard(keys.LIVE + "toy:1")))
+        elif deed == "pause":
+            shop.admin.pause(*TOY)
+            assert shop.hold() is None
+            shop.admin.resume(*TOY)
+        assert backlog_rows(shop) == waiting_rows(shop)
+        for batch_id in batches:
+            open_steps, status = shop.open_steps(batch_id), BatchStatus(shop.status(batch_id))
+            assert len(open_steps) <= window
+            assert bool(open_steps) is not status.is_terminal, "it is over, or something of it is to be done"
+            assert open_steps == {
+                key.decode().rpartition("/")[2] for key in shop.redis.keys(f"{keys.JOB}{batch_id}/*")
+            }  # fmt: skip
+    assert len(settled) == len(set(settled)), "each step is recorded at most once"
+    shop.let_lapse()
+    shop.work_off()
+    for batch_id in batches:
+        record = shop.record(batch_id)
+        assert record.status.is_terminal
+        ends = [record.completed_us, record.failed_us, record.expired_us, record.cancelled_us]
+        assert len([end for end in ends if end]) == 1, "it ended once"
+        assert record.done <= (record.chunks or 0)
+        assert not shop.redis.zscore(keys.BATCH_ENDS, batch_id)
+        assert 0 < shop.redis.ttl(keys.BATCH + batch_id) <= 600
+    assert shop.leftovers() == []
