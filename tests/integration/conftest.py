@@ -126,6 +126,8 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
     options = {"endpoint_url": f"http://{host}:{port}"}
+    # What moto stores is the process's, not the server's.
+    httpx.post(f"{options['endpoint_url']}/moto-api/reset").raise_for_status()
     httpx.put(f"{options['endpoint_url']}/bucket").raise_for_status()
     yield Settings(_env_file=None, storage_url="s3://bucket/ferry", storage_options=json.dumps(options))
     server.stop()
