@@ -145,8 +145,8 @@ class Part:
     token: str
     completed: int
     failed: int
-    has_output: bool
-    has_errors: bool
+    output_bytes: int = 0
+    error_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,17 +211,18 @@ def errors_to_json(errors: Sequence[FileFault]) -> str:
     return json.dumps([{"code": e.code, "message": e.message, "param": e.param, "line": e.line} for e in errors])
 
 
-def part_to_text(token: str, completed: int, failed: int, *, has_output: bool, has_errors: bool) -> str:
+def part_to_text(part: Part) -> str:
     """Return a part as it stands in Redis."""
-    return f"{token} {completed} {failed} {'o' if has_output else '-'}{'e' if has_errors else '-'}"
+    return f"{part.token} {part.completed} {part.failed} {part.output_bytes} {part.error_bytes}"
 
 
 def part_from_text(text: str) -> Part:
     """Return what `part_to_text` gave; of a chunk that was given up, one without a token."""
     if not text:
-        return Part("", 0, 0, has_output=False, has_errors=False)
-    token, completed, failed, kinds = text.split(" ")
-    return Part(token, int(completed), int(failed), has_output="o" in kinds, has_errors="e" in kinds)
+        return Part("", 0, 0)
+    token, *numbers = text.split(" ")
+    completed, failed, output_bytes, error_bytes = map(int, numbers)
+    return Part(token, completed, failed, output_bytes, error_bytes)
 
 
 def _errors(text: str) -> tuple[FileFault, ...]:

@@ -95,10 +95,9 @@ def refused(errors: Sequence[FileFault], rows: int) -> StepOutcome:
     return StepOutcome("refused", (errors_to_json(errors), rows))
 
 
-def worked(number: int, token: str, *, completed: int, failed: int, has_output: bool, has_errors: bool) -> StepOutcome:
-    """Return: a chunk is done, its parts are in the storage under `token`."""
-    part = part_to_text(token, completed, failed, has_output=has_output, has_errors=has_errors)
-    return StepOutcome("chunk", (number, part, completed, failed))
+def worked(number: int, part: Part) -> StepOutcome:
+    """Return: a chunk is done, its part is in the storage."""
+    return StepOutcome("chunk", (number, part_to_text(part), part.completed, part.failed))
 
 
 def assembled(*, completed: int, failed: int, output: MadeFile | None, errors: MadeFile | None) -> StepOutcome:

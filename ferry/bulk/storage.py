@@ -80,15 +80,18 @@ class Storage:
             raise ConfigError(f"FERRY_STORAGE_URL or FERRY_STORAGE_OPTIONS: {error}") from error
         self._root = root.rstrip("/")
 
-    def create(self, key: str) -> Upload:
+    def create(self, key: str, *, is_lasting: bool = True) -> Upload:
         """Begin a file; readers see nothing of it until it is committed.
+
+        `is_lasting`: once it is, a power cut does not take it. That costs a folder's disk some 10 ms, for which all who
+        write to it wait, Redis' log among them.
 
         Raises:
             StorageError: it is full or away.
         """
         path = self._path(key)
         with _writing_errors():
-            return _LocalUpload(Path(path)) if self.is_local else _RemoteUpload(self._fs, path)
+            return _LocalUpload(Path(path), is_lasting=is_lasting) if self.is_local else _RemoteUpload(self._fs, path)
 
     def open(self, key: str) -> BinaryIO:
         """Open a file for reading; it can seek. Close it. Wrap reads in `storage_errors`.
@@ -198,8 +201,9 @@ class _Block:
 class _LocalUpload(_Block):
     """Writes beside the file's place, and renames."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_lasting: bool) -> None:
         self._path = path
+        self._is_lasting = is_lasting
         self._beside = path.parent / f".{path.name}.{uuid.uuid4().hex}{_UNFINISHED}"
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.fdopen(os.open(self._beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", buffering=0)
@@ -212,10 +216,12 @@ class _LocalUpload(_Block):
 
     def commit(self) -> None:
         with _writing_errors():
-            os.fsync(self._file.fileno())  # who was told that a file is stored finds it after a power cut
+            if self._is_lasting:
+                os.fsync(self._file.fileno())  # who was told that a file is stored finds it after a power cut
             self._file.close()
             self._beside.replace(self._path)
-            _sync_folder(self._path.parent)
+            if self._is_lasting:
+                _sync_folder(self._path.parent)
 
     def abort(self) -> None:
         with suppress(OSError):

@@ -41,8 +41,8 @@ BATCH_ENDS = PREFIX + "batch_ends"  # sorted set: id of every batch under way by
 # + id: hash of the steps that are enqueued and not settled: where each stands ("from to", in rows of its chunk, and the
 # places of rows that killed a worker; "-" while nothing of the batch runs); absent when there is none
 BATCH_OPEN = PREFIX + "batch_open:"
-# + id: hash of the chunks that are settled, by number: "{token} {completed} {failed} {o or -}{e or -}", the last saying
-# which parts lie in the storage; empty for a chunk that was given up
+# + id: hash of the chunks that are settled, by number: "{token} {completed} {failed} {bytes of output} {of errors}",
+# empty for a chunk that was given up
 BATCH_PARTS = PREFIX + "batch_parts:"
 STEPS_ALONE = PREFIX + "steps_alone:"  # + {model}: list of ids of steps whose claim lapsed
 KEEPER = PREFIX + "keeper"  # string: who keeps house now

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from ferry.bulk.batch_records import ASSEMBLE, INDEX, BatchRecord, BatchSpec, BatchStatus, Opened, Place
+from ferry.bulk.batch_records import ASSEMBLE, INDEX, BatchRecord, BatchSpec, BatchStatus, Opened, Part, Place
 from ferry.bulk.batches import Batches, new_batch_id
 from ferry.bulk.files import Files, new_file_id
 from ferry.bulk.formats.base import FileFault
@@ -122,7 +122,7 @@ class Shop:
                 completed=sum(part.completed for part in parts), failed=sum(part.failed for part in parts),
                 output=output, errors=None,
             )  # fmt: skip
-        return worked(int(held.step), held.token, completed=9, failed=1, has_output=True, has_errors=True)
+        return worked(int(held.step), Part(held.token, 9, 1, 5, 5))
 
     def open_steps(self, batch_id: str) -> set[str]:
         return {step.decode() for step in self.redis.hkeys(keys.BATCH_OPEN + batch_id)}
@@ -227,7 +227,7 @@ def test_claim_when_jobs_of_a_higher_class_always_wait_then_a_step_still_gets_it
 def test_settle_when_sent_twice_or_by_another_then_it_counts_once(shop: Shop, running: str) -> None:
     held = shop.take(0)
     stranger = Held("another", held.id, *TOY, 1)
-    assert not shop.settle(stranger, worked(0, "another", completed=9, failed=1, has_output=True, has_errors=False))
+    assert not shop.settle(stranger, worked(0, Part("another", 9, 1, 5, 0)))
     outcome = shop.done(held)
     assert shop.settle(held, outcome)
     assert not shop.settle(held, outcome)

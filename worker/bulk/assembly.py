@@ -3,11 +3,12 @@
 Rows of chunks that were never run, or were given up, get a line in the error file; so each row stands exactly once.
 """
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from ferry.bulk.batch_records import BatchStatus, Part, part_key
+from ferry.bulk.batch_records import BatchStatus, Part, folder_of, part_key
 from ferry.bulk.files import key_of
 from ferry.bulk.formats.base import Chunk, ChunkRows, Opener, PartResult, RowFault, numbered, unrun_faults
 from ferry.bulk.formats.error_lines import assemble_errors
@@ -15,12 +16,14 @@ from ferry.bulk.steps import Held, MadeFile, StepOutcome, Steps, assembled
 from ferry.errors import InvalidInputError, NotFoundError
 from ferry.jobs import WORKER_LOST
 from worker.bulk.batch_files import BatchFiles, WorkedBatch
-from worker.bulk.chunks import read_chunk, store_chunk, to_store
+from worker.bulk.chunks import RunChunk, read_chunk, store_chunk, to_store
 from worker.bulk.interludes import Interlude
 from worker.bulk.polite_files import PoliteWriter, polite_reader
 from worker.bulk.row_runner import SERVER_ERROR
 
 ERRORS_SUFFIX = ".jsonl"
+
+logger = logging.getLogger(__name__)
 # Why a row was never run, by what the batch ends as.
 _UNRUN = {
     BatchStatus.CANCELLED: ("batch_cancelled", "the batch was cancelled before this row was run"),
@@ -40,6 +43,7 @@ class Assembly:
     steps: Steps
     interlude: Interlude
     ttl_s: float
+    rerun: Callable[[int], RunChunk]
 
     def run(self) -> StepOutcome:
         """Write both files; returns what is to be recorded.
@@ -50,10 +54,14 @@ class Assembly:
         """
         batch_id, chunks = self.batch.record.id, self.batch.record.chunks or 0
         parts = self.steps.parts(batch_id)
+        stored = self.files.patiently(self.interlude, lambda: self.files.storage.list_folder(folder_of(batch_id)))
         for number in range(chunks):
             if number not in parts or not parts[number].token:
                 parts[number] = self._fill(number, was_lost=number in parts)
-                self.interlude.pause_if_due()
+            elif not self._is_whole(number, parts[number], stored):
+                logger.warning("chunk %d of %s did not outlive a crash and is run again", number, batch_id)
+                parts[number] = self._store(self.rerun(number))
+            self.interlude.pause_if_due()
         completed = sum(part.completed for part in parts.values())
         failed = sum(part.failed for part in parts.values())
         output = errors = None
@@ -63,7 +71,7 @@ class Assembly:
             name = f"{batch_id}_output{self.batch.target.suffix}"
             output = self._make(name, lambda out: self.batch.target.assemble(outs, out))
         if failed:
-            errs = [self._opener(number, part, "err") for number, part in ordered if part.has_errors]
+            errs = [self._opener(number, part, "err") for number, part in ordered if part.error_bytes]
             errors = self._make(f"{batch_id}_errors{ERRORS_SUFFIX}", lambda out: assemble_errors(errs, out))
         return assembled(completed=completed, failed=failed, output=output, errors=errors)
 
@@ -77,9 +85,18 @@ class Assembly:
         else:
             faults = unrun_faults(rows, *_UNRUN.get(self.ending, _UNRUN[BatchStatus.FAILED]))
         result = PartResult(replace(rows, groups=(), faults=()), [], (*rows.faults, *faults))
-        unrun = to_store(number, self.batch, result)
-        store_chunk(unrun, self.batch.record.id, self.held.token, self.files, self.interlude)
-        return Part(self.held.token, 0, len(rows.ids), has_output=True, has_errors=True)
+        return self._store(to_store(number, self.batch, result))
+
+    def _is_whole(self, number: int, part: Part, stored: Mapping[str, int]) -> bool:
+        """Say whether a part is in the storage as it was written."""
+        kinds = {"out": part.output_bytes, "err": part.error_bytes}
+        batch_id = self.batch.record.id
+        return all(
+            stored.get(part_key(batch_id, number, part.token, kind), 0) == n_bytes for kind, n_bytes in kinds.items()
+        )
+
+    def _store(self, chunk: RunChunk) -> Part:
+        return store_chunk(chunk, self.batch.record.id, self.held.token, self.files, self.interlude)
 
     def _read(self, number: int, chunk: Chunk) -> ChunkRows:
         try:

@@ -124,15 +124,15 @@ class BatchFiles:
         self.write(index_key(batch_id), b"".join(record.ljust(width) for record in records), interlude)
         return width
 
-    def write(self, key: str, data: bytes | memoryview, interlude: Interlude) -> None:
-        """Write a file whole.
+    def write(self, key: str, data: bytes | memoryview, interlude: Interlude, *, is_lasting: bool = True) -> None:
+        """Write a file whole; unless it is lasting, a power cut may take it.
 
         Raises:
             StorageError: the storage is full, or away for too long.
         """
 
         def write() -> None:
-            with self.storage.create(key) as upload:
+            with self.storage.create(key, is_lasting=is_lasting) as upload:
                 upload.write(data)
 
         self.patiently(interlude, write)

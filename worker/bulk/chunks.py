@@ -4,10 +4,9 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ferry.bulk.batch_records import part_key
+from ferry.bulk.batch_records import Part, part_key
 from ferry.bulk.formats.base import ChunkRows, PartResult
 from ferry.bulk.formats.error_lines import write_errors
-from ferry.bulk.steps import StepOutcome, worked
 from ferry.bulk.storage import storage_errors
 from worker.bulk.batch_files import BatchFiles, WorkedBatch
 from worker.bulk.interludes import Interlude
@@ -51,19 +50,20 @@ def to_store(number: int, batch: WorkedBatch, result: PartResult) -> RunChunk:
     )
 
 
-def store_chunk(chunk: RunChunk, batch_id: str, token: str, files: BatchFiles, interlude: Interlude) -> StepOutcome:
-    """Store a chunk's parts under the claim's token.
+def store_chunk(chunk: RunChunk, batch_id: str, token: str, files: BatchFiles, interlude: Interlude) -> Part:
+    """Store a chunk's part under the claim's token; returns what is to be known of it.
+
+    It need not survive a power cut: assembly looks whether it did, and runs the chunk again where it did not.
 
     Raises:
         StorageError: the storage is full, or away for too long.
     """
-    files.write(part_key(batch_id, chunk.number, token, "out"), chunk.output, interlude)
-    if chunk.errors is not None:
-        files.write(part_key(batch_id, chunk.number, token, "err"), chunk.errors, interlude)
-    return worked(
-        chunk.number, token, completed=chunk.completed, failed=chunk.failed, has_output=True,
-        has_errors=chunk.errors is not None,
-    )  # fmt: skip
+    n_bytes = [0, 0]
+    for place, (kind, data) in enumerate((("out", chunk.output), ("err", chunk.errors))):
+        if data is not None:
+            files.write(part_key(batch_id, chunk.number, token, kind), data, interlude, is_lasting=False)
+            n_bytes[place] = len(data)
+    return Part(token, chunk.completed, chunk.failed, *n_bytes)
 
 
 def read_chunk(batch: WorkedBatch, number: int, files: BatchFiles, interlude: Interlude) -> ChunkRows:

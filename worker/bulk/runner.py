@@ -11,7 +11,7 @@ from typing import Protocol
 
 from ferry.bulk.batch_records import ASSEMBLE, INDEX, INVALID_FILE, BatchRecord, BatchStatus, Place, folder_of
 from ferry.bulk.formats.base import ChunkRows, PartResult, Rules
-from ferry.bulk.steps import RELEASED, STOPPED, Held, StepOutcome, Steps, broken
+from ferry.bulk.steps import RELEASED, STOPPED, Held, StepOutcome, Steps, broken, worked
 from ferry.errors import FerryError, InvalidInputError, NotFoundError, QueueUnavailableError
 from ferry.jobs import Claim, Outcome
 from ferry.manifest import Manifest
@@ -235,17 +235,18 @@ class _Task:
             self.missing = "a part of the output is not in the storage any more"
             ending = self._record().ending or BatchStatus.COMPLETED
             ttl_s = batch.record.output_ttl_s or runner._limits.file_ttl_s
-            return Assembly(held, batch, ending, runner._files, runner._steps, interlude, ttl_s).run()
-        return self._chunk(batch, place, interlude)
+            rerun = partial(self._chunk, batch, Place(), interlude)
+            return Assembly(held, batch, ending, runner._files, runner._steps, interlude, ttl_s, rerun).run()
+        return self._chunk(batch, place, interlude, int(held.step))
 
-    def _chunk(self, batch: WorkedBatch, place: Place, interlude: Interlude) -> RunChunk:
+    def _chunk(self, batch: WorkedBatch, place: Place, interlude: Interlude, number: int) -> RunChunk:
         self._rows = rows = RowRunner(self._model, interlude, place)
 
         def run(source: ChunkRows) -> PartResult:
             self.summary.rows = len(source.ids)
             return rows.run(source)
 
-        chunk = run_chunk(int(self.held.step), batch, run, self._runner._files, interlude)
+        chunk = run_chunk(number, batch, run, self._runner._files, interlude)
         self.summary.runs, self.summary.run_us = rows.runs, rows.run_us
         return chunk
 
@@ -259,7 +260,8 @@ class _Task:
         """Store a chunk that was run."""
         if self._interlude is None:
             raise TypeError("a chunk is stored after it was run")
-        return store_chunk(chunk, self.held.batch_id, self.held.token, self._runner._files, self._interlude)
+        part = store_chunk(chunk, self.held.batch_id, self.held.token, self._runner._files, self._interlude)
+        return worked(chunk.number, part)
 
     def _serve_waiting(self, key: ModelKey, until: float) -> None:
         rows = self._rows

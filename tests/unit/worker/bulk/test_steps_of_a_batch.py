@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ferry.bulk.batch_records import BatchRecord, BatchStatus, Part, Place, folder_of, part_from_text
+from ferry.bulk.batch_records import BatchRecord, BatchStatus, Part, Place, folder_of, part_from_text, part_key
 from ferry.bulk.files import key_of, new_file_id
 from ferry.bulk.steps import Held, Meanwhile, StepOutcome
 from ferry.bulk.storage import Storage
@@ -211,6 +211,23 @@ def test_assembly_when_a_chunk_was_given_up_then_its_rows_failed_and_the_others_
     np.testing.assert_array_equal(np.delete(found, range(20, 40), axis=0), np.delete(rows() * 2, range(20, 40), axis=0))
 
 
+@pytest.mark.parametrize("left", [None, b"", b"cut"])
+def test_assembly_when_a_part_did_not_outlive_a_power_cut_then_its_chunk_is_run_again(
+    works: Works, left: bytes | None
+) -> None:
+    works.store(npy(rows()), "rows.npy")
+    for number in range(works.index()):
+        works.do(number, token=f"t{number}")
+    key = part_key(BATCH, 1, "t1", "out")
+    works.storage.delete(key)
+    if left is not None:
+        with works.storage.create(key) as upload:
+            upload.write(left)
+    completed, failed, output, errors = works.assemble()
+    assert (completed, failed, errors) == (N_ROWS, 0, [])
+    np.testing.assert_array_equal(np.load(io.BytesIO(output)), rows() * 2)
+
+
 def test_chunk_when_rows_raise_then_they_alone_are_in_the_error_file(tmp_path: Path) -> None:
     def compute(x: np.ndarray) -> list[np.ndarray]:
         if (x == 30).any():
@@ -285,7 +302,7 @@ def test_chunk_when_the_storage_is_full_then_it_waits_a_minute_and_breaks(
     works.store(npy(rows()), "rows.npy")
     works.index()
 
-    def full(key: str) -> object:
+    def full(key: str, **_: bool) -> object:
         raise StorageError("the file storage takes no more", retry_after_s=5)
 
     monkeypatch.setattr(works.storage, "create", full)
@@ -302,10 +319,10 @@ def test_chunk_when_the_storage_is_away_for_a_moment_then_it_is_stored_after(
     works.index()
     create, tries = works.storage.create, iter([True, True, False])
 
-    def sometimes(key: str) -> object:
+    def sometimes(key: str, **how: bool) -> object:
         if next(tries, False):
             raise StorageError("away")
-        return create(key)
+        return create(key, **how)
 
     monkeypatch.setattr(works.storage, "create", sometimes)
     assert works.do(0).name == "chunk"
