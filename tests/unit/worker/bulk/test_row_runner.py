@@ -162,7 +162,80 @@ def test_run_when_rows_run_then_they_stand_in_the_last_place_that_was_told() -> 
         return original(names, feeds)
 
     session.run = checked  # type: ignore[method-assign]
-    run(rows_of(range(300)), model=model, pauses=pauses)
+    result = run(rows_of(range(300)), model=model, pauses=pauses)
+    assert result.faults == (), "what fails amid a run is a fault of its rows"
+    assert len(session.feeds) >= 300 / MAX_ROWS
+
+
+def test_run_when_inputs_and_outputs_are_text_then_each_row_has_its_own_and_a_bad_one_fails_alone() -> None:
+    def shout(x: np.ndarray) -> list[np.ndarray]:
+        if (x == "bad").any():
+            raise ValueError("cannot shout that")
+        return [np.array([[text.upper(), text] for text in x[:, 0]], object)]
+
+    signature = {"inputs": (spec("x", "string", 1),), "outputs": (spec("y", "string", 2),)}
+    model = Model(manifest(max_rows=MAX_ROWS, **signature), FakeSession(shout))
+    texts = [f"row {n}" for n in range(11)] + ["bad"]
+    group = Group.plain(range(12), [np.array([[text] for text in texts], object)])
+    rows = ChunkRows([str(n) for n in range(12)], range(1, 13), (group,))
+    result = run(rows, model=model)
+    assert faulty(result) == {11: "model_error"}
+    assert result.outputs[0][0][:11].tolist() == [[text.upper(), text] for text in texts[:11]]
+
+
+def test_run_when_every_row_of_text_raises_then_the_outputs_are_empty_texts() -> None:
+    def fail(x: np.ndarray) -> list[np.ndarray]:
+        raise ValueError("never")
+
+    signature = {"inputs": (spec("x", "float32", 1),), "outputs": (spec("y", "string", None),)}
+    model = Model(manifest(max_rows=MAX_ROWS, **signature), FakeSession(fail))
+    result = run(rows_of([1, 2]), model=model)
+    assert faulty(result) == {0: "model_error", 1: "model_error"}
+    assert (result.outputs[0][0].shape, result.outputs[0][0].dtype) == ((2, 0), object)
+
+
+def test_run_when_a_suspect_row_only_raises_then_it_fails_for_that_and_its_fellows_do_not() -> None:
+    values = [float(n) for n in range(12)]
+    values[5] = POISON
+    result = run(rows_of(values), place=Place(4, 8))
+    assert faulty(result) == {5: "model_error"}
+    assert result.outputs[0][0][[4, 6, 7, 8], 0].tolist() == [8, 12, 14, 16]
+
+
+def test_run_when_the_suspects_stand_in_two_groups_then_each_is_run_by_itself() -> None:
+    model, session = model_of()
+    result = run(rows_of(range(6), range(6)), place=Place(4, 8), model=model)
+    assert result.faults == ()
+    assert session.rows_a_run == [4, 1, 1, 1, 1, 4]
+    assert [array[0][:, 0].tolist() for array in result.outputs] == [[0, 2, 4, 6, 8, 10]] * 2
+
+
+def test_run_when_the_only_row_killed_a_worker_then_no_run_at_all() -> None:
+    model, session = model_of()
+    result = run(rows_of([1.0]), place=Place(0, 1), model=model)
+    assert faulty(result) == {0: "worker_lost"}
+    assert (session.feeds, result.outputs[0][0].shape) == ([], (1, 1))
+
+
+def test_run_when_a_run_is_quick_then_slices_grow_and_none_is_over_max_rows_a_batch() -> None:
+    model, session = model_of()
+    pauses = Pauses()
+    now = [0.0]
+    compute = session._compute
+
+    def quick(x: np.ndarray) -> list[np.ndarray]:
+        now[0] += 0.0001
+        return compute(x)
+
+    session._compute = quick
+    runner = RowRunner(model, pauses, Place(), clock=lambda: now[0])  # type: ignore[arg-type]
+    result = runner.run(rows_of(range(1000, 3000)))
+    assert result.faults == ()
+    sizes = [place.end - place.start for place in pauses.places if place.end is not None and place.start is not None]
+    assert sizes[:4] == [8, 16, 32, 64]
+    assert max(sizes) == 320, "as many rows as run in a slice's time"
+    assert max(session.rows_a_run) == MAX_ROWS
+    assert (runner.runs, runner.run_us) == (250, pytest.approx(25_000, abs=50))
 
 
 def job(model: Model, value: float) -> ClaimedJob:
