@@ -116,8 +116,8 @@ def _file_args(file: MadeFile | None) -> tuple[str | int, ...]:
     return (file.id, file.size_bytes, file.filename, "", int(file.ttl_s * 1000))
 
 
-def _question(held: Held, place: Place, models: Sequence[ModelKey]) -> list[str]:
-    return [held.token, held.id, place.to_text(), *(keys.model_key(*model) for model in models)]
+def _question(held: Held, place: Place | None, models: Sequence[ModelKey]) -> list[str]:
+    return [held.token, held.id, place.to_text() if place else "", *(keys.model_key(*model) for model in models)]
 
 
 def _meanwhile(models: Sequence[ModelKey], reply: Any) -> Meanwhile:
@@ -160,6 +160,16 @@ class Steps:
         models = list(served)
         with redis_errors():
             return _meanwhile(models, self._between(args=_question(held, place, models)))
+
+    def look(self, held: Held, served: Iterable[ModelKey]) -> Meanwhile:
+        """Hear what happens, and leave what is said of where the step stands.
+
+        Raises:
+            QueueUnavailableError: Redis did not answer.
+        """
+        models = list(served)
+        with redis_errors():
+            return _meanwhile(models, self._between(args=_question(held, None, models)))
 
     def ask(self, held: Held, place: Place, served: Iterable[ModelKey]) -> Callable[[], Meanwhile]:
         """As `between`, but do not wait: what is returned reads the answer. One question at a time.

@@ -26,8 +26,8 @@ class QuietThread:
         self._favours: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
-    def run(self, action: Callable[[], T]) -> T:
-        """Carry out an action on the thread, and meanwhile on this one what it hands back.
+    def run(self, action: Callable[[], T], *, meanwhile: Callable[[], None] | None = None, every_s: float = 1.0) -> T:
+        """Carry out an action on the thread, and on this one what it hands back, and `meanwhile` every so often.
 
         Raises:
             BaseException: whatever the action raises.
@@ -42,9 +42,16 @@ class QuietThread:
             self._favours.put(None)
 
         self._actions.put(act)
-        while favour := self._favours.get():
+        while True:
+            try:
+                favour = self._favours.get(timeout=every_s if meanwhile else None)
+            except queue.Empty:
+                if meanwhile:
+                    meanwhile()
+                continue
+            if favour is None:
+                return done.result()
             favour()
-        return done.result()
 
     def hand_back(self, favour: Callable[[], T]) -> T:
         """Within an action: carry something out on the thread that waits for it, at its priority.

@@ -22,6 +22,7 @@ from worker.bulk.batch_files import BatchFiles, WorkedBatch, rules_of
 from worker.bulk.chunks import RunChunk, run_chunk, store_chunk
 from worker.bulk.indexing import index_file
 from worker.bulk.interludes import (
+    SLICE_S,
     Interlude,
     Keeping,
     ModelKey,
@@ -33,6 +34,8 @@ from worker.bulk.quiet_thread import QuietThread
 from worker.bulk.row_runner import RowRunner, run_with_company
 
 SETTLE_RETRY_S = 0.2
+# Jobs of one model are served for this long before it is looked who else waits.
+SERVE_S = 0.02
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +118,9 @@ class BulkRunner:
         task = _Task(self, held, model, serve, summary)
         with ExitStack() as holding:
             holding.enter_context(self._leases.holding(held.token))
-            outcome = self._quiet.run(lambda: self._attempt(task, task.do))
+            outcome = self._quiet.run(
+                lambda: self._attempt(task, task.do), meanwhile=task.serve_meanwhile, every_s=SLICE_S
+            )
             task.hang_up()
             if isinstance(outcome, RunChunk):
                 self.finish()
@@ -198,6 +203,12 @@ def _failed(error: FerryError, missing: str) -> StepOutcome:
     return broken(code, error.detail)
 
 
+def _is_flat(model: BulkModel) -> bool:
+    """Say whether a full batch takes less than twice as long as one of a row; where nothing is known it may."""
+    profile = model.profile
+    return profile is None or profile.a_us >= profile.b_us * model.limits.max_rows
+
+
 class _Task:
     """One step on its way."""
 
@@ -212,6 +223,7 @@ class _Task:
         self.summary = summary
         self._rows: RowRunner | None = None
         self._interlude: Interlude | None = None
+        self._is_beside = False
         self.missing = "the input file was deleted, or expired, before the batch was done"
 
     @property
@@ -222,11 +234,15 @@ class _Task:
     def do(self) -> StepOutcome | RunChunk:
         """Do the step."""
         runner, held = self._runner, self.held
+        place = runner._steps.place(held) if held.attempt > 1 else Place()
+        # Where a batch takes the same time whatever its rows, those who wait get theirs filled up with rows of the
+        # chunk. Where something killed a worker, nothing else runs beside the rows that are looked at one by one.
+        self._is_beside = place == Place() and not _is_flat(self._model)
         self._interlude = interlude = Interlude(
-            held, runner._steps, runner._leases, serve=self._serve_waiting, served=runner._served,
+            held, runner._steps, runner._leases, serve=self._serve_waiting,
+            served=(lambda: ()) if self._is_beside else runner._served,
             may_stop=held.step == INDEX, may_release=held.step in (INDEX, ASSEMBLE), clock=runner._clock,
         )  # fmt: skip
-        place = runner._steps.place(held) if held.attempt > 1 else Place()
         interlude.pause(Place(0, 0, place.skipped))
         if held.step == INDEX:
             return index_file(self._record(), self._rules, runner._files, interlude)
@@ -262,6 +278,19 @@ class _Task:
             raise TypeError("a chunk is stored after it was run")
         part = store_chunk(chunk, self.held.batch_id, self.held.token, self._runner._files, self._interlude)
         return worked(chunk.number, part)
+
+    def serve_meanwhile(self) -> None:
+        """Serve who waits while the step runs on the quiet thread."""
+        if not self._is_beside:
+            return
+        try:
+            waiting = self._runner._steps.look(self.held, self._runner._served()).waiting
+            for key in waiting:
+                self._serve(key, self._runner._clock() + SERVE_S, None)
+        except QueueUnavailableError as error:
+            logger.warning("who waits amid %s waits on: %s", self.held.id, error)
+        except Exception:  # whatever it is, it is no fault of the step; the jobs' lease lapses
+            logger.exception("jobs could not be served amid %s", self.held.id)
 
     def _serve_waiting(self, key: ModelKey, until: float) -> None:
         rows = self._rows

@@ -1,5 +1,6 @@
 -- Asked by a worker within a step, every few milliseconds: whether it still holds it, and who waits meanwhile.
--- ARGV  token, step's id, where it stands from now on (kept in BATCH_OPEN), then models served (name:version)
+-- ARGV  token, step's id, where it stands from now on (kept in BATCH_OPEN) or '' to leave that, then models served
+--       (name:version)
 -- Reply 1 while the step is held, else 0; the batch's ending or nil; then the models for which jobs of a higher class wait
 local token, id = ARGV[1], ARGV[2]
 local batch, step = string.match(id, '^(.-)/(.+)$')
@@ -13,5 +14,5 @@ for i = 4, #ARGV do
     reply[#reply + 1] = model
   end
 end
-redis.call('HSET', BATCH_OPEN .. batch, step, ARGV[3])
+if ARGV[3] ~= '' then redis.call('HSET', BATCH_OPEN .. batch, step, ARGV[3]) end
 return reply

@@ -37,3 +37,16 @@ def test_run_when_it_raises_then_so_does_the_call_and_the_next_is_fine() -> None
     with pytest.raises(KeyError):
         quiet.run(lambda: quiet.hand_back(fail))
     assert quiet.run(lambda: 3) == 3
+
+
+def test_run_when_there_is_something_to_do_meanwhile_then_it_is_done_on_the_thread_that_waits() -> None:
+    quiet, done = QuietThread(), threading.Event()
+    seen: list[int] = []
+
+    def meanwhile() -> None:
+        seen.append(threading.get_ident())
+        if len(seen) == 3:
+            done.set()
+
+    assert quiet.run(lambda: done.wait(60), meanwhile=meanwhile, every_s=0.001)
+    assert set(seen) == {threading.get_ident()}

@@ -2,6 +2,7 @@
 
 import io
 import json
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,6 +17,7 @@ from ferry.bulk.steps import Held, Meanwhile, StepOutcome
 from ferry.bulk.storage import Storage
 from ferry.errors import QueueUnavailableError, StorageError
 from ferry.jobs import Claim, ClaimedJob
+from ferry.profile import Profile
 from tests.fakes.sessions import FakeSession, doubled
 from tests.manifests import manifest, spec
 from worker.bulk.batch_files import STORAGE_PATIENCE_S, BatchFiles
@@ -36,6 +38,7 @@ class Queue:
         self.settled: list[tuple[str, StepOutcome]] = []
         self.away = 0
         self.is_held = True
+        self.waits = False
 
     def batch(self, batch_id: str) -> BatchRecord | None:
         return self.record
@@ -48,6 +51,9 @@ class Queue:
 
     def ask(self, held: Held, place: Place, served: Iterable[tuple[str, str]]) -> Callable[[], Meanwhile]:
         return lambda: self.between(held, place, served)
+
+    def look(self, held: Held, served: Iterable[tuple[str, str]]) -> Meanwhile:
+        return Meanwhile(self.is_held, False, tuple(served) if self.waits else ())
 
     def settle(self, held: Held, outcome: StepOutcome) -> bool:
         if self.away:
@@ -371,3 +377,35 @@ def test_index_when_the_worker_is_told_to_stop_then_it_is_left_to_another(works:
     clock = iter(np.arange(0, 10_000, 0.01).tolist())
     works.runner._clock = lambda: next(clock)  # every look at the clock finds a slice over
     assert works.do("index").name == "released"
+
+
+@pytest.mark.parametrize(("a_us", "is_beside"), [(10.0, True), (10_000.0, False)])
+def test_chunk_when_a_job_waits_while_a_slow_batch_runs_then_it_is_served_beside_it_unless_it_would_fill_it(
+    tmp_path: Path, a_us: float, is_beside: bool
+) -> None:
+    served = threading.Event()
+    mains: list[bool] = []
+
+    def compute(x: np.ndarray) -> list[np.ndarray]:
+        if is_beside:
+            assert served.wait(60)
+        return doubled(x)
+
+    def serve(key: tuple[str, str], until: float, alongside: object) -> None:
+        mains.append(threading.current_thread() is threading.main_thread())
+        assert (key, alongside is None) == (TOY, is_beside or works.queue.waits is False)
+        served.set()
+
+    works = Works(tmp_path, compute)
+    works.model.profile = Profile(
+        sizes=(1,), microseconds=(a_us + 10,), a_us=a_us, b_us=10, max_rows=8, max_wait_ms=0, machine="m",
+        measured_at="2026-01-01T00:00:00Z",
+    )  # fmt: skip
+    works.store(npy(rows()), "rows.npy")
+    works.index()
+    works.queue.waits = is_beside
+    claim = Claim("t", (ClaimedJob(f"{BATCH}/0", 1, b"", 1, 1),))
+    works.runner.work(claim, TOY, works.model, serve)
+    works.runner.finish()
+    assert set(mains) == ({True} if is_beside else set())
+    assert works.queue.settled[-1][1].name == "chunk"
