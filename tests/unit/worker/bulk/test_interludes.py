@@ -150,3 +150,61 @@ def test_pause_when_heard_then_the_claim_gets_on(ferry: Ferry) -> None:
     interlude.pause(HERE)
     interlude.pause(HERE)
     assert ferry.touched == 1
+
+
+def test_pause_when_the_answer_does_not_come_then_the_step_goes_on_and_asks_anew(ferry: Ferry) -> None:
+    interlude = ferry.interlude()
+
+    def ask(*_: object) -> Callable[[], Meanwhile]:
+        def answer() -> Meanwhile:
+            raise QueueUnavailableError("away")
+
+        return answer
+
+    asked, ferry.ask = ferry.ask, ask  # type: ignore[method-assign,assignment]
+    interlude.pause(HERE)
+    ferry.ask = asked  # type: ignore[method-assign]
+    interlude.pause(HERE)
+    assert (ferry.told, interlude.ended) == ([("ask", HERE)], None)
+    assert ferry.touched == 1, "it gets on, whether or not Redis hears of it"
+
+
+def test_pause_when_redis_goes_while_others_are_served_then_the_step_goes_on(ferry: Ferry) -> None:
+    interlude = ferry.interlude()
+    ferry.waiting = [(TOY,)] * 10
+    interlude.pause(HERE)
+    serve = ferry.serve
+
+    def serve_and_lose_redis(key: tuple[str, str], until: float) -> None:
+        serve(key, until)
+        ferry.is_away = True
+
+    interlude._serve = serve_and_lose_redis
+    interlude.pause(HERE)
+    assert (ferry.served, interlude.ended) == ([TOY], None)
+
+
+def test_pause_when_several_models_wait_then_each_is_served_in_turn(ferry: Ferry) -> None:
+    interlude = ferry.interlude()
+    other = ("other", "2")
+    ferry.waiting = [(TOY, other), (), (other,), ()]
+    interlude.pause(HERE)
+    interlude.pause(HERE)
+    assert ferry.served == [TOY, other, other]
+
+
+def test_hear_when_an_answer_is_on_its_way_then_it_is_taken_once(ferry: Ferry) -> None:
+    interlude = ferry.interlude()
+    ferry.waiting = [(TOY,)]
+    interlude.pause(HERE)
+    assert interlude.hear() == (TOY,)
+    assert interlude.hear() == ()
+
+
+def test_stand_at_when_the_step_is_anothers_then_nothing_of_it_runs(ferry: Ferry) -> None:
+    interlude = ferry.interlude()
+    interlude.stand_at(HERE)
+    assert ferry.told == [("between", HERE)]
+    ferry.is_held = False
+    with pytest.raises(StepLostError):
+        interlude.stand_at(HERE)
