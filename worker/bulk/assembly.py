@@ -89,10 +89,10 @@ class Assembly:
 
     def _is_whole(self, number: int, part: Part, stored: Mapping[str, int]) -> bool:
         """Say whether a part is in the storage as it was written."""
-        kinds = {"out": part.output_bytes, "err": part.error_bytes}
+        kinds = {"out": part.output_bytes} | ({"err": part.error_bytes} if part.error_bytes else {})
         batch_id = self.batch.record.id
         return all(
-            stored.get(part_key(batch_id, number, part.token, kind), 0) == n_bytes for kind, n_bytes in kinds.items()
+            stored.get(part_key(batch_id, number, part.token, kind)) == n_bytes for kind, n_bytes in kinds.items()
         )
 
     def _store(self, chunk: RunChunk) -> Part:

@@ -10,6 +10,7 @@ from ferry.bulk.formats.error_lines import write_errors
 from ferry.bulk.storage import storage_errors
 from worker.bulk.batch_files import BatchFiles, WorkedBatch
 from worker.bulk.interludes import Interlude
+from worker.bulk.polite_files import polite_reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,9 @@ def read_chunk(batch: WorkedBatch, number: int, files: BatchFiles, interlude: In
     chunk = files.chunk(batch.record, number, interlude)
 
     def read() -> ChunkRows:
-        with files.open_input(batch.record, interlude) as file, storage_errors():
+        with files.open_input(batch.record, interlude) as raw, storage_errors():
+            # Formats take an OSError for a damaged file; of an object store it is its absence.
+            file = raw if files.storage.is_local else polite_reader(raw, interlude)
             return batch.source.read(file, chunk, batch.rules)
 
     return files.patiently(interlude, read)

@@ -22,6 +22,12 @@ def index_file(
         NotFoundError, StorageError: the file is gone, or the storage away for too long.
         StepEndedError: leave it.
     """
+    return files.patiently(interlude, lambda: _index(record, rules_of, files, interlude))
+
+
+def _index(
+    record: BatchRecord, rules_of: Callable[[BatchRecord], Rules], files: BatchFiles, interlude: Interlude
+) -> StepOutcome:
     with files.open_input(record, interlude) as raw:
         file = polite_reader(raw, interlude)
         try:

@@ -6,6 +6,7 @@ Rows are counted over all groups of the chunk, each being one entry of the model
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from ferry.manifest import NonFinite, TensorSpec
 from ferry.profile import Profile
 from ferry.tensors import Array
 from worker.batches import MAX_ERROR_CHARS, BatchRunner, Runnable
-from worker.bulk.interludes import SLICE_S, Interlude
+from worker.bulk.interludes import SLICE_S, Interlude, StepEndedError
 from worker.non_finite import blanked, faults
 
 SERVER_ERROR = 500
@@ -34,15 +35,19 @@ class RowRunner:
         interlude: Interlude,
         place: Place,
         *,
+        may_skip: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`place`: where the last holder stood when it died; nothing where this is the first."""
+        """`place`: where the last holder stood when it died; nothing where this is the first.
+
+        `may_skip`: where that is one row it is left out, for it has killed before; else it gets another chance.
+        """
         self._model = model
         self._interlude = interlude
         self._clock = clock
         self._suspects = range(place.start or 0, place.end or 0)
         self._skipped = set(place.skipped)
-        if len(self._suspects) == 1:
+        if len(self._suspects) == 1 and may_skip:
             self._skipped.add(self._suspects.start)
             self._suspects = range(0)
         self._max_rows = model.limits.max_rows
@@ -199,6 +204,10 @@ class _GroupRun:
                 self.fail(start + index, ModelError.code, fault)
         if self._outputs is None:
             self._outputs = [_room(spec, self.n_rows, result) for spec, result in zip(specs, results, strict=True)]
+        for whole, result, spec in zip(self._outputs, results, specs, strict=True):
+            if result.shape[1:] != whole.shape[1:]:
+                detail = f"output {spec.name!r} has rows of shape {result.shape[1:]}, before them {whole.shape[1:]}"
+                raise ValueError(detail)
         for whole, result in zip(self._outputs, results, strict=True):
             whole[start : start + n_rows] = result
 
@@ -225,10 +234,14 @@ def run_with_company(
     if company is None:
         return None
     run, n_rows = company
-    runner.stand_at(run, n_rows)
+    try:
+        runner.stand_at(run, n_rows)
+    except StepEndedError:  # the chunk hears of it at its next pause; who waits does not wait for that
+        return None
     shared = batches.run_with(claim.jobs, run.rows(n_rows))
     if shared is None:
         return None
     outcomes, results = shared
-    run.take(results)
+    with suppress(ValueError):  # they do not fit the chunk's other outputs; it will run those rows itself, and say so
+        run.take(results)
     return outcomes

@@ -34,6 +34,8 @@ from worker.bulk.quiet_thread import QuietThread
 from worker.bulk.row_runner import RowRunner, run_with_company
 
 SETTLE_RETRY_S = 0.2
+# A row is left out when it was under way at two deaths of a worker: within a slice, and by itself.
+TWO_DEATHS = 2
 # Jobs of one model are served for this long before it is looked who else waits.
 SERVE_S = 0.02
 
@@ -256,7 +258,7 @@ class _Task:
         return self._chunk(batch, place, interlude, int(held.step))
 
     def _chunk(self, batch: WorkedBatch, place: Place, interlude: Interlude, number: int) -> RunChunk:
-        self._rows = rows = RowRunner(self._model, interlude, place)
+        self._rows = rows = RowRunner(self._model, interlude, place, may_skip=self.held.attempt > TWO_DEATHS)
 
         def run(source: ChunkRows) -> PartResult:
             self.summary.rows = len(source.ids)

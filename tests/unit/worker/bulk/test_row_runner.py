@@ -13,6 +13,7 @@ from ferry.profile import Profile
 from tests.fakes.sessions import FakeSession, doubled
 from tests.manifests import manifest, spec
 from worker.batches import BatchRunner
+from worker.bulk.interludes import StepLostError
 from worker.bulk.row_runner import RowRunner, run_with_company
 from worker.models import Model
 
@@ -295,5 +296,32 @@ def test_company_when_the_chunk_killed_a_worker_before_then_there_is_none() -> N
     runner: RowRunner
     pauses = Pauses(lambda: seen.append(runner.company(1, None)))
     runner = RowRunner(model, pauses, Place(0, 8))  # type: ignore[arg-type]
+    runner.run(rows_of(range(20)))
+    assert set(seen) == {None}
+
+
+def test_run_when_outputs_of_a_free_axis_differ_in_width_then_rows_fail_and_none_is_stretched() -> None:
+    signature = {"inputs": (spec("x", "float32", 1),), "outputs": (spec("y", "float32", None),)}
+    session = FakeSession(lambda x: [np.repeat(x, 1 if x[0, 0] >= MAX_ROWS else 3, axis=1)])
+    model = Model(manifest(max_rows=MAX_ROWS, **signature), session)
+    result = run(rows_of(range(2 * MAX_ROWS)), model=model)
+    assert faulty(result) == dict.fromkeys(range(MAX_ROWS, 2 * MAX_ROWS), "model_error")
+    assert "rows of shape (1,), before them (3,)" in result.faults[0].message
+
+
+def test_company_when_the_chunk_was_lost_then_the_jobs_are_run_by_themselves() -> None:
+    class Lost(Pauses):
+        def stand_at(self, place: Place) -> None:
+            raise StepLostError("lost")
+
+    model, session = model_of()
+    seen = []
+
+    def meanwhile() -> None:
+        if len(session.feeds) == 1:
+            seen.append(run_with_company(batches, Claim("t", (job(model, 1000),)), runner, None))
+
+    batches = BatchRunner(model, "ticket")
+    runner = RowRunner(model, Lost(meanwhile), Place())  # type: ignore[arg-type]
     runner.run(rows_of(range(20)))
     assert set(seen) == {None}
