@@ -25,6 +25,7 @@ from ferry.settings import Settings, load_settings
 from worker.app import app
 from worker.bulk.batch_files import BatchFiles
 from worker.bulk.runner import BulkLimits, BulkRunner
+from worker.celery_consumer import connects_with_room
 from worker.inspection_answers import answer
 from worker.profile_files import ProfileFiles
 from worker.profiler import Profiler, describe_machine
@@ -80,11 +81,17 @@ def main() -> int:
     app.steps["consumer"].add(follow_repository(shelf, pulse))
 
     def start(**_: object) -> None:
-        pulse.start()
+        if not pulse.is_alive():
+            pulse.start()
 
     def leave(**_: object) -> None:
         pulse.leave()
 
+    def serve_without_celery() -> int:
+        start()  # leases need it
+        return sum(runner.serve(uuid.uuid4().hex, each.name, each.version)["jobs"] for each in shelf.manifests())
+
+    app.conf.worker_consumer = connects_with_room(consumer.is_full, serve_without_celery)
     # Counted as serving from when tickets are taken to when they no longer are.
     signals.worker_ready.connect(start, weak=False)
     signals.worker_shutting_down.connect(leave, weak=False)

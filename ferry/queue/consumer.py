@@ -11,7 +11,7 @@ from ferry.jobs import CLASS_SHARE, Claim, Outcome
 from ferry.manifest import Manifest
 from ferry.profile import Profile
 from ferry.queue.connection import redis_errors
-from ferry.queue.keys import INPUT, model_key, ticket_queue
+from ferry.queue.keys import INPUT, MEMORY_FULL_PERCENT, model_key, ticket_queue
 from ferry.queue.producer import registration
 from ferry.queue.records import (
     Heartbeat,
@@ -138,6 +138,13 @@ class Consumer:
         """Make a model known to the queue; a worker that serves it has the last word on manifest and profile."""
         with redis_errors():
             self._register(args=[*registration(manifest, profile), 1])
+
+    def is_full(self) -> bool:
+        """Return whether Redis has no memory for new jobs; what runs and waits may still use the last of it."""
+        with redis_errors():
+            memory = cast(dict[str, int], self._redis.info("memory"))
+        limit = memory.get("maxmemory", 0)
+        return 0 < limit * MEMORY_FULL_PERCENT / 100 < memory["used_memory"]
 
     def leave(self, models: Iterable[tuple[str, str]]) -> None:
         """Say that this worker no longer serves `models`."""

@@ -354,9 +354,15 @@ def test_jobs_when_redis_has_no_memory_left_then_new_ones_are_refused_and_accept
     assert "memory" in assert_unavailable(refused[0], "queue_full")
     assert len(ids) > 100
     assert_unavailable(api.post("/v1/predictions", json=ROW), "queue_full")
+    # Not a byte is left, not even for what Celery writes as it connects.
+    site.direct.config_set("maxmemory", site.direct.info("memory")["used_memory"] - 2**20)
     site.start_worker()
     eventually(lambda: site.states(ids) == {"succeeded"}, "all that was accepted has succeeded")
     assert site.attempts(ids) == {1}
+    site.direct.config_set("maxmemory", 0)
+    eventually(lambda: api.post("/v1/predictions", json=ROW).status_code == 202, "jobs are accepted again")
+    ids.append(accepted(api))
+    eventually(lambda: site.states(ids) == {"succeeded"}, "what came afterwards has succeeded too")
 
 
 def test_jobs_when_redis_is_out_of_memory_for_longer_than_a_lease_then_none_costs_an_attempt(site: Site) -> None:

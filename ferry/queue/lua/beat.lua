@@ -4,6 +4,7 @@
 --       tuned_max_rows, tuned_max_wait_ms, each nil where nothing was
 local worker, seed = ARGV[1], ARGV[2]
 local _, now_ms = now()
+despite_full_memory()
 local reply = {}
 for i = 3, #ARGV do
   local model = ARGV[i]

@@ -3,10 +3,10 @@
 -- ARGV  holder, seed, max attempts, most claims a call, grace in ms: above 0, no lease ends before that from now,
 --       how long a dead letter is kept in ms, 1 when that grace is for an outage that was seen
 -- Reply -1 when another keeps house, else: claims lapsed, tickets sent
+despite_full_memory()
 if not leads(ARGV[1]) then return -1 end
 local seed, max_attempts, grace_ms = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[5])
 local now_us, now_ms = now()
-despite_full_memory()
 local dead_ttl_ms = ARGV[6]
 local lapsed, sent = 0, 0
 

@@ -2,6 +2,7 @@
 -- ARGV  lease in ms, then tokens
 -- Reply the tokens that are still held
 local _, now_ms = now()
+despite_full_memory()
 local held = {}
 for i = 2, #ARGV do
   if redis.call('ZSCORE', LEASES, ARGV[i]) then
