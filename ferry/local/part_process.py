@@ -27,7 +27,9 @@ class PartProcess:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
+            # A Ctrl-C in the terminal is for `ferry up` alone. Not a session of its own: Linux may give each session an
+            # equal share of the processor (autogroup), and the bulk thread's low priority would count for nothing.
+            process_group=0,
         )
         assert self._popen.stdout is not None  # noqa: S101 - for the type checker
         self._pipe = self._popen.stdout

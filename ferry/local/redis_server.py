@@ -133,8 +133,9 @@ class RedisServer:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            # A Ctrl-C in the terminal must not end Redis before those who still write to it.
-            start_new_session=True,
+            # A Ctrl-C in the terminal must not end Redis before those who still write to it. Why no session of its own:
+            # see ferry/local/part_process.py.
+            process_group=0,
             pass_fds=keep_open,
             preexec_fn=partial(die_with_parent, os.getpid(), signal.SIGTERM),  # noqa: PLW1509 - no thread lives yet
         )

@@ -433,7 +433,7 @@ def test_part_when_killed_takes_what_it_had_started_along(start: Callable[..., F
     stack = start(**{"worker-1": PARENT})
     stack.wait_until_up()
     *first, _ = stack.pids(2)
-    leader = next(pid for pid in first if os.getsid(pid) == pid)
+    leader = next(pid for pid in first if os.getpgid(pid) == pid)
     os.kill(leader, signal.SIGKILL)
     stack.wait_until_said(AGAIN)
     assert_gone(first)

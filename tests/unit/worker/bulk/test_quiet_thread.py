@@ -8,17 +8,29 @@ import pytest
 from worker.bulk.quiet_thread import NICENESS, QuietThread
 
 
-def test_run_when_carried_out_then_on_a_thread_that_is_nicer() -> None:
+def policy() -> tuple[int, int]:
+    return os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+
+def test_run_when_carried_out_then_on_a_thread_that_runs_when_no_other_wants_to() -> None:
     quiet = QuietThread()
-
-    def look() -> tuple[int, int]:
-        return threading.get_ident(), os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-
-    ident, niceness = quiet.run(look)
+    ident, seen = quiet.run(lambda: (threading.get_ident(), policy()))
     assert ident != threading.get_ident()
-    assert niceness >= min(19, NICENESS)
-    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) < niceness
-    assert quiet.run(look) == (ident, niceness)
+    assert seen[0] == os.SCHED_IDLE
+    assert os.sched_getscheduler(0) != os.SCHED_IDLE
+    assert quiet.run(lambda: (threading.get_ident(), policy())) == (ident, seen)
+
+
+@pytest.mark.parametrize("error", [AttributeError("sched_setscheduler"), PermissionError("not here")])
+def test_run_when_a_thread_cannot_be_idle_then_it_is_nice(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(os, "sched_setscheduler", refuse)
+    _, own = policy()
+    scheduler, niceness = QuietThread().run(policy)
+    assert (scheduler, niceness) == (os.sched_getscheduler(0), NICENESS)
+    assert own < niceness
 
 
 def test_hand_back_when_in_an_action_then_on_the_thread_that_waits() -> None:
