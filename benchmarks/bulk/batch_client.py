@@ -115,6 +115,14 @@ class BatchClient:
         """Delete a file."""
         _checked(self._http.delete(f"/v1/files/{file_id}"))
 
+    def warm_up(self, path: Path, *, model: str, output_format: str, workers: int) -> None:
+        """Run a small file as a batch per worker, all at once, so that each has done everything once."""
+        file_id = self.upload(path)
+        batches = [self.create(file_id, model=model, output_format=output_format) for _ in range(workers)]
+        for batch_id in batches:
+            self.delete(self.wait(batch_id)["output_file_id"])
+        self.delete(file_id)
+
     def run(self, path: Path, *, model: str, output_format: str, answers: Path) -> dict[str, Any]:
         """Upload a file, run a batch over it, fetch the answers and delete both files; returns the batch."""
         file_id = self.upload(path)

@@ -42,7 +42,7 @@ def measure(files: Files, plan: BulkPlan, say: Say) -> dict[str, Any]:
         BatchClient(info.api_url) as client,
     ):
         small = files.get("npy", plan.warm_up_rows)
-        client.run(small, model=BULK_NETWORK, output_format="npy", answers=folder / "warm.npy")
+        client.warm_up(small, model=BULK_NETWORK, output_format="npy", workers=N_PROCESSES)
         source = files.get("npy", plan.many_rows)
         feed = Feed(info.api_url, client.upload(source), BULK_NETWORK, "npy")
         os.sync()

@@ -88,14 +88,14 @@ class _Turn:
         return {"s": seconds, "rows_per_s": round(self._n_rows / seconds, 1), "accuracy": accuracy}
 
     def ferry(self) -> dict[str, float]:
-        """Start all of Ferry, warm it up with a small batch, run the file as one batch, stop it."""
+        """Start all of Ferry, warm its workers up as the scripts are, run the file as one batch, stop it."""
         folder, form, model = self._files.fresh("ferry"), self._case.form, self._network.name
         answers = folder / f"answers.{form}"
         with (
             stack(folder, models_dir=self._network.repository, workers=str(N_PROCESSES)) as info,
             BatchClient(info.api_url) as client,
         ):
-            client.run(self._small, model=model, output_format=form, answers=answers)
+            client.warm_up(self._small, model=model, output_format=form, workers=N_PROCESSES)
             started_s = time.monotonic()
             batch = client.run(self.source, model=model, output_format=form, answers=answers)
             seen_s = time.monotonic() - started_s
