@@ -7,6 +7,7 @@ from pathlib import Path
 from benchmarks.bars import Bar
 from benchmarks.bulk.bars import (
     CASE_BARS,
+    SCRIPTS,
     bars,
     bulk_ratio,
     load_share,
@@ -42,34 +43,28 @@ def rates_table(report: Report) -> str:
     lines = []
     for case, (label, _) in CASE_BARS.items():
         if skipped := dig(report, case, "skipped") or dig(report, case, "error"):
-            lines.append((label, f"not measured: {skipped.splitlines()[0]}", "", "", "", "", "", ""))
+            lines.append((label, f"not measured: {skipped.splitlines()[0]}", "", "", "", "", "", "", ""))
         if not dig(report, case, "ferry"):
             continue
-        plain = plain_per_s(report, case)
         whole = median(report, case, "ferry", field="whole_rows_per_s")
-        lines.append(
-            (
-                f"{label}, {number(dig(report, case, 'rows'))} rows", _best_script(report, case),
-                with_range(spread(runs(report, case, "ferry", field="rows_per_s"))),
-                number(ratio(median(report, case, "ferry", field="rows_per_s"), plain), 2),
-                number(median(report, case, "ferry", field="index_s"), 2),
-                number(median(report, case, "ferry", field="assemble_s"), 2),
-                number(whole), number(ratio(whole, plain), 2),
-            )
-        )  # fmt: skip
+        for script in sorted(dig(report, case, "scripts")):
+            plain = plain_per_s(report, case, script)
+            lines.append(
+                (
+                    f"{label}, {number(dig(report, case, 'rows'))} rows", SCRIPTS[script],
+                    with_range(spread(runs(report, case, "scripts", script, field="rows_per_s"))),
+                    with_range(spread(runs(report, case, "ferry", field="rows_per_s"))),
+                    number(ratio(median(report, case, "ferry", field="rows_per_s"), plain), 2),
+                    number(median(report, case, "ferry", field="index_s"), 2),
+                    number(median(report, case, "ferry", field="assemble_s"), 2),
+                    number(whole), number(ratio(whole, plain), 2),
+                )
+            )  # fmt: skip
     head = (
-        "file", "two plain scripts, rows/s", "Ferry, rows/s", "share", "index, s", "assembly, s",
+        "file", "beside", "their rows/s", "Ferry, rows/s", "share", "index, s", "assembly, s",
         "with both, rows/s", "share",
     )  # fmt: skip
     return table(head, lines)
-
-
-def _best_script(report: Report, case: str) -> str:
-    """Return the fastest plain way's median and range, with its name where there are several."""
-    names = list(dig(report, case, "scripts"))
-    best = max(names, key=lambda name: median(report, case, "scripts", name, field="rows_per_s") or 0)
-    shown = with_range(spread(runs(report, case, "scripts", best, field="rows_per_s")))
-    return f"{shown}, {best}" if len(names) > 1 else shown
 
 
 def peers_table(report: Report) -> str:
