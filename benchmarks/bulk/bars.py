@@ -52,8 +52,8 @@ def _beside_scripts(report: Report) -> list[Bar]:
     found = []
     for case, (label, limit) in CASE_BARS.items():
         ours = median(report, case, "ferry", field="rows_per_s")
-        for script in sorted(dig(report, case, "scripts") or {}):
-            what = f"{_rows(report, case)}{label}: rows/s beside {SCRIPTS[script]}"
+        for script in sorted(dig(report, case, "scripts") or {"": []}):
+            what = f"{_rows(report, case)}{label}: rows/s beside {SCRIPTS.get(script, 'two plain scripts')}"
             found.append(Bar(what, "≥", limit, 1.0, ratio(ours, plain_per_s(report, case, script)), "x"))
     return found
 

@@ -62,7 +62,10 @@ class ParquetRows:
             if not groups:
                 raise InvalidInputError(f"there is no row group {groups.start} any more; was the file replaced?")
             self._batches = self._source.iter_batches(
-                batch_size=max(PIECE_ROWS, chunk.rows // MAX_PIECES), row_groups=groups, columns=names, use_threads=False
+                batch_size=max(PIECE_ROWS, chunk.rows // MAX_PIECES),
+                row_groups=groups,
+                columns=names,
+                use_threads=False,
             )
             self._names, self._next_row, self._rest = names, group_first, None
         skip, left, parts = chunk.first - self._next_row, chunk.rows, []
