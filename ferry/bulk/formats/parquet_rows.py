@@ -1,7 +1,7 @@
 """Rows of a Parquet file, decoded in order; remembers where it stood, so that the next chunk need not begin anew.
 
-Knows nothing of models. A chunk's rows are decoded in pieces: those fit memory that is warm already, where a whole chunk
-at once has the system clear tens of megabytes, again and again. What it keeps between two chunks: the footer, the
+Knows nothing of models. A chunk's rows are decoded in pieces: those fit memory that is warm already, where a whole
+chunk at once has the system clear tens of megabytes, again and again. What it keeps between two chunks: the footer, the
 decoders and at most a piece.
 """
 
