@@ -12,7 +12,7 @@ class BulkPlan:
     repeats: int
     many_rows: int
     some_rows: int
-    # What is run before the clock starts, so that nothing is done for the first time.
+    # What is run before the clock starts, so that nothing is done for the first time: whole chunks, and several.
     warm_up_rows: int
     interactive_repeats: int
     window_s: float  # of one open-loop run
@@ -20,7 +20,7 @@ class BulkPlan:
 
 
 FULL = BulkPlan(
-    repeats=5, many_rows=600_000, some_rows=60_000, warm_up_rows=5_000, interactive_repeats=3, window_s=15.0,
+    repeats=5, many_rows=600_000, some_rows=60_000, warm_up_rows=20_000, interactive_repeats=3, window_s=15.0,
     memory_bytes=2 * 10**9,
 )  # fmt: skip
 QUICK = BulkPlan(

@@ -1,6 +1,6 @@
 """Arrow columns to a chunk's rows: lists and scalars of one shape in one conversion, the rest row by row."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,9 @@ from ferry.bulk.formats.columns import InputColumns, joined_names, map_columns
 from ferry.errors import InvalidInputError
 from ferry.manifest import TensorSpec
 from ferry.tensors import Array
+
+# A model's batch does not go beyond a piece, so a piece holds many, and of most sizes a whole number.
+PIECE_ROWS = 1024
 
 
 def check_schema(schema: Any, rules: Rules) -> list[InputColumns]:
@@ -48,17 +51,47 @@ def read_table(table: Any, chunk: Chunk, columns: Sequence[InputColumns], rules:
     """Return a chunk's rows from a table of exactly them; `columns` are those of the model's inputs."""
     names, numbers = numbered(chunk.first, chunk.rows)
     joined = {name: table.column(name).to_pylist() for name in joined_names(table.schema.names, columns, rules)}
-    together = [_together(table, column) for column in columns]
-    if all(array is not None for array in together):
-        arrays, bad = [], {}
-        for column, array in zip(columns, together, strict=True):
-            cast, wrong = cast_rows(column.spec, array)  # type: ignore[arg-type]
-            arrays.append(cast)
-            bad.update({row: (column.spec.name, why) for row, why in wrong.items()})
-        group, faults = good_rows(arrays, bad, rules)
-        return ChunkRows(names, numbers, (group,), tuple(faults), joined)
+    found: list[Group] = []
+    faults: list[RowFault] = []
+    first = 0
+    for piece in _pieces(table):
+        together = [array for column in columns if (array := _together(piece, column)) is not None]
+        if len(together) < len(columns):
+            break
+        group, wrong = _cast(together, columns, first, rules)
+        found.append(group)
+        faults += wrong
+        first += piece.num_rows
+    else:
+        return ChunkRows(names, numbers, tuple(found), tuple(faults), joined)
     groups, faults = _row_by_row(table, columns, rules)
     return ChunkRows(names, numbers, groups, tuple(faults), joined)
+
+
+def _pieces(table: Any) -> Iterator[Any]:
+    """Yield a table's rows as they were read, so that none is copied; small record batches are put together."""
+    batches: list[Any] = []
+    n_rows = 0
+    for batch in table.to_batches():
+        batches.append(batch)
+        n_rows += batch.num_rows
+        if n_rows >= PIECE_ROWS:
+            yield pa.Table.from_batches(batches)
+            batches, n_rows = [], 0
+    if batches:
+        yield pa.Table.from_batches(batches)
+
+
+def _cast(
+    arrays: Sequence[Array], columns: Sequence[InputColumns], first: int, rules: Rules
+) -> tuple[Group, list[RowFault]]:
+    """Return rows of one shape, from position `first` of the chunk on, as the model takes them."""
+    fitting, bad = [], {}
+    for column, array in zip(columns, arrays, strict=True):
+        cast, wrong = cast_rows(column.spec, array)
+        fitting.append(cast)
+        bad.update({row: (column.spec.name, why) for row, why in wrong.items()})
+    return good_rows(fitting, bad, rules, first=first)
 
 
 def _together(table: Any, column: InputColumns) -> Array | None:

@@ -318,17 +318,19 @@ def input_fault(position: int, error: InvalidInputError, rules: Rules) -> RowFau
     return RowFault(position, INVALID_INPUT, error.detail, param or None, INPUT_STATUS[rules.endpoint])
 
 
-def good_rows(arrays: list[Array], bad: Mapping[int, tuple[str, str]], rules: Rules) -> tuple[Group, list[RowFault]]:
-    """Part rows that fit from rows that do not; `bad` has (name of the input, why) by position."""
+def good_rows(
+    arrays: list[Array], bad: Mapping[int, tuple[str, str]], rules: Rules, *, first: int = 0
+) -> tuple[Group, list[RowFault]]:
+    """Part rows that fit from rows that do not; `bad` has (name of the input, why) by row, the first at `first`."""
     n_rows = len(arrays[0])
     faults = [
-        RowFault(position, INVALID_INPUT, why, name or None, INPUT_STATUS[rules.endpoint])
+        RowFault(first + position, INVALID_INPUT, why, name or None, INPUT_STATUS[rules.endpoint])
         for position, (name, why) in sorted(bad.items())
     ]
     if not bad:
-        return Group.plain(range(n_rows), arrays), faults
+        return Group.plain(range(first, first + n_rows), arrays), faults
     keep = np.setdiff1d(np.arange(n_rows), np.fromiter(bad, np.int64))
-    return Group.plain(tuple(keep.tolist()), [array[keep] for array in arrays]), faults
+    return Group.plain(tuple((first + keep).tolist()), [array[keep] for array in arrays]), faults
 
 
 def read_exactly(file: BinaryIO, offset: int, size: int) -> bytes:

@@ -6,19 +6,20 @@ decoders and at most a piece.
 """
 
 import io
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
+from ferry.bulk.formats.arrow_columns import PIECE_ROWS
 from ferry.bulk.formats.base import Chunk, size_of
 from ferry.errors import InvalidInputError
 
 # Of a column so much is read at a time. Without it pyarrow holds all of a row group's, however large that is.
 _COLUMN_BUFFER_BYTES = 64 * 1024
-# So many rows are decoded at once, or more where a chunk would have over MAX_PIECES of them.
-PIECE_ROWS = 1_000
+# So many pieces a chunk is decoded in, at most.
 MAX_PIECES = 16
 # The length of the footer and the magic bytes end a file.
 _TAIL_BYTES = 8
@@ -62,7 +63,7 @@ class ParquetRows:
             if not groups:
                 raise InvalidInputError(f"there is no row group {groups.start} any more; was the file replaced?")
             self._batches = self._source.iter_batches(
-                batch_size=max(PIECE_ROWS, chunk.rows // MAX_PIECES),
+                batch_size=PIECE_ROWS * math.ceil(chunk.rows / PIECE_ROWS / MAX_PIECES),
                 row_groups=groups,
                 columns=names,
                 use_threads=False,

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ferry.bulk.formats.arrow_columns import PIECE_ROWS
 from ferry.bulk.formats.base import Limits
 from ferry.bulk.formats.registry import format_named
 from ferry.errors import InvalidInputError
@@ -237,3 +238,27 @@ def test_tables_when_all_columns_are_joined_and_all_are_inputs_then_none_is() ->
     name, data = written("parquet", scalars(rows_of(3)))
     out, _ = run(name, data, rules(join=("input",)))
     assert table_of(name, out).column_names == ["custom_id", "label", "score", "y"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tables_when_a_chunk_is_read_in_pieces_then_each_is_a_group_and_rows_and_faults_keep_their_places(
+    kind: str,
+) -> None:
+    n_rows, bad = 2 * PIECE_ROWS + 500, [0, PIECE_ROWS + 7]
+    values = np.arange(n_rows) % 100
+    values[bad] = 300
+    name, data = written(kind, pa.table({"x": values}), PIECE_ROWS // 2)
+    narrow = manifest(inputs=(spec("x", "int8"),), outputs=(spec("y", "float32"),))
+    (chunk,) = chunks_of(name, data, rules(narrow, chunk_rows=n_rows))
+    assert [len(group.positions) for group in chunk.groups] == [PIECE_ROWS - 1, PIECE_ROWS - 1, 500]
+    assert [fault.position for fault in chunk.faults] == bad
+    good = [position for group in chunk.groups for position in group.positions]
+    assert good == [row for row in range(n_rows) if row not in bad]
+    np.testing.assert_array_equal(whole([chunk]).ravel(), values[good])
+
+
+def test_tables_when_a_later_piece_has_rows_of_another_shape_then_all_rows_are_read() -> None:
+    values = [[1.0, 2.0]] * PIECE_ROWS + [[3.0]] + [[4.0, 5.0]]
+    (chunk,) = chunks_of(*written("parquet", pa.table({"x": values}), PIECE_ROWS), rules(ONE, chunk_rows=len(values)))
+    assert sorted(position for group in chunk.groups for position in group.positions) == list(range(len(values)))
+    assert chunk.faults == ()
