@@ -45,6 +45,8 @@ BATCH_OPEN = PREFIX + "batch_open:"
 # empty for a chunk that was given up
 BATCH_PARTS = PREFIX + "batch_parts:"
 STEPS_ALONE = PREFIX + "steps_alone:"  # + {model}: list of ids of steps whose claim lapsed
+API_KEY = PREFIX + "api_key:"  # + id: hash of an API key: name, owner, scopes, sha256 of the secret, limits
+API_KEYS = PREFIX + "api_keys"  # sorted set: id of every API key, revoked ones too, by when it was made (us)
 KEEPER = PREFIX + "keeper"  # string: who keeps house now
 # Channel: msgpack [[[field, value, ...], [id, ...], [output, ...]], ...] of jobs that became terminal; the fields are
 # those that these jobs share, empty when a waiter must read the job itself.

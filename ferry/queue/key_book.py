@@ -1,0 +1,121 @@
+"""API keys in Redis: made, looked up, listed and revoked. The operator's commands write, every API process reads."""
+
+from collections.abc import Mapping
+from typing import cast
+
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+
+from ferry.access import ApiKey, Scope, digest_of, new_token
+from ferry.errors import NotFoundError
+from ferry.queue import keys
+from ferry.queue.connection import redis_errors
+
+
+class KeyBook:
+    """The operator's side."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def create(
+        self,
+        name: str,
+        *,
+        owner: str,
+        scopes: frozenset[Scope],
+        rate_per_s: float | None = None,
+        max_unfinished: int | None = None,
+    ) -> tuple[ApiKey, str]:
+        """Make a key; returns it and its text, which is kept nowhere.
+
+        Raises:
+            QueueUnavailableError: Redis did not answer; what it may have stored nobody has the secret of.
+        """
+        key_id, secret, text = new_token()
+        with redis_errors():
+            seconds, micros = cast(tuple[int, int], self._redis.time())
+            made = ApiKey(
+                key_id, name, owner, scopes, digest_of(secret), seconds * 1_000_000 + micros, rate_per_s, max_unfinished
+            )
+            with self._redis.pipeline(transaction=True) as pipe:
+                pipe.hset(keys.API_KEY + key_id, mapping=_fields(made))
+                pipe.zadd(keys.API_KEYS, {key_id: made.created_us})
+                pipe.execute()
+        return made, text
+
+    def list_all(self) -> list[ApiKey]:
+        """Return every key, revoked ones too, the oldest first."""
+        with redis_errors():
+            ids = [each.decode("ascii") for each in cast(list[bytes], self._redis.zrange(keys.API_KEYS, 0, -1))]
+            with self._redis.pipeline(transaction=False) as pipe:
+                for key_id in ids:
+                    pipe.hgetall(keys.API_KEY + key_id)
+                found = pipe.execute()
+        return [key for key_id, fields in zip(ids, found, strict=True) if (key := _key(key_id, fields))]
+
+    def revoke(self, key_id: str) -> ApiKey:
+        """End a key; jobs it made stay its owner's. Revoked again it stays as it was.
+
+        Raises:
+            NotFoundError: there is no such key.
+        """
+        name = keys.API_KEY + key_id
+        with redis_errors():
+            if not self._redis.exists(name):
+                raise NotFoundError(f"no API key {key_id[:40]!r}; `ferry keys list` shows their ids")
+            seconds, micros = cast(tuple[int, int], self._redis.time())
+            self._redis.hsetnx(name, "revoked_us", str(seconds * 1_000_000 + micros))
+            fields = cast(dict[bytes, bytes], self._redis.hgetall(name))
+        revoked = _key(key_id, fields)
+        if revoked is None:
+            raise NotFoundError(f"no API key {key_id[:40]!r}")
+        return revoked
+
+
+class KeyReader:
+    """The API's side: one key at a time, on an event loop."""
+
+    def __init__(self, redis: AsyncRedis) -> None:
+        self._redis = redis
+
+    async def find(self, key_id: str) -> ApiKey | None:
+        """Return a key, or None; a revoked one says so itself.
+
+        Raises:
+            QueueUnavailableError: Redis did not answer.
+        """
+        with redis_errors():
+            fields = await self._redis.hgetall(keys.API_KEY + key_id)
+        return _key(key_id, fields)
+
+
+def _fields(key: ApiKey) -> dict[str, str]:
+    fields = {
+        "name": key.name, "owner": key.owner, "scopes": ",".join(sorted(key.scopes)), "sha256": key.digest,
+        "created_us": str(key.created_us),
+    }  # fmt: skip
+    if key.rate_per_s is not None:
+        fields["rate_per_s"] = repr(key.rate_per_s)
+    if key.max_unfinished is not None:
+        fields["max_unfinished"] = str(key.max_unfinished)
+    return fields
+
+
+def _key(key_id: str, fields: Mapping[bytes, bytes]) -> ApiKey | None:
+    if not fields:
+        return None
+    told = {name.decode("ascii"): value.decode("utf-8") for name, value in fields.items()}
+    known = set(Scope)
+    return ApiKey(
+        id=key_id,
+        name=told["name"],
+        owner=told["owner"],
+        # What a newer Ferry may have added says nothing here.
+        scopes=frozenset(Scope(each) for each in told["scopes"].split(",") if each in known),
+        digest=told["sha256"],
+        created_us=int(told["created_us"]),
+        rate_per_s=float(told["rate_per_s"]) if "rate_per_s" in told else None,
+        max_unfinished=int(told["max_unfinished"]) if "max_unfinished" in told else None,
+        revoked_us=int(told["revoked_us"]) if "revoked_us" in told else None,
+    )
