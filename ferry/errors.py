@@ -3,6 +3,8 @@
 FerryError
 ├── InvalidInputError       invalid_input       the caller's tensors do not fit the model
 ├── MalformedRequestError   malformed_request   the request cannot be read at all
+├── UnauthenticatedError    unauthenticated     no API key, or one that is not in force
+├── ForbiddenError          forbidden           the key may not do this
 ├── NotFoundError           not_found           no such model, version or job
 ├── ConflictError           conflict            the thing exists with other content
 ├── QueueFullError          queue_full          waiting work is at its limit                 retryable
@@ -60,6 +62,20 @@ class MalformedRequestError(FerryError):
 
     code = "malformed_request"
     title = "Malformed request"
+
+
+class UnauthenticatedError(FerryError):
+    """No API key came along, or one that is not in force."""
+
+    code = "unauthenticated"
+    title = "API key needed"
+
+
+class ForbiddenError(FerryError):
+    """The API key may not do this."""
+
+    code = "forbidden"
+    title = "Not allowed"
 
 
 class NotFoundError(FerryError):

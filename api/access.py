@@ -1,0 +1,102 @@
+"""Who asks: the API key of a request, and whether it may do what the request asks for."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from ferry.access import ApiKey, Scope, parse_token
+from ferry.errors import ForbiddenError, UnauthenticatedError
+
+# A key is asked for again after this, so one that was revoked is refused everywhere within this time.
+SEEN_S = 1.0
+# More keys than this are not remembered at once.
+MOST_SEEN = 10_000
+_OPEN = frozenset({"/v2", "/v2/health/live", "/v2/health/ready"})
+_ADMIN = ("/v1/dead-letters",)
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class KeyFinder(Protocol):
+    """What the gate needs of the keys (ferry.queue.key_book.KeyReader)."""
+
+    async def find(self, key_id: str) -> ApiKey | None:
+        """Return a key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks. owner: whose things it makes. key: None where no key is needed; that caller may do and see all."""
+
+    owner: str = ""
+    key: ApiKey | None = None
+
+    def sees(self, owner: str) -> bool:
+        """Say whether what belongs to `owner` is this caller's to see."""
+        return self.key is None or self.key.sees(owner)
+
+
+ANYBODY = Caller()
+
+
+def scope_of(method: str, path: str) -> Scope | None:
+    """Return what a request needs; None: nothing. What nobody has thought of needs `admin`, unless it only reads."""
+    if path in _OPEN:
+        return None
+    if path.startswith(_ADMIN):
+        return Scope.ADMIN
+    if method in _READING:
+        return Scope.READ
+    return Scope.SUBMIT if path.startswith(("/v1/", "/v2/models/", "/predict")) else Scope.ADMIN
+
+
+class Gate:
+    """Lets requests in; remembers keys for a moment, so that a busy client costs Redis one look a second."""
+
+    def __init__(self, finder: KeyFinder | None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """`finder` None: no key is needed."""
+        self._finder = finder
+        self._clock = clock
+        self._seen: dict[str, tuple[float, ApiKey | None]] = {}
+
+    async def admit(self, method: str, path: str, headers: Mapping[str, str]) -> Caller:
+        """Return who asks.
+
+        Raises:
+            UnauthenticatedError: a key is needed, and there is none that is in force.
+            ForbiddenError: the key has not the scope.
+            QueueUnavailableError: the key could not be looked up.
+        """
+        scope = scope_of(method, path)
+        if self._finder is None or scope is None:
+            return ANYBODY
+        key = await self._key(self._finder, headers.get("authorization"))
+        if not key.may(scope):
+            has = ", ".join(sorted(key.scopes)) or "none"
+            raise ForbiddenError(f"{method} {path} needs a key with scope {scope}; key {key.id} has {has}")
+        return Caller(key.owner, key)
+
+    async def _key(self, finder: KeyFinder, header: str | None) -> ApiKey:
+        if header is None:
+            raise UnauthenticatedError("send `Authorization: Bearer ferry_...`; `ferry keys create` makes a key")
+        kind, _, text = header.partition(" ")
+        token = parse_token(text.strip()) if kind.lower() == "bearer" else None
+        if token is None:
+            raise UnauthenticatedError("the Authorization header holds no API key of Ferry: `Bearer ferry_...`")
+        key_id, secret = token
+        key = await self._look_up(finder, key_id)
+        # An unknown key, a wrong secret and a revoked key are told apart by nobody outside.
+        if key is None or not key.fits(secret) or key.revoked_us is not None:
+            raise UnauthenticatedError("this API key is not known or was revoked")
+        return key
+
+    async def _look_up(self, finder: KeyFinder, key_id: str) -> ApiKey | None:
+        now = self._clock()
+        seen = self._seen.get(key_id)
+        if seen and now - seen[0] < SEEN_S:
+            return seen[1]
+        key = await finder.find(key_id)
+        if len(self._seen) >= MOST_SEEN:
+            self._seen.clear()
+        self._seen[key_id] = (now, key)
+        return key

@@ -1,0 +1,93 @@
+import pytest
+
+from api.access import ANYBODY, MOST_SEEN, SEEN_S, Gate, scope_of
+from ferry.access import ApiKey, Scope, digest_of
+from ferry.errors import ForbiddenError, UnauthenticatedError
+
+SECRET = "s" * 43
+
+
+class Finder:
+    def __init__(self, *found: ApiKey) -> None:
+        self.found = {key.id: key for key in found}
+        self.asked: list[str] = []
+
+    async def find(self, key_id: str) -> ApiKey | None:
+        self.asked.append(key_id)
+        return self.found.get(key_id)
+
+
+def key(key_id: str = "0a1b2c3d4e5f", scopes=(Scope.SUBMIT,), revoked_us: int | None = None) -> ApiKey:
+    return ApiKey(key_id, "ci", "ann", frozenset(scopes), digest_of(SECRET), 1, revoked_us=revoked_us)
+
+
+def bearer(key_id: str = "0a1b2c3d4e5f", secret: str = SECRET) -> dict[str, str]:
+    return {"authorization": f"Bearer ferry_{key_id}_{secret}"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "scope"),
+    [
+        ("GET", "/v2/health/ready", None),
+        ("POST", "/v1/predictions", Scope.SUBMIT),
+        ("POST", "/predict", Scope.SUBMIT),
+        ("POST", "/v2/models/mnist/infer", Scope.SUBMIT),
+        ("DELETE", "/v1/files/file-1", Scope.SUBMIT),
+        ("GET", "/v1/predictions/1", Scope.READ),
+        ("GET", "/v1/models", Scope.READ),
+        ("GET", "/v1/dead-letters", Scope.ADMIN),
+        ("POST", "/v1/dead-letters/1/replay", Scope.ADMIN),
+        ("POST", "/something/new", Scope.ADMIN),
+    ],
+)
+def test_scope_when_a_route_is_asked_for_then_what_it_needs(method: str, path: str, scope: Scope | None) -> None:
+    assert scope_of(method, path) is scope
+
+
+async def test_admit_when_no_key_is_needed_then_anybody() -> None:
+    assert await Gate(None).admit("POST", "/v1/predictions", {}) is ANYBODY
+    assert await Gate(Finder()).admit("GET", "/v2/health/live", {}) is ANYBODY
+    assert ANYBODY.sees("whoever")
+
+
+async def test_admit_when_the_key_is_good_then_its_owner_asks() -> None:
+    caller = await Gate(Finder(key())).admit("POST", "/v1/predictions", bearer())
+    assert (caller.owner, caller.sees("ann"), caller.sees("bob")) == ("ann", True, False)
+
+
+async def test_admit_when_the_scope_is_missing_then_forbidden_naming_it() -> None:
+    with pytest.raises(ForbiddenError, match="needs a key with scope read; key 0a1b2c3d4e5f has submit"):
+        await Gate(Finder(key())).admit("GET", "/v1/predictions/1", bearer())
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"authorization": "Bearer "}, {"authorization": "Basic YTpi"}, {"authorization": "Bearer sk-1"},
+     bearer(secret="t" * 43), bearer("ffffffffffff"), bearer("000000000000")],
+)  # fmt: skip
+async def test_admit_when_there_is_no_good_key_then_unauthenticated_and_no_secret_is_told(headers) -> None:
+    gate = Gate(Finder(key(), key("000000000000", revoked_us=5)))
+    with pytest.raises(UnauthenticatedError) as caught:
+        await gate.admit("POST", "/v1/predictions", headers)
+    assert "t" * 43 not in caught.value.detail
+    assert SECRET not in caught.value.detail
+
+
+async def test_admit_when_a_key_comes_again_then_it_is_looked_up_once_a_second_and_a_revoked_one_ends() -> None:
+    now, finder = [0.0], Finder(key())
+    gate = Gate(finder, clock=lambda: now[0])
+    for _ in range(3):
+        await gate.admit("POST", "/v1/predictions", bearer())
+    assert len(finder.asked) == 1
+    finder.found["0a1b2c3d4e5f"] = key(revoked_us=5)
+    now[0] = SEEN_S
+    with pytest.raises(UnauthenticatedError):
+        await gate.admit("POST", "/v1/predictions", bearer())
+
+
+async def test_admit_when_many_keys_are_made_up_then_memory_stays_bounded() -> None:
+    gate = Gate(Finder(key()))
+    for number in range(MOST_SEEN + 10):
+        with pytest.raises(UnauthenticatedError):
+            await gate.admit("POST", "/v1/predictions", bearer(f"{number:012x}"))
+    assert len(gate._seen) <= MOST_SEEN
