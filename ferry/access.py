@@ -1,7 +1,7 @@
 """API keys: what one looks like, what it may do and whose things it sees. Knows neither Redis nor HTTP.
 
-A key is shown once, as `ferry_{id}_{secret}`; only the secret's digest is kept. The secret is 32 random bytes, so a plain
-SHA-256 is as good as a slow hash, which is for passwords that people choose, and costs a request nothing.
+A key is shown once, as `ferry_{id}_{secret}`; only the secret's digest is kept. The secret is 32 random bytes, so a
+plain SHA-256 is as good as a slow hash, which is for passwords that people choose, and costs a request nothing.
 """
 
 import hashlib

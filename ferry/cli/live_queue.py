@@ -8,6 +8,7 @@ from ferry.local.data_dir import read_run_info
 from ferry.queue.admin import Admin
 from ferry.queue.connection import connect, connect_async
 from ferry.queue.dead_letters import DeadLetters
+from ferry.queue.key_book import KeyBook
 from ferry.queue.producer import Producer, limits_of
 from ferry.settings import Settings
 
@@ -35,6 +36,16 @@ def admin_of(settings: Settings) -> Iterator[Admin]:
     redis = connect(redis_url_of(settings))
     try:
         yield Admin(redis)
+    finally:
+        redis.close()
+
+
+@contextmanager
+def key_book_of(settings: Settings) -> Iterator[KeyBook]:
+    """Open the book of API keys. Raises as `redis_url_of`."""
+    redis = connect(redis_url_of(settings))
+    try:
+        yield KeyBook(redis)
     finally:
         redis.close()
 

@@ -5,7 +5,7 @@ from importlib.metadata import version as version_of
 
 import typer
 
-from ferry.cli import batch, dead, models, queues
+from ferry.cli import api_keys, batch, dead, models, queues
 from ferry.cli.demo import demo
 from ferry.cli.up import up
 from ferry.errors import FerryError
@@ -19,6 +19,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(batch.app, name="batch")
 app.add_typer(queues.app, name="queue")
 app.add_typer(dead.app, name="dead")
+app.add_typer(api_keys.app, name="keys")
 
 
 @app.command()

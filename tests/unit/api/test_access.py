@@ -4,6 +4,8 @@ from api.access import ANYBODY, MOST_SEEN, SEEN_S, Gate, scope_of
 from ferry.access import ApiKey, Scope, digest_of
 from ferry.errors import ForbiddenError, UnauthenticatedError
 
+pytestmark = pytest.mark.anyio
+
 SECRET = "s" * 43
 
 

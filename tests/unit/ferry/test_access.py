@@ -34,7 +34,8 @@ def test_fits_when_the_secret_is_right_then_alone() -> None:
 
 @pytest.mark.parametrize(
     ("made", "may"),
-    [(key(READ), {READ}), (key(SUBMIT, READ), {SUBMIT, READ}), (key(ADMIN), set(Scope)), (key(ADMIN, revoked_us=2), set())],
+    [(key(READ), {READ}), (key(SUBMIT, READ), {SUBMIT, READ}), (key(ADMIN), set(Scope)),
+     (key(ADMIN, revoked_us=2), set())],
 )  # fmt: skip
 def test_may_when_asked_for_each_scope_then_what_was_given(made: ApiKey, may: set[Scope]) -> None:
     assert {scope for scope in Scope if made.may(scope)} == may
