@@ -59,6 +59,11 @@ class Gate:
         self._clock = clock
         self._seen: dict[str, tuple[float, ApiKey | None]] = {}
 
+    @property
+    def is_open(self) -> bool:
+        """Whether no key is needed."""
+        return self._finder is None
+
     async def admit(self, method: str, path: str, headers: Mapping[str, str]) -> Caller:
         """Return who asks.
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from api.access import Gate, KeyFinder
 from api.catalog import Catalog
 from api.fast_routes import FastApp
 from api.problems import install_handlers
@@ -30,6 +31,7 @@ from ferry.logs import configure_logging
 from ferry.queue.connection import connect, connect_async
 from ferry.queue.dead_letters import DeadLetters
 from ferry.queue.keeper import Keeper, KeeperRules, KeeperThread
+from ferry.queue.key_book import KeyReader
 from ferry.queue.producer import Producer, limits_of
 from ferry.repository import Repository
 from ferry.settings import Settings, load_settings
@@ -54,12 +56,16 @@ def build_app(
     queue: WholeQueue | None = None,
     files: FileBook | None = None,
     batches: BatchBook | None = None,
+    finder: KeyFinder | None = None,
 ) -> FastAPI:
-    """Return an application; with `queue` on that one, those files and batches (tests), else on the settings' Redis."""
+    """Return an application; with `queue` on that one, those files, batches and keys (tests), else on the settings' Redis.
+
+    In tests no key is needed where none can be found.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
-        async with _running(settings, queue, files, batches) as services:
+        async with _running(settings, queue, files, batches, finder) as services:
             app.state.services = services
             # What was imported lives as long as the process; the collector need not look at it again and again.
             gc.freeze()
@@ -77,11 +83,15 @@ def build_app(
 
 @asynccontextmanager
 async def _running(
-    settings: Settings, queue: WholeQueue | None, files: FileBook | None, batches: BatchBook | None
+    settings: Settings,
+    queue: WholeQueue | None,
+    files: FileBook | None,
+    batches: BatchBook | None,
+    finder: KeyFinder | None,
 ) -> AsyncIterator[Services]:
     """Run one process's parts; on the real queue a keeper and a sweep of expired files too."""
     if queue is not None:
-        async with _services(settings, queue, queue, files, batches) as services:
+        async with _services(settings, queue, queue, files, batches, finder) as services:
             yield services
         return
     url = settings.require_redis_url()
@@ -96,7 +106,12 @@ async def _running(
         async with (
             _while_running(stored.sweep_forever()),
             _services(
-                settings, producer, DeadLetters(redis, producer), stored, batches_of(redis, settings)
+                settings,
+                producer,
+                DeadLetters(redis, producer),
+                stored,
+                batches_of(redis, settings),
+                KeyReader(redis) if settings.needs_keys else None,
             ) as services,
         ):
             yield services
@@ -114,12 +129,13 @@ async def _services(
     dead_letters: DeadLetterOffice,
     files: FileBook | None,
     batches: BatchBook | None,
+    finder: KeyFinder | None,
 ) -> AsyncIterator[Services]:
     catalog = Catalog(Repository(settings.models_dir), queue)
     waiters = Waiters(queue)
     await catalog.refresh()
     async with _while_running(catalog.run(), waiters.listen(), waiters.sweep_forever()):
-        yield Services(settings, queue, dead_letters, catalog, Submitter(queue), waiters, files, batches)
+        yield Services(settings, queue, dead_letters, catalog, Submitter(queue), waiters, Gate(finder), files, batches)
 
 
 @asynccontextmanager

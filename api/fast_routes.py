@@ -11,10 +11,13 @@ from fastapi import FastAPI, Request, Response
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
+from api.access import Gate
+from api.headers import headers_of
 from api.problems import handle_bug, handle_disconnect, handle_ferry_error
 from api.routes.infer import infer
 from api.routes.predict import predict
 from api.routes.predictions import create_prediction, get_prediction
+from api.services import CALLER
 from ferry.errors import FerryError
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -32,6 +35,9 @@ class FastApp(FastAPI):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
+        if scope["type"] == "http" and (refused := await self._admit(scope, receive, send)):
+            await refused(scope, receive, send)
+            return
         handler = _handler_of(scope) if scope["type"] == "http" else None
         if handler is None:
             await super().__call__(scope, receive, send)
@@ -40,6 +46,19 @@ class FastApp(FastAPI):
         request = Request(scope, receive, send)
         response = await _answer(handler, request)
         await response(scope, receive, send)
+
+    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> Response | None:
+        """Find out who asks; returns the answer where he may not."""
+        gate: Gate = self.state.services.gate
+        if gate.is_open:
+            return None
+        scope["app"] = self
+        request = Request(scope, receive, send)
+        try:
+            scope[CALLER] = await gate.admit(scope["method"], scope["path"], headers_of(request))
+        except FerryError as error:
+            return await handle_ferry_error(request, error)
+        return None
 
 
 def _handler_of(scope: Scope) -> Handler | None:

@@ -19,6 +19,8 @@ PROBLEM_TYPES = "urn:ferry:problem:"
 _STATUS = {
     "invalid_input": HTTPStatus.UNPROCESSABLE_ENTITY,
     "malformed_request": HTTPStatus.BAD_REQUEST,
+    "unauthenticated": HTTPStatus.UNAUTHORIZED,
+    "forbidden": HTTPStatus.FORBIDDEN,
     "not_found": HTTPStatus.NOT_FOUND,
     "conflict": HTTPStatus.CONFLICT,
     "reused": HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -106,6 +108,8 @@ async def handle_ferry_error(request: Request, error: Exception) -> Response:
     headers = {}
     if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT) or error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s or _DEFAULT_RETRY_AFTER_S)
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = 'Bearer realm="ferry"'
     if status == HTTPStatus.CONFLICT:
         headers["x-should-retry"] = "false"  # OpenAI's client would ask again
     body = problem(request, status, code=error.code, title=error.title, detail=error.detail, errors=errors)

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from fastapi import Request
 
+from api.access import ANYBODY, Caller, Gate
 from api.catalog import Catalog
 from api.submitter import Submitter
 from api.waiters import Waiters
@@ -16,6 +17,9 @@ from ferry.jobs import DeadLetter, JobRecord, Receipt, Submission
 from ferry.manifest import Manifest
 from ferry.queue.producer import ModelStatus
 from ferry.settings import Settings
+
+# A request's scope holds its caller under this name.
+CALLER = "ferry.caller"
 
 
 class JobQueue(Protocol):
@@ -128,6 +132,7 @@ class Services:
     catalog: Catalog
     submitter: Submitter
     waiters: Waiters
+    gate: Gate
     files: FileBook | None = None
     batches: BatchBook | None = None
 
@@ -144,6 +149,14 @@ def services_of(request: Request) -> Services:
     if not isinstance(services, Services):
         raise TypeError("the application was started without its services")
     return services
+
+
+def caller_of(request: Request) -> Caller:
+    """Return who asks."""
+    caller = request.scope.get(CALLER, ANYBODY)
+    if not isinstance(caller, Caller):
+        raise TypeError("a request came by without the gate")
+    return caller
 
 
 def base_url_of(request: Request, headers: Mapping[str, str]) -> str:

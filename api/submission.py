@@ -30,15 +30,15 @@ class JobFailedError(ModelError):
 
 
 async def run(
-    services: Services, entry: Entry, rows: Rows, *, wait_s: float | None, terms: Terms = ORDINARY
+    services: Services, entry: Entry, rows: Rows, *, owner: str, wait_s: float | None, terms: Terms = ORDINARY
 ) -> JobRecord:
-    """Submit one job; with `wait_s`, return it as soon as it is done, or as it was last known when the time is up.
+    """Submit one job for its owner; with `wait_s`, return it as soon as it is done, or as it was last known when the time is up.
 
     Raises:
         QueueFullError, QueueDrainingError, QueueUnavailableError: it was not accepted.
         InvalidInputError: it is more than may wait at all.
     """
-    submission = _submission(services, entry, rows, terms)
+    submission = _submission(services, entry, rows, terms, owner)
     if wait_s is None:
         return _record(services, submission, await _submit(services, entry, submission))
     with services.waiters.expecting(submission.id) as news:
@@ -47,14 +47,14 @@ async def run(
 
 
 async def run_once(
-    services: Services, entry: Entry, rows: Rows, *, wait_s: float | None, terms: Terms, job_id: str
+    services: Services, entry: Entry, rows: Rows, *, owner: str, wait_s: float | None, terms: Terms, job_id: str
 ) -> tuple[JobRecord, bool]:
     """Submit a job under an id that stands for it; returns it and whether it was known already. Else as `run`.
 
     Raises:
         ReusedError: the id is known, and what was asked for under it is not the same.
     """
-    submission = _submission(services, entry, rows, terms)
+    submission = _submission(services, entry, rows, terms, owner)
     submission = replace(submission, id=job_id, fingerprint=_fingerprint(submission))
     with services.waiters.expecting(job_id) as news:
         receipt = await _submit(services, entry, submission)
@@ -90,8 +90,12 @@ async def replay(services: Services, job_id: str) -> JobRecord:
 
 
 def _fingerprint(submission: Submission) -> str:
-    """Return what a job asks for, in short: its model, rows and terms."""
-    asked = (submission.model, submission.version, submission.single, submission.job_class, submission.deadline_s)
+    """Return what a job asks for, in short: its model, rows and terms, and who asks."""
+    asked: tuple[object, ...] = (
+        submission.model, submission.version, submission.single, submission.job_class, submission.deadline_s,
+    )  # fmt: skip
+    if submission.owner:
+        asked = (*asked, submission.owner)
     return hashlib.sha256(repr(asked).encode() + submission.payload).hexdigest()[:32]
 
 
@@ -132,7 +136,7 @@ def output_of(services: Services, record: JobRecord, wait_s: float, *, pointer: 
     raise JobFailedError(detail)
 
 
-def _submission(services: Services, entry: Entry, rows: Rows, terms: Terms) -> Submission:
+def _submission(services: Services, entry: Entry, rows: Rows, terms: Terms, owner: str) -> Submission:
     manifest = entry.manifest
     deadline_s = terms.deadline_s or manifest.deadline_s or services.settings.job_deadline_s
     return Submission(
@@ -144,6 +148,7 @@ def _submission(services: Services, entry: Entry, rows: Rows, terms: Terms) -> S
         single=rows.single,
         job_class=terms.job_class,
         deadline_s=deadline_s,
+        owner=owner,
     )
 
 
@@ -175,4 +180,5 @@ def _record(services: Services, submission: Submission, receipt: Receipt) -> Job
         deadline_us=deadline_us,
         input=submission.payload if len(submission.payload) <= SMALL_INPUT_BYTES else None,
         replay_of=submission.replay_of or None,
+        owner=submission.owner,
     )

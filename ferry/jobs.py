@@ -66,6 +66,7 @@ class Submission:
     deadline_s: seconds after which it is canceled; None is the queue's default.
     fingerprint: of what was asked for, where the client chose the id or a key for it; else empty.
     replay_of: id of the dead letter whose input this is; else empty.
+    owner: who sent it, where API keys are asked for; else empty.
     """
 
     id: str
@@ -78,6 +79,7 @@ class Submission:
     deadline_s: float | None = None
     fingerprint: str = ""
     replay_of: str = ""
+    owner: str = ""
 
 
 class Verdict(StrEnum):
@@ -173,6 +175,7 @@ class JobRecord:
     error_code: str | None = None
     error: str | None = None
     replay_of: str | None = None
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)

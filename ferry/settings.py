@@ -1,6 +1,7 @@
 """Every setting of Ferry, read once at a process's edge and passed down. Knows nothing of what uses them."""
 
 import difflib
+import ipaddress
 import json
 import os
 from pathlib import Path
@@ -42,6 +43,9 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=64 * 2**20, ge=1024, description="largest request body")
     default_wait_s: float = Field(default=60, ge=1, le=60, description="how long `Prefer: wait` and /predict wait")
 
+    api_keys: Literal["auto", "on", "off"] = Field(
+        default="auto", description="whether requests need an API key; auto: when api_host is beyond this machine"
+    )
     default_model: str = Field(default="mnist", description="model of a /predict that names none")
 
     # --- jobs
@@ -128,6 +132,16 @@ class Settings(BaseSettings):
         if not is_object:
             raise ValueError('must be a JSON object such as {"endpoint_url": "https://..."}, or empty')
         return value
+
+    @property
+    def needs_keys(self) -> bool:
+        """Whether requests need an API key."""
+        if self.api_keys != "auto":
+            return self.api_keys == "on"
+        try:
+            return not ipaddress.ip_address(self.api_host).is_loopback
+        except ValueError:
+            return self.api_host != "localhost"
 
     def require_redis_url(self) -> str:
         """Return the URL of the Redis to use.

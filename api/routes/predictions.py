@@ -10,7 +10,7 @@ from api import openapi, submission, wire
 from api.bodies import read_json_object
 from api.headers import headers_of
 from api.preferences import wait_from_prefer, wait_from_query
-from api.services import Services, base_url_of, services_of
+from api.services import Services, base_url_of, caller_of, services_of
 from api.terms import key_from_header, terms_from_headers
 from api.wire import JSONAnswer
 from ferry.errors import InvalidInputError, NotFoundError
@@ -38,7 +38,9 @@ async def create_prediction(request: Request) -> JSONAnswer:
     """
     headers = headers_of(request)
     key = key_from_header(headers.get("idempotency-key"))
-    return await _create(request, headers, job_id_of(f"{request.url.path}\0{key}") if key else None)
+    owner = caller_of(request).owner
+    whose = f"{owner}\0" if owner else ""
+    return await _create(request, headers, job_id_of(f"{whose}{request.url.path}\0{key}") if key else None)
 
 
 @router.put(
@@ -57,7 +59,7 @@ async def put_prediction(request: Request, job_id: str) -> JSONAnswer:
 
 
 async def _create(request: Request, headers: Mapping[str, str], job_id: str | None) -> JSONAnswer:
-    services = services_of(request)
+    services, owner = services_of(request), caller_of(request).owner
     prefer, wait_s = _waits(request, headers, services)
     terms = terms_from_headers(headers)
     body = await read_json_object(request, headers, max_bytes=services.settings.max_body_bytes)
@@ -66,9 +68,11 @@ async def _create(request: Request, headers: Mapping[str, str], job_id: str | No
     rows = read_inputs(entry.manifest, body.get("input"))
     is_known = False
     if job_id is None:
-        record = await submission.run(services, entry, rows, wait_s=wait_s, terms=terms)
+        record = await submission.run(services, entry, rows, owner=owner, wait_s=wait_s, terms=terms)
     else:
-        record, is_known = await submission.run_once(services, entry, rows, wait_s=wait_s, terms=terms, job_id=job_id)
+        record, is_known = await submission.run_once(
+            services, entry, rows, owner=owner, wait_s=wait_s, terms=terms, job_id=job_id
+        )
     answer = _created(_shown(request, headers, services, record), record, wait_s, is_preferred=prefer is not None)
     if is_known:
         answer.headers["Idempotent-Replayed"] = "true"
@@ -80,15 +84,19 @@ async def get_prediction(request: Request, job_id: str) -> JSONAnswer:
     """Read a job; with `Prefer: wait` or `?wait=` as soon as it is done, or as it is when the time is up."""
     services, headers = services_of(request), headers_of(request)
     _, wait_s = _waits(request, headers, services)
+    if wait_s:
+        await _check_owner(request, job_id)
     record = await (services.waiters.wait(job_id, wait_s) if wait_s else services.queue.read(job_id))
-    return JSONAnswer(_shown(request, headers, services, _found(job_id, record)))
+    return JSONAnswer(_shown(request, headers, services, _found(request, job_id, record)))
 
 
 @router.delete("/{job_id}", status_code=204, responses=openapi.DELETED, response_class=Response)
 async def delete_prediction(request: Request, job_id: str) -> Response:
     """Forget a job with its input and result; one that is not done is canceled first."""
-    if not await services_of(request).queue.delete(job_id):
-        _found(job_id, None)
+    queue = services_of(request).queue
+    await _check_owner(request, job_id)
+    if not await queue.delete(job_id):
+        _found(request, job_id, None)
     return Response(status_code=204)
 
 
@@ -96,8 +104,9 @@ async def delete_prediction(request: Request, job_id: str) -> Response:
 async def cancel_prediction(request: Request, job_id: str) -> JSONAnswer:
     """Cancel a job: a waiting one is never run, a running one loses its result, a finished one stays as it is."""
     services = services_of(request)
+    await _check_owner(request, job_id)
     await services.queue.cancel(job_id)
-    record = _found(job_id, await services.queue.read(job_id))
+    record = _found(request, job_id, await services.queue.read(job_id))
     return JSONAnswer(_shown(request, headers_of(request), services, record))
 
 
@@ -151,8 +160,15 @@ def _shown(request: Request, headers: Mapping[str, str], services: Services, rec
     return wire.prediction(record, entry, base_url=base_url, flower_url=services.flower_url)
 
 
-def _found(job_id: str, record: JobRecord | None) -> JobRecord:
-    if record is None:
+async def _check_owner(request: Request, job_id: str) -> None:
+    """Refuse a job that is not the caller's before anything is done to it."""
+    if caller_of(request).key is not None:
+        _found(request, job_id, await services_of(request).queue.read(job_id))
+
+
+def _found(request: Request, job_id: str, record: JobRecord | None) -> JobRecord:
+    # Another's job is answered as one that is not there: ids tell nothing.
+    if record is None or not caller_of(request).sees(record.owner):
         detail = f"no job {job_id[:64]!r}; finished jobs are forgotten after a while (FERRY_RESULT_TTL_S)"
         raise NotFoundError(detail)
     return record

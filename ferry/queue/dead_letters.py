@@ -3,7 +3,6 @@
 A job that killed its worker again and again is the one thing the queue will not try any more by itself.
 """
 
-from collections.abc import Sequence
 from typing import cast
 
 from redis.asyncio import Redis
@@ -42,15 +41,19 @@ class DeadLetters:
         with redis_errors():
             async with self._redis.pipeline(transaction=False) as pipe:
                 pipe.zscore(keys.DEAD, job_id)
-                pipe.hmget(keys.JOB + job_id, ["model", "class", "rows", "single"])
+                pipe.hmget(keys.JOB + job_id, ["model", "class", "rows", "single", "owner"])
                 pipe.get(keys.INPUT + job_id)
                 died_ms, fields, input_ = await pipe.execute()
-        if died_ms is None or input_ is None or None in fields:
+        if died_ms is None or input_ is None or None in fields[:-1]:
             return None
-        ref, job_class, rows, single = (raw.decode("ascii") for raw in cast(Sequence[bytes], fields))
+        ref, job_class, rows, single, owner = (
+            raw.decode("ascii") for raw in cast(list[bytes], [*fields[:-1], fields[-1] or b""])
+        )
         name, _, version = ref.rpartition(":")
         payload = decompress(input_)
-        return replay(job_id, name, version, int(rows), payload, single=single == "1", job_class=JobClass(job_class))
+        return replay(
+            job_id, name, version, int(rows), payload, single=single == "1", job_class=JobClass(job_class), owner=owner
+        )
 
     async def retire(self, job_id: str) -> bool:
         """Take a letter off the list and drop its input; its record stays for its time. False: it was not there."""
@@ -63,8 +66,8 @@ class DeadLetters:
 
 
 def replay(
-    job_id: str, model: str, version: str, rows: int, payload: bytes, *, single: bool, job_class: JobClass
+    job_id: str, model: str, version: str, rows: int, payload: bytes, *, single: bool, job_class: JobClass, owner: str
 ) -> Submission:
-    """Return the job that replays another one."""
+    """Return the job that replays another one; it is the same owner's."""
     new_id = job_id_of(f"replay\0{job_id}")
-    return Submission(new_id, model, version, rows, payload, single, job_class, replay_of=job_id)
+    return Submission(new_id, model, version, rows, payload, single, job_class, replay_of=job_id, owner=owner)

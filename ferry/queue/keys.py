@@ -63,7 +63,7 @@ STEP_FORMAT_VERSION = 3
 # in microseconds, with spaces between. A hash as small as this stays one compact block in Redis (a listpack).
 FIELDS = (
     "model", "state", "rows", "single", "created_us", "deadline_us", "attempts", "started_us", "completed_us", "batch",
-    "output", "error_code", "error", "replay_of",
+    "output", "error_code", "error", "replay_of", "owner",
 )  # fmt: skip
 
 # Fields of a model's hash that say how it is batched, in this order: as announced, then as set live (tune.lua).

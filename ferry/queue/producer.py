@@ -131,7 +131,8 @@ class Producer:
             inline = input_ if len(input_) <= keys.SMALL_INPUT_BYTES else b""
             args += (
                 job.id, keys.model_key(job.model, job.version), job.job_class.value, job.rows, int(job.single),
-                self._deadline_ms(job), len(job.payload), job.fingerprint, job.replay_of, inline,
+                self._deadline_ms(job), len(job.payload), job.fingerprint, job.replay_of,
+                job.owner, inline,
             )  # fmt: skip
         return args
 

@@ -43,7 +43,7 @@ def _model(raw: bytes) -> dict[str, Any]:
 _READ: dict[str, Callable[[bytes], Any]] = {
     "state": lambda raw: State(_text(raw)), "rows": int, "single": lambda raw: raw == b"1", "created_us": int,
     "deadline_us": int, "attempts": int, "started_us": int, "completed_us": int, "output": bytes, "error_code": _text,
-    "error": _text, "replay_of": _text,
+    "error": _text, "replay_of": _text, "owner": _text,
 }  # fmt: skip
 _SPLIT: dict[str, Callable[[bytes], dict[str, Any]]] = {"model": _model, "batch": _batch}
 _READ_RAW = {name.encode("ascii"): (name, read) for name, read in _READ.items()}

@@ -119,7 +119,7 @@ class MemoryQueue:
             record = JobRecord(
                 job.id, job.model, job.version, State.QUEUED, job.rows, job.single, self.now_us, deadline_us
             )
-            record.input, record.replay_of = echo, job.replay_of or None
+            record.input, record.replay_of, record.owner = echo, job.replay_of or None, job.owner
             self.jobs[job.id] = _Job(record, job.payload, job.job_class, fingerprint=job.fingerprint)
             lane.waiting[job.job_class].append(job.id)
             self._top_up(lane)
@@ -402,7 +402,7 @@ class MemoryQueue:
         record = job.record
         return replay(
             job_id, record.model, record.version, record.rows, job.payload, single=record.single,
-            job_class=job.job_class,
+            job_class=job.job_class, owner=record.owner,
         )  # fmt: skip
 
     async def retire(self, job_id: str) -> bool:

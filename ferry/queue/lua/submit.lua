@@ -1,12 +1,12 @@
 -- Accept jobs into the queue, each with its own verdict; safe to send twice.
 -- ARGV  seed, ttl_ms, then of what may wait: rows and bytes of one model, rows and bytes of all,
 --       then per job: id, name:version, class, rows, single, deadline in ms, bytes, fingerprint or '', replay_of or '',
---       input ('' when it was set ahead)
+--       owner or '', input ('' when it was set ahead)
 -- Reply now_us, then per job: verdict, rows waiting for its model (for all, where that is what is full)
 local seed, ttl_ms = ARGV[1], ARGV[2]
 local most = {rows = tonumber(ARGV[3]), bytes = tonumber(ARGV[4])}
 local most_in_all = {rows = tonumber(ARGV[5]), bytes = tonumber(ARGV[6])}
-local first, size = 7, 10
+local first, size = 7, 11
 local now_us, now_ms = now()
 local created_us = text(now_us)
 local reply, models, accepted = {created_us}, {}, {}
@@ -62,7 +62,7 @@ for i = first, #ARGV, size do
     waiting.is_known, waiting.is_draining = config[1], config[2]
     models[model] = waiting
   end
-  if ARGV[i + 9] == '' and bytes > 0 and redis.call('EXISTS', ahead(id)) == 0 then
+  if ARGV[i + 10] == '' and bytes > 0 and redis.call('EXISTS', ahead(id)) == 0 then
     return redis.error_reply('OOM an input was not set ahead of its script')
   end
   local verdict = 'accepted'
@@ -89,7 +89,7 @@ end
 
 local deadlines = {}
 for i = first, #ARGV, size do
-  local id, model, class, rows, bytes, input = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 6], ARGV[i + 9]
+  local id, model, class, rows, bytes, input = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 6], ARGV[i + 10]
   if accepted[id] == i then
     local deadline_ms = text(now_ms + ARGV[i + 5])
     local entry = redis.call('XADD', WAITING .. model .. ':' .. class, '*',
@@ -99,6 +99,7 @@ for i = first, #ARGV, size do
       'deadline_us', deadline_ms .. '000', 'ttl_ms', ttl_ms)
     if ARGV[i + 7] ~= '' then redis.call('HSET', JOB .. id, 'fingerprint', ARGV[i + 7]) end
     if ARGV[i + 8] ~= '' then redis.call('HSET', JOB .. id, 'replay_of', ARGV[i + 8]) end
+    if ARGV[i + 9] ~= '' then redis.call('HSET', JOB .. id, 'owner', ARGV[i + 9]) end
     if input ~= '' or bytes == '0' then
       redis.call('SET', INPUT .. id, input)
     else
