@@ -58,9 +58,9 @@ def build_app(
     batches: BatchBook | None = None,
     finder: KeyFinder | None = None,
 ) -> FastAPI:
-    """Return an application; with `queue` on that one, those files, batches and keys (tests), else on the settings' Redis.
+    """Return an application; with `queue` on that one and what comes with it (tests), else on the settings' Redis.
 
-    In tests no key is needed where none can be found.
+    In tests no key is needed where there is no `finder`.
     """
 
     @asynccontextmanager

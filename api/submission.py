@@ -32,7 +32,7 @@ class JobFailedError(ModelError):
 async def run(
     services: Services, entry: Entry, rows: Rows, *, owner: str, wait_s: float | None, terms: Terms = ORDINARY
 ) -> JobRecord:
-    """Submit one job for its owner; with `wait_s`, return it as soon as it is done, or as it was last known when the time is up.
+    """Submit one job; with `wait_s`, return it as soon as it is done, or as it was last known when the time is up.
 
     Raises:
         QueueFullError, QueueDrainingError, QueueUnavailableError: it was not accepted.

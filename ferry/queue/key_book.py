@@ -1,7 +1,7 @@
 """API keys in Redis: made, looked up, listed and revoked. The operator's commands write, every API process reads."""
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
@@ -34,7 +34,7 @@ class KeyBook:
         """
         key_id, secret, text = new_token()
         with redis_errors():
-            seconds, micros = cast(tuple[int, int], self._redis.time())
+            seconds, micros = self._redis.time()
             made = ApiKey(
                 key_id, name, owner, scopes, digest_of(secret), seconds * 1_000_000 + micros, rate_per_s, max_unfinished
             )
@@ -64,7 +64,7 @@ class KeyBook:
         with redis_errors():
             if not self._redis.exists(name):
                 raise NotFoundError(f"no API key {key_id[:40]!r}; `ferry keys list` shows their ids")
-            seconds, micros = cast(tuple[int, int], self._redis.time())
+            seconds, micros = self._redis.time()
             self._redis.hsetnx(name, "revoked_us", str(seconds * 1_000_000 + micros))
             fields = cast(dict[bytes, bytes], self._redis.hgetall(name))
         revoked = _key(key_id, fields)
@@ -86,12 +86,12 @@ class KeyReader:
             QueueUnavailableError: Redis did not answer.
         """
         with redis_errors():
-            fields = await self._redis.hgetall(keys.API_KEY + key_id)
+            fields = cast(dict[bytes, bytes], await self._redis.hgetall(keys.API_KEY + key_id))
         return _key(key_id, fields)
 
 
-def _fields(key: ApiKey) -> dict[str, str]:
-    fields = {
+def _fields(key: ApiKey) -> dict[Any, Any]:
+    fields: dict[Any, Any] = {
         "name": key.name, "owner": key.owner, "scopes": ",".join(sorted(key.scopes)), "sha256": key.digest,
         "created_us": str(key.created_us),
     }  # fmt: skip

@@ -26,6 +26,8 @@ pytestmark = pytest.mark.anyio
 STATUSES = {
     InvalidInputError: 422,
     errors.MalformedRequestError: 400,
+    errors.UnauthenticatedError: 401,
+    errors.ForbiddenError: 403,
     errors.NotFoundError: 404,
     errors.ConflictError: 409,
     errors.ReusedError: 422,

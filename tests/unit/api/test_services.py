@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import pytest
 from fastapi import FastAPI, Request
 
+from api.access import Gate
 from api.catalog import Catalog
 from api.headers import headers_of
 from api.services import Services, base_url_of, services_of
@@ -18,7 +19,8 @@ from tests.manifests import LIMITS
 def services(**settings: object) -> Services:
     queue = MemoryQueue(LIMITS)
     catalog = Catalog(Repository(Path("nowhere")), queue)
-    return Services(Settings(_env_file=None, **settings), queue, queue, catalog, Submitter(queue), Waiters(queue))
+    settled = Settings(_env_file=None, **settings)
+    return Services(settled, queue, queue, catalog, Submitter(queue), Waiters(queue), Gate(None))
 
 
 def request(app: FastAPI, **scope: object) -> Request:
