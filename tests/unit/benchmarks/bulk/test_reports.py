@@ -102,10 +102,7 @@ def test_read_result_when_a_log_has_other_lines_then_the_whole_result_is_found()
 
 
 def test_tables_when_some_steps_were_left_out_then_the_rest_is_shown() -> None:
-    assert (
-        "| NPY, mlp, 60,000 rows | two that map the file | 1,000 | 700 | 0.70 |"
-        in rates_table(REPORT)
-    )
+    assert "| NPY, mlp, 60,000 rows | two that map the file | 1,000 | 700 | 0.70 |" in rates_table(REPORT)
     assert "| NPY, cnn | not measured: there is no .venv-training |" in rates_table(REPORT)
     assert "could not run: InstallFailedError: no wheel" in peers_table(REPORT)
     assert "| Ray Data, map_batches | 150 | 100 | 2.00 | 1.50 |" in peers_table(REPORT)
