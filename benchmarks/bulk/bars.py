@@ -15,6 +15,14 @@ CASE_BARS = {
     "jsonl_mlp": ("JSONL, mlp", 0.7),
 }
 
+# The plain scripts that a bar is of, in words.
+SCRIPTS = {
+    "npy": "two scripts that read their share whole",
+    "npy_mapped": "two that map the file",
+    "parquet": "two scripts of pyarrow",
+    "jsonl": "two scripts of orjson",
+}
+
 # A load that is alone takes more time a job than one that is beside others, so its share may come near the whole.
 LEAST_LEFT = 0.01
 
@@ -22,15 +30,6 @@ LEAST_LEFT = 0.01
 def bars(report: Report) -> list[Bar]:
     """Return every bar."""
     return [*_beside_scripts(report), *_beside_peers(report), *_interactive(report), *_memory(report)]
-
-
-# The plain scripts that a bar is of, in words.
-SCRIPTS = {
-    "npy": "two scripts of np.load, run, np.save",
-    "npy_mapped": "two that map the file instead of loading it",
-    "parquet": "two scripts of pyarrow",
-    "jsonl": "two scripts of orjson",
-}
 
 
 def plain_per_s(report: Report, case: str, script: str) -> float | None:

@@ -71,15 +71,18 @@ def peers_table(report: Report) -> str:
     """Return the peers beside Ferry on the same JSONL."""
     case = "jsonl_mlp"
     ours = median(report, case, "ferry", field="rows_per_s")
-    lines = [("Ferry", with_range(spread(runs(report, case, "ferry", field="rows_per_s"))), "", "")]
+    whole_ours = median(report, case, "ferry", field="whole_rows_per_s")
+    lines = [("Ferry", with_range(spread(runs(report, case, "ferry", field="rows_per_s"))), number(whole_ours), "", "")]
     for peer, label in LABELS.items():
         if error := dig(report, case, "peers", peer, "error"):
-            lines.append((label, f"could not run: {error.splitlines()[0]}", "", ""))
+            lines.append((label, f"could not run: {error.splitlines()[0]}", "", "", ""))
             continue
         whole = median(report, case, "peers", peer, "runs", field="job_rows_per_s")
         per_s = peer_per_s(report, case, peer)
-        lines.append((label, number(per_s), number(whole), number(ratio(ours, per_s), 2)))
-    return table(("JSONL", "rows/s", "its whole job, rows/s", "Ferry beside it"), lines)
+        lines.append(
+            (label, number(per_s), number(whole), number(ratio(ours, per_s), 2), number(ratio(whole_ours, whole), 2))
+        )
+    return table(("JSONL", "rows/s", "its whole job, rows/s", "Ferry beside it", "whole beside whole"), lines)
 
 
 def interactive_table(report: Report) -> str:

@@ -63,7 +63,8 @@ class ParquetRows:
             if not groups:
                 raise InvalidInputError(f"there is no row group {groups.start} any more; was the file replaced?")
             self._batches = self._source.iter_batches(
-                batch_size=PIECE_ROWS * math.ceil(chunk.rows / PIECE_ROWS / MAX_PIECES),
+                # A chunk of wide rows has few of them, and never is more than a chunk decoded at once.
+                batch_size=min(chunk.rows, PIECE_ROWS * math.ceil(chunk.rows / PIECE_ROWS / MAX_PIECES)),
                 row_groups=groups,
                 columns=names,
                 use_threads=False,

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ferry.bulk.formats.arrow_columns import PIECE_ROWS
 from ferry.bulk.formats.base import Limits
+from ferry.bulk.formats.parquet_rows import ParquetRows
 from ferry.bulk.formats.registry import format_named
 from ferry.errors import InvalidInputError
 from tests.manifests import manifest, spec
@@ -203,6 +204,15 @@ def test_parquet_when_chunks_of_one_row_group_come_in_order_then_it_is_read_once
     footer = int.from_bytes(data[-8:-4], "little") + 8
     assert len(chunks) == 50
     assert Counted.n_bytes < 2 * len(data) + 52 * (footer + 8)
+
+
+def test_parquet_when_a_chunk_has_few_rows_of_a_large_row_group_then_no_more_are_decoded() -> None:
+    _, data = written("parquet", scalars(rows_of(5000)), 5000)
+    given_rules = rules(chunk_rows=10)
+    rows = ParquetRows(io.BytesIO(data))
+    for chunk in index("parquet", data, given_rules).chunks[:3]:
+        assert rows.take(chunk, rows.schema.names).num_rows == 10
+        assert rows._rest is None
 
 
 @pytest.mark.parametrize("chunk_rows", [4, 100])
