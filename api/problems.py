@@ -24,6 +24,7 @@ _STATUS = {
     "not_found": HTTPStatus.NOT_FOUND,
     "conflict": HTTPStatus.CONFLICT,
     "reused": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "rate_limited": HTTPStatus.TOO_MANY_REQUESTS,
     "queue_full": HTTPStatus.SERVICE_UNAVAILABLE,
     "queue_draining": HTTPStatus.SERVICE_UNAVAILABLE,
     "queue_unavailable": HTTPStatus.SERVICE_UNAVAILABLE,

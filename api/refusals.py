@@ -3,8 +3,8 @@
 import math
 
 from api.catalog import Catalog, Entry
-from ferry.errors import FerryError, InvalidInputError, QueueDrainingError, QueueFullError
-from ferry.jobs import Receipt, Submission, Verdict
+from ferry.errors import FerryError, InvalidInputError, QueueDrainingError, QueueFullError, RateLimitedError
+from ferry.jobs import JobLimits, Receipt, Submission, Verdict
 from ferry.queue.keys import MEMORY_FULL_PERCENT
 from ferry.settings import Settings
 
@@ -36,7 +36,9 @@ def check_fits_at_all(settings: Settings, submission: Submission) -> None:
 
 def refusal(settings: Settings, catalog: Catalog, entry: Entry, submission: Submission, receipt: Receipt) -> FerryError:
     """Return the error for a receipt that is a refusal for now."""
-    ref, waiting = entry.manifest.ref, receipt.waiting_rows
+    ref, waiting = entry.manifest.ref, receipt.waiting
+    if submission.limits and receipt.verdict in (Verdict.OVER_RATE, Verdict.OVER_UNFINISHED):
+        return over_limits(submission.limits, receipt)
     if receipt.verdict is Verdict.DRAINING:
         detail = f"{ref} takes no new jobs: an operator lets its queue run empty (ferry queue resume {ref})"
         return QueueDrainingError(detail, retry_after_s=LATER_RETRY_AFTER_S)
@@ -57,6 +59,17 @@ def refusal(settings: Settings, catalog: Catalog, entry: Entry, submission: Subm
         f"{settings.max_waiting_bytes} bytes"
     )
     return QueueFullError(detail, retry_after_s=retry_after_s(submission, waiting, catalog.drain_of(entry)))
+
+
+def over_limits(limits: JobLimits, receipt: Receipt) -> RateLimitedError:
+    """Return the error for a job that its API key may not send now."""
+    if receipt.verdict is Verdict.OVER_RATE:
+        detail = f"API key {limits.key_id} may send {limits.rate_per_s:g} jobs a second; one of several rows is one job"
+        return RateLimitedError(detail, retry_after_s=max(LEAST_RETRY_AFTER_S, math.ceil(receipt.waiting / 1000)))
+    detail = (
+        f"API key {limits.key_id} may have {limits.max_unfinished} jobs waiting or running, and has {receipt.waiting}"
+    )
+    return RateLimitedError(detail, retry_after_s=LEAST_RETRY_AFTER_S)
 
 
 def retry_after_s(submission: Submission, waiting_rows: int, rows_a_s: float) -> int:

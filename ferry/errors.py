@@ -7,6 +7,7 @@ FerryError
 ├── ForbiddenError          forbidden           the key may not do this
 ├── NotFoundError           not_found           no such model, version or job
 ├── ConflictError           conflict            the thing exists with other content
+├── RateLimitedError        rate_limited        the API key is over its own limits           retryable
 ├── QueueFullError          queue_full          waiting work is at its limit                 retryable
 ├── QueueDrainingError      queue_draining      an operator lets the model's queue run empty retryable
 ├── QueueUnavailableError   queue_unavailable   Redis cannot be reached or will not write    retryable
@@ -97,6 +98,14 @@ class ReusedError(FerryError):
 
     code = "reused"
     title = "Key or id used before"
+
+
+class RateLimitedError(FerryError):
+    """The API key sends more jobs, or has more under way, than it may."""
+
+    code = "rate_limited"
+    title = "Over the limit of this API key"
+    retryable = True
 
 
 class QueueFullError(FerryError):

@@ -58,6 +58,19 @@ def job_id_of(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class JobLimits:
+    """What an API key may do at once. rate_per_s: jobs a second. max_unfinished: jobs not done yet. None: no limit."""
+
+    key_id: str
+    rate_per_s: float | None = None
+    max_unfinished: int | None = None
+
+    def packed(self) -> str:
+        """Return it as the submit script takes it."""
+        return f"{self.key_id} {self.rate_per_s or 0!r} {self.max_unfinished or 0}"
+
+
+@dataclass(frozen=True, slots=True)
 class Submission:
     """A job on its way into the queue.
 
@@ -67,6 +80,8 @@ class Submission:
     fingerprint: of what was asked for, where the client chose the id or a key for it; else empty.
     replay_of: id of the dead letter whose input this is; else empty.
     owner: who sent it, where API keys are asked for; else empty.
+    origin: of the request that it came with (ferry.origins.Origin.packed).
+    limits: of the API key that it came with, if that has any.
     """
 
     id: str
@@ -80,6 +95,8 @@ class Submission:
     fingerprint: str = ""
     replay_of: str = ""
     owner: str = ""
+    origin: str = ""
+    limits: JobLimits | None = None
 
 
 class Verdict(StrEnum):
@@ -92,27 +109,38 @@ class Verdict(StrEnum):
     FULL_IN_ALL = "full_in_all"  # all models together have
     NO_MEMORY = "no_memory"  # Redis keeps what is left of its memory for results
     DRAINING = "draining"  # an operator lets the model's queue run empty
+    OVER_RATE = "over_rate"  # its API key sends more jobs a second than it may
+    OVER_UNFINISHED = "over_unfinished"  # its API key has as many jobs under way as it may
     UNREGISTERED = "unregistered"  # Redis does not know the model (a new or wiped Redis)
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The queue's answer to one submission; `waiting_rows` of its model, with FULL_IN_ALL of all models."""
+    """The queue's answer to one submission.
+
+    waiting: rows of its model, with FULL_IN_ALL of all models; with OVER_UNFINISHED jobs of its key; with OVER_RATE how
+    many milliseconds its key should wait.
+    """
 
     verdict: Verdict
     accepted_us: int
-    waiting_rows: int
+    waiting: int
 
 
 @dataclass(slots=True)
 class ClaimedJob:
-    """A job in a worker's hands; `started_us` is when it was claimed."""
+    """A job in a worker's hands; `started_us` is when it was claimed, `created_ms` when it was submitted.
+
+    origin: as in Submission.
+    """
 
     id: str
     rows: int
     payload: bytes
     attempt: int
     started_us: int
+    origin: str = ""
+    created_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

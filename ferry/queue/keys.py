@@ -8,6 +8,7 @@ PREFIX = "ferry:"
 JOB = PREFIX + "job:"  # + id: hash, see FIELDS
 INPUT = PREFIX + "input:"  # + id: string, the input of a job that is not terminal (ferry/queue/compression.py)
 WAITING = PREFIX + "waiting:"  # + {model}:{class}: stream; entry v, j (job id), n (rows), b (bytes), d (deadline, ms)
+# and, where the job has one, o (origin: see ferry/origins.py)
 ALONE = PREFIX + "alone:"  # + {model}: list of ids whose claim lapsed; each is claimed by itself
 BACKLOG = PREFIX + "backlog:"  # + {model}: hash rows, bytes, owed:{class} (1/1000 row); absent when idle
 TOTAL = PREFIX + "total"  # hash rows, bytes: what waits for all models together; absent when idle
@@ -47,6 +48,8 @@ BATCH_PARTS = PREFIX + "batch_parts:"
 STEPS_ALONE = PREFIX + "steps_alone:"  # + {model}: list of ids of steps whose claim lapsed
 API_KEY = PREFIX + "api_key:"  # + id: hash of an API key: name, owner, scopes, sha256 of the secret, limits
 API_KEYS = PREFIX + "api_keys"  # sorted set: id of every API key, revoked ones too, by when it was made (us)
+UNFINISHED = PREFIX + "unfinished:"  # + id of an API key with such a limit: sorted set, its jobs not done by deadline (ms)
+RATE = PREFIX + "rate:"  # + id of an API key with such a limit: string, when its next job would be due (us)
 KEEPER = PREFIX + "keeper"  # string: who keeps house now
 # Channel: msgpack [[[field, value, ...], [id, ...], [output, ...]], ...] of jobs that became terminal; the fields are
 # those that these jobs share, empty when a waiter must read the job itself.

@@ -132,7 +132,7 @@ class Producer:
             args += (
                 job.id, keys.model_key(job.model, job.version), job.job_class.value, job.rows, int(job.single),
                 self._deadline_ms(job), len(job.payload), job.fingerprint, job.replay_of,
-                job.owner, inline,
+                job.owner, job.origin, job.limits.packed() if job.limits else "", inline,
             )  # fmt: skip
         return args
 

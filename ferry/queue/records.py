@@ -110,13 +110,13 @@ def claimed_from_reply(reply: Sequence[Any], large: Mapping[bytes, bytes | None]
     if not reply:
         return ()
     started_us = int(reply[0])
-    parts = zip(reply[1::4], reply[2::4], reply[3::4], reply[4::4], strict=True)
+    parts = zip(*(reply[n::6] for n in range(1, 7)), strict=True)
     return tuple(
         ClaimedJob(
             job_id.decode("ascii"), int(rows), _input(large.get(job_id) if stored is None else stored), int(attempt),
-            started_us,
+            started_us, origin.decode("utf-8", "replace"), int(created_ms),
         )
-        for job_id, rows, attempt, stored in parts
+        for job_id, rows, attempt, stored, origin, created_ms in parts
     )  # fmt: skip
 
 
@@ -130,7 +130,7 @@ def _input(stored: bytes | None) -> bytes:
 
 def large_inputs(reply: Sequence[Any]) -> list[bytes]:
     """Return the ids in a claim's reply whose inputs must be read by themselves."""
-    return [job_id for job_id, payload in zip(reply[1::4], reply[4::4], strict=True) if payload is None]
+    return [job_id for job_id, payload in zip(reply[1::6], reply[4::6], strict=True) if payload is None]
 
 
 _SHARED = attrgetter("batch_id", "attempt", "started_us", "error_code", "error")

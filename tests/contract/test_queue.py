@@ -25,7 +25,7 @@ async def test_submit_when_new_then_queued_with_its_record(bench: Bench) -> None
     (receipt,) = await bench.submit(job)
     record = await bench.record(job.id)
     assert receipt.verdict is Verdict.ACCEPTED
-    assert receipt.waiting_rows == 3
+    assert receipt.waiting == 3
     assert (record.state, record.rows, record.input, record.attempts) == (State.QUEUED, 3, b"abc", 0)
     assert record.created_us == receipt.accepted_us
     assert record.deadline_us - record.created_us == pytest.approx(LIMITS.deadline_s * 1e6, abs=1000)
@@ -827,7 +827,7 @@ async def test_submit_when_all_models_together_are_full_then_refused_for_each(be
     more = replace(submission(), model="other")
     receipts = await bench.submit(full, rest, more)
     assert [receipt.verdict for receipt in receipts] == [Verdict.ACCEPTED, Verdict.ACCEPTED, Verdict.FULL_IN_ALL]
-    assert receipts[-1].waiting_rows == in_all
+    assert receipts[-1].waiting == in_all
     assert (await bench.submit(more))[0].verdict is Verdict.FULL_IN_ALL
     bench.claim()
     assert (await bench.submit(more))[0].verdict is Verdict.ACCEPTED

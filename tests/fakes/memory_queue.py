@@ -4,6 +4,7 @@ tests/contract runs the same cases on both, so that a unit test on this one says
 """
 
 import asyncio
+import math
 import uuid
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from ferry.jobs import (
     ClaimedJob,
     DeadLetter,
     JobClass,
+    JobLimits,
     JobRecord,
     Outcome,
     Receipt,
@@ -42,6 +44,8 @@ class _Job:
     job_class: JobClass
     token: str = ""
     fingerprint: str = ""
+    origin: str = ""
+    limited_by: str = ""
     forget_us: int | None = None
 
 
@@ -84,6 +88,7 @@ class MemoryQueue:
         self.leases: dict[str, int] = {}
         self.dead: dict[str, int] = {}
         self.spared: set[str] = set()
+        self.rates: dict[str, float] = {}
         self._listeners: set[asyncio.Queue[dict[str, dict[str, Any]]]] = set()
 
     def _check(self) -> None:
@@ -111,6 +116,8 @@ class MemoryQueue:
             verdict = Verdict.UNREGISTERED
         elif (refusal := self._refusal(lane, job)) is not None:
             verdict = refusal
+        elif job.limits and (over := self._over(job.limits)):
+            return Receipt(over[0], self.now_us, over[1])
         else:
             verdict = Verdict.ACCEPTED
             deadline_s = self.limits.deadline_s if job.deadline_s is None else job.deadline_s
@@ -120,7 +127,10 @@ class MemoryQueue:
                 job.id, job.model, job.version, State.QUEUED, job.rows, job.single, self.now_us, deadline_us
             )
             record.input, record.replay_of, record.owner = echo, job.replay_of or None, job.owner
-            self.jobs[job.id] = _Job(record, job.payload, job.job_class, fingerprint=job.fingerprint)
+            limited_by = job.limits.key_id if job.limits and job.limits.max_unfinished else ""
+            self.jobs[job.id] = _Job(
+                record, job.payload, job.job_class, "", job.fingerprint, job.origin, limited_by=limited_by
+            )
             lane.waiting[job.job_class].append(job.id)
             self._top_up(lane)
         if verdict is Verdict.FULL_IN_ALL:
@@ -141,6 +151,20 @@ class MemoryQueue:
             rows, size = (sum(part) for part in zip(*backlogs, strict=True))
             if rows + job.rows > max_rows or size + len(job.payload) > max_bytes:
                 return verdict
+        return None
+
+    def _over(self, limits: JobLimits) -> tuple[Verdict, int] | None:
+        mine = [job.record for job in self.jobs.values() if job.limited_by == limits.key_id]
+        unfinished = sum(1 for record in mine if not record.state.is_terminal)
+        if limits.max_unfinished and unfinished >= limits.max_unfinished:
+            return Verdict.OVER_UNFINISHED, unfinished
+        if limits.rate_per_s:
+            gap_us = 1e6 / limits.rate_per_s
+            due_us = max(self.now_us, self.rates.get(limits.key_id, 0))
+            early_us = due_us - (max(gap_us, 1e6) - gap_us) - self.now_us
+            if early_us > 0:
+                return Verdict.OVER_RATE, math.ceil(early_us / 1000)
+            self.rates[limits.key_id] = due_us + gap_us
         return None
 
     async def read(self, job_id: str) -> JobRecord | None:
@@ -264,7 +288,8 @@ class MemoryQueue:
         attempts = job.record.attempts + 1
         job.token = token
         job.record = replace(job.record, state=State.RUNNING, attempts=attempts, started_us=self.now_us)
-        return ClaimedJob(job_id, job.record.rows, job.payload, attempts, self.now_us)
+        created_ms = job.record.created_us // 1000
+        return ClaimedJob(job_id, job.record.rows, job.payload, attempts, self.now_us, job.origin, created_ms)
 
     def settle(self, claim: Claim, model: str, version: str, outcomes: Sequence[Outcome], *, is_last: bool) -> int:
         self._check()

@@ -1,7 +1,8 @@
 -- Take waiting jobs of one model under a lease, or add to a claim that is held.
 -- ARGV  name:version, token, max rows, lease in ms, seed, 1 for a fresh claim or 0 to add to one,
 --       share of its rows that each class is owed which waits behind a higher one, 1 for all classes or 0 to leave bulk alone
--- Reply now_us, then per job: id, rows, attempt, input (nil beyond CLAIMED_INPUT_BYTES: read it by itself).
+-- Reply now_us, then per job: id, rows, attempt, input (nil beyond CLAIMED_INPUT_BYTES: read it by itself), origin or '',
+--       when it was submitted in ms.
 --       A step of a bulk batch comes by itself and has no input.
 local model, token, room, lease_ms, seed = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local fresh, share, may_be_bulk = ARGV[6] == '1', tonumber(ARGV[7]), ARGV[8] == '1'
@@ -22,14 +23,16 @@ local function in_time(id, deadline_ms)
 end
 
 -- Its input stays with a job until it is settled.
-local function take(id, rows, bytes, attempt)
+local function take(id, rows, bytes, attempt, origin, created_ms)
   ids[#ids + 1] = id
   taken_rows = taken_rows + rows
   taken_bytes = taken_bytes + bytes
-  for _, part in ipairs({id, rows, attempt, false}) do reply[#reply + 1] = part end
+  local n = #reply
+  reply[n + 1], reply[n + 2], reply[n + 3], reply[n + 4] = id, rows, attempt, false
+  reply[n + 5], reply[n + 6] = origin, created_ms
   if taken_bytes <= CLAIMED_INPUT_BYTES then
     small[#small + 1] = INPUT .. id
-    places[#places + 1] = #reply
+    places[#places + 1] = n + 4
   end
 end
 
@@ -49,7 +52,7 @@ local function take_step(id, rows, attempt)
   has_step = true
   ids[1] = id
   taken_rows = tonumber(rows)
-  for _, part in ipairs({id, rows, attempt, ''}) do reply[#reply + 1] = part end
+  for _, part in ipairs({id, rows, attempt, '', '', '0'}) do reply[#reply + 1] = part end
 end
 
 -- A step whose claim lapsed goes before those that never had one.
@@ -69,10 +72,10 @@ local function take_alone()
   while #ids == 0 do
     local id = redis.call('LPOP', ALONE .. model)
     if not id then return end
-    local job = redis.call('HMGET', JOB .. id, 'state', 'rows', 'bytes', 'attempts', 'deadline_us')
+    local job = redis.call('HMGET', JOB .. id, 'state', 'rows', 'bytes', 'attempts', 'deadline_us', 'origin', 'created_us')
     if job[1] == 'queued' and in_time(id, job[5] / 1000) then
       hold(id, job[4] + 1)
-      take(id, job[2], job[3], job[4] + 1)
+      take(id, job[2], job[3], job[4] + 1, job[6] or '', text(job[7] / 1000))
     end
   end
 end
@@ -99,7 +102,8 @@ local function take_from(class, most, may_be_large)
         if hold_new(id) then take_step(id, rows, 1) break end
       elseif in_time(id, fields[10]) then
         gone[#gone + 1] = entry[1]
-        if hold_new(id) then take(id, rows, bytes, 1) end
+        -- An entry's id begins with when it was made.
+        if hold_new(id) then take(id, rows, bytes, 1, fields[12] or '', string.match(entry[1], '^%d+')) end
       end
     end
     in_pieces('XDEL', stream, gone)

@@ -19,7 +19,7 @@ end
 
 -- `is_free`: nobody renewed since the outage, whose reply may have been lost, so the claim costs its jobs no attempt.
 local function give_back(id, token, is_free)
-  local job = redis.call('HMGET', JOB .. id, 'token', 'state', 'attempts', 'model', 'rows', 'bytes')
+  local job = redis.call('HMGET', JOB .. id, 'token', 'state', 'attempts', 'model', 'rows', 'bytes', 'limited_by')
   if job[1] ~= token or job[2] ~= 'running' then return end
   if is_step(id) then return lapse_step(id, tonumber(job[3]), max_attempts, is_free, now_us) end
   local model = job[4]
@@ -28,7 +28,7 @@ local function give_back(id, token, is_free)
     redis.call('HINCRBY', COUNTS .. model, 'worker_lost', 1)
     local fields = {'state', 'failed', 'error_code', 'worker_lost', 'error', message, 'completed_us', text(now_us)}
     news[#news + 1] = {{unpack(fields)}, {id}, {}}
-    finish(id, dead_ttl_ms, fields)
+    finish(id, dead_ttl_ms, fields, job[7])
     redis.call('PEXPIRE', INPUT .. id, dead_ttl_ms)
     redis.call('ZADD', DEAD, now_ms, id)
     kept[id] = true

@@ -55,9 +55,14 @@ local function is_step(id) return string.find(id, '/', 1, true) ~= nil end
 local ended = {}  -- ids of the jobs this script made terminal
 local news = {}   -- what it tells of them: {fields they share, ids, their outputs}
 local kept = {}   -- ids of those whose inputs stay: dead letters
+local freed = {}  -- ids of those that count no more against a limit of their API key, by the key's id
 
--- Make a job terminal; its record lives on for its own time.
-local function finish(id, ttl_ms, fields)
+-- Make a job terminal; its record lives on for its own time. `limited_by`: the API key that it counts against, or false.
+local function finish(id, ttl_ms, fields, limited_by)
+  if limited_by then
+    freed[limited_by] = freed[limited_by] or {}
+    table.insert(freed[limited_by], id)
+  end
   fields[#fields + 1] = 'token'
   fields[#fields + 1] = ''
   redis.call('HSET', JOB .. id, unpack(fields))
@@ -69,6 +74,7 @@ end
 local function wind_up()
   if #ended == 0 then return end
   in_pieces('ZREM', DEADLINES, ended)
+  for key, ids in pairs(freed) do in_pieces('ZREM', UNFINISHED .. key, ids) end
   local inputs = {}
   for _, id in ipairs(ended) do if not kept[id] then inputs[#inputs + 1] = INPUT .. id end end
   for i = 1, #inputs, 1000 do redis.call('DEL', unpack(inputs, i, math.min(i + 999, #inputs))) end
@@ -89,18 +95,19 @@ end
 
 -- End a job that was not computed (canceled, or past its deadline), wherever it stands. Returns whether it did.
 local function cut_short(id, code, message, now_us)
-  local job = redis.call('HMGET', JOB .. id, 'state', 'model', 'class', 'entry', 'rows', 'bytes', 'ttl_ms')
+  local job = redis.call('HMGET', JOB .. id, 'state', 'model', 'class', 'entry', 'rows', 'bytes', 'ttl_ms', 'limited_by')
   if job[1] ~= 'queued' and job[1] ~= 'running' then return false end
   if job[1] == 'queued' then unqueue(id, job[2], job[3], job[4], job[5], job[6]) end
   redis.call('HINCRBY', COUNTS .. job[2], code, 1)
   local fields = {'state', 'canceled', 'error_code', code, 'error', message, 'completed_us', text(now_us)}
   news[#news + 1] = {{unpack(fields)}, {id}, {}}
-  finish(id, job[7], fields)
+  finish(id, job[7], fields, job[8])
   return true
 end
 
 -- Let a job that was claimed wait again, to be claimed by itself; `is_free`: that claim is no attempt of its.
 local function put_back(id, model, rows, bytes, is_free)
+  redis.call('HINCRBY', COUNTS .. model, is_free and 'put_back' or 'retries', 1)
   if is_free then redis.call('HINCRBY', JOB .. id, 'attempts', -1) end
   redis.call('HSET', JOB .. id, 'state', 'queued', 'token', '')
   redis.call('RPUSH', ALONE .. model, id)

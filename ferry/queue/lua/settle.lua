@@ -17,7 +17,7 @@ local function settle(first, last, batch, attempts, started_us, code, message)
   told_of = told_of + (last - first + 1) / 2
   for i = first, last, 2 do
     local id, output = ARGV[i], ARGV[i + 1]
-    local job = redis.call('HMGET', JOB .. id, 'token', 'ttl_ms', 'rows')
+    local job = redis.call('HMGET', JOB .. id, 'token', 'ttl_ms', 'rows', 'limited_by')
     if job[1] == token then  -- the token goes when a job ends, so it is running
       local fields = {'state', state, 'completed_us', completed_us, 'batch', batch}
       if code == '' then
@@ -25,7 +25,7 @@ local function settle(first, last, batch, attempts, started_us, code, message)
       else
         fields[7], fields[8], fields[9], fields[10] = 'error_code', code, 'error', message
       end
-      finish(id, job[2], fields)
+      finish(id, job[2], fields, job[4])
       if #output <= PUBLISH_MAX_BYTES then
         told[#told + 1], outputs[#outputs + 1] = id, output
       else

@@ -1,12 +1,14 @@
 -- Accept jobs into the queue, each with its own verdict; safe to send twice.
 -- ARGV  seed, ttl_ms, then of what may wait: rows and bytes of one model, rows and bytes of all,
 --       then per job: id, name:version, class, rows, single, deadline in ms, bytes, fingerprint or '', replay_of or '',
---       owner or '', input ('' when it was set ahead)
--- Reply now_us, then per job: verdict, rows waiting for its model (for all, where that is what is full)
+--       owner or '', origin or '', limits of its API key or '' ("{key id} {jobs a second or 0} {most unfinished or 0}"),
+--       input ('' when it was set ahead)
+-- Reply now_us, then per job: verdict, rows waiting for its model (for all, where that is what is full; where its key is
+--       over a limit: the jobs of the key that are not done, or the milliseconds until it may send another)
 local seed, ttl_ms = ARGV[1], ARGV[2]
 local most = {rows = tonumber(ARGV[3]), bytes = tonumber(ARGV[4])}
 local most_in_all = {rows = tonumber(ARGV[5]), bytes = tonumber(ARGV[6])}
-local first, size = 7, 11
+local first, size = 7, 13
 local now_us, now_ms = now()
 local created_us = text(now_us)
 local reply, models, accepted = {created_us}, {}, {}
@@ -37,6 +39,45 @@ local function has_memory(bytes)
   return not is_full
 end
 
+local per_key = {}  -- what limits each API key of this call, by the text that says it
+
+-- How much a key has left: of jobs at once, and of its rate as the time at which its next job would be due if jobs
+-- came evenly (GCRA); up to a second's worth may come together.
+local function limits_of(text_of_limits)
+  local limits = per_key[text_of_limits]
+  if limits then return limits end
+  local id, rate, most = string.match(text_of_limits, '^(%S+) (%S+) (%S+)$')
+  limits = {id = id, rate = tonumber(rate), most = tonumber(most), new = {}}
+  if limits.most > 0 then
+    redis.call('ZREMRANGEBYSCORE', UNFINISHED .. id, '-inf', text(now_ms))
+    limits.unfinished = redis.call('ZCARD', UNFINISHED .. id)
+  end
+  if limits.rate > 0 then
+    limits.gap_us = 1000000 / limits.rate
+    limits.ahead_us = math.max(limits.gap_us, 1000000) - limits.gap_us
+    limits.due_us = math.max(now_us, tonumber(redis.call('GET', RATE .. id) or 0))
+  end
+  per_key[text_of_limits] = limits
+  return limits
+end
+
+-- Returns what a key is over, and the number that goes with it; nil where it may send a job, which then counts.
+local function over(text_of_limits, id, deadline_ms)
+  if text_of_limits == '' then return nil end
+  local limits = limits_of(text_of_limits)
+  if limits.most > 0 and limits.unfinished + #limits.new / 2 >= limits.most then
+    return 'over_unfinished', limits.unfinished + #limits.new / 2
+  end
+  if limits.rate > 0 then
+    local early_us = limits.due_us - limits.ahead_us - now_us
+    if early_us > 0 then return 'over_rate', math.ceil(early_us / 1000) end
+    limits.due_us = limits.due_us + limits.gap_us
+  end
+  limits.new[#limits.new + 1] = text(now_ms + deadline_ms)
+  limits.new[#limits.new + 1] = id
+  return nil
+end
+
 local bytes_in_all = 0
 for i = first, #ARGV, size do bytes_in_all = bytes_in_all + ARGV[i + 6] end
 local is_room = has_memory(bytes_in_all)
@@ -62,10 +103,10 @@ for i = first, #ARGV, size do
     waiting.is_known, waiting.is_draining = config[1], config[2]
     models[model] = waiting
   end
-  if ARGV[i + 10] == '' and bytes > 0 and redis.call('EXISTS', ahead(id)) == 0 then
+  if ARGV[i + 12] == '' and bytes > 0 and redis.call('EXISTS', ahead(id)) == 0 then
     return redis.error_reply('OOM an input was not set ahead of its script')
   end
-  local verdict = 'accepted'
+  local verdict, told = 'accepted', nil
   if accepted[id] or redis.call('EXISTS', JOB .. id) == 1 then
     verdict = is_same(id, ARGV[i + 7]) and 'exists' or 'differs'
   elseif not waiting.is_known then
@@ -79,27 +120,42 @@ for i = first, #ARGV, size do
   elseif not has_room(total, most_in_all, rows, bytes) then
     verdict, waiting = 'full_in_all', total
   else
-    add(waiting, rows, bytes)
-    add(total, rows, bytes)
-    accepted[id] = i
+    local over_what, number = over(ARGV[i + 11], id, ARGV[i + 5])
+    if over_what then
+      verdict, told = over_what, number
+    else
+      add(waiting, rows, bytes)
+      add(total, rows, bytes)
+      waiting.new_jobs = (waiting.new_jobs or 0) + 1
+      accepted[id] = i
+    end
   end
   reply[#reply + 1] = verdict
-  reply[#reply + 1] = waiting.rows + waiting.new_rows
+  reply[#reply + 1] = told or waiting.rows + waiting.new_rows
 end
 
 local deadlines = {}
 for i = first, #ARGV, size do
-  local id, model, class, rows, bytes, input = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 6], ARGV[i + 10]
+  local id, model, class, rows, bytes, input = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 6], ARGV[i + 12]
   if accepted[id] == i then
     local deadline_ms = text(now_ms + ARGV[i + 5])
-    local entry = redis.call('XADD', WAITING .. model .. ':' .. class, '*',
-      'v', FORMAT_VERSION, 'j', id, 'n', rows, 'b', bytes, 'd', deadline_ms)
+    local origin, limits = ARGV[i + 10], per_key[ARGV[i + 11]]
+    local entry
+    if origin == '' then
+      entry = redis.call('XADD', WAITING .. model .. ':' .. class, '*',
+        'v', FORMAT_VERSION, 'j', id, 'n', rows, 'b', bytes, 'd', deadline_ms)
+    else
+      entry = redis.call('XADD', WAITING .. model .. ':' .. class, '*',
+        'v', FORMAT_VERSION, 'j', id, 'n', rows, 'b', bytes, 'd', deadline_ms, 'o', origin)
+    end
     redis.call('HSET', JOB .. id, 'v', FORMAT_VERSION, 'state', 'queued', 'model', model, 'class', class, 'rows', rows,
       'single', ARGV[i + 4], 'bytes', bytes, 'entry', entry, 'created_us', created_us,
       'deadline_us', deadline_ms .. '000', 'ttl_ms', ttl_ms)
     if ARGV[i + 7] ~= '' then redis.call('HSET', JOB .. id, 'fingerprint', ARGV[i + 7]) end
     if ARGV[i + 8] ~= '' then redis.call('HSET', JOB .. id, 'replay_of', ARGV[i + 8]) end
     if ARGV[i + 9] ~= '' then redis.call('HSET', JOB .. id, 'owner', ARGV[i + 9]) end
+    if origin ~= '' then redis.call('HSET', JOB .. id, 'origin', origin) end
+    if limits and limits.most > 0 then redis.call('HSET', JOB .. id, 'limited_by', limits.id) end
     if input ~= '' or bytes == '0' then
       redis.call('SET', INPUT .. id, input)
     else
@@ -113,9 +169,18 @@ for i = first, #ARGV, size do
   end
 end
 in_pieces('ZADD', DEADLINES, deadlines)
+for _, limits in pairs(per_key) do
+  if #limits.new > 0 then
+    if limits.most > 0 then in_pieces('ZADD', UNFINISHED .. limits.id, limits.new) end
+    if limits.rate > 0 then
+      redis.call('SET', RATE .. limits.id, text(limits.due_us), 'PX', math.ceil((limits.due_us - now_us) / 1000) + 1)
+    end
+  end
+end
 for model, waiting in pairs(models) do
   if waiting.new_rows > 0 then
     change_backlog(model, waiting.new_rows, waiting.new_bytes)
+    redis.call('HINCRBY', COUNTS .. model, 'submitted', waiting.new_jobs)
     top_up(model, seed, now_ms)
   end
 end

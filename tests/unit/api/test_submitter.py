@@ -53,7 +53,7 @@ async def test_submit_when_alone_then_one_call_and_its_receipt() -> None:
 async def test_submit_when_many_ask_at_once_then_few_calls_in_the_order_of_asking() -> None:
     sink, jobs = Sink(), [submission(rows=n) for n in range(1, 101)]
     receipts = await submit_all(Submitter(sink), jobs)
-    assert [receipt.waiting_rows for receipt in receipts] == list(range(1, 101))
+    assert [receipt.waiting for receipt in receipts] == list(range(1, 101))
     assert [each for group in sink.groups for each in group] == jobs
     assert len(sink.groups) <= 2
 
@@ -154,7 +154,7 @@ async def test_submit_when_the_reply_is_lost_then_sent_again_and_one_entry_made(
 
     queue.submit = lose_the_first_reply
     receipt = await Submitter(queue).submit(submission())
-    assert (receipt.verdict, receipt.waiting_rows) == (Verdict.EXISTS, 1)
+    assert (receipt.verdict, receipt.waiting) == (Verdict.EXISTS, 1)
     assert (calls, len(queue.jobs), len(queue.claim("toy", "1", max_rows=8).jobs)) == (2, 1, 1)
 
 
