@@ -1,15 +1,19 @@
 """Who asks: the API key of a request, and whether it may do what the request asks for."""
 
+import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from ferry.access import ApiKey, Scope, parse_token
-from ferry.errors import ForbiddenError, UnauthenticatedError
+from ferry.errors import ForbiddenError, RateLimitedError, UnauthenticatedError
 
 # A key is asked for again after this, so one that was revoked is refused everywhere within this time.
 SEEN_S = 1.0
+# A key that was over its limit is told so without a further look for this long, and not before it is over: whoever
+# ignores Retry-After costs this process next to nothing.
+HOLD_S = 0.1
 # More keys than this are not remembered at once.
 MOST_SEEN = 10_000
 _OPEN = frozenset({"/v2", "/v2/health/live", "/v2/health/ready"})
@@ -43,6 +47,8 @@ def scope_of(method: str, path: str) -> Scope | None:
     """Return what a request needs; None: nothing. What nobody has thought of needs `admin`, unless it only reads."""
     if path in _OPEN:
         return None
+    if path == "/metrics":
+        return Scope.METRICS
     if path.startswith(_ADMIN):
         return Scope.ADMIN
     if method in _READING:
@@ -53,11 +59,19 @@ def scope_of(method: str, path: str) -> Scope | None:
 class Gate:
     """Lets requests in; remembers keys for a moment, so that a busy client costs Redis one look a second."""
 
-    def __init__(self, finder: KeyFinder | None, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        finder: KeyFinder | None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         """`finder` None: no key is needed."""
         self._finder = finder
         self._clock = clock
+        self._sleep = sleep
         self._seen: dict[str, tuple[float, ApiKey | None]] = {}
+        self._held: dict[str, tuple[float, RateLimitedError]] = {}
 
     @property
     def is_open(self) -> bool:
@@ -70,6 +84,7 @@ class Gate:
         Raises:
             UnauthenticatedError: a key is needed, and there is none that is in force.
             ForbiddenError: the key has not the scope.
+            RateLimitedError: the key was over its limits a moment ago.
             QueueUnavailableError: the key could not be looked up.
         """
         scope = scope_of(method, path)
@@ -79,7 +94,22 @@ class Gate:
         if not key.may(scope):
             has = ", ".join(sorted(key.scopes)) or "none"
             raise ForbiddenError(f"{method} {path} needs a key with scope {scope}; key {key.id} has {has}")
+        if scope is Scope.SUBMIT and key.id in self._held and method == "POST":
+            await self._wait_out(key.id)
         return Caller(key.owner, key)
+
+    def hold(self, key: ApiKey, error: RateLimitedError) -> None:
+        """Let a key that is over its limits wait for a moment before it is looked at again."""
+        self._held[key.id] = (self._clock() + HOLD_S, error)
+
+    async def _wait_out(self, key_id: str) -> None:
+        until, error = self._held[key_id]
+        rest = until - self._clock()
+        if rest <= 0:
+            self._held.pop(key_id, None)
+            return
+        await self._sleep(rest)
+        raise RateLimitedError(error.detail, retry_after_s=error.retry_after_s)
 
     async def _key(self, finder: KeyFinder, header: str | None) -> ApiKey:
         if header is None:

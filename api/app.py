@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import multiprocessing
 import signal
 from collections.abc import AsyncIterator, Coroutine
@@ -13,28 +14,37 @@ from fastapi import FastAPI
 
 from api.access import Gate, KeyFinder
 from api.catalog import Catalog
+from api.door import Door
 from api.fast_routes import FastApp
+from api.meter import Meter
 from api.problems import install_handlers
 from api.protocol import STOP_BELL, StopBell
 from api.routes import batches as batches_routes
 from api.routes import dead_letters as dead_letters_routes
 from api.routes import files as files_routes
-from api.routes import health, infer, models, predict, predictions
-from api.services import BatchBook, DeadLetterOffice, FileBook, JobQueue, Services, WholeQueue
+from api.routes import health, infer, metrics, models, predict, predictions
+from api.services import BatchBook, DeadLetterOffice, Figures, FileBook, JobQueue, Services, WholeQueue
 from api.submitter import Submitter
 from api.waiters import Waiters
 from ferry.bulk.batches import batches_of
 from ferry.bulk.files import files_of
 from ferry.bulk.storage import storage_of
+from ferry.errors import QueueUnavailableError
 from ferry.local.lifeline import die_with_parent
-from ferry.logs import configure_logging
+from ferry.logs import configure_logging, event_log
 from ferry.queue.connection import connect, connect_async
 from ferry.queue.dead_letters import DeadLetters
 from ferry.queue.keeper import Keeper, KeeperRules, KeeperThread
 from ferry.queue.key_book import KeyReader
 from ferry.queue.producer import Producer, limits_of
+from ferry.queue.statistics import Statistics
 from ferry.repository import Repository
 from ferry.settings import Settings, load_settings
+
+logger = logging.getLogger(__name__)
+
+# What is counted of requests reaches /metrics within this time.
+COUNT_EVERY_S = 1.0
 
 DESCRIPTION = """\
 A durable queue for model inference. Submit a job, poll it by its id or wait for it; workers run jobs in batches.
@@ -76,7 +86,17 @@ def build_app(
         redirect_slashes=False, redoc_url=None,
     )  # fmt: skip
     install_handlers(app)
-    for module in (predictions, dead_letters_routes, predict, infer, files_routes, batches_routes, models, health):
+    for module in (
+        predictions,
+        dead_letters_routes,
+        predict,
+        infer,
+        files_routes,
+        batches_routes,
+        models,
+        health,
+        metrics,
+    ):
         app.include_router(module.router)
     return app
 
@@ -112,6 +132,7 @@ async def _running(
                 stored,
                 batches_of(redis, settings),
                 KeyReader(redis) if settings.needs_keys else None,
+                Statistics(redis),
             ) as services,
         ):
             yield services
@@ -130,12 +151,34 @@ async def _services(
     files: FileBook | None,
     batches: BatchBook | None,
     finder: KeyFinder | None,
+    figures: Figures | None = None,
 ) -> AsyncIterator[Services]:
     catalog = Catalog(Repository(settings.models_dir), queue)
     waiters = Waiters(queue)
     await catalog.refresh()
-    async with _while_running(catalog.run(), waiters.listen(), waiters.sweep_forever()):
-        yield Services(settings, queue, dead_letters, catalog, Submitter(queue), waiters, Gate(finder), files, batches)
+    door = Door(Gate(finder), Meter(), event_log(settings, "api"))
+    tasks = [catalog.run(), waiters.listen(), waiters.sweep_forever()]
+    if figures is not None:
+        tasks.append(_hand_on_forever(door.meter, figures))
+    async with _while_running(*tasks):
+        yield Services(settings, queue, dead_letters, catalog, Submitter(queue), waiters, door, figures, files, batches)
+
+
+async def _hand_on_forever(meter: Meter, figures: Figures) -> None:
+    while True:
+        await asyncio.sleep(COUNT_EVERY_S)
+        await hand_on(meter, figures)
+
+
+async def hand_on(meter: Meter, figures: Figures) -> None:
+    """Hand on what was counted here; while Redis is away it is kept."""
+    counts, sums = meter.take()
+    try:
+        await figures.add(counts, sums)
+    except QueueUnavailableError:
+        meter.give_back(counts, sums)
+    except Exception:
+        logger.exception("the counts of requests could not be handed on")
 
 
 @asynccontextmanager

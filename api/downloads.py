@@ -77,7 +77,7 @@ class FileStream(StreamingResponse):
         self, file: BinaryIO, first: bytes, n_bytes: int, *, status_code: int, headers: dict[str, str], media_type: str
     ) -> None:
         self._file = file
-        headers = headers | {"Content-Length": str(n_bytes), "X-Content-Type-Options": "nosniff"}
+        headers = headers | {"Content-Length": str(n_bytes)}
         super().__init__(_pieces(file, first, n_bytes), status_code, headers)
         # Set here, since Starlette would add a charset to text/csv that the file may not have.
         self.raw_headers.append((b"content-type", media_type.encode("latin-1")))

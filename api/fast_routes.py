@@ -6,18 +6,18 @@ exit-stack layers that a function of one raw Request does not use (docs/design.m
 """
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from api.access import Gate
-from api.headers import headers_of
+from api import openapi
 from api.problems import handle_bug, handle_disconnect, handle_ferry_error
 from api.routes.infer import infer
 from api.routes.predict import predict
 from api.routes.predictions import create_prediction, get_prediction
-from api.services import CALLER
+from api.services import Services
 from ferry.errors import FerryError
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -31,52 +31,52 @@ _MODEL, _INFER = "/v2/models/", "/infer"
 
 
 class FastApp(FastAPI):
-    """FastAPI with a shortcut for the routes above."""
+    """FastAPI with a shortcut for the routes above, and every request through the door."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        if scope["type"] == "http" and (refused := await self._admit(scope, receive, send)):
-            await refused(scope, receive, send)
-            return
-        handler = _handler_of(scope) if scope["type"] == "http" else None
-        if handler is None:
+        if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
         scope["app"] = self
+        services: Services = self.state.services
+        await services.door.pass_through(scope, receive, send, self._serve)
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the API's description, with which operations take an API key."""
+        if self.openapi_schema is None:
+            self.openapi_schema = openapi.with_access(super().openapi())
+        return self.openapi_schema
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> str:
+        """Serve one request; returns its route's path as it is documented, or nothing."""
+        found = _handler_of(scope)
+        if found is None:
+            await super().__call__(scope, receive, send)
+            return getattr(scope.get("route"), "path", "")
+        handler, path = found
         request = Request(scope, receive, send)
         response = await _answer(handler, request)
         await response(scope, receive, send)
-
-    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> Response | None:
-        """Find out who asks; returns the answer where he may not."""
-        gate: Gate = self.state.services.gate
-        if gate.is_open:
-            return None
-        scope["app"] = self
-        request = Request(scope, receive, send)
-        try:
-            scope[CALLER] = await gate.admit(scope["method"], scope["path"], headers_of(request))
-        except FerryError as error:
-            return await handle_ferry_error(request, error)
-        return None
+        return path
 
 
-def _handler_of(scope: Scope) -> Handler | None:
-    """Return the handler of a request that matches exactly; None leaves it to FastAPI."""
+def _handler_of(scope: Scope) -> tuple[Handler, str] | None:
+    """Return the handler of a request that matches exactly, and its documented path; None leaves it to FastAPI."""
     path: str = scope["path"]
     if scope.get("root_path"):
         return None
     method = scope["method"]
     if handler := _EXACT.get((method, path)):
-        return handler
+        return handler, path
     if method == "GET" and path.startswith(_JOB):
         job_id = path.removeprefix(_JOB)
         if job_id and "/" not in job_id:
-            return lambda request: get_prediction(request, job_id)
+            return (lambda request: get_prediction(request, job_id)), "/v1/predictions/{job_id}"
     if method == "POST" and path.startswith(_MODEL) and path.endswith(_INFER):
         name = path[len(_MODEL) : -len(_INFER)]
         if name and "/" not in name:
-            return lambda request: infer(request, name)
+            return (lambda request: infer(request, name)), "/v2/models/{name}/infer"
     return None
 
 

@@ -5,7 +5,9 @@ A test sends generated requests against it and checks each answer with it.
 
 from typing import Any
 
+from api.access import scope_of
 from api.downloads import BINARY, MEDIA_TYPES
+from ferry.access import Scope
 
 _STRING = {"type": "string"}
 _NULLABLE_STRING = {"type": ["string", "null"]}
@@ -602,3 +604,32 @@ READY: dict[int | str, dict[str, Any]] = {
     200: _answer("Ready", {"type": "object", "properties": {"ready": {"const": True}}}),
     **_problems(503),
 }
+METRICS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The metrics", "content": {"text/plain": {"schema": _STRING}}},
+    **_problems(404, 503),
+}
+
+
+def with_access(schema: dict[str, Any]) -> dict[str, Any]:
+    """Add to a whole OpenAPI document which operations take an API key, and what they answer without."""
+    schema.setdefault("components", {})["securitySchemes"] = {
+        "key": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "An API key (`ferry keys create`), where they are needed.",
+        }
+    }
+    content = {"application/problem+json": {"schema": _PROBLEM}}
+    for path, operations in schema["paths"].items():
+        for method, operation in operations.items():
+            scope = scope_of(method.upper(), path)
+            if scope is None:
+                continue
+            operation["security"] = [{}, {"key": []}]
+            operation["description"] = f"{operation.get('description', '')}\n\nScope of its API key: `{scope}`.".strip()
+            answers = {"401": "No API key that is in force", "403": f"The key has not the scope {scope}"}
+            if scope is Scope.SUBMIT:
+                answers["429"] = "The key is over its limits; see Retry-After"
+            for status, description in answers.items():
+                operation["responses"].setdefault(status, {"description": description, "content": content})
+    return schema

@@ -5,13 +5,15 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
+import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
-from ferry.errors import FerryError, ReusedError
+from api.context import caller_of, context_of
+from ferry.errors import FerryError, RateLimitedError, ReusedError
 
 PROBLEM_JSON = "application/problem+json"
 PROBLEM_TYPES = "urn:ferry:problem:"
@@ -38,6 +40,7 @@ _STATUS = {
 }
 _OPENAI_PATHS = ("/v1/files", "/v1/batches")
 _VERBS = ("DELETE", "GET", "PATCH", "POST", "PUT")
+_RETRIED = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
 # Seconds to suggest where the error does not know better.
 _DEFAULT_RETRY_AFTER_S = 1
 
@@ -101,13 +104,14 @@ async def handle_ferry_error(request: Request, error: Exception) -> Response:
     """Answer an error of Ferry's own tree."""
     if not isinstance(error, FerryError):
         raise TypeError(f"registered for FerryError, got {type(error).__name__}")
+    _note(request, error)
     status = status_of(error)
     is_unfit = status == HTTPStatus.UNPROCESSABLE_ENTITY and error.code != ReusedError.code
     if is_unfit and request.url.path.startswith(("/v2/", *_OPENAI_PATHS)):
         status = int(HTTPStatus.BAD_REQUEST)  # those protocols' status for what does not fit
     errors = [{"detail": fault.detail, "pointer": fault.pointer} for fault in error.faults]
     headers = {}
-    if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT) or error.retry_after_s is not None:
+    if status in _RETRIED or error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s or _DEFAULT_RETRY_AFTER_S)
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Bearer realm="ferry"'
@@ -115,6 +119,17 @@ async def handle_ferry_error(request: Request, error: Exception) -> Response:
         headers["x-should-retry"] = "false"  # OpenAI's client would ask again
     body = problem(request, status, code=error.code, title=error.title, detail=error.detail, errors=errors)
     return render(body, headers)
+
+
+def _note(request: Request, error: FerryError) -> None:
+    """Count a refusal, and let a key that is over its limits wait."""
+    services = getattr(request.app.state, "services", None) if "app" in request.scope else None
+    if services is None:
+        return
+    services.door.meter.refused(error)
+    key = caller_of(request).key
+    if key and isinstance(error, RateLimitedError):
+        services.door.gate.hold(key, error)
 
 
 async def handle_http_error(request: Request, error: Exception) -> Response:
@@ -160,7 +175,8 @@ async def handle_disconnect(request: Request, error: Exception) -> Response:
 
 async def handle_bug(request: Request, error: Exception) -> Response:
     """Answer what should not happen; the log has the traceback, the client a promise that it was noted."""
-    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    with structlog.contextvars.bound_contextvars(request_id=context_of(request).origin.request_id):
+        logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
     status = HTTPStatus.INTERNAL_SERVER_ERROR
     detail = "an error in Ferry itself; it is in the API's log"
     return render(problem(request, status, code="internal", title="Internal error", detail=detail))

@@ -6,8 +6,8 @@ from typing import Any, Protocol
 
 from fastapi import Request
 
-from api.access import ANYBODY, Caller, Gate
 from api.catalog import Catalog
+from api.door import Door
 from api.submitter import Submitter
 from api.waiters import Waiters
 from ferry.bulk.batch_records import BatchRecord, BatchSpec, Opened
@@ -16,10 +16,8 @@ from ferry.bulk.storage import Storage
 from ferry.jobs import DeadLetter, JobRecord, Receipt, Submission
 from ferry.manifest import Manifest
 from ferry.queue.producer import ModelStatus
+from ferry.queue.statistics import Readings
 from ferry.settings import Settings
-
-# A request's scope holds its caller under this name.
-CALLER = "ferry.caller"
 
 
 class JobQueue(Protocol):
@@ -118,6 +116,16 @@ class BatchBook(Protocol):
         """Cancel a batch; False: too late, None: there is none."""
 
 
+class Figures(Protocol):
+    """The numbers of the fleet: ferry.queue.statistics.Statistics, or a test's."""
+
+    async def add(self, counts: Mapping[str, int], sums: Mapping[str, float]) -> None:
+        """Add to the counters of all API processes."""
+
+    async def read(self) -> Readings:
+        """Return every metric that the API tells."""
+
+
 class WholeQueue(JobQueue, DeadLetterOffice, Protocol):
     """Both in one."""
 
@@ -132,7 +140,8 @@ class Services:
     catalog: Catalog
     submitter: Submitter
     waiters: Waiters
-    gate: Gate
+    door: Door
+    figures: Figures | None = None
     files: FileBook | None = None
     batches: BatchBook | None = None
 
@@ -149,14 +158,6 @@ def services_of(request: Request) -> Services:
     if not isinstance(services, Services):
         raise TypeError("the application was started without its services")
     return services
-
-
-def caller_of(request: Request) -> Caller:
-    """Return who asks."""
-    caller = request.scope.get(CALLER, ANYBODY)
-    if not isinstance(caller, Caller):
-        raise TypeError("a request came by without the gate")
-    return caller
 
 
 def base_url_of(request: Request, headers: Mapping[str, str]) -> str:

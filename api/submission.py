@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 
 from api.catalog import Entry
+from api.context import Context
 from api.refusals import check_fits_at_all, refusal
 from api.services import Services
 from api.terms import ORDINARY, Terms
@@ -18,7 +19,7 @@ from ferry.errors import (
     ShuttingDownError,
     WaitTimeoutError,
 )
-from ferry.jobs import DEADLINE_EXCEEDED, JobRecord, Receipt, State, Submission, Verdict, new_job_id
+from ferry.jobs import DEADLINE_EXCEEDED, JobRecord, Receipt, State, Submission, Verdict
 from ferry.json_tensors import Rows
 from ferry.queue.keys import SMALL_INPUT_BYTES
 
@@ -30,7 +31,7 @@ class JobFailedError(ModelError):
 
 
 async def run(
-    services: Services, entry: Entry, rows: Rows, *, owner: str, wait_s: float | None, terms: Terms = ORDINARY
+    services: Services, entry: Entry, rows: Rows, *, context: Context, wait_s: float | None, terms: Terms = ORDINARY
 ) -> JobRecord:
     """Submit one job; with `wait_s`, return it as soon as it is done, or as it was last known when the time is up.
 
@@ -38,7 +39,7 @@ async def run(
         QueueFullError, QueueDrainingError, QueueUnavailableError: it was not accepted.
         InvalidInputError: it is more than may wait at all.
     """
-    submission = _submission(services, entry, rows, terms, owner)
+    submission = _submission(services, entry, rows, terms, context)
     if wait_s is None:
         return _record(services, submission, await _submit(services, entry, submission))
     with services.waiters.expecting(submission.id) as news:
@@ -47,15 +48,17 @@ async def run(
 
 
 async def run_once(
-    services: Services, entry: Entry, rows: Rows, *, owner: str, wait_s: float | None, terms: Terms, job_id: str
+    services: Services, entry: Entry, rows: Rows, *, context: Context, wait_s: float | None, terms: Terms, job_id: str
 ) -> tuple[JobRecord, bool]:
     """Submit a job under an id that stands for it; returns it and whether it was known already. Else as `run`.
 
     Raises:
         ReusedError: the id is known, and what was asked for under it is not the same.
     """
-    submission = _submission(services, entry, rows, terms, owner)
-    submission = replace(submission, id=job_id, fingerprint=_fingerprint(submission))
+    submission = _submission(services, entry, rows, terms, context)
+    fingerprint = _fingerprint(submission)
+    submission = replace(submission, id=job_id, fingerprint=fingerprint, origin=context.origin.packed(job_id))
+    context.work_id = job_id
     with services.waiters.expecting(job_id) as news:
         receipt = await _submit(services, entry, submission)
         if receipt.verdict is Verdict.DIFFERS:
@@ -136,11 +139,13 @@ def output_of(services: Services, record: JobRecord, wait_s: float, *, pointer: 
     raise JobFailedError(detail)
 
 
-def _submission(services: Services, entry: Entry, rows: Rows, terms: Terms, owner: str) -> Submission:
+def _submission(services: Services, entry: Entry, rows: Rows, terms: Terms, context: Context) -> Submission:
     manifest = entry.manifest
     deadline_s = terms.deadline_s or manifest.deadline_s or services.settings.job_deadline_s
+    # A job without an id of its client's has its request's, so that one id finds it in every log.
+    context.work_id = job_id = context.new_job_id()
     return Submission(
-        id=new_job_id(),
+        id=job_id,
         model=manifest.name,
         version=manifest.version,
         rows=rows.n_rows,
@@ -148,7 +153,9 @@ def _submission(services: Services, entry: Entry, rows: Rows, terms: Terms, owne
         single=rows.single,
         job_class=terms.job_class,
         deadline_s=deadline_s,
-        owner=owner,
+        owner=context.caller.owner,
+        origin=context.origin.packed(job_id),
+        limits=context.limits,
     )
 
 

@@ -25,6 +25,7 @@ class Scope(StrEnum):
 
     SUBMIT = "submit"  # jobs, files and batches: make, cancel and delete its own
     READ = "read"  # jobs, files and batches: its own; models
+    METRICS = "metrics"  # GET /metrics, for Prometheus
     ADMIN = "admin"  # everything, and everybody's
 
 

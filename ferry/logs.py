@@ -5,10 +5,16 @@ structlog renders the standard library's records, so that Celery's, uvicorn's an
 
 import logging
 import sys
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 
+import orjson
 import structlog
 
 from ferry.settings import Settings
+
+# Writes one line: what happened, and its fields.
+EventLog = Callable[[str, Mapping[str, object]], None]
 
 # Chatty below warning, and saying nothing an operator needs.
 _QUIET = (
@@ -50,3 +56,22 @@ def configure_logging(settings: Settings) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def event_log(settings: Settings, name: str) -> EventLog | None:
+    """Return what writes a line per request or batch, with the ids of its jobs; None where that is not asked for.
+
+    As JSON it goes past structlog and the standard library, which take ten times as long as a small request's share.
+    """
+    if not settings.log_jobs or settings.log_level not in ("debug", "info"):
+        return None
+    if settings.log_format != "json":
+        logger = structlog.get_logger(name)
+        return lambda event, fields: logger.info(event, **fields)
+
+    def write(event: str, fields: Mapping[str, object]) -> None:
+        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        line = orjson.dumps({"event": event, **fields, "level": "info", "logger": name, "timestamp": now})
+        sys.stderr.write(line.decode("utf-8") + "\n")
+
+    return write

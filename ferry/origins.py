@@ -1,6 +1,6 @@
 """Where work came from: the request and trace ids that go with a job from the API through the queue into every log.
 
-W3C Trace Context, level 1 (https://www.w3.org/TR/trace-context/); `X-Request-Id` as is the habit. Knows neither HTTP nor Redis.
+W3C Trace Context, level 1 (https://www.w3.org/TR/trace-context/). Knows neither HTTP nor Redis.
 """
 
 import hashlib
@@ -12,7 +12,9 @@ from ferry.jobs import new_job_id
 # What a client may send as a request id: it goes into logs and headers as it is.
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}", re.ASCII)
 # Later versions of the format begin with the same four fields.
-_TRACEPARENT = re.compile(r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII)
+_TRACEPARENT = re.compile(
+    r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII
+)
 # Longer than a tracestate may be refused, and is (level 1, section 3.3.1.5).
 _TRACESTATE = re.compile(r"[\x20-\x7e]{1,512}", re.ASCII)
 
@@ -27,7 +29,7 @@ class Origin:
 
     @property
     def trace_id(self) -> str:
-        """The trace's id, 32 hexadecimal digits; of a request that came without one it follows from the request's id."""
+        """The trace's id, 32 hexadecimal digits; of a request that came without one it follows from its id."""
         if self.traceparent:
             return self.traceparent[3:35]
         return hashlib.blake2b(self.request_id.encode("utf-8"), digest_size=16).hexdigest()

@@ -114,6 +114,16 @@ class Settings(BaseSettings):
     # --- logs
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least level logged")
     log_format: Literal["console", "json"] = Field(default="console", description="how log lines are written")
+    log_jobs: bool = Field(default=False, description="a line per request and per batch, with the ids of their jobs")
+
+    # --- metrics
+    metrics_host: str = Field(default="127.0.0.1", description="address a worker's own metrics are served at")
+    metrics_port: int = Field(
+        default=0, ge=0, le=65535, description="port of a worker's own metrics; 0 is none. The API's are at /metrics"
+    )
+    alive_file: str = Field(
+        default="", description="file a worker touches with each heartbeat that reached Redis; empty is none"
+    )
 
     @field_validator("redis_url")
     @classmethod

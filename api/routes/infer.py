@@ -6,8 +6,9 @@ from fastapi import APIRouter, Request, Response
 from api import openapi, submission
 from api.bodies import check_media_type, parse_json, read_body
 from api.catalog import Entry
+from api.context import context_of
 from api.headers import headers_of
-from api.services import caller_of, services_of
+from api.services import services_of
 from api.terms import terms_from_headers, terms_from_parameters
 from ferry.errors import MalformedRequestError
 from ferry.oip import InferRequest, infer_response, read_infer_request, read_raw_request
@@ -47,8 +48,8 @@ async def _infer(request: Request, name: str, version: str | None) -> Response:
     terms = terms_from_parameters(asked.parameters, terms_from_headers(headers))
     entry = await submission.live_entry(services, entry)
     wait_s = services.settings.default_wait_s
-    owner = caller_of(request).owner
-    record = await submission.run(services, entry, asked.rows, owner=owner, wait_s=wait_s, terms=terms)
+    context = context_of(request)
+    record = await submission.run(services, entry, asked.rows, context=context, wait_s=wait_s, terms=terms)
     return _response(entry, asked, submission.output_of(services, record, wait_s, pointer="#/inputs"))
 
 

@@ -8,9 +8,10 @@ from fastapi import APIRouter, Request
 from api import openapi, submission
 from api.bodies import read_json_object
 from api.catalog import Entry
+from api.context import context_of
 from api.headers import headers_of
 from api.routes.predictions import parse_reference
-from api.services import Services, caller_of, services_of
+from api.services import Services, services_of
 from api.terms import terms_from_headers
 from api.wire import JSONAnswer
 from ferry.errors import InvalidInputError, ModelError
@@ -31,8 +32,8 @@ async def predict(request: Request) -> JSONAnswer:
     rows = _row(entry, body)
     entry = await submission.live_entry(services, entry)
     wait_s = services.settings.default_wait_s
-    owner = caller_of(request).owner
-    record = await submission.run(services, entry, rows, owner=owner, wait_s=wait_s, terms=terms)
+    context = context_of(request)
+    record = await submission.run(services, entry, rows, context=context, wait_s=wait_s, terms=terms)
     headers = {"Location": f"/v1/predictions/{record.id}"}
     return JSONAnswer(_answer(entry, submission.output_of(services, record, wait_s, pointer="#/x")), headers=headers)
 

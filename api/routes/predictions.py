@@ -8,9 +8,10 @@ from fastapi import APIRouter, Request, Response
 
 from api import openapi, submission, wire
 from api.bodies import read_json_object
+from api.context import caller_of, context_of
 from api.headers import headers_of
 from api.preferences import wait_from_prefer, wait_from_query
-from api.services import Services, base_url_of, caller_of, services_of
+from api.services import Services, base_url_of, services_of
 from api.terms import key_from_header, terms_from_headers
 from api.wire import JSONAnswer
 from ferry.errors import InvalidInputError, NotFoundError
@@ -59,7 +60,7 @@ async def put_prediction(request: Request, job_id: str) -> JSONAnswer:
 
 
 async def _create(request: Request, headers: Mapping[str, str], job_id: str | None) -> JSONAnswer:
-    services, owner = services_of(request), caller_of(request).owner
+    services, context = services_of(request), context_of(request)
     prefer, wait_s = _waits(request, headers, services)
     terms = terms_from_headers(headers)
     body = await read_json_object(request, headers, max_bytes=services.settings.max_body_bytes)
@@ -68,10 +69,10 @@ async def _create(request: Request, headers: Mapping[str, str], job_id: str | No
     rows = read_inputs(entry.manifest, body.get("input"))
     is_known = False
     if job_id is None:
-        record = await submission.run(services, entry, rows, owner=owner, wait_s=wait_s, terms=terms)
+        record = await submission.run(services, entry, rows, context=context, wait_s=wait_s, terms=terms)
     else:
         record, is_known = await submission.run_once(
-            services, entry, rows, owner=owner, wait_s=wait_s, terms=terms, job_id=job_id
+            services, entry, rows, context=context, wait_s=wait_s, terms=terms, job_id=job_id
         )
     answer = _created(_shown(request, headers, services, record), record, wait_s, is_preferred=prefer is not None)
     if is_known:

@@ -26,6 +26,9 @@ MODEL = PREFIX + "model:"  # + {model}: hash, see MODEL_FIELDS and `ticket`, `ma
 # and `paused` (no job is claimed), `draining` (no job is accepted), each there or not
 LIVE = PREFIX + "live:"  # + {model}: sorted set of worker names by last heartbeat (ms)
 COUNTS = PREFIX + "counts:"  # + {model}: hash of counters, never reset
+# Hash of counters that belong to no model, never reset; a field is words with spaces between: "rejected CODE",
+# "requests METHOD ROUTE STATUS", "seconds METHOD ROUTE BUCKET", "seconds_sum METHOD ROUTE", "batches STATUS".
+TALLY = PREFIX + "tally"
 TICKETS = PREFIX + "tickets:"  # + {model}: list, Celery's queue
 # In a model's ticket template this stands where each ticket's own id goes: no magic character of Lua patterns in it.
 TICKET_ID = "FERRYxTICKETxID"
@@ -48,7 +51,9 @@ BATCH_PARTS = PREFIX + "batch_parts:"
 STEPS_ALONE = PREFIX + "steps_alone:"  # + {model}: list of ids of steps whose claim lapsed
 API_KEY = PREFIX + "api_key:"  # + id: hash of an API key: name, owner, scopes, sha256 of the secret, limits
 API_KEYS = PREFIX + "api_keys"  # sorted set: id of every API key, revoked ones too, by when it was made (us)
-UNFINISHED = PREFIX + "unfinished:"  # + id of an API key with such a limit: sorted set, its jobs not done by deadline (ms)
+UNFINISHED = (
+    PREFIX + "unfinished:"
+)  # + id of an API key with such a limit: sorted set, its jobs not done by deadline (ms)
 RATE = PREFIX + "rate:"  # + id of an API key with such a limit: string, when its next job would be due (us)
 KEEPER = PREFIX + "keeper"  # string: who keeps house now
 # Channel: msgpack [[[field, value, ...], [id, ...], [output, ...]], ...] of jobs that became terminal; the fields are

@@ -19,7 +19,7 @@ _BULK_CONSTANTS = {
     name: getattr(keys, name)
     for name in (
         "BATCH", "BATCHES", "BATCH_ENDS", "BATCH_OPEN", "BATCH_PARTS", "BULK_WINDOW", "RATE_OVER_S", "FILE", "FILES",
-        "FILES_OF", "FILE_ENDS", "LATE_PARTS_MS",
+        "FILES_OF", "FILE_ENDS", "LATE_PARTS_MS", "TALLY",
     )
 }  # fmt: skip
 _KNOW_BULK = frozenset({"lapse", "purge", "batch_open", "batch_cancel", "step_settle", "step_between"})

@@ -153,7 +153,16 @@ class RedisBench(Bench):
                     self.redis.delete(keys.INPUT + job_id)
 
     def leftovers(self) -> list[str]:
-        of_the_model = (keys.MODELS, keys.MODEL, keys.COUNTS, keys.LIVE, keys.TICKETS, keys.KEEPER, keys.MEMORY)
+        of_the_model = (
+            keys.MODELS,
+            keys.MODEL,
+            keys.COUNTS,
+            keys.TALLY,
+            keys.LIVE,
+            keys.TICKETS,
+            keys.KEEPER,
+            keys.MEMORY,
+        )
         return sorted(key.decode() for key in self.redis.keys("*") if not key.decode().startswith(of_the_model))
 
     def pass_deadline(self, job_id: str) -> None:

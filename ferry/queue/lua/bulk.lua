@@ -35,6 +35,7 @@ end
 -- The batch is over: its record and its parts' names stay for their time, its folder in the storage is to be deleted.
 local function end_batch(batch, status, now_us)
   redis.call('HSET', BATCH .. batch, 'status', status, status .. '_us', text(now_us))
+  redis.call('HINCRBY', TALLY, 'batches ' .. status, 1)
   redis.call('ZREM', BATCH_ENDS, batch)
   redis.call('DEL', BATCH_PARTS .. batch, BATCH_OPEN .. batch)
   redis.call('PEXPIRE', BATCH .. batch, redis.call('HGET', BATCH .. batch, 'ttl_ms'))

@@ -47,6 +47,8 @@ end
 function record.chunk()
   record_chunk(batch, ARGV[6], ARGV[7], ARGV[8], ARGV[9], now_us)
   redis.call('HINCRBY', COUNTS .. model, 'rows', ARGV[8] + ARGV[9])
+  redis.call('HINCRBY', COUNTS .. model, 'bulk_succeeded', ARGV[8])
+  redis.call('HINCRBY', COUNTS .. model, 'bulk_failed', ARGV[9])
 end
 
 function record.assembled()

@@ -33,8 +33,8 @@ def test_shortcut_when_the_request_does_not_match_exactly_then_left_to_fastapi(m
 
 
 def test_shortcut_when_it_matches_then_the_documented_function() -> None:
-    assert _handler_of(scope("POST", "/v1/predictions")) is create_prediction
-    assert _handler_of(scope("POST", "/predict")) is predict
+    assert _handler_of(scope("POST", "/v1/predictions")) == (create_prediction, "/v1/predictions")
+    assert _handler_of(scope("POST", "/predict")) == (predict, "/predict")
     assert _handler_of(scope("GET", "/v1/predictions/abc")) is not None
     assert _handler_of(scope("POST", "/v2/models/toy/infer")) is not None
 

@@ -3,7 +3,9 @@ from typing import Any
 
 import pytest
 
+from api.access import scope_of
 from api.downloads import MEDIA_TYPES
+from ferry.access import Scope
 from tests.manifests import manifest
 from tests.unit.api.conftest import Api
 
@@ -11,8 +13,10 @@ pytestmark = pytest.mark.anyio
 
 ROW = [1.0, 2.0, 3.0]
 INFER = {"200", "400", "404", "413", "415", "422", "500", "503", "504"}
-ANSWERS = {"application/json", "application/octet-stream", *MEDIA_TYPES.values()}
-# By route: every status it can answer.
+ANSWERS = {"application/json", "application/octet-stream", "text/plain", *MEDIA_TYPES.values()}
+# What a key's lack answers, by the scope that is needed.
+REFUSED = {scope: {"401", "403", "429"} if scope is Scope.SUBMIT else {"401", "403"} for scope in Scope}
+# By route: every other status it can answer.
 STATUSES = {
     ("post", "/v1/predictions"): {"201", "202", "400", "404", "413", "415", "422", "503"},
     ("get", "/v1/predictions/{job_id}"): {"200", "404", "422", "503"},
@@ -37,6 +41,7 @@ STATUSES = {
     ("post", "/v1/batches/{batch_id}/cancel"): {"200", "400", "404", "409", "422", "503"},
     ("get", "/v1/models"): {"200"},
     ("get", "/v1/models/{name}"): {"200", "404", "422"},
+    ("get", "/metrics"): {"200", "404", "503"},
     ("get", "/v2/health/live"): {"200"},
     ("get", "/v2/health/ready"): {"200", "503"},
 }
@@ -58,7 +63,17 @@ async def test_schema_when_served_then_every_route_and_every_status_it_answers(s
         for path, operations in schema["paths"].items()
         for method, operation in operations.items()
     }
-    assert documented == STATUSES
+    assert documented == {
+        (method, path): statuses | REFUSED.get(scope_of(method.upper(), path), set())
+        for (method, path), statuses in STATUSES.items()
+    }
+
+
+async def test_schema_when_served_then_says_which_operations_take_a_key(schema: dict[str, Any]) -> None:
+    scheme = schema["components"]["securitySchemes"]["key"]
+    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+    assert "security" not in schema["paths"]["/v2/health/ready"]["get"]
+    assert schema["paths"]["/predict"]["post"]["security"] == [{}, {"key": []}]
 
 
 async def test_schema_when_served_then_errors_are_problems_and_nothing_of_fastapis_own_is_left(

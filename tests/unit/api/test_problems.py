@@ -31,6 +31,7 @@ STATUSES = {
     errors.NotFoundError: 404,
     errors.ConflictError: 409,
     errors.ReusedError: 422,
+    errors.RateLimitedError: 429,
     QueueFullError: 503,
     errors.QueueDrainingError: 503,
     QueueUnavailableError: 503,

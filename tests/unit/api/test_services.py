@@ -6,7 +6,9 @@ from fastapi import FastAPI, Request
 
 from api.access import Gate
 from api.catalog import Catalog
+from api.door import Door
 from api.headers import headers_of
+from api.meter import Meter
 from api.services import Services, base_url_of, services_of
 from api.submitter import Submitter
 from api.waiters import Waiters
@@ -20,7 +22,7 @@ def services(**settings: object) -> Services:
     queue = MemoryQueue(LIMITS)
     catalog = Catalog(Repository(Path("nowhere")), queue)
     settled = Settings(_env_file=None, **settings)
-    return Services(settled, queue, queue, catalog, Submitter(queue), Waiters(queue), Gate(None))
+    return Services(settled, queue, queue, catalog, Submitter(queue), Waiters(queue), Door(Gate(None), Meter()))
 
 
 def request(app: FastAPI, **scope: object) -> Request:

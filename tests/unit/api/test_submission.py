@@ -5,14 +5,20 @@ import pytest
 
 from api import submission
 from api.catalog import Entry
+from api.context import Context
 from ferry.errors import QueueFullError, ShuttingDownError, WaitTimeoutError
 from ferry.jobs import State
 from ferry.json_tensors import Rows
+from ferry.origins import new_origin
 from ferry.queue.keys import SMALL_INPUT_BYTES
 from tests.manifests import manifest, spec
 from tests.unit.api.conftest import Api
 
 pytestmark = pytest.mark.anyio
+
+
+def nobody() -> Context:
+    return Context(new_origin())
 
 
 def rows(n_rows: int = 2, *, single: bool = False) -> Rows:
@@ -24,7 +30,7 @@ async def test_run_when_accepted_then_the_record_is_what_the_queue_would_say_wit
     api: Api, now_us: int
 ) -> None:
     api.queue.now_us = now_us
-    record = await submission.run(api.services, Entry(manifest()), rows(single=True), owner="", wait_s=None)
+    record = await submission.run(api.services, Entry(manifest()), rows(single=True), context=nobody(), wait_s=None)
     assert record == await api.queue.read(record.id)
     assert record.state is State.QUEUED
     assert record.single is True
@@ -35,13 +41,15 @@ async def test_run_when_the_input_is_larger_than_an_echo_then_the_record_is_with
     await api.add_model(wide)
     for width, has_input in ((SMALL_INPUT_BYTES - 8, True), (SMALL_INPUT_BYTES - 7, False)):
         value = Rows([np.zeros((1, width), np.uint8)], 1, single=False)
-        record = await submission.run(api.services, Entry(wide), value, owner="", wait_s=None)
+        record = await submission.run(api.services, Entry(wide), value, context=nobody(), wait_s=None)
         assert (record.input is not None) is has_input
         assert record == await api.queue.read(record.id)
 
 
 async def test_run_when_done_in_time_then_the_final_record(api: Api) -> None:
-    running = asyncio.ensure_future(submission.run(api.services, Entry(manifest()), rows(), owner="", wait_s=30))
+    running = asyncio.ensure_future(
+        submission.run(api.services, Entry(manifest()), rows(), context=nobody(), wait_s=30)
+    )
     await asyncio.sleep(0.1)
     api.serve()
     record = await running
@@ -50,7 +58,7 @@ async def test_run_when_done_in_time_then_the_final_record(api: Api) -> None:
 
 
 async def test_run_when_the_time_is_up_then_the_record_as_it_was_accepted(api: Api) -> None:
-    record = await submission.run(api.services, Entry(manifest()), rows(), owner="", wait_s=3)
+    record = await submission.run(api.services, Entry(manifest()), rows(), context=nobody(), wait_s=3)
     assert record.state is State.QUEUED
     assert asyncio.get_running_loop().time() == pytest.approx(3)
 
@@ -58,12 +66,14 @@ async def test_run_when_the_time_is_up_then_the_record_as_it_was_accepted(api: A
 async def test_run_when_not_accepted_then_nobody_is_left_waiting(api: Api) -> None:
     api.queue.has_memory = False
     with pytest.raises(QueueFullError):
-        await submission.run(api.services, Entry(manifest()), rows(), owner="", wait_s=30)
+        await submission.run(api.services, Entry(manifest()), rows(), context=nobody(), wait_s=30)
     assert api.services.waiters._futures == {}
 
 
 async def test_output_of_when_waits_were_released_then_told_where_the_job_goes_on(api: Api) -> None:
-    running = asyncio.ensure_future(submission.run(api.services, Entry(manifest()), rows(), owner="", wait_s=30))
+    running = asyncio.ensure_future(
+        submission.run(api.services, Entry(manifest()), rows(), context=nobody(), wait_s=30)
+    )
     await asyncio.sleep(0.1)
     api.services.waiters.release()
     record = await running
@@ -75,6 +85,6 @@ async def test_output_of_when_waits_were_released_then_told_where_the_job_goes_o
 
 
 async def test_output_of_when_the_time_is_up_then_told_where_to_poll(api: Api) -> None:
-    record = await submission.run(api.services, Entry(manifest()), rows(), owner="", wait_s=3)
+    record = await submission.run(api.services, Entry(manifest()), rows(), context=nobody(), wait_s=3)
     with pytest.raises(WaitTimeoutError, match=f"not done within 3 s.*poll /v1/predictions/{record.id}"):
         submission.output_of(api.services, record, 3, pointer="#/x")

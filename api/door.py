@@ -1,0 +1,99 @@
+"""The door every request comes in and every answer goes out by: ids, keys, safe headers, counts, the log's line."""
+
+import time
+from collections.abc import Awaitable, Callable
+
+from fastapi import Request
+from starlette.types import Message, Receive, Scope, Send
+
+from api.access import Gate
+from api.context import CONTEXT, Context
+from api.headers import headers_in
+from api.meter import Meter
+from api.problems import handle_ferry_error
+from ferry.errors import FerryError
+from ferry.logs import EventLog
+from ferry.origins import origin_from_headers
+
+# What the OWASP REST Security Cheat Sheet asks of answers that are data; a page has its own policy.
+_SAFETY = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+)
+_DATA_ONLY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+_PAGES = frozenset({"/docs", "/docs/oauth2-redirect"})
+
+Serve = Callable[[Scope, Receive, Send], Awaitable[str]]
+
+
+class Door:
+    """Lets requests in and answers out; one per process."""
+
+    def __init__(
+        self, gate: Gate, meter: Meter, log: EventLog | None = None, *, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        """`log` None: no line per request."""
+        self.gate = gate
+        self.meter = meter
+        self._log = log
+        self._clock = clock
+
+    async def pass_through(self, scope: Scope, receive: Receive, send: Send, serve: Serve) -> None:
+        """Serve one request with `serve`, which returns the route's path as it is documented."""
+        started = self._clock()
+        headers = headers_in(scope)
+        get = headers.get
+        asked_id = get("x-request-id")
+        origin = origin_from_headers(asked_id, get("traceparent"), get("tracestate"))
+        context = scope[CONTEXT] = Context(origin, has_own_id=origin.request_id == asked_id)
+        route = ""
+
+        async def send_on(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                context.status = message["status"]
+                message["headers"] = [*message.get("headers", ()), *_added(scope, context)]
+            await send(message)
+
+        try:
+            if not await self._is_refused(scope, receive, send_on, context):
+                route = await serve(scope, receive, send_on)
+        finally:
+            seconds = self._clock() - started
+            self.meter.saw(scope["method"], route, context.status, seconds)
+            if self._log:
+                self._log_line(scope, context, seconds)
+
+    async def _is_refused(self, scope: Scope, receive: Receive, send: Send, context: Context) -> bool:
+        """Find out who asks; answers where he may not."""
+        if self.gate.is_open:
+            return False
+        try:
+            context.caller = await self.gate.admit(scope["method"], scope["path"], headers_in(scope))
+        except FerryError as error:
+            request = Request(scope, receive, send)
+            await (await handle_ferry_error(request, error))(scope, receive, send)
+            return True
+        return False
+
+    def _log_line(self, scope: Scope, context: Context, seconds: float) -> None:
+        if self._log is None:
+            return
+        origin, key = context.origin, context.caller.key
+        fields: dict[str, object] = {
+            "request_id": origin.request_id, "trace_id": origin.trace_id, "method": scope["method"],
+            "path": scope["path"], "status": context.status, "ms": round(seconds * 1000, 2),
+        }  # fmt: skip
+        if context.work_id:
+            fields["id"] = context.work_id
+        if key:
+            fields |= {"key_id": key.id, "owner": key.owner}
+        self._log("request", fields)
+
+
+def _added(scope: Scope, context: Context) -> list[tuple[bytes, bytes]]:
+    added = [(b"x-request-id", context.origin.request_id.encode("latin-1")), *_SAFETY]
+    if scope["path"] not in _PAGES:
+        added.append(_DATA_ONLY)
+    return added
