@@ -4,7 +4,7 @@ Units are seconds, bytes and shares of one; no label has a job's id. docs/operat
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -163,14 +163,19 @@ def one(value: float, *labels: str) -> dict[Labels, float]:
 
 def render(readings: Iterable[tuple[Name, Values]]) -> bytes:
     """Return metrics as Prometheus scrapes them (text format 0.0.4). What has no value is named all the same."""
+    return generate_latest(registry_of(lambda: readings))
 
-    class Once:
+
+def registry_of(read: Callable[[], Iterable[tuple[Name, Values]]]) -> CollectorRegistry:
+    """Return what Prometheus' library serves: metrics as `read` gives them at each scrape."""
+
+    class Live:
         def collect(self) -> Iterator[Metric]:
-            return (_family(name, values) for name, values in readings)
+            return (_family(name, values) for name, values in read())
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(Once())
-    return generate_latest(registry)
+    registry.register(Live())
+    return registry
 
 
 def _family(name: Name, values: Values) -> Metric:

@@ -6,15 +6,18 @@ import sys
 import uuid
 import warnings
 from functools import partial
+from pathlib import Path
 
 from celery import signals
 from celery.exceptions import SecurityWarning
+from prometheus_client import ProcessCollector, start_http_server
 
 from ferry.bulk.steps import Steps
 from ferry.bulk.storage import storage_of
-from ferry.errors import FerryError
+from ferry.errors import ConfigError, FerryError
 from ferry.inspection import CONTROL_QUEUE
-from ferry.logs import configure_logging
+from ferry.logs import configure_logging, event_log
+from ferry.metrics import registry_of
 from ferry.profile import PROFILES_DIR
 from ferry.queue.connection import connect
 from ferry.queue.consumer import Consumer
@@ -35,6 +38,7 @@ from worker.serving import Shelf
 from worker.steps import follow_repository
 from worker.tasks import register_tasks
 from worker.tickets import TicketRunner
+from worker.watch import Watch
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +57,23 @@ def make_profiler(settings: Settings) -> Profiler:
     )
 
 
+def serve_metrics(settings: Settings, watch: Watch) -> None:
+    """Let Prometheus look at this process, where a port is set.
+
+    Raises:
+        ConfigError: the port cannot be listened at.
+    """
+    if not settings.metrics_port:
+        return
+    registry = registry_of(watch.readings)
+    ProcessCollector(registry=registry)
+    try:
+        start_http_server(settings.metrics_port, settings.metrics_host, registry)
+    except OSError as error:
+        where = f"{settings.metrics_host}:{settings.metrics_port}"
+        raise ConfigError(f"metrics cannot be served at {where} (FERRY_METRICS_PORT): {error}") from error
+
+
 def main() -> int:
     """Load the models, then serve until SIGTERM; returns the exit status."""
     try:
@@ -63,20 +84,26 @@ def main() -> int:
         storage = storage_of(settings)
         shelf = Shelf(repository, threads=settings.ort_threads, profiler=make_profiler(settings))
         shelf.load_all()
+        name = worker_name(settings)
+        watch = Watch(event_log(settings, name))
+        serve_metrics(settings, watch)
     except FerryError as error:
         sys.stderr.write(f"worker: {error.detail}\n")
         return 1
-    name = worker_name(settings)
     consumer = Consumer(connect(url), worker=name, lease_s=settings.lease_s, class_share=settings.class_share)
     heart = Consumer(connect(url), worker=name, lease_s=settings.lease_s)
-    pulse = Pulse(heart, shelf.models, lease_s=settings.lease_s, max_run_s=settings.max_run_s)
+    alive = Path(settings.alive_file) if settings.alive_file else None
+    pulse = Pulse(
+        heart, shelf.models, lease_s=settings.lease_s, max_run_s=settings.max_run_s,
+        on_beat=alive.touch if alive else lambda: None,
+    )  # fmt: skip
     rules = KeeperRules(settings.lease_s, settings.max_attempts, settings.dead_ttl_s)
     keeper = KeeperThread(Keeper(connect(url), rules))
     bulk = BulkRunner(
         Steps(connect(url)), BatchFiles(storage), pulse,
         served=shelf.keys, limits=BulkLimits(settings.file_ttl_s, settings.chunk_bytes, settings.max_run_s),
     )  # fmt: skip
-    runner = TicketRunner(consumer, pulse, shelf.find, give_up_s=settings.max_run_s, bulk=bulk)
+    runner = TicketRunner(consumer, pulse, shelf.find, give_up_s=settings.max_run_s, bulk=bulk, watch=watch)
     register_tasks(app, runner, partial(answer, models_dir=settings.models_dir, redis=connect(url)))
     app.steps["consumer"].add(follow_repository(shelf, pulse))
 

@@ -7,6 +7,7 @@ among n jobs takes at most 2 log2(n) further runs.
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, count
@@ -66,10 +67,14 @@ class BatchRunner:
         *,
         numbers: Iterator[int] | None = None,
         clock: Callable[[], float] = time.perf_counter,
+        stage_clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """`numbers`: of the ticket's runs, where several models are run on it."""
         self._model = model
         self._clock = clock
+        self._stage_clock = stage_clock
+        self._spent_s: dict[str, float] = {}
+        self._halves = 0
         self._batch_ids: Iterator[str] = (f"{ticket_id}.{n}" for n in (count(1) if numbers is None else numbers))
 
     def run(self, jobs: Sequence[ClaimedJob]) -> list[Outcome]:
@@ -83,13 +88,28 @@ class BatchRunner:
         counts = [job.rows for job in jobs]
         ends = [0, *accumulate(counts)]
         try:
-            together = self._model.inputs.unpack_together([job.payload for job in jobs])
+            with self._stage("decode"):
+                together = self._model.inputs.unpack_together([job.payload for job in jobs])
         except (ValueError, MemoryError):
             together = None  # one of them is damaged, or there is no room for copies
         # Payloads taken together are of one shape; jobs that say otherwise would get each other's rows.
         if together is None or min(counts) < max(counts) or any(len(array) != ends[-1] for array in together):
             return self._run_apart(jobs)
         return self._run_group(_Group(jobs, partial(_slices_of, together, ends)))
+
+    def take_spent(self) -> tuple[dict[str, float], int]:
+        """Return seconds by stage (decode, assemble, infer, split), and runs of halves, since the last time."""
+        spent, halves = self._spent_s, self._halves
+        self._spent_s, self._halves = {}, 0
+        return spent, halves
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        started = self._stage_clock()
+        try:
+            yield
+        finally:
+            self._spent_s[name] = self._spent_s.get(name, 0.0) + self._stage_clock() - started
 
     def run_with(self, jobs: Sequence[ClaimedJob], company: list[Array]) -> tuple[list[Outcome], list[Array]] | None:
         """Run jobs in one batch with rows that are nobody's job; returns their outcomes, and those rows' results.
@@ -143,10 +163,14 @@ class BatchRunner:
         """Run jobs[first:last] together, in halves where that raises; returns also whether it did."""
         jobs, batch_id, started = group.jobs[first:last], next(self._batch_ids), self._clock()
         try:
-            arrays = group.rows_of(first, last)
+            with self._stage("assemble"):
+                arrays = group.rows_of(first, last)
             n_rows = len(arrays[0])
-            results = self._run_rows(arrays, may_shrink=len(jobs) == 1)
-            return self._outcomes(jobs, results, (batch_id, n_rows, len(jobs), self._us_since(started))), False
+            with self._stage("infer"):
+                results = self._run_rows(arrays, may_shrink=len(jobs) == 1)
+            run = (batch_id, n_rows, len(jobs), self._us_since(started))
+            with self._stage("split"):
+                return self._outcomes(jobs, results, run), False
         except Exception as error:  # noqa: BLE001  a MemoryError too: whatever the model does is this batch's affair
             if len(jobs) == 1:
                 run = (batch_id, jobs[0].rows, 1, self._us_since(started))
@@ -162,6 +186,7 @@ class BatchRunner:
         another reason than its rows, some batches are smaller than they need be, and nothing else.
         """
         middle = (first + last) // 2
+        self._halves += 2
         outcomes, has_raised = self._run_batch(group, first, middle)
         if has_raised or not is_of_rows or last - middle == 1:
             return outcomes + self._run_batch(group, middle, last)[0]

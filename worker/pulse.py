@@ -63,7 +63,9 @@ class Pulse(threading.Thread):
         max_run_s: float,
         clock: Callable[[], float] = time.monotonic,
         end_process: Callable[[int], None] = os._exit,
+        on_beat: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_beat` is called after each heartbeat that reached Redis."""
         super().__init__(name="ferry-pulse", daemon=True)
         self._heart = heart
         self._served = served
@@ -71,6 +73,7 @@ class Pulse(threading.Thread):
         self._renew_every_s = lease_s / RENEWALS_A_LEASE
         self._clock = clock
         self._end_process = end_process
+        self._on_beat = on_beat
         self._stopping = threading.Event()
         self._held: dict[str, float] = {}
         self._beat_due = self._renew_due = clock()
@@ -129,6 +132,7 @@ class Pulse(threading.Thread):
                 self._beat_due = now + HEARTBEAT_S
                 self.beat()
                 self._is_away = False
+                self._on_beat()
         except QueueUnavailableError as error:
             if not self._is_away:
                 logger.warning("no heartbeat: %s", error)

@@ -15,6 +15,7 @@ from ferry.profile import BatchLimits
 from worker.batches import BatchRunner
 from worker.bulk.interludes import ModelKey
 from worker.bulk.runner import Alongside, BulkModel, BulkRunner, ServeWaiting, StepSummary
+from worker.watch import ALL_THERE_WAS, BY_ITSELF, COMPANY, FULL, Timer, Watch
 
 # A ticket goes on for this long while there is work: Celery's part of a batch (a message, three events, the hub) costs
 # more than a small model's run. A worker's other models and its control commands wait this long at most, and a batch.
@@ -65,6 +66,7 @@ class TicketRunner:
         *,
         give_up_s: float,
         bulk: BulkRunner | None = None,
+        watch: Watch | None = None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -73,6 +75,7 @@ class TicketRunner:
         self._models = models
         self._give_up_s = give_up_s
         self._bulk = bulk
+        self._watch = watch or Watch()
         self._sleep = sleep
         self._clock = clock
 
@@ -99,17 +102,22 @@ class TicketRunner:
         while claim.jobs:
             if self._bulk and is_step(claim.jobs[0].id):
                 serve = self._server(ticket_id, numbers, summary)
-                summary.add_step(self._bulk.work(claim, (name, version), model, serve))
+                step = self._bulk.work(claim, (name, version), model, serve)
+                summary.add_step(step)
+                self._watch.step_done(step.batch, step.step, step.outcome, step.rows)
                 claim = self._claim_more(name, version, model, steps_until)
                 continue
+            timer = self._watch.start()
             with self._leases.holding(claim.token):
-                claim = self._fill(claim, name, version, model.limits)
+                claim = self._fill(claim, name, version, model.limits, timer)
                 outcomes = batches.run(claim.jobs)
+                timer.stop()
                 if self._clock() < until:
                     recorded, following = self._settle_and_claim(claim, name, version, outcomes, model.claim_rows)
                 else:
-                    recorded, following = self._settle(claim, name, version, outcomes), _NOTHING
+                    recorded, following = self._settle(claim, name, version, outcomes, timer), _NOTHING
             summary.add(claim, outcomes, recorded)
+            self._tell((name, version), model, claim, outcomes, batches, timer)
             claim = following
         if self._bulk:
             self._bulk.finish()
@@ -140,18 +148,35 @@ class TicketRunner:
                     return
                 if not claim.jobs:
                     return
+                timer = self._watch.start()
                 with self._leases.holding(claim.token):
                     outcomes = alongside(batches, claim) if alongside else None
                     if outcomes is None:
                         outcomes = batches.run(claim.jobs)
-                    recorded = self._settle(claim, *key, outcomes)
+                    timer.stop()
+                    recorded = self._settle(claim, *key, outcomes, timer)
                 summary.add(claim, outcomes, recorded)
+                self._tell(key, model, claim, outcomes, batches, timer)
                 if self._clock() >= until or claim.rows < model.claim_rows:
                     return
 
         return serve
 
-    def _fill(self, claim: Claim, name: str, version: str, limits: BatchLimits) -> Claim:
+    def _tell(
+        self, key: ModelKey, model: BulkModel, claim: Claim, outcomes: list[Outcome], batches: BatchRunner,
+        timer: Timer,
+    ) -> None:  # fmt: skip
+        """Count and log a claim that was run and settled."""
+        spent, halves = batches.take_spent()
+        if timer.stored_s is not None:
+            spent["store"] = timer.stored_s
+        self._watch.ran(
+            key, claim, outcomes, room=model.claim_rows, reason=_reason(claim, model.claim_rows, timer.waited_s),
+            waited_s=timer.waited_s, spent_s=spent, since_claim_s=timer.since_claim_s,
+        )  # fmt: skip
+        self._watch.bisected(key, halves)
+
+    def _fill(self, claim: Claim, name: str, version: str, limits: BatchLimits, timer: Timer) -> Claim:
         """Wait once for company where waiting pays."""
         room = limits.max_rows - claim.rows
         if limits.max_wait_ms <= 0 or room <= 0 or any(job.attempt > 1 for job in claim.jobs):
@@ -162,6 +187,8 @@ class TicketRunner:
         except QueueUnavailableError as error:
             logger.warning("no company for a batch: %s", error)
             return claim
+        finally:
+            timer.waited()
         return Claim(claim.token, claim.jobs + more.jobs)
 
     def _settle_and_claim(
@@ -174,17 +201,32 @@ class TicketRunner:
             self._sleep(SETTLE_RETRY_S)
             return self._settle(claim, name, version, outcomes), _NOTHING
 
-    def _settle(self, claim: Claim, name: str, version: str, outcomes: list[Outcome]) -> int:
+    def _settle(
+        self, claim: Claim, name: str, version: str, outcomes: list[Outcome], timer: Timer | None = None
+    ) -> int:
         """Record outcomes, however long Redis is away; the work is done and must not be done twice."""
         started = self._clock()
         while True:
             try:
-                return self._source.settle(claim, name, version, outcomes, is_last=True)
+                recorded = self._source.settle(claim, name, version, outcomes, is_last=True)
             except QueueUnavailableError as error:
                 if self._clock() - started > self._give_up_s:
                     raise
                 logger.warning("cannot record %d results yet: %s", len(outcomes), error)
                 self._sleep(SETTLE_RETRY_S)
+            else:
+                if timer:
+                    timer.stored()
+                return recorded
+
+
+def _reason(claim: Claim, room: int, waited_s: float) -> str:
+    """Return why a claim was run when it was."""
+    if any(job.attempt > 1 for job in claim.jobs):
+        return BY_ITSELF
+    if claim.rows >= room:
+        return FULL
+    return COMPANY if waited_s > 0 else ALL_THERE_WAS
 
 
 @dataclass

@@ -45,11 +45,19 @@ def parts_of_stack(settings: Settings, addresses: Addresses, data_dir: Path) -> 
     # A job can end its worker: with rows that crash the model's native code, or by running for over FERRY_MAX_RUN_S.
     # That costs the job its attempts and nobody else anything. No job ends the API or Flower.
     workers = (
-        Part(name, (sys.executable, "-m", "worker"), shared | {"FERRY_WORKER_NAME": name}, restarts=True)
-        for name in worker_names(settings)
+        Part(name, (sys.executable, "-m", "worker"), shared | _own(settings, name, number), restarts=True)
+        for number, name in enumerate(worker_names(settings))
     )
     api = Part("api", (sys.executable, "-m", "api"), shared)
     return (api, *workers, Part("flower", flower_command(settings.flower_host, addresses.flower_port), shared))
+
+
+def _own(settings: Settings, name: str, number: int) -> dict[str, str]:
+    """Return what differs from worker to worker: its name, and the port of its metrics where one is set."""
+    own = {"FERRY_WORKER_NAME": name}
+    if settings.metrics_port:
+        own["FERRY_METRICS_PORT"] = str(settings.metrics_port + number)
+    return own
 
 
 def worker_names(settings: Settings) -> tuple[str, ...]:

@@ -149,7 +149,8 @@ class Shop:
     def leftovers(self) -> list[str]:
         """Return what is left beside records, files and what belongs to the model."""
         kept = (
-            keys.MODEL, keys.MODELS, keys.COUNTS, keys.TALLY, keys.LIVE, keys.TICKETS, keys.KEEPER, keys.MEMORY, keys.BATCH,
+            keys.MODEL, keys.MODELS, keys.COUNTS, keys.TALLY, keys.LIVE,
+            keys.TICKETS, keys.KEEPER, keys.MEMORY, keys.BATCH,
             keys.BATCHES, keys.FILE, keys.FILES, keys.FILES_OF, keys.FILE_ENDS,
         )  # fmt: skip
         return sorted(key.decode() for key in self.redis.keys("*") if not key.decode().startswith(kept))

@@ -64,7 +64,7 @@ def test_status_of_when_the_error_is_in_the_tree_then_the_agreed_status() -> Non
 
 
 def test_status_of_when_an_error_is_worth_a_retry_then_the_status_says_so() -> None:
-    assert all((status_of(each("no")) in {503, 504}) is each.retryable for each in STATUSES)
+    assert all((status_of(each("no")) in {429, 503, 504}) is each.retryable for each in STATUSES)
 
 
 async def test_handle_ferry_error_when_it_has_faults_then_each_stands_with_its_pointer() -> None:
