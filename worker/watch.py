@@ -74,6 +74,10 @@ class Watch:
             (name, one(1, version("ferry-inference")) if name is metrics.BUILD else values) for name, values in told
         ]
 
+    def start(self) -> Timer:
+        """Return the timer of a claim that was taken just now."""
+        return Timer(self._clock)
+
     def ran(
         self, key: tuple[str, str], claim: Claim, outcomes: Sequence[Outcome], *, room: int, reason: str,
         waited_s: float, spent_s: Mapping[str, float], since_claim_s: float,
