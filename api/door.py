@@ -23,6 +23,8 @@ _SAFETY = (
     (b"cache-control", b"no-store"),
 )
 _DATA_ONLY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+# Asked for every few seconds by machines; a line says something where it fails.
+_ROUTINE = frozenset({"/v2/health/live", "/v2/health/ready", "/metrics"})
 _PAGES = frozenset({"/docs", "/docs/oauth2-redirect"})
 
 Serve = Callable[[Scope, Receive, Send], Awaitable[str]]
@@ -62,7 +64,7 @@ class Door:
         finally:
             seconds = self._clock() - started
             self.meter.saw(scope["method"], route, context.status, seconds)
-            if self._log:
+            if self._log and (scope["path"] not in _ROUTINE or context.status >= 400):
                 self._log_line(scope, context, seconds)
 
     async def _is_refused(self, scope: Scope, receive: Receive, send: Send, context: Context) -> bool:

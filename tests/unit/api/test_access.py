@@ -1,8 +1,8 @@
 import pytest
 
-from api.access import ANYBODY, MOST_SEEN, SEEN_S, Gate, scope_of
+from api.access import ANYBODY, HOLD_S, MOST_SEEN, SEEN_S, Gate, scope_of
 from ferry.access import ApiKey, Scope, digest_of
-from ferry.errors import ForbiddenError, UnauthenticatedError
+from ferry.errors import ForbiddenError, RateLimitedError, UnauthenticatedError
 
 pytestmark = pytest.mark.anyio
 
@@ -39,6 +39,7 @@ def bearer(key_id: str = "0a1b2c3d4e5f", secret: str = SECRET) -> dict[str, str]
         ("GET", "/v1/models", Scope.READ),
         ("GET", "/v1/dead-letters", Scope.ADMIN),
         ("POST", "/v1/dead-letters/1/replay", Scope.ADMIN),
+        ("GET", "/metrics", Scope.METRICS),
         ("POST", "/something/new", Scope.ADMIN),
     ],
 )
@@ -93,3 +94,36 @@ async def test_admit_when_many_keys_are_made_up_then_memory_stays_bounded() -> N
         with pytest.raises(UnauthenticatedError):
             await gate.admit("POST", "/v1/predictions", bearer(f"{number:012x}"))
     assert len(gate._seen) <= MOST_SEEN
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.slept: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+async def test_admit_when_a_key_was_over_its_limits_then_it_waits_the_moment_out_and_hears_the_same_again() -> None:
+    clock, limited = Clock(), key(scopes=(Scope.SUBMIT, Scope.READ))
+    gate = Gate(Finder(limited), clock=clock, sleep=clock.sleep)
+    gate.hold(limited, RateLimitedError("too many", retry_after_s=7))
+    with pytest.raises(RateLimitedError, match="too many") as refused:
+        await gate.admit("POST", "/v1/predictions", bearer())
+    assert (refused.value.retry_after_s, clock.slept) == (7, [pytest.approx(HOLD_S)])
+    assert (await gate.admit("POST", "/v1/predictions", bearer())).key == limited  # the moment is over
+    assert len(clock.slept) == 1
+
+
+async def test_admit_when_a_key_was_over_its_limits_then_it_may_still_read_and_others_submit() -> None:
+    clock, limited, other = Clock(), key(scopes=(Scope.SUBMIT, Scope.READ)), key("ffffffffffff")
+    gate = Gate(Finder(limited, other), clock=clock, sleep=clock.sleep)
+    gate.hold(limited, RateLimitedError("too many"))
+    await gate.admit("GET", "/v1/predictions/1", bearer())
+    await gate.admit("POST", "/v1/predictions", bearer("ffffffffffff"))
+    assert clock.slept == []

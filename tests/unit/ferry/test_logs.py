@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from ferry.logs import configure_logging
+from ferry.logs import configure_logging, event_log
 from ferry.settings import Settings
 
 CHATTY = ("httpx", "kombu", "uvicorn.access", "asyncio", "celery.app.trace")
@@ -117,3 +117,32 @@ def test_configure_logging_when_called_again_then_each_line_comes_once(capsys: p
     configure()
     configure().info("once")
     assert len(entries(capsys)) == 1
+
+
+def settings(**fields: object) -> Settings:
+    return Settings(_env_file=None, **{"log_format": "json", "log_jobs": True} | fields)
+
+
+@pytest.mark.parametrize("fields", [{"log_jobs": False}, {"log_level": "warning"}])
+def test_event_log_when_not_asked_for_then_none(fields: dict[str, object]) -> None:
+    assert event_log(settings(**fields), "api") is None
+
+
+def test_event_log_when_json_then_a_line_like_all_others(capsys: pytest.CaptureFixture[str]) -> None:
+    configure().info("a record")
+    log = event_log(settings(), "api")
+    assert log
+    log("request", {"status": 200, "path": "/a\nb"})
+    record, line = entries(capsys)
+    assert line.pop("timestamp")[:13] == record["timestamp"][:13]
+    assert line == {"event": "request", "level": "info", "logger": "api", "status": 200, "path": "/a\nb"}
+
+
+def test_event_log_when_console_then_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    configure("console")
+    log = event_log(settings(log_format="console"), "api")
+    assert log
+    log("request", {"status": 200})
+    written = capsys.readouterr().err
+    assert "request" in written
+    assert "status" in written

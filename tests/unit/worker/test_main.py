@@ -1,12 +1,15 @@
 import importlib
 import re
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import httpx
 import pytest
 
+from ferry.errors import ConfigError
 from ferry.inspection import CONTROL_QUEUE
 from ferry.queue.keys import TICKETS
 from ferry.repository import Repository
@@ -14,6 +17,7 @@ from ferry.settings import Settings
 from tests import onnx_models
 from tests.unit.worker.conftest import put_model
 from worker.serving import Shelf
+from worker.watch import Watch
 
 GOOD = onnx_models.doubled().SerializeToString()
 OURS = ("worker.__main__", "worker.app")
@@ -107,3 +111,19 @@ def test_serve_when_celery_exits_then_its_status(
 ) -> None:
     monkeypatch.setattr(module, "app", Loop(end))
     assert module.serve(shelf, "worker-1@host", Settings(_env_file=None)) == status
+
+
+def test_serve_metrics_when_a_port_is_set_then_its_numbers_and_its_process(module: ModuleType) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    watch = Watch()
+    watch.step_done("batch_1", "0", "chunk", 1)
+    module.serve_metrics(Settings(_env_file=None, metrics_port=port), watch)
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    assert 'ferry_bulk_steps_total{outcome="chunk"} 1.0' in text
+    assert "process_resident_memory_bytes" in text
+
+
+def test_serve_metrics_when_the_port_is_taken_then_said_with_the_setting(module: ModuleType) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ConfigError, match="FERRY_METRICS_PORT"):
+        module.serve_metrics(Settings(_env_file=None, metrics_port=taken.getsockname()[1]), Watch())

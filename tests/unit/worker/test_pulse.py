@@ -75,9 +75,10 @@ class Bench:
         self.heart = Heart()
         self.served = [loaded()]
         self.ended: list[int] = []
+        self.alive: list[float] = []
         self.pulse = Pulse(
             self.heart, lambda: self.served, lease_s=LEASE_S, max_run_s=MAX_RUN_S, clock=self.heart.clock,
-            end_process=self.ended.append,
+            end_process=self.ended.append, on_beat=lambda: self.alive.append(self.heart.now),
         )  # fmt: skip
 
     def turn(self, seconds: float, step_s: float = 0.25) -> None:
@@ -329,3 +330,12 @@ def test_try_to_when_the_fault_is_ours_then_it_passes() -> None:
     with pytest.raises(KeyError):
         try_to(fail, "could not do it")
     try_to(lambda: (_ for _ in ()).throw(InvalidInputError("of Ferry's own tree")), "could not do it")
+
+
+def test_tick_when_a_heartbeat_reached_redis_then_its_health_is_told_and_not_while_redis_is_away(bench: Bench) -> None:
+    bench.pulse.tick()
+    assert bench.alive == bench.heart.beats
+    bench.heart.is_down = True
+    bench.heart.now += 10
+    bench.pulse.tick()
+    assert len(bench.alive) == 1

@@ -56,3 +56,9 @@ def test_parts_get_an_absolute_models_folder(settings: Settings) -> None:
 def test_worker_names_when_none_are_set_are_one_per_core(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 5, 6}, raising=False)
     assert worker_names(Settings(workers=0)) == ("worker-1", "worker-2", "worker-3")
+
+
+def test_parts_when_metrics_have_a_port_then_each_worker_one_of_its_own(tmp_path: Path) -> None:
+    settings = Settings(_env_file=None, workers=2, metrics_port=9100)
+    ports = [part.env.get("FERRY_METRICS_PORT") for part in parts_of_stack(settings, ADDRESSES, tmp_path)]
+    assert ports == [None, "9100", "9101", None]
