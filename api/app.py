@@ -5,6 +5,7 @@ import gc
 import logging
 import multiprocessing
 import signal
+import socket
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
@@ -75,6 +76,7 @@ def build_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
+        asyncio.get_running_loop().set_exception_handler(_handle_stray)
         async with _running(settings, queue, files, batches, finder) as services:
             app.state.services = services
             # What was imported lives as long as the process; the collector need not look at it again and again.
@@ -99,6 +101,12 @@ def build_app(
     ):
         app.include_router(module.router)
     return app
+
+
+def _handle_stray(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what nobody awaited, but for names that were looked up too slowly: whoever asked has given up and said so."""
+    if not isinstance(context.get("exception"), socket.gaierror):
+        loop.default_exception_handler(context)
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
-"""Celery's consumer, which connects only when Redis has memory to spare.
+"""Celery's consumer, which connects only when Redis answers and has memory to spare.
 
-Kombu writes some bytes of its own as it connects, and a Redis with none left refuses them, again and again. What fills
+Celery itself waits longer from try to try, up to half a minute, and a Redis that is back would wait for it. Kombu
+writes some bytes of its own as it connects, and a Redis with no memory left refuses them, again and again. What fills
 it are the inputs that wait for just this worker. So they are served first: a finished job's input is deleted.
 """
 
@@ -14,8 +15,9 @@ from celery.worker.state import maybe_shutdown
 
 from ferry.errors import QueueUnavailableError
 
-# While nothing waits and Redis is still full (of results that have not expired) it looks again this often.
+# While Redis is away, or is full though nothing waits (of results that have not expired), it is looked at this often.
 LOOK_EVERY_S = 0.5
+FULL = "Redis has no memory left, and what waits is served first"
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +27,8 @@ def connects_with_room(
 ) -> type[Consumer]:
     """Return the class for Celery's `worker_consumer`: it serves until Redis is no longer full, then connects.
 
-    `is_full` may raise QueueUnavailableError; connecting then is Celery's affair. `serve` runs what waits, without
-    Celery, and returns how many jobs it ran.
+    `is_full` raises QueueUnavailableError while Redis is away. `serve` runs what waits, without Celery, and returns how
+    many jobs it ran.
     """
 
     class RoomFirst(Consumer):  # type: ignore[misc]
@@ -38,20 +40,21 @@ def connects_with_room(
             return super().connect()
 
         def _wait_for_room(self) -> None:
-            is_new = True
-            while _is_so(is_full):
-                if is_new:
-                    logger.warning("Redis has no memory left: serving what waits before Celery connects")
-                is_new = False
+            said = ""
+            while trouble := _trouble(is_full):
+                if trouble != said:
+                    logger.warning("not connected yet: %s", trouble)
+                said = trouble
                 maybe_shutdown()
-                if not serve():
+                if trouble != FULL or not serve():
                     sleep(LOOK_EVERY_S)
 
     return RoomFirst
 
 
-def _is_so(is_full: Callable[[], bool]) -> bool:
+def _trouble(is_full: Callable[[], bool]) -> str:
+    """Return what is in the way of a connection; empty where nothing is."""
     try:
-        return is_full()
-    except QueueUnavailableError:
-        return False
+        return FULL if is_full() else ""
+    except QueueUnavailableError as error:
+        return str(error)

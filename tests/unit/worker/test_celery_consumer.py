@@ -54,7 +54,7 @@ def test_connect_when_redis_is_full_then_what_waits_is_served_until_there_is_roo
     redis = Redis(64, 64, 64, full_for=150)
     assert connect(redis) == "connected"
     assert redis.said == [64, 64, 64]
-    assert caplog.messages == ["Redis has no memory left: serving what waits before Celery connects"]
+    assert caplog.messages == ["not connected yet: Redis has no memory left, and what waits is served first"]
 
 
 def test_connect_when_nothing_waits_then_it_looks_again_now_and_then() -> None:
@@ -71,9 +71,28 @@ def test_connect_when_told_to_stop_while_redis_is_full_then_the_worker_ends() ->
     assert redis.said == []
 
 
-def test_connect_when_redis_is_away_then_waiting_for_it_is_left_to_celery() -> None:
+def test_connect_when_redis_is_away_then_it_is_looked_for_at_an_even_pace_and_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    redis = Redis(full_for=0)
+    away = iter([True] * 100 + [False])
+
     def is_full() -> bool:
+        if next(away):
+            raise QueueUnavailableError("Redis does not answer: the test says so")
+        return False
+
+    cls = connects_with_room(is_full, redis.serve, sleep=redis.sleep)
+    assert cls.connect(object.__new__(cls)) == "connected"
+    assert redis.said == [f"{LOOK_EVERY_S} s"] * 100
+    assert caplog.messages == ["not connected yet: Redis does not answer: the test says so"]
+
+
+def test_connect_when_told_to_stop_while_redis_is_away_then_the_worker_ends() -> None:
+    def is_full() -> bool:
+        state.should_stop = 0
         raise QueueUnavailableError("Redis does not answer: the test says so")
 
     cls = connects_with_room(is_full, lambda: 0)
-    assert cls.connect(object.__new__(cls)) == "connected"
+    with pytest.raises(WorkerShutdown):
+        cls.connect(object.__new__(cls))
