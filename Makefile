@@ -9,7 +9,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-unit test-invariants chaos coverage test-training check format train bench bench-quick bench-bulk endurance lock clean
+.PHONY: help setup demo up test test-unit test-invariants chaos coverage test-training check format train bench bench-quick bench-bulk bench-compose endurance lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,10 @@ bench-quick: $(UV) ## the same for Ferry and celery-batches only, under five min
 bench-bulk: $(UV) ## files of many rows beside plain scripts, Ray Data and Celery: twenty minutes (ARGS="--quick --data mnist.npz")
 	UV_PROJECT_ENVIRONMENT=$(BENCH) $(UV) sync --locked --quiet --python $(PYTHON) --no-default-groups --group bench
 	UV=$(abspath $(UV)) $(BENCH)/bin/python -m benchmarks.bulk $(ARGS)
+
+bench-compose: $(UV) ## the compose stack with 1, 2 and 4 workers, and a key beside one that floods; needs Docker, six minutes
+	UV_PROJECT_ENVIRONMENT=$(BENCH) $(UV) sync --locked --quiet --python $(PYTHON) --no-default-groups --group bench
+	$(BENCH)/bin/python -m benchmarks.containers $(ARGS)
 
 endurance: $(UV) ## deadlines behind a busy worker, tenfold overload, a million jobs: a quarter of an hour (ARGS="soak" for one)
 	UV_PROJECT_ENVIRONMENT=$(BENCH) $(UV) sync --locked --quiet --python $(PYTHON) --no-default-groups --group bench

@@ -1,6 +1,7 @@
 """Who asks: the API key of a request, and whether it may do what the request asks for."""
 
 import asyncio
+import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ from ferry.errors import ForbiddenError, RateLimitedError, UnauthenticatedError
 
 # A key is asked for again after this, so one that was revoked is refused everywhere within this time.
 SEEN_S = 1.0
-# A key that was over its limit is told so without a further look for this long, and not before it is over: whoever
-# ignores Retry-After costs this process next to nothing.
-HOLD_S = 0.1
+# A key that was over its limits is told so without a further look for this long, and not before it is over: whoever
+# ignores Retry-After costs this process next to nothing. Up to as long again, by chance, keeps a crowd from coming back
+# in one moment, in which others would wait.
+HOLD_S = 0.25
 # More keys than this are not remembered at once.
 MOST_SEEN = 10_000
 _OPEN = frozenset({"/v2", "/v2/health/live", "/v2/health/ready"})
@@ -38,6 +40,11 @@ class Caller:
     def sees(self, owner: str) -> bool:
         """Say whether what belongs to `owner` is this caller's to see."""
         return self.key is None or self.key.sees(owner)
+
+    @property
+    def lists(self) -> str | None:
+        """Whose things a list shows this caller; None: everybody's."""
+        return None if self.key is None or Scope.ADMIN in self.key.scopes else self.owner
 
 
 ANYBODY = Caller()
@@ -65,11 +72,13 @@ class Gate:
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         """`finder` None: no key is needed."""
         self._finder = finder
         self._clock = clock
         self._sleep = sleep
+        self._chance = chance
         self._seen: dict[str, tuple[float, ApiKey | None]] = {}
         self._held: dict[str, tuple[float, RateLimitedError]] = {}
 
@@ -108,7 +117,7 @@ class Gate:
         if rest <= 0:
             self._held.pop(key_id, None)
             return
-        await self._sleep(rest)
+        await self._sleep(rest + self._chance() * HOLD_S)
         raise RateLimitedError(error.detail, retry_after_s=error.retry_after_s)
 
     async def _key(self, finder: KeyFinder, header: str | None) -> ApiKey:

@@ -38,7 +38,7 @@ def refusal(settings: Settings, catalog: Catalog, entry: Entry, submission: Subm
     """Return the error for a receipt that is a refusal for now."""
     ref, waiting = entry.manifest.ref, receipt.waiting
     if submission.limits and receipt.verdict in (Verdict.OVER_RATE, Verdict.OVER_UNFINISHED):
-        return over_limits(submission.limits, receipt)
+        return over_limits(submission.limits, is_rate=receipt.verdict is Verdict.OVER_RATE, wait_ms=waiting)
     if receipt.verdict is Verdict.DRAINING:
         detail = f"{ref} takes no new jobs: an operator lets its queue run empty (ferry queue resume {ref})"
         return QueueDrainingError(detail, retry_after_s=LATER_RETRY_AFTER_S)
@@ -61,14 +61,12 @@ def refusal(settings: Settings, catalog: Catalog, entry: Entry, submission: Subm
     return QueueFullError(detail, retry_after_s=retry_after_s(submission, waiting, catalog.drain_of(entry)))
 
 
-def over_limits(limits: JobLimits, receipt: Receipt) -> RateLimitedError:
-    """Return the error for a job that its API key may not send now."""
-    if receipt.verdict is Verdict.OVER_RATE:
-        detail = f"API key {limits.key_id} may send {limits.rate_per_s:g} jobs a second; one of several rows is one job"
-        return RateLimitedError(detail, retry_after_s=max(LEAST_RETRY_AFTER_S, math.ceil(receipt.waiting / 1000)))
-    detail = (
-        f"API key {limits.key_id} may have {limits.max_unfinished} jobs waiting or running, and has {receipt.waiting}"
-    )
+def over_limits(limits: JobLimits, *, is_rate: bool, wait_ms: int = 0) -> RateLimitedError:
+    """Return the error for what an API key may not send now; `wait_ms` until its rate allows another."""
+    if is_rate:
+        detail = f"API key {limits.key_id} may send {limits.rate_per_s:g} jobs a second; one of many rows is one job"
+        return RateLimitedError(detail, retry_after_s=max(LEAST_RETRY_AFTER_S, math.ceil(wait_ms / 1000)))
+    detail = f"API key {limits.key_id} has {limits.max_unfinished} jobs waiting or running, which is its limit"
     return RateLimitedError(detail, retry_after_s=LEAST_RETRY_AFTER_S)
 
 

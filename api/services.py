@@ -85,6 +85,7 @@ class FileBook(Protocol):
         ttl_s: float | None = None,
         sha256: str = "",
         key: str = "",
+        owner: str = "",
     ) -> FileRecord:
         """Make a reserved file known, or return the one that was made under its key."""
 
@@ -92,7 +93,13 @@ class FileBook(Protocol):
         """Return a file's record."""
 
     async def list_page(
-        self, *, after: str | None = None, limit: int = 20, is_ascending: bool = False, purpose: str | None = None
+        self,
+        *,
+        after: str | None = None,
+        limit: int = 20,
+        is_ascending: bool = False,
+        purpose: str | None = None,
+        owner: str | None = None,
     ) -> tuple[list[FileRecord], bool]:
         """Return some files, and whether more follow."""
 
@@ -109,7 +116,9 @@ class BatchBook(Protocol):
     async def get(self, batch_id: str) -> BatchRecord | None:
         """Return a batch."""
 
-    async def list_page(self, *, after: str | None = None, limit: int = 20) -> tuple[list[BatchRecord], bool]:
+    async def list_page(
+        self, *, after: str | None = None, limit: int = 20, owner: str | None = None
+    ) -> tuple[list[BatchRecord], bool]:
         """Return some batches, and whether more follow."""
 
     async def cancel(self, batch_id: str) -> bool | None:

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 async def receive_file(
-    request: Request, headers: Mapping[str, str], files: FileBook, *, max_bytes: int, key: str = ""
+    request: Request, headers: Mapping[str, str], files: FileBook, *, max_bytes: int, key: str = "", owner: str = ""
 ) -> tuple[FileRecord, bool]:
     """Store the file of a form; returns its record, and whether it was made before, under the same `key`.
 
@@ -54,7 +54,7 @@ async def receive_file(
     try:
         async for data in request.stream():
             await receiver.take(len(data), reader.feed(data))
-        return await receiver.finish(is_whole=reader.is_whole, key=key)
+        return await receiver.finish(is_whole=reader.is_whole, key=key, owner=owner)
     except BaseException:
         with anyio.CancelScope(shield=True):
             await receiver.abandon()
@@ -124,7 +124,7 @@ class _Receiver:
         self._hash.update(piece)
         self._upload.write(piece)
 
-    async def finish(self, *, is_whole: bool, key: str) -> tuple[FileRecord, bool]:
+    async def finish(self, *, is_whole: bool, key: str, owner: str) -> tuple[FileRecord, bool]:
         """Make the file known, if the form ended as it should; one made under the same key stands for it."""
         if not is_whole:
             raise MalformedRequestError("the form ends before its last boundary")
@@ -137,7 +137,7 @@ class _Receiver:
         await run_sync(self._upload.commit)
         record = await self._files.create(
             self._file_id, size_bytes=self._size_bytes, filename=self._filename, purpose=PURPOSE_BATCH, ttl_s=ttl_s,
-            sha256=self._hash.hexdigest(), key=key,
+            sha256=self._hash.hexdigest(), key=key, owner=owner,
         )  # fmt: skip
         if record.id == self._file_id:
             return record, False

@@ -5,9 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 
 from api import batch_wire, openapi
+from api.access import Caller
 from api.batch_requests import BatchRequest, read_batch_request
 from api.bodies import read_json_object
+from api.context import Context, caller_of, context_of
 from api.headers import headers_of
+from api.refusals import over_limits
 from api.services import BatchBook, Services, services_of
 from api.terms import key_from_header
 from api.wire import JSONAnswer
@@ -41,17 +44,22 @@ async def create_batch(request: Request) -> JSONAnswer:
     body = await read_json_object(request, headers, max_bytes=services.settings.max_body_bytes)
     asked = read_batch_request(body, default_model=services.settings.default_model)
     entry = await services.catalog.find(asked.model, asked.version)
-    batch_id = batch_id_of(f"{request.url.path}\0{key}") if key else new_batch_id()
+    context = context_of(request)
+    owner = context.caller.owner
+    whose = f"{owner}\0" if owner else ""
+    context.work_id = batch_id = batch_id_of(f"{whose}{request.url.path}\0{key}") if key else new_batch_id()
+    await _check_file(services, context.caller, asked)
     spec = BatchSpec(
         batch_id, entry.manifest.name, entry.manifest.version, asked.endpoint, asked.input_file_id, asked.window_s,
         asked.completion_window, asked.metadata, asked.output_ttl_s, asked.fingerprint if key else "",
+        owner, context.limits,
     )  # fmt: skip
     opened = await _batches(services).open(spec)
     if opened is Opened.UNREGISTERED:
         await services.catalog.register(entry)
         opened = await _batches(services).open(spec)
-    _check(opened, asked, entry.manifest, services)
-    answer = JSONAnswer(batch_wire.batch(await _found(services, batch_id)))
+    _check(opened, asked, entry.manifest, services, context)
+    answer = JSONAnswer(batch_wire.batch(await _found(request, batch_id)))
     if opened is Opened.EXISTS and key:
         answer.headers["Idempotent-Replayed"] = "true"
     return answer
@@ -64,7 +72,9 @@ async def list_batches(
     limit: Annotated[int, Query(ge=1, le=MOST_A_PAGE)] = 20,
 ) -> JSONAnswer:
     """List batches, the newest first."""
-    records, has_more = await _batches(services_of(request)).list_page(after=after, limit=limit)
+    records, has_more = await _batches(services_of(request)).list_page(
+        after=after, limit=limit, owner=caller_of(request).lists
+    )
     data = [batch_wire.batch(record) for record in records]
     ends = {"first_id": records[0].id, "last_id": records[-1].id} if records else {"first_id": None, "last_id": None}
     return JSONAnswer({"object": "list", "data": data, **ends, "has_more": has_more})
@@ -73,26 +83,42 @@ async def list_batches(
 @router.get("/{batch_id}", responses=openapi.BATCH, response_class=JSONAnswer)
 async def get_batch(request: Request, batch_id: str) -> JSONAnswer:
     """Show one batch, with its progress."""
-    return JSONAnswer(batch_wire.batch(await _found(services_of(request), batch_id)))
+    return JSONAnswer(batch_wire.batch(await _found(request, batch_id)))
 
 
 @router.post("/{batch_id}/cancel", responses=openapi.BATCH_CANCELLED, response_class=JSONAnswer)
 async def cancel_batch(request: Request, batch_id: str) -> JSONAnswer:
     """Cancel a batch: what is done is kept, the rows that were not run are named in its error file."""
     services = services_of(request)
+    if caller_of(request).key is not None:
+        await _found(request, batch_id)
     was_open = await _batches(services).cancel(batch_id)
-    record = await _found(services, batch_id)
+    record = await _found(request, batch_id)
     if not was_open and record.cancelling_us is None:
         state = record.status if record.status.is_terminal else record.ending or record.status
         raise ConflictError(f"batch {batch_id} is {state.value} and cannot be cancelled any more")
     return JSONAnswer(batch_wire.batch(record))
 
 
-def _check(opened: Opened, asked: BatchRequest, manifest: Manifest, services: Services) -> None:
+async def _check_file(services: Services, caller: Caller, asked: BatchRequest) -> None:
+    """Refuse another's file as one that is not there; whose it is never changes."""
+    if caller.key is None or services.files is None:
+        return
+    file = await services.files.get(asked.input_file_id)
+    if file is None or not caller.sees(file.owner):
+        raise _no_file(asked)
+
+
+def _no_file(asked: BatchRequest) -> NotFoundError:
+    return NotFoundError(f"no file {asked.input_file_id[:64]!r}; POST /v1/files stores one, GET /v1/files lists them")
+
+
+def _check(opened: Opened, asked: BatchRequest, manifest: Manifest, services: Services, context: Context) -> None:
     """Refuse what the queue refused."""
     if opened is Opened.NO_FILE:
-        detail = f"no file {asked.input_file_id[:64]!r}; POST /v1/files stores one, GET /v1/files lists them"
-        raise NotFoundError(detail)
+        raise _no_file(asked)
+    if opened in (Opened.OVER_RATE, Opened.OVER_UNFINISHED) and context.limits:
+        raise over_limits(context.limits, is_rate=opened is Opened.OVER_RATE)
     if opened is Opened.WRONG_PURPOSE:
         detail = f"file {asked.input_file_id} was not stored with purpose=batch; store it again with that purpose"
         raise InvalidInputError.at("#/input_file_id", detail)
@@ -116,8 +142,9 @@ def _batches(services: Services) -> BatchBook:
     return services.batches
 
 
-async def _found(services: Services, batch_id: str) -> BatchRecord:
-    record = await _batches(services).get(batch_id)
-    if record is None:
+async def _found(request: Request, batch_id: str) -> BatchRecord:
+    record = await _batches(services_of(request)).get(batch_id)
+    # Another's batch is answered as one that is not there.
+    if record is None or not caller_of(request).sees(record.owner):
         raise NotFoundError(f"no batch {batch_id[:64]!r}; GET /v1/batches lists them")
     return record

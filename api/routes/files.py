@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request, Response
 
 from api import openapi
+from api.context import caller_of, context_of
 from api.downloads import FileStream, UnsatisfiableRangeError, disposition_of, media_type_of, open_at, range_of
 from api.headers import headers_of
 from api.problems import problem, render
@@ -30,10 +31,14 @@ async def create_file(request: Request) -> JSONAnswer:
     """
     settings, headers = services_of(request).settings, headers_of(request)
     key = key_from_header(headers.get("idempotency-key"))
-    digest = hashlib.sha256(f"{request.url.path}\0{key}".encode()).hexdigest() if key else ""
+    context = context_of(request)
+    owner = context.caller.owner
+    whose = f"{owner}\0" if owner else ""
+    digest = hashlib.sha256(f"{whose}{request.url.path}\0{key}".encode()).hexdigest() if key else ""
     record, is_replay = await receive_file(
-        request, headers, _files(request), max_bytes=settings.max_file_bytes, key=digest
+        request, headers, _files(request), max_bytes=settings.max_file_bytes, key=digest, owner=owner
     )
+    context.work_id = record.id
     answer = JSONAnswer(shown(record))
     if is_replay:
         answer.headers["Idempotent-Replayed"] = "true"
@@ -50,7 +55,7 @@ async def list_files(
 ) -> JSONAnswer:
     """List files, the newest first."""
     records, has_more = await _files(request).list_page(
-        after=after, limit=limit, is_ascending=order == "asc", purpose=purpose
+        after=after, limit=limit, is_ascending=order == "asc", purpose=purpose, owner=caller_of(request).lists
     )
     data = [shown(record) for record in records]
     ends = {"first_id": records[0].id, "last_id": records[-1].id} if records else {"first_id": None, "last_id": None}
@@ -94,6 +99,8 @@ async def get_content(request: Request, file_id: str) -> Response:
 @router.delete("/{file_id}", responses=openapi.FILE_DELETED, response_class=JSONAnswer)
 async def delete_file(request: Request, file_id: str) -> JSONAnswer:
     """Delete a file and its bytes."""
+    if caller_of(request).key is not None:
+        await _found(request, file_id)
     if not await _files(request).delete(file_id):
         raise _unknown(file_id)
     return JSONAnswer({"id": file_id, "object": "file", "deleted": True})
@@ -108,7 +115,8 @@ def _files(request: Request) -> FileBook:
 
 async def _found(request: Request, file_id: str) -> FileRecord:
     record = await _files(request).get(file_id)
-    if record is None:
+    # Another's file is answered as one that is not there.
+    if record is None or not caller_of(request).sees(record.owner):
         raise _unknown(file_id)
     return record
 

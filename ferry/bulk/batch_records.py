@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from ferry.bulk.formats.base import FileFault
+from ferry.jobs import JobLimits
 from ferry.queue.keys import BATCH_FIELDS
 
 ID_PREFIX = "batch_"
@@ -47,7 +48,8 @@ class BatchSpec:
     endpoint: `/v1/predictions`, or `/v2/models/{name}[/versions/{version}]/infer`. window_s: seconds until it expires;
     completion_window: the same as the client wrote it. metadata: the client's own, of which `output_format` and `join`
     mean something. output_ttl_s: how long output and error file are kept; None is the default of all files.
-    fingerprint: of what was asked for, where the client gave a key; else empty.
+    fingerprint: of what was asked for, where the client gave a key; else empty. owner, limits: as in
+    `ferry.jobs.Submission`; a batch counts as one job.
     """
 
     id: str
@@ -60,6 +62,8 @@ class BatchSpec:
     metadata: Mapping[str, str] = field(default_factory=dict)
     output_ttl_s: float | None = None
     fingerprint: str = ""
+    owner: str = ""
+    limits: JobLimits | None = None
 
 
 class Opened(StrEnum):
@@ -72,6 +76,8 @@ class Opened(StrEnum):
     WRONG_PURPOSE = "wrong_purpose"
     UNREGISTERED = "unregistered"  # Redis does not know the model
     DRAINING = "draining"  # an operator lets the model's queue run empty
+    OVER_RATE = "over_rate"  # its API key sends more a second than it may
+    OVER_UNFINISHED = "over_unfinished"  # its API key has as many jobs under way as it may
     FULL = "full"  # as many batches are under way as may be
 
 
@@ -118,6 +124,7 @@ class BatchRecord:
     rate: float | None = None
     rate_us: int | None = None
     running_rows: int = 0
+    owner: str = ""
 
     @property
     def rows_done(self) -> int:

@@ -63,6 +63,7 @@ class Batches:
         args = [
             spec.id, uuid.uuid4().hex, spec.fingerprint, int(spec.window_s * 1000), self._max_open, self._ttl_ms,
             keys.model_key(spec.model, spec.version), spec.input_file_id, PURPOSE_BATCH,
+            spec.owner, spec.limits.packed() if spec.limits else "",
             *(part for pair in fields.items() for part in pair),
         ]  # fmt: skip
         with redis_errors():
@@ -75,16 +76,21 @@ class Batches:
         with redis_errors():
             return (await self._read([batch_id]))[0]
 
-    async def list_page(self, *, after: str | None = None, limit: int = 20) -> tuple[list[BatchRecord], bool]:
+    async def list_page(
+        self, *, after: str | None = None, limit: int = 20, owner: str | None = None
+    ) -> tuple[list[BatchRecord], bool]:
         """Return up to `limit` batches made before the one named, the newest first, and whether more follow.
+
+        `owner` None: everybody's.
 
         Raises:
             NotFoundError: there is no batch `after`.
         """
+        place = keys.BATCHES if owner is None else keys.BATCHES_BY + owner
         with redis_errors():
             start = 0
             if after is not None:
-                rank: Any = await self._redis.zrevrank(keys.BATCHES, after)
+                rank: Any = await self._redis.zrevrank(place, after)
                 if rank is None:
                     raise NotFoundError(f"no batch {after[:64]!r} to go on after")
                 start = int(rank) + 1
@@ -92,14 +98,14 @@ class Batches:
             while len(found) <= limit:
                 ids = [
                     cast(bytes, each).decode("ascii")
-                    for each in await self._redis.zrange(keys.BATCHES, start, start + limit, desc=True)
+                    for each in await self._redis.zrange(place, start, start + limit, desc=True)
                 ]
                 if not ids:
                     break
                 records = await self._read(ids)
                 found += [record for record in records if record]
                 if forgotten := [each for each, record in zip(ids, records, strict=True) if record is None]:
-                    await self._redis.zrem(keys.BATCHES, *forgotten)
+                    await self._redis.zrem(place, *forgotten)
                 start += len(ids) - len(forgotten)
         return found[:limit], len(found) > limit
 

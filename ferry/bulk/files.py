@@ -54,7 +54,7 @@ class FileRecord:
     """What is known of a file.
 
     created_at, expires_at: seconds since 1970, by Redis' clock; filename: as the client gave it, only ever shown;
-    sha256: of the bytes, in hex, or empty.
+    sha256: of the bytes, in hex, or empty; owner: who stored it, where API keys are asked for; else empty.
     """
 
     id: str
@@ -65,6 +65,7 @@ class FileRecord:
     purpose: str
     status: str = PROCESSED
     sha256: str = ""
+    owner: str = ""
 
 
 def new_file_id() -> str:
@@ -133,6 +134,7 @@ class Files:
         ttl_s: float | None = None,
         sha256: str = "",
         key: str = "",
+        owner: str = "",
     ) -> FileRecord:
         """Make a reserved file, whose bytes are in the storage, known; returns its record.
 
@@ -147,7 +149,15 @@ class Files:
             now_us = await self._now_us()
             end_us = now_us + int((ttl_s or self._ttl_s) * 1e6)
             record = FileRecord(
-                file_id, size_bytes, now_us // 10**6, end_us // 10**6, filename, purpose, PROCESSED, sha256
+                file_id,
+                size_bytes,
+                now_us // 10**6,
+                end_us // 10**6,
+                filename,
+                purpose,
+                PROCESSED,
+                sha256,
+                owner,
             )
             for _ in range(MOST_TRIES):
                 with suppress(WatchError):
@@ -168,8 +178,8 @@ class Files:
             if keyed:
                 pipe.set(keyed, record.id, px=max(1, (end_us - now_us) // 1000))
             pipe.hset(place, mapping=_fields_of(record))
-            pipe.zadd(keys.FILES, {record.id: now_us})
-            pipe.zadd(keys.FILES_OF + record.purpose, {record.id: now_us})
+            for place in _lists_of(record.purpose, record.owner):
+                pipe.zadd(place, {record.id: now_us})
             pipe.zadd(keys.FILE_ENDS, {record.id: end_us // 1000})
             await pipe.execute()
         return record
@@ -182,16 +192,24 @@ class Files:
             return _record_of(file_id, await self._redis.hmget(keys.FILE + file_id, list(keys.FILE_FIELDS)))
 
     async def list_page(
-        self, *, after: str | None = None, limit: int = 20, is_ascending: bool = False, purpose: str | None = None
+        self,
+        *,
+        after: str | None = None,
+        limit: int = 20,
+        is_ascending: bool = False,
+        purpose: str | None = None,
+        owner: str | None = None,
     ) -> tuple[list[FileRecord], bool]:
         """Return up to `limit` files that come after the one named, and whether more follow; the newest come first.
+
+        `purpose`, `owner` None: of every purpose, everybody's.
 
         Raises:
             NotFoundError: there is no file `after`.
         """
         if purpose not in (None, *PURPOSES):
             return [], False
-        place = keys.FILES if purpose is None else keys.FILES_OF + purpose
+        place = _list_of(purpose, owner)
         with redis_errors():
             start = 0
             if after is not None:
@@ -260,11 +278,11 @@ class Files:
     async def _bury(self, file_id: str) -> bool:
         """Make a file unknown and its bytes due; False: it was not known."""
         with redis_errors():
+            owner = cast(bytes | None, await self._redis.hget(keys.FILE + file_id, "owner")) or b""
             async with self._redis.pipeline(transaction=True) as pipe:
                 pipe.delete(keys.FILE + file_id)
-                pipe.zrem(keys.FILES, file_id)
-                for purpose in PURPOSES:
-                    pipe.zrem(keys.FILES_OF + purpose, file_id)
+                for place in {each for purpose in PURPOSES for each in _lists_of(purpose, owner.decode("ascii"))}:
+                    pipe.zrem(place, file_id)
                 pipe.zadd(keys.FILE_ENDS, {file_id: 0}, xx=True)
                 return bool((await pipe.execute())[0])
 
@@ -297,14 +315,30 @@ def files_of(redis: Redis, storage: Storage, settings: Settings) -> Files:
 def _fields_of(record: FileRecord) -> dict[Any, Any]:
     values = (
         record.size_bytes, record.created_at, record.expires_at, record.filename, record.purpose, record.status,
-        record.sha256,
+        record.sha256, record.owner,
     )  # fmt: skip
     return dict(zip(keys.FILE_FIELDS, values, strict=True))
 
 
 def _record_of(file_id: str, values: Sequence[Any]) -> FileRecord | None:
     """Return a record from its hash; None while it is being uploaded, and when there is none."""
+    *values, owner = values
     if None in values:
         return None
     size, created, expires, filename, purpose, status, sha256 = (each.decode() for each in values)
-    return FileRecord(file_id, int(size), int(created), int(expires), filename, purpose, status, sha256)
+    # A release before this one kept no owner.
+    whose = owner.decode("ascii") if owner else ""
+    return FileRecord(file_id, int(size), int(created), int(expires), filename, purpose, status, sha256, whose)
+
+
+def _list_of(purpose: str | None, owner: str | None) -> str:
+    """Return the sorted set of files of a purpose and an owner; None: of every one."""
+    if owner is None:
+        return keys.FILES if purpose is None else keys.FILES_OF + purpose
+    return keys.FILES_BY + (owner if purpose is None else f"{owner}:{purpose}")
+
+
+def _lists_of(purpose: str, owner: str) -> list[str]:
+    """Return every sorted set that a file stands in."""
+    lists = [_list_of(None, None), _list_of(purpose, None)]
+    return lists + ([_list_of(None, owner), _list_of(purpose, owner)] if owner else [])

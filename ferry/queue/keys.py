@@ -35,12 +35,15 @@ TICKET_ID = "FERRYxTICKETxID"
 FILE = PREFIX + "file:"  # + id: hash, see FILE_FIELDS
 FILES = PREFIX + "files"  # sorted set: id of every file by when it was made (us)
 FILES_OF = PREFIX + "files_of:"  # + {purpose}: the same, of one purpose
+# + {owner}, or {owner}:{purpose}: the same, of one owner's files; no owner's name has a colon
+FILES_BY = PREFIX + "files_by:"
 # Sorted set: id of every file, and of every upload under way, by when its bytes are to be deleted (ms). An id leaves it
 # last of all, so that bytes which a dead process left behind are found here.
 FILE_ENDS = PREFIX + "file_ends"
 FILE_OF_KEY = PREFIX + "file_of_key:"  # + digest of an Idempotency-Key: string, the id of the file made under it
 BATCH = PREFIX + "batch:"  # + id: hash of a bulk batch, see BATCH_FIELDS
 BATCHES = PREFIX + "batches"  # sorted set: id of every bulk batch by when it was made (us); of forgotten ones too
+BATCHES_BY = PREFIX + "batches_by:"  # + {owner}: the same, of one owner's batches
 BATCH_ENDS = PREFIX + "batch_ends"  # sorted set: id of every batch under way by when its window closes (ms)
 # + id: hash of the steps that are enqueued and not settled: where each stands ("from to", in rows of its chunk, and the
 # places of rows that killed a worker; "-" while nothing of the batch runs); absent when there is none
@@ -78,7 +81,7 @@ FIELDS = (
 MODEL_FIELDS = ("manifest", "profile", "paused", "draining", "tuned_max_rows", "tuned_max_wait_ms")
 
 # Fields of a file's hash, in this order; times in seconds.
-FILE_FIELDS = ("bytes", "created_at", "expires_at", "filename", "purpose", "status", "sha256")
+FILE_FIELDS = ("bytes", "created_at", "expires_at", "filename", "purpose", "status", "sha256", "owner")
 
 # Fields of a batch's hash. Times are microseconds. `ending` is the status it will end with once that is decided; `next`
 # the first chunk not yet enqueued; `width` the bytes of one record of its index; `rate` in rows/s, as of `rate_us`.
@@ -86,7 +89,7 @@ BATCH_FIELDS = (
     "status", "ending", "model", "endpoint", "input_file_id", "filename", "size_bytes", "format", "output_format",
     "completion_window", "metadata", "output_ttl_s", "created_us", "in_progress_us", "finalizing_us", "completed_us",
     "failed_us", "expired_us", "cancelling_us", "cancelled_us", "expires_us", "total", "completed", "failed", "chunks",
-    "done", "width", "errors", "output_file_id", "error_file_id", "rate", "rate_us",
+    "done", "width", "errors", "output_file_id", "error_file_id", "rate", "rate_us", "owner",
 )  # fmt: skip
 
 # So many steps of one batch are enqueued at once, or twice as many as workers serve its model.

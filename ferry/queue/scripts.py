@@ -19,10 +19,12 @@ _BULK_CONSTANTS = {
     name: getattr(keys, name)
     for name in (
         "BATCH", "BATCHES", "BATCH_ENDS", "BATCH_OPEN", "BATCH_PARTS", "BULK_WINDOW", "RATE_OVER_S", "FILE", "FILES",
-        "FILES_OF", "FILE_ENDS", "LATE_PARTS_MS", "TALLY",
+        "FILES_OF", "FILES_BY", "FILE_ENDS", "LATE_PARTS_MS", "TALLY", "BATCHES_BY",
     )
 }  # fmt: skip
 _KNOW_BULK = frozenset({"lapse", "purge", "batch_open", "batch_cancel", "step_settle", "step_between"})
+# What API keys bring in is held to their limits.
+_KNOW_LIMITS = frozenset({"submit", "batch_open"})
 
 
 def _lua(value: str | int) -> str:
@@ -33,8 +35,12 @@ def _lua(value: str | int) -> str:
 def script(name: str) -> str:
     """Return the text of script `name` (a file in `lua/`), ready for EVAL."""
     folder = files("ferry.queue") / "lua"
-    constants, texts = _CONSTANTS, ["prelude", name]
+    constants, texts = _CONSTANTS, ["prelude"]
+    if name in _KNOW_LIMITS:
+        texts.append("limits")
     if name in _KNOW_BULK:
-        constants, texts = _CONSTANTS | _BULK_CONSTANTS, ["prelude", "bulk", name]
+        constants = _CONSTANTS | _BULK_CONSTANTS
+        texts.append("bulk")
+    texts.append(name)
     head = "".join(f"local {key} = {_lua(value)}\n" for key, value in constants.items())
     return head + "".join((folder / f"{text}.lua").read_text("utf-8") for text in texts)

@@ -44,12 +44,15 @@ class MemoryBatches:
             return Opened.WRONG_PURPOSE
         if sum(not record.status.is_terminal for record in self.records.values()) >= self.max_open:
             return Opened.FULL
+        if over := spec.limits and self.queue.over(spec.limits):
+            return Opened(over[0].value)
         now_us = self.queue.now_us
         self.fingerprints[spec.id] = spec.fingerprint
         self.records[spec.id] = BatchRecord(
             spec.id, BatchStatus.VALIDATING, spec.model, spec.version, spec.endpoint, spec.input_file_id,
             file.filename, file.size_bytes, spec.completion_window, dict(spec.metadata), now_us,
             now_us + int(spec.window_s * 1e6), output_ttl_s=spec.output_ttl_s,
+            owner=spec.owner,
         )  # fmt: skip
         return Opened.ACCEPTED
 
@@ -62,9 +65,11 @@ class MemoryBatches:
         self._check()
         return self.records.get(batch_id)
 
-    async def list_page(self, *, after: str | None = None, limit: int = 20) -> tuple[list[BatchRecord], bool]:
+    async def list_page(
+        self, *, after: str | None = None, limit: int = 20, owner: str | None = None
+    ) -> tuple[list[BatchRecord], bool]:
         self._check()
-        found = list(reversed(self.records.values()))
+        found = [record for record in reversed(self.records.values()) if owner in (None, record.owner)]
         ids = [record.id for record in found]
         if after is not None and after not in ids:
             raise NotFoundError(f"no batch {after[:64]!r} to go on after")

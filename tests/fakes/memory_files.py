@@ -48,6 +48,7 @@ class MemoryFiles:
         ttl_s: float | None = None,
         sha256: str = "",
         key: str = "",
+        owner: str = "",
     ) -> FileRecord:
         self._check()
         if key and (made := self.records.get(self.keyed.get(key, ""))):
@@ -55,7 +56,7 @@ class MemoryFiles:
         if self.reserved.pop(file_id, None) is None:
             raise NotFoundError("given up")
         ends = int(self.now_s + (ttl_s or self.ttl_s))
-        record = FileRecord(file_id, size_bytes, int(self.now_s), ends, filename, purpose, sha256=sha256)
+        record = FileRecord(file_id, size_bytes, int(self.now_s), ends, filename, purpose, sha256=sha256, owner=owner)
         self.records[file_id] = record
         if key:
             self.keyed[key] = file_id
@@ -66,10 +67,20 @@ class MemoryFiles:
         return self.records.get(file_id)
 
     async def list_page(
-        self, *, after: str | None = None, limit: int = 20, is_ascending: bool = False, purpose: str | None = None
+        self,
+        *,
+        after: str | None = None,
+        limit: int = 20,
+        is_ascending: bool = False,
+        purpose: str | None = None,
+        owner: str | None = None,
     ) -> tuple[list[FileRecord], bool]:
         self._check()
-        found = [record for record in self.records.values() if purpose in (None, record.purpose)]
+        found = [
+            record
+            for record in self.records.values()
+            if purpose in (None, record.purpose) and owner in (None, record.owner)
+        ]
         if not is_ascending:
             found.reverse()
         ids = [record.id for record in found]

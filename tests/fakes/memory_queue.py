@@ -116,7 +116,7 @@ class MemoryQueue:
             verdict = Verdict.UNREGISTERED
         elif (refusal := self._refusal(lane, job)) is not None:
             verdict = refusal
-        elif job.limits and (over := self._over(job.limits)):
+        elif job.limits and (over := self.over(job.limits)):
             return Receipt(over[0], self.now_us, over[1])
         else:
             verdict = Verdict.ACCEPTED
@@ -153,7 +153,7 @@ class MemoryQueue:
                 return verdict
         return None
 
-    def _over(self, limits: JobLimits) -> tuple[Verdict, int] | None:
+    def over(self, limits: JobLimits) -> tuple[Verdict, int] | None:
         mine = [job.record for job in self.jobs.values() if job.limited_by == limits.key_id]
         unfinished = sum(1 for record in mine if not record.state.is_terminal)
         if limits.max_unfinished and unfinished >= limits.max_unfinished:

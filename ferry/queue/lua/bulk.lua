@@ -36,6 +36,8 @@ end
 local function end_batch(batch, status, now_us)
   redis.call('HSET', BATCH .. batch, 'status', status, status .. '_us', text(now_us))
   redis.call('HINCRBY', TALLY, 'batches ' .. status, 1)
+  local key = redis.call('HGET', BATCH .. batch, 'limited_by')
+  if key then redis.call('ZREM', UNFINISHED .. key, batch) end
   redis.call('ZREM', BATCH_ENDS, batch)
   redis.call('DEL', BATCH_PARTS .. batch, BATCH_OPEN .. batch)
   redis.call('PEXPIRE', BATCH .. batch, redis.call('HGET', BATCH .. batch, 'ttl_ms'))

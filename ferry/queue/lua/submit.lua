@@ -39,45 +39,6 @@ local function has_memory(bytes)
   return not is_full
 end
 
-local per_key = {}  -- what limits each API key of this call, by the text that says it
-
--- How much a key has left: of jobs at once, and of its rate as the time at which its next job would be due if jobs
--- came evenly (GCRA); up to a second's worth may come together.
-local function limits_of(text_of_limits)
-  local limits = per_key[text_of_limits]
-  if limits then return limits end
-  local id, rate, most = string.match(text_of_limits, '^(%S+) (%S+) (%S+)$')
-  limits = {id = id, rate = tonumber(rate), most = tonumber(most), new = {}}
-  if limits.most > 0 then
-    redis.call('ZREMRANGEBYSCORE', UNFINISHED .. id, '-inf', text(now_ms))
-    limits.unfinished = redis.call('ZCARD', UNFINISHED .. id)
-  end
-  if limits.rate > 0 then
-    limits.gap_us = 1000000 / limits.rate
-    limits.ahead_us = math.max(limits.gap_us, 1000000) - limits.gap_us
-    limits.due_us = math.max(now_us, tonumber(redis.call('GET', RATE .. id) or 0))
-  end
-  per_key[text_of_limits] = limits
-  return limits
-end
-
--- Returns what a key is over, and the number that goes with it; nil where it may send a job, which then counts.
-local function over(text_of_limits, id, deadline_ms)
-  if text_of_limits == '' then return nil end
-  local limits = limits_of(text_of_limits)
-  if limits.most > 0 and limits.unfinished + #limits.new / 2 >= limits.most then
-    return 'over_unfinished', limits.unfinished + #limits.new / 2
-  end
-  if limits.rate > 0 then
-    local early_us = limits.due_us - limits.ahead_us - now_us
-    if early_us > 0 then return 'over_rate', math.ceil(early_us / 1000) end
-    limits.due_us = limits.due_us + limits.gap_us
-  end
-  limits.new[#limits.new + 1] = text(now_ms + deadline_ms)
-  limits.new[#limits.new + 1] = id
-  return nil
-end
-
 local bytes_in_all = 0
 for i = first, #ARGV, size do bytes_in_all = bytes_in_all + ARGV[i + 6] end
 local is_room = has_memory(bytes_in_all)
@@ -120,7 +81,7 @@ for i = first, #ARGV, size do
   elseif not has_room(total, most_in_all, rows, bytes) then
     verdict, waiting = 'full_in_all', total
   else
-    local over_what, number = over(ARGV[i + 11], id, ARGV[i + 5])
+    local over_what, number = over(ARGV[i + 11], id, ARGV[i + 5], now_us, now_ms)
     if over_what then
       verdict, told = over_what, number
     else
@@ -169,14 +130,7 @@ for i = first, #ARGV, size do
   end
 end
 in_pieces('ZADD', DEADLINES, deadlines)
-for _, limits in pairs(per_key) do
-  if #limits.new > 0 then
-    if limits.most > 0 then in_pieces('ZADD', UNFINISHED .. limits.id, limits.new) end
-    if limits.rate > 0 then
-      redis.call('SET', RATE .. limits.id, text(limits.due_us), 'PX', math.ceil((limits.due_us - now_us) / 1000) + 1)
-    end
-  end
-end
+charge_limits(now_us)
 for model, waiting in pairs(models) do
   if waiting.new_rows > 0 then
     change_backlog(model, waiting.new_rows, waiting.new_bytes)
