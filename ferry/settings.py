@@ -100,6 +100,9 @@ class Settings(BaseSettings):
         description="name of this worker in Flower and logs; empty is `worker`",
     )
     ort_threads: int = Field(default=1, ge=1, le=1024, description="onnxruntime threads per worker")
+    ort_provider: Literal["cpu", "cuda"] = Field(
+        default="cpu", description="what models run on; cuda is an NVIDIA GPU, and a worker that cannot use it stops"
+    )
     lease_s: float = Field(default=5, ge=0.2, le=3600, description="a claim not renewed for this long lapses")
     batch_latency_ms: float = Field(
         default=200, ge=1, le=60_000, description="longest run a measured batch size may take"

@@ -33,6 +33,7 @@ from worker.inspection_answers import answer
 from worker.profile_files import ProfileFiles
 from worker.profiler import Profiler, describe_machine
 from worker.profiling import Budget
+from worker.providers import Accelerator
 from worker.pulse import Pulse, try_to
 from worker.serving import Shelf
 from worker.steps import follow_repository
@@ -52,7 +53,7 @@ def make_profiler(settings: Settings) -> Profiler:
     """Return what measures the models of this process; nothing is read or written yet."""
     return Profiler(
         ProfileFiles(settings.data_dir / PROFILES_DIR),
-        machine=describe_machine(settings.ort_threads),
+        machine=describe_machine(settings.ort_threads, Accelerator(settings.ort_provider)),
         budget=Budget(latency_s=settings.batch_latency_ms / 1000),
     )
 
@@ -82,7 +83,11 @@ def main() -> int:
         url = settings.require_redis_url()
         repository = Repository(settings.models_dir)
         storage = storage_of(settings)
-        shelf = Shelf(repository, threads=settings.ort_threads, profiler=make_profiler(settings))
+        accelerator = Accelerator(settings.ort_provider)
+        accelerator.prepare()
+        shelf = Shelf(
+            repository, threads=settings.ort_threads, accelerator=accelerator, profiler=make_profiler(settings)
+        )
         shelf.load_all()
         name = worker_name(settings)
         watch = Watch(event_log(settings, name))

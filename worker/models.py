@@ -10,6 +10,7 @@ from ferry.errors import ModelRefusedError
 from ferry.manifest import MODEL_FILE, Manifest, TensorSpec, sha256_of
 from ferry.profile import BatchLimits, Profile, Tuning, limits_in_force
 from ferry.tensors import Array, TensorCodec
+from worker.providers import ON_CPU, Accelerator
 
 # An inner axis that takes any size is warmed up with this one.
 WARM_UP_SIZE = 1
@@ -77,11 +78,11 @@ class Model:
             self.run([zeros(spec, n_rows) for spec in self.manifest.inputs])
 
 
-def load_model(folder: Path, manifest: Manifest, *, threads: int) -> Model:
-    """Load one version's folder into a session on the CPU.
+def load_model(folder: Path, manifest: Manifest, *, threads: int, accelerator: Accelerator = ON_CPU) -> Model:
+    """Load one version's folder into a session, on an accelerator that is prepared.
 
     Raises:
-        ModelRefusedError: the file is not the one the manifest names, or onnxruntime will not load it.
+        ModelRefusedError: the file is not the one the manifest names, or onnxruntime will not load it, or not there.
     """
     path = folder / MODEL_FILE
     try:
@@ -98,9 +99,14 @@ def load_model(folder: Path, manifest: Manifest, *, threads: int) -> Model:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        # The fallback prints what is wrong with a GPU and runs on the CPU, now or amid a batch.
+        session = onnxruntime.InferenceSession(
+            str(path), options, providers=accelerator.providers, enable_fallback=False
+        )
     except Exception as error:
         raise ModelRefusedError(f"{manifest.ref}: onnxruntime will not load {path}: {error}") from error
+    if reason := accelerator.why_not_on(session):
+        raise ModelRefusedError(f"{manifest.ref}: {reason}")
     return Model(manifest, session)
 
 

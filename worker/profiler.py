@@ -16,6 +16,7 @@ from ferry.profile import Profile
 from worker.models import Model
 from worker.profile_files import ProfileFiles
 from worker.profiling import Budget, choose, measure
+from worker.providers import ON_CPU, Accelerator
 
 # Raised whenever the measurement or the choice changes, so that older files are not believed.
 PROFILE_FORMAT = 2
@@ -73,9 +74,11 @@ class Profiler:
         return profile
 
 
-def describe_machine(threads: int) -> str:
-    """Return what decides how fast a model runs here: processor, cores, onnxruntime and its threads."""
-    return f"{_processor()}, cores: {available_cores()}, onnxruntime {onnxruntime.__version__}, threads: {threads}"
+def describe_machine(threads: int, accelerator: Accelerator = ON_CPU) -> str:
+    """Return what decides how fast a model runs here: processor, cores, onnxruntime, its threads and its provider."""
+    said = f"{_processor()}, cores: {available_cores()}, onnxruntime {onnxruntime.__version__}, threads: {threads}"
+    # Nothing is said of the CPU, so that what older releases measured is still believed.
+    return f"{said}, {accelerator.kind}" if accelerator.kind else said
 
 
 def _processor() -> str:

@@ -9,6 +9,7 @@ from ferry.manifest import Manifest
 from ferry.profile import Profile
 from ferry.repository import Repository
 from worker.models import Model, load_model
+from worker.providers import ON_CPU, Accelerator
 
 logger = logging.getLogger(__name__)
 
@@ -28,9 +29,17 @@ class Changes:
 class Shelf:
     """The loaded models of one worker."""
 
-    def __init__(self, repository: Repository, *, threads: int, profiler: Profiler | None = None) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        *,
+        threads: int,
+        accelerator: Accelerator = ON_CPU,
+        profiler: Profiler | None = None,
+    ) -> None:
         self._repository = repository
         self._threads = threads
+        self._accelerator = accelerator
         self._profiler = profiler
         self._models: dict[ModelKey, Model] = {}
         # What its files looked like when a version was refused: a copy under way is refused, and whole a moment later.
@@ -97,7 +106,8 @@ class Shelf:
         return True
 
     def _load(self, key: ModelKey, manifest: Manifest) -> None:
-        model = load_model(self._repository.folder(*key), manifest, threads=self._threads)
+        folder = self._repository.folder(*key)
+        model = load_model(folder, manifest, threads=self._threads, accelerator=self._accelerator)
         if self._profiler:
             model.adopt(self._profiler(model))
         try:

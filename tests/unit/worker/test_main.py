@@ -127,3 +127,22 @@ def test_serve_metrics_when_a_port_is_set_then_its_numbers_and_its_process(modul
 def test_serve_metrics_when_the_port_is_taken_then_said_with_the_setting(module: ModuleType) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ConfigError, match="FERRY_METRICS_PORT"):
         module.serve_metrics(Settings(_env_file=None, metrics_port=taken.getsockname()[1]), Watch())
+
+
+def test_main_when_cuda_is_asked_and_only_the_cpu_is_there_then_stops_with_the_reason(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_model(tmp_path / "models", GOOD, "good")
+    monkeypatch.setenv("FERRY_ORT_PROVIDER", "cuda")
+    assert module.main() == 1
+    err = capsys.readouterr().err
+    assert err.startswith("worker: FERRY_ORT_PROVIDER=cuda, but onnxruntime ")
+    assert "set FERRY_ORT_PROVIDER=cpu" in err
+
+
+def test_make_profiler_when_on_a_gpu_then_profiles_of_another_machine(module: ModuleType) -> None:
+    on_cpu, on_gpu = (
+        module.make_profiler(Settings(_env_file=None, ort_provider=provider))._machine for provider in ("cpu", "cuda")
+    )
+    assert on_gpu.startswith(on_cpu)
+    assert "CUDAExecutionProvider" in on_gpu
