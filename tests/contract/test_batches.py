@@ -13,6 +13,7 @@ from ferry.bulk.files import Files, new_file_id
 from ferry.bulk.steps import STOPPED, Held, Steps, indexed
 from ferry.bulk.storage import Storage
 from ferry.errors import NotFoundError, QueueUnavailableError
+from ferry.jobs import JobLimits
 from ferry.queue import keys
 from ferry.queue.admin import Admin
 from ferry.queue.connection import connect, connect_async
@@ -310,3 +311,23 @@ async def test_batches_when_redis_is_away_then_unavailable() -> None:
         with pytest.raises(QueueUnavailableError):
             await asking
     await redis.aclose(close_connection_pool=True)
+
+
+async def test_list_page_when_an_owner_is_asked_for_then_only_its_batches(desk: Desk) -> None:
+    ann, bob = await desk.spec(owner="ann"), await desk.spec(owner="bob")
+    anybody = await desk.spec()
+    for spec in (ann, bob, anybody):
+        assert await desk.batches.open(spec) is Opened.ACCEPTED
+    assert [(await desk.record(spec.id)).owner for spec in (ann, bob, anybody)] == ["ann", "bob", ""]
+    assert [each.id for each in (await desk.batches.list_page(owner="ann"))[0]] == [ann.id]
+    assert (await desk.batches.list_page(owner="an")) == ([], False)
+    assert len((await desk.batches.list_page())[0]) == 3
+    with pytest.raises(NotFoundError):
+        await desk.batches.list_page(owner="ann", after=bob.id)
+
+
+async def test_open_when_its_key_is_over_its_limits_then_refused_and_another_key_not(desk: Desk) -> None:
+    one_at_once, slow = JobLimits("k1", max_unfinished=1), JobLimits("k2", rate_per_s=0.01)
+    for limits, refused in ((one_at_once, Opened.OVER_UNFINISHED), (slow, Opened.OVER_RATE)):
+        assert await desk.batches.open(await desk.spec(limits=limits)) is Opened.ACCEPTED
+        assert await desk.batches.open(await desk.spec(limits=limits)) is refused

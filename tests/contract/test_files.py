@@ -46,13 +46,18 @@ async def files(request: pytest.FixtureRequest, storage: Storage, anyio_backend:
 
 
 async def add(
-    files: AnyFiles, name: str = "in.jsonl", purpose: str = "batch", ttl_s: float | None = None, key: str = ""
+    files: AnyFiles,
+    name: str = "in.jsonl",
+    purpose: str = "batch",
+    ttl_s: float | None = None,
+    key: str = "",
+    owner: str = "",
 ) -> FileRecord:
     file_id = await files.reserve()
     with files.storage.create(key_of(file_id)) as upload:
         upload.write(b"abc")
     return await files.create(
-        file_id, size_bytes=3, filename=name, purpose=purpose, ttl_s=ttl_s, sha256="ba78", key=key
+        file_id, size_bytes=3, filename=name, purpose=purpose, ttl_s=ttl_s, sha256="ba78", key=key, owner=owner
     )
 
 
@@ -295,3 +300,41 @@ async def test_sweep_forever_when_a_sweep_fails_then_it_goes_on(
     await asyncio.wait_for(swept.wait(), 60)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_list_page_when_an_owner_is_asked_for_then_only_its_files_of_any_or_one_purpose(files: AnyFiles) -> None:
+    ann = [await add(files, owner="ann"), await add(files, owner="ann", purpose="batch_output")]
+    bob = await add(files, owner="bob")
+    nobody = await add(files)
+    assert [record.owner for record in (*ann, bob, nobody)] == ["ann", "ann", "bob", ""]
+    assert (await files.get(bob.id)) == bob
+
+    async def ids(**asked: str | None) -> list[str]:
+        return [record.id for record in (await files.list_page(is_ascending=True, **asked))[0]]
+
+    assert await ids(owner="ann") == [record.id for record in ann]
+    assert await ids(owner="ann", purpose="batch_output") == [ann[1].id]
+    assert await ids(owner="an") == []
+    assert await ids() == [record.id for record in (*ann, bob, nobody)]
+    with pytest.raises(NotFoundError):
+        await files.list_page(owner="ann", after=bob.id)
+
+
+@pytest.mark.parametrize("end", ["delete", "sweep"])
+async def test_delete_when_a_file_had_an_owner_then_no_key_is_left(redis: Redis, storage: Storage, end: str) -> None:
+    files = Files(redis, storage, max_files=9, ttl_s=600)
+    record = await add(files, owner="ann")
+    if end == "delete":
+        assert await files.delete(record.id)
+    else:
+        await end_now(redis, record.id)
+        assert await files.sweep() == 1
+    assert await redis.keys("*") == []
+
+
+async def test_get_when_a_release_before_owners_stored_it_then_nobodys(redis: Redis, storage: Storage) -> None:
+    files = Files(redis, storage, max_files=9, ttl_s=600)
+    record = await add(files)
+    await redis.hdel(keys.FILE + record.id, "owner")
+    assert await files.get(record.id) == record
+    assert await files.delete(record.id)

@@ -25,7 +25,7 @@ from ferry.bulk.steps import (
     worked,
 )
 from ferry.bulk.storage import Storage
-from ferry.jobs import Claim, JobClass, Submission, new_job_id
+from ferry.jobs import Claim, JobClass, JobLimits, Submission, new_job_id
 from ferry.queue import keys
 from ferry.queue.admin import Admin
 from ferry.queue.connection import connect, connect_async
@@ -61,7 +61,7 @@ class Shop:
 
         return asyncio.run(act())
 
-    def open(self) -> str:
+    def open(self, owner: str = "", limits: JobLimits | None = None) -> str:
         """Open a batch over a new file."""
         batch_id, file_id = new_batch_id(), new_file_id()
 
@@ -69,7 +69,7 @@ class Shop:
             files = Files(client, Storage("/nowhere"), max_files=1000, ttl_s=600)  # type: ignore[arg-type]
             file_id = await files.reserve()
             await files.create(file_id, size_bytes=3, filename="in.npy", purpose="batch")
-            spec = BatchSpec(batch_id, *TOY, "/v2/models/toy/infer", file_id, 3600, "1h")
+            spec = BatchSpec(batch_id, *TOY, "/v2/models/toy/infer", file_id, 3600, "1h", owner=owner, limits=limits)
             return await Batches(client, max_open=1000, ttl_s=600).open(spec)  # type: ignore[arg-type]
 
         assert file_id
@@ -192,6 +192,23 @@ def test_batch_when_each_step_is_done_then_it_is_completed_and_nothing_else_is_l
     assert shop.hold() is None
     assert shop.leftovers() == []
     assert 0 < shop.redis.ttl(keys.BATCH + batch_id) <= 600
+
+
+def test_batch_when_it_has_an_owner_and_a_limited_key_then_its_output_is_the_owners_and_its_place_is_free(
+    shop: Shop,
+) -> None:
+    batch_id = shop.open(owner="ann", limits=JobLimits("k1", max_unfinished=1))
+    assert shop.redis.zrange(f"{keys.UNFINISHED}k1", 0, -1) == [batch_id.encode()]
+    shop.settle(shop.take(INDEX))
+    for number in range(6):
+        shop.settle(shop.take(number))
+    shop.settle(shop.take(ASSEMBLE))
+    output = shop.record(batch_id).output_file_id
+    assert output
+    assert shop.redis.hget(keys.FILE + output, "owner") == b"ann"
+    assert output.encode() in shop.redis.zrange(f"{keys.FILES_BY}ann", 0, -1)
+    assert output.encode() in shop.redis.zrange(f"{keys.FILES_BY}ann:batch_output", 0, -1)
+    assert not shop.redis.exists(f"{keys.UNFINISHED}k1")
 
 
 def test_window_when_chunks_are_many_then_a_few_are_open_and_each_settle_lets_another_in(shop: Shop) -> None:

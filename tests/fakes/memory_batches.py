@@ -23,6 +23,7 @@ class MemoryBatches:
         self.is_down = False
         self.records: dict[str, BatchRecord] = {}
         self.fingerprints: dict[str, str] = {}
+        self.limited_by: dict[str, str] = {}
 
     def _check(self) -> None:
         if self.is_down:
@@ -44,8 +45,12 @@ class MemoryBatches:
             return Opened.WRONG_PURPOSE
         if sum(not record.status.is_terminal for record in self.records.values()) >= self.max_open:
             return Opened.FULL
-        if over := spec.limits and self.queue.over(spec.limits):
-            return Opened(over[0].value)
+        if spec.limits:
+            mine = [batch_id for batch_id, key_id in self.limited_by.items() if key_id == spec.limits.key_id]
+            also = sum(not self.records[batch_id].status.is_terminal for batch_id in mine)
+            if over := self.queue.over(spec.limits, also):
+                return Opened(over[0].value)
+            self.limited_by[spec.id] = spec.limits.key_id
         now_us = self.queue.now_us
         self.fingerprints[spec.id] = spec.fingerprint
         self.records[spec.id] = BatchRecord(

@@ -153,9 +153,9 @@ class MemoryQueue:
                 return verdict
         return None
 
-    def over(self, limits: JobLimits) -> tuple[Verdict, int] | None:
+    def over(self, limits: JobLimits, also: int = 0) -> tuple[Verdict, int] | None:
         mine = [job.record for job in self.jobs.values() if job.limited_by == limits.key_id]
-        unfinished = sum(1 for record in mine if not record.state.is_terminal)
+        unfinished = also + sum(1 for record in mine if not record.state.is_terminal)
         if limits.max_unfinished and unfinished >= limits.max_unfinished:
             return Verdict.OVER_UNFINISHED, unfinished
         if limits.rate_per_s:

@@ -1,0 +1,282 @@
+"""Who may do what: every operation of the API asked with every kind of key, on real stores and a real worker.
+
+`pytest -s tests/integration/test_access.py` prints the table.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import redis
+
+from api.app import build_app
+from ferry.access import Scope
+from ferry.jobs import new_job_id
+from ferry.queue.connection import connect
+from ferry.queue.consumer import Consumer
+from ferry.queue.keeper import Keeper, KeeperRules
+from ferry.queue.key_book import KeyBook
+from ferry.queue.keys import KEEPER, LEASES
+from ferry.settings import Settings
+from tests import onnx_models
+from tests.integration.conftest import StartWorker, publish
+from tests.manifests import manifest, spec
+from tests.processes import eventually
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
+
+ROW = {"x": [1.0, 2.0, 3.0]}
+INFER = {"inputs": [{"name": "x", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, 3]}]}
+# A model without a worker: what is sent to it waits, and can be made a dead letter by hand.
+IDLE = "idle"
+MAX_ATTEMPTS = 2
+TENANT = frozenset({Scope.SUBMIT, Scope.READ})
+
+
+class World:
+    """An API that asks for keys, and what Ann has in it."""
+
+    def __init__(self, client: httpx.AsyncClient, redis_client: redis.Redis) -> None:
+        self.client = client
+        self.redis = redis_client
+        self.book = KeyBook(redis_client)
+        self.worker = Consumer(redis_client, worker="by-hand", lease_s=5)
+        self.keeper = Keeper(redis_client, KeeperRules(lease_s=5, max_attempts=MAX_ATTEMPTS))
+        self.tokens = {
+            "ann": self._make("ann", TENANT),
+            "bob": self._make("bob", TENANT),
+            "metrics": self._make("prometheus", frozenset({Scope.METRICS})),
+            "admin": self._make("operator", frozenset({Scope.ADMIN})),
+        }
+        revoked, self.tokens["revoked"] = self.book.create("gone", owner="ann", scopes=frozenset(Scope))
+        self.book.revoke(revoked.id)
+
+    def _make(self, owner: str, scopes: frozenset[Scope]) -> str:
+        return self.book.create("test", owner=owner, scopes=scopes)[1]
+
+    async def ask(self, who: str, method: str, path: str, **more: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.tokens[who]}"} if who else {}
+        return await self.client.request(method, path, headers=headers, **more)
+
+    async def _made(self, method: str, path: str, **more: Any) -> str:
+        answer = await self.ask("ann", method, path, **more)
+        assert answer.status_code in (200, 201, 202), answer.text
+        return str(answer.json()["id"])
+
+    async def job(self, model: str = IDLE) -> str:
+        return await self._made("POST", "/v1/predictions", json={"version": model, "input": ROW})
+
+    async def file(self) -> str:
+        lines = b'{"x": [1.0, 2.0, 3.0]}\n'
+        return await self._made("POST", "/v1/files", data={"purpose": "batch"}, files={"file": ("in.jsonl", lines)})
+
+    async def batch(self) -> str:
+        asked = {"input_file_id": await self.file(), "endpoint": "/v1/predictions", "model": IDLE}
+        return await self._made("POST", "/v1/batches", json=asked)
+
+    async def dead_letter(self) -> str:
+        """Let a job of Ann's kill its workers until it is given up."""
+        job_id = await self.job()
+        for _ in range(MAX_ATTEMPTS):
+            claim = self.worker.claim(IDLE, "1", max_rows=1000)
+            while claim.jobs and job_id not in {job.id for job in claim.jobs}:
+                claim = self.worker.claim(IDLE, "1", max_rows=1000)
+            for token in self.redis.zrange(LEASES, 0, -1):
+                self.redis.zadd(LEASES, {token: 1})
+            self.redis.delete(KEEPER)
+            while self.keeper.lapse() is None:  # the API's keeper was faster
+                self.redis.delete(KEEPER)
+        return job_id
+
+
+Call = Callable[[World], Awaitable[tuple[str, dict[str, Any]]]]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """How an operation is called on something of Ann's, and what each key is answered.
+
+    `other`: another tenant's key, with the scope; what it makes or lists is its own. `scope` None: anybody may.
+    """
+
+    call: Call
+    scope: Scope | None
+    own: int
+    other: int
+
+
+def plain(path: str, **more: Any) -> Call:
+    async def call(world: World) -> tuple[str, dict[str, Any]]:
+        return path, more
+
+    return call
+
+
+def on(make: Callable[[World], Awaitable[str]], path: str, **more: Any) -> Call:
+    async def call(world: World) -> tuple[str, dict[str, Any]]:
+        return path.format(await make(world)), more
+
+    return call
+
+
+async def _new_batch(world: World) -> tuple[str, dict[str, Any]]:
+    asked = {"input_file_id": await world.file(), "endpoint": "/v1/predictions", "model": IDLE}
+    return "/v1/batches", {"json": asked}
+
+
+async def _put(world: World) -> tuple[str, dict[str, Any]]:
+    return f"/v1/predictions/{new_job_id()}", {"json": {"version": IDLE, "input": ROW}}
+
+
+_FORM = {"data": {"purpose": "batch"}, "files": {"file": ("in.jsonl", b"{}")}}
+READ, SUBMIT, ADMIN = Scope.READ, Scope.SUBMIT, Scope.ADMIN
+OPERATIONS = {
+    "POST /v1/predictions": Operation(plain("/v1/predictions", json={"version": IDLE, "input": ROW}), SUBMIT, 202, 202),
+    "GET /v1/predictions/{job_id}": Operation(on(World.job, "/v1/predictions/{}"), READ, 200, 404),
+    "PUT /v1/predictions/{job_id}": Operation(_put, SUBMIT, 202, 202),
+    "DELETE /v1/predictions/{job_id}": Operation(on(World.job, "/v1/predictions/{}"), SUBMIT, 204, 404),
+    "POST /v1/predictions/{job_id}/cancel": Operation(on(World.job, "/v1/predictions/{}/cancel"), SUBMIT, 200, 404),
+    "POST /predict": Operation(plain("/predict", json=ROW | {"model": "toy"}), SUBMIT, 200, 200),
+    "POST /v2/models/{name}/infer": Operation(plain("/v2/models/toy/infer", json=INFER), SUBMIT, 200, 200),
+    "POST /v2/models/{name}/versions/{version}/infer": Operation(
+        plain("/v2/models/toy/versions/1/infer", json=INFER), SUBMIT, 200, 200
+    ),
+    "POST /v1/files": Operation(plain("/v1/files", **_FORM), SUBMIT, 200, 200),
+    "GET /v1/files": Operation(on(World.file, "/v1/files"), READ, 200, 200),
+    "GET /v1/files/{file_id}": Operation(on(World.file, "/v1/files/{}"), READ, 200, 404),
+    "GET /v1/files/{file_id}/content": Operation(on(World.file, "/v1/files/{}/content"), READ, 200, 404),
+    "DELETE /v1/files/{file_id}": Operation(on(World.file, "/v1/files/{}"), SUBMIT, 200, 404),
+    "POST /v1/batches": Operation(_new_batch, SUBMIT, 200, 404),
+    "GET /v1/batches": Operation(on(World.batch, "/v1/batches"), READ, 200, 200),
+    "GET /v1/batches/{batch_id}": Operation(on(World.batch, "/v1/batches/{}"), READ, 200, 404),
+    "POST /v1/batches/{batch_id}/cancel": Operation(on(World.batch, "/v1/batches/{}/cancel"), SUBMIT, 200, 404),
+    "GET /v1/models": Operation(plain("/v1/models"), READ, 200, 200),
+    "GET /v1/models/{name}": Operation(plain("/v1/models/toy"), READ, 200, 200),
+    "GET /v1/dead-letters": Operation(on(World.dead_letter, "/v1/dead-letters"), ADMIN, 403, 403),
+    "GET /v1/dead-letters/{job_id}": Operation(on(World.dead_letter, "/v1/dead-letters/{}"), ADMIN, 403, 403),
+    "DELETE /v1/dead-letters/{job_id}": Operation(on(World.dead_letter, "/v1/dead-letters/{}"), ADMIN, 403, 403),
+    "POST /v1/dead-letters/{job_id}/replay": Operation(
+        on(World.dead_letter, "/v1/dead-letters/{}/replay"), ADMIN, 403, 403
+    ),
+    "GET /metrics": Operation(plain("/metrics"), Scope.METRICS, 403, 403),
+    "GET /v2/health/live": Operation(plain("/v2/health/live"), None, 200, 200),
+    "GET /v2/health/ready": Operation(plain("/v2/health/ready"), None, 200, 200),
+}
+NEED_A_WORKER = frozenset(name for name in OPERATIONS if name.endswith(("predict", "infer", "ready")))
+WHO = ("", "revoked", "metrics", "bob", "ann", "admin")
+
+
+@pytest.fixture
+async def world(
+    request: pytest.FixtureRequest, redis_url: str, tmp_path: Path, start_worker: StartWorker, anyio_backend: str
+) -> AsyncIterator[World]:
+    client = connect(redis_url)
+    called = getattr(request.node, "callspec", None)
+    if called and called.params.get("name") in NEED_A_WORKER:
+        start_worker()
+        eventually(lambda: client.exists("ferry:live:toy:1"), "the worker serves")
+    # Published after the worker's start and taken out of its folder: no worker serves it.
+    own = tmp_path / "own"
+    for name in ("toy", IDLE):
+        outputs = (spec("y", "float32", 3),)
+        publish(own, onnx_models.doubled(), manifest(name, outputs=outputs, max_rows=16))
+    settings = Settings(
+        _env_file=None, redis_url=redis_url, models_dir=own, data_dir=tmp_path / "data", api_keys="on",
+    )  # fmt: skip
+    app = build_app(settings)
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://ferry", timeout=30) as http:
+            yield World(http, client)
+    client.close()
+
+
+async def test_table_when_walked_then_it_has_every_operation_there_is(world: World) -> None:
+    paths = (await world.ask("admin", "GET", "/openapi.json")).json()["paths"]
+    there_are = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
+    assert there_are == set(OPERATIONS)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+async def test_operation_when_asked_with_every_key_then_what_it_answers(world: World, name: str) -> None:
+    operation = OPERATIONS[name]
+    seen = {}
+    for who in WHO:
+        path, more = await operation.call(world)
+        seen[who] = (await world.ask(who, name.partition(" ")[0], path, **more)).status_code
+    print(f"\n{name:50}", *(f"{who or 'no key'} {status}  " for who, status in seen.items()))
+    admin = seen.pop("admin")
+    if operation.scope is None:
+        assert set(seen.values()) == {200} == {admin}
+        return
+    metrics = 200 if operation.scope is Scope.METRICS else 403
+    assert seen == {"": 401, "revoked": 401, "metrics": metrics, "bob": operation.other, "ann": operation.own}
+    assert admin in (200, 201, 202, 204)
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/docs", "/nowhere", "/v1/nowhere"])
+async def test_path_when_it_is_no_operation_then_a_key_is_needed_too(world: World, path: str) -> None:
+    assert (await world.ask("", "GET", path)).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/v1/files", "/v1/batches"])
+async def test_list_when_another_asks_then_nothing_of_anns_and_the_operator_sees_all(world: World, path: str) -> None:
+    made = await (world.file() if path == "/v1/files" else world.batch())
+
+    async def ids(who: str) -> list[str]:
+        return [each["id"] for each in (await world.ask(who, "GET", path)).json()["data"]]
+
+    assert made in await ids("ann")
+    assert await ids("bob") == []
+    assert made in await ids("admin")
+    after = await world.ask("bob", "GET", f"{path}?after={made}")
+    assert after.status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "make"),
+    [("/v1/predictions", World.job), ("/v1/files", World.file), ("/v1/batches", World.batch)],
+)
+async def test_answer_when_it_is_anothers_then_word_for_word_that_of_what_is_not_there(
+    world: World, path: str, make: Callable[[World], Awaitable[str]]
+) -> None:
+    real = await make(world)
+    unknown = real[:-4] + "zzzz"
+    answers = [(await world.ask("bob", "GET", f"{path}/{each}")).text for each in (real, unknown)]
+    assert answers[0].replace(real, "ID") == answers[1].replace(unknown, "ID")
+
+
+async def test_key_when_two_owners_use_the_same_idempotency_key_then_each_has_a_job_of_its_own(world: World) -> None:
+    ids = set()
+    for who in ("ann", "bob", "ann"):
+        headers = {"Authorization": f"Bearer {world.tokens[who]}", "Idempotency-Key": "nightly"}
+        body = {"version": IDLE, "input": ROW}
+        ids.add((await world.client.post("/v1/predictions", json=body, headers=headers)).json()["id"])
+    assert len(ids) == 2
+
+
+async def test_limits_when_a_key_is_over_them_then_429_with_a_time_and_another_key_goes_on(world: World) -> None:
+    _, limited = world.book.create("slow", owner="ann", scopes=TENANT, max_unfinished=2)
+    world.tokens["limited"] = limited
+    asked = {"json": {"version": IDLE, "input": ROW}}
+    answers = [await world.ask("limited", "POST", "/v1/predictions", **asked) for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [202, 202, 429, 429]
+    assert answers[-1].headers["retry-after"] == "1"
+    assert answers[-1].json()["code"] == "rate_limited"
+    assert (await world.ask("ann", "POST", "/v1/predictions", **asked)).status_code == 202
+    await world.ask("ann", "DELETE", f"/v1/predictions/{answers[0].json()['id']}")
+    # The place is free; whether the moment of the last refusal is over is chance.
+    again = [(await world.ask("limited", "POST", "/v1/predictions", **asked)).status_code for _ in range(2)]
+    assert sorted(again) == [202, 429]
+
+
+async def test_keys_when_listed_then_the_same_and_no_secret(world: World) -> None:
+    listed = {key.id: key for key in world.book.list_all()}
+    assert len(listed) == 5
+    assert all(token not in repr(listed) for token in world.tokens.values())
+    revoked = world.tokens["revoked"].split("_")[1]
+    first = listed[revoked].revoked_us
+    assert world.book.revoke(revoked).revoked_us == first
