@@ -58,7 +58,7 @@ def scope_of(method: str, path: str) -> Scope | None:
         return Scope.METRICS
     if path.startswith(_ADMIN):
         return Scope.ADMIN
-    if method in _READING:
+    if method in _READING or path == "/v2/repository/index":
         return Scope.READ
     return Scope.SUBMIT if path.startswith(("/v1/", "/v2/models/", "/predict")) else Scope.ADMIN
 

@@ -23,7 +23,7 @@ from api.protocol import STOP_BELL, StopBell
 from api.routes import batches as batches_routes
 from api.routes import dead_letters as dead_letters_routes
 from api.routes import files as files_routes
-from api.routes import health, infer, metrics, models, predict, predictions
+from api.routes import health, infer, metrics, models, predict, predictions, repository
 from api.services import BatchBook, DeadLetterOffice, Figures, FileBook, JobQueue, Services, WholeQueue
 from api.submitter import Submitter
 from api.waiters import Waiters
@@ -33,6 +33,7 @@ from ferry.bulk.storage import storage_of
 from ferry.errors import QueueUnavailableError
 from ferry.local.lifeline import die_with_parent
 from ferry.logs import configure_logging, event_log
+from ferry.model_mirror import MirrorThread, mirror_of
 from ferry.queue.connection import connect, connect_async
 from ferry.queue.dead_letters import DeadLetters
 from ferry.queue.keeper import Keeper, KeeperRules, KeeperThread
@@ -96,6 +97,7 @@ def build_app(
         files_routes,
         batches_routes,
         models,
+        repository,
         health,
         metrics,
     ):
@@ -129,7 +131,12 @@ async def _running(
     rules = KeeperRules(settings.lease_s, settings.max_attempts, settings.dead_ttl_s)
     keeper = KeeperThread(Keeper(keeper_redis, rules))
     keeper.start()
+    mirror = mirror_of(settings)
+    mirroring = MirrorThread(mirror, every_s=settings.models_sync_s) if mirror else None
     try:
+        if mirroring:
+            await asyncio.to_thread(mirroring.pull)
+            mirroring.start()
         producer, stored = Producer(redis, limits_of(settings)), files_of(redis, storage, settings)
         async with (
             _while_running(stored.sweep_forever()),
@@ -145,6 +152,8 @@ async def _running(
         ):
             yield services
     finally:
+        if mirroring:
+            mirroring.stop()
         keeper.stop()
         await asyncio.to_thread(keeper.join)
         keeper_redis.close()

@@ -10,7 +10,7 @@ from ferry.bulk.formats.registry import OUTPUT_FORMATS
 from ferry.errors import InvalidInputError
 
 PREDICTIONS = "/v1/predictions"
-_INFER = re.compile(r"/v2/models/([A-Za-z0-9._-]{1,64})(?:/versions/([0-9]{1,18}))?/infer", re.ASCII)
+_INFER = re.compile(r"/v2/models/([A-Za-z0-9._-]{1,64})(?:/versions/([a-z0-9][a-z0-9._-]{0,31}))?/infer", re.ASCII)
 _WINDOW = re.compile(r"(\d{1,9})\s*(s|m|h|d)", re.ASCII)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 LEAST_WINDOW_S, MOST_WINDOW_S = 60, 30 * 86_400

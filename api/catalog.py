@@ -17,6 +17,7 @@ from ferry.errors import FerryError, NotFoundError
 from ferry.manifest import Manifest
 from ferry.profile import BatchLimits, Profile, Tuning, limits_in_force
 from ferry.queue.producer import ModelStatus
+from ferry.queue.versions import LATEST
 from ferry.repository import Repository
 from ferry.tensors import TensorCodec
 
@@ -42,6 +43,7 @@ class Entry:
     tuning: Tuning = field(default_factory=Tuning)
     is_paused: bool = False
     is_draining: bool = False
+    is_unloaded: bool = False
 
     @property
     def limits(self) -> BatchLimits:
@@ -87,6 +89,12 @@ class Registry(Protocol):
     async def models(self) -> list[ModelStatus]:
         """Return what is known to the queue."""
 
+    async def aliases(self) -> dict[tuple[str, str], str]:
+        """Return versions by (name, alias)."""
+
+    async def unloaded(self) -> frozenset[tuple[str, str]]:
+        """Return (name, version) of what is unloaded."""
+
 
 class Catalog:
     """Looks models up by name and version."""
@@ -105,6 +113,8 @@ class Catalog:
         self._sleep = sleep
         self._entries: dict[tuple[str, str], Entry] = {}
         self._latest: dict[str, Entry] = {}
+        self._aliases: dict[tuple[str, str], str] = {}
+        self._unloaded: frozenset[tuple[str, str]] = frozenset()
         self._drains: dict[tuple[str, str], DrainRate] = {}
         self._local: dict[tuple[str, str], Manifest] = {}
         self._fingerprint: object = None
@@ -117,7 +127,7 @@ class Catalog:
         return [self._entries[key] for key in sorted(self._entries, key=lambda key: (key[0], int(key[1])))]
 
     async def find(self, name: str, version: str | None = None) -> Entry:
-        """Return a version of a model, the highest one when none is named.
+        """Return a version of a model; `version` may be an alias. None is `latest`: the highest, unless it was moved.
 
         A model that was there when this was called is found: another API process may have shown it a moment ago.
 
@@ -134,7 +144,15 @@ class Catalog:
 
     def peek(self, name: str, version: str | None = None) -> Entry | None:
         """Return what is known right now, without looking further."""
-        return self._latest.get(name) if version is None else self._entries.get((name, version))
+        if version is None or version == LATEST:
+            return self._latest.get(name)
+        return self._entries.get((name, self._aliases.get((name, version), version)))
+
+    def aliases_of(self, name: str) -> dict[str, str]:
+        """Return a model's versions by alias, `latest` always among them."""
+        known = {alias: version for (model, alias), version in sorted(self._aliases.items()) if model == name}
+        latest = self._latest.get(name)
+        return known | ({LATEST: latest.manifest.version} if latest else {})
 
     async def refresh(self) -> None:
         """Look at the folder and at Redis; without Redis everything is kept as it was, with no live worker."""
@@ -161,6 +179,8 @@ class Catalog:
             for key, manifest in self._local.items():
                 if key not in announced:
                     await self._registry.register(manifest)
+            self._aliases = await self._registry.aliases()
+            self._unloaded = await self._registry.unloaded()
         except FerryError as error:
             logger.warning("the catalog could not be refreshed: %s", error)
             # What only workers announced is not unknown because Redis is silent.
@@ -185,6 +205,7 @@ class Catalog:
                 status.tuning,
                 status.is_paused,
                 status.is_draining,
+                key in self._unloaded,
             )
             for key, status in announced.items()
         }
@@ -193,6 +214,9 @@ class Catalog:
         self._measure(announced.values())
         self._entries = {key: self._kept(key, entry) for key, entry in fresh.items()}
         self._latest = {entry.manifest.name: entry for entry in self.entries}
+        for (name, alias), version in self._aliases.items():
+            if alias == LATEST and (entry := self._entries.get((name, version))):
+                self._latest[name] = entry
 
     def drain_of(self, entry: Entry) -> float:
         """Return rows a second that leave a model's queue while rows wait; before that was seen, by its profile."""
@@ -243,7 +267,9 @@ class Catalog:
         names = sorted({known for known, _ in self._entries})
         if name in names:
             versions = ", ".join(sorted((known for each, known in self._entries if each == name), key=int))
-            return f"model {name!r} has no version {version!r}; it has {versions}"
+            aliases = sorted((alias, known) for (model, alias), known in self._aliases.items() if model == name)
+            also = "".join(f", {alias} is {known}" for alias, known in aliases)
+            return f"model {name!r} has no version {version!r}; it has {versions}{also}"
         close = difflib.get_close_matches(name, names, n=3)
         listed = f"; did you mean {', '.join(close)}?" if close else f"; there are {', '.join(names) or 'none'}"
         return f"no model {name!r}{listed}"

@@ -96,6 +96,7 @@ _MODEL = {
         "name": _STRING,
         "description": _STRING,
         "latest_version": {"type": "object"},
+        "aliases": {"type": "object", "additionalProperties": _STRING},
         "versions": {"type": "array", "items": {"type": "object"}},
     },
 }
@@ -608,6 +609,45 @@ METRICS: dict[int | str, dict[str, Any]] = {
     200: {"description": "The metrics", "content": {"text/plain": {"schema": _STRING}}},
     **_problems(404, 503),
 }
+
+
+INDEX_BODY = {
+    "requestBody": {
+        "content": {"application/json": {"schema": {"type": "object", "properties": {"ready": {"type": "boolean"}}}}}
+    }
+}
+INDEX: dict[int | str, dict[str, Any]] = {
+    200: _answer(
+        "Every version",
+        {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["name", "version", "state", "reason"],
+                "properties": {
+                    "name": _STRING,
+                    "version": _STRING,
+                    "state": {"enum": ["READY", "UNAVAILABLE", "LOADING", "UNLOADING"]},
+                    "reason": _STRING,
+                },
+            },
+        },
+    ),
+    **_problems(400, 413, 422),
+}
+LOAD_BODY = {
+    "requestBody": {
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"parameters": {"type": "object", "properties": {"version": _STRING}}},
+                }
+            }
+        }
+    }
+}
+LOADED: dict[int | str, dict[str, Any]] = {200: {"description": "Done"}, **_problems(400, 404, 413, 422, 503)}
 
 
 def with_access(schema: dict[str, Any]) -> dict[str, Any]:

@@ -44,6 +44,15 @@ class JobQueue(Protocol):
     async def models(self) -> list[ModelStatus]:
         """Return what is known."""
 
+    async def aliases(self) -> dict[tuple[str, str], str]:
+        """Return versions by (name, alias)."""
+
+    async def unloaded(self) -> frozenset[tuple[str, str]]:
+        """Return what is unloaded."""
+
+    async def set_loaded(self, models: Sequence[tuple[str, str]], *, is_loaded: bool) -> None:
+        """Let workers serve versions, or not."""
+
     async def ping(self) -> None:
         """Return when the queue answers."""
 

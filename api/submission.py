@@ -48,9 +48,19 @@ async def run(
 
 
 async def run_once(
-    services: Services, entry: Entry, rows: Rows, *, context: Context, wait_s: float | None, terms: Terms, job_id: str
+    services: Services,
+    entry: Entry,
+    rows: Rows,
+    *,
+    context: Context,
+    wait_s: float | None,
+    terms: Terms,
+    job_id: str,
+    is_pinned: bool = True,
 ) -> tuple[JobRecord, bool]:
     """Submit a job under an id that stands for it; returns it and whether it was known already. Else as `run`.
+
+    `is_pinned`: the client named the version itself, so that another one is another job.
 
     Raises:
         ReusedError: the id is known, and what was asked for under it is not the same.
@@ -61,6 +71,8 @@ async def run_once(
     context.work_id = job_id
     with services.waiters.expecting(job_id) as news:
         receipt = await _submit(services, entry, submission)
+        if receipt.verdict is Verdict.DIFFERS and not is_pinned:
+            receipt = await _submit_as_known(services, entry, submission) or receipt
         if receipt.verdict is Verdict.DIFFERS:
             raise ReusedError(f"job {job_id} was asked for with another body or terms; choose another key or id")
         is_known = receipt.verdict is Verdict.EXISTS
@@ -170,6 +182,15 @@ async def _submit(services: Services, entry: Entry, submission: Submission) -> R
         return receipt
     check_fits_at_all(services.settings, submission)
     raise refusal(services.settings, services.catalog, entry, submission, receipt)
+
+
+async def _submit_as_known(services: Services, entry: Entry, submission: Submission) -> Receipt | None:
+    """Ask again for a known job as of the version that it was made for: its alias may have moved since."""
+    known = await services.queue.read(submission.id)
+    if known is None or known.model != submission.model or known.version == submission.version:
+        return None
+    asked = replace(submission, version=known.version)
+    return await _submit(services, entry, replace(asked, fingerprint=_fingerprint(asked)))
 
 
 def _record(services: Services, submission: Submission, receipt: Receipt) -> JobRecord:

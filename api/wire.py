@@ -13,6 +13,7 @@ from api.catalog import Entry
 from ferry.jobs import JobRecord, State
 from ferry.json_outputs import json_ready, top_labels
 from ferry.manifest import TensorSpec
+from ferry.queue.versions import LATEST
 from ferry.tensors import Array, TensorCodec
 
 OWNER = "local"
@@ -81,9 +82,10 @@ def prediction(record: JobRecord, entry: Entry | None, *, base_url: str, flower_
     }
 
 
-def model(entries: list[Entry]) -> dict[str, Any]:
-    """Return a model with all its versions (ascending), as `/v1/models/{name}` shows it."""
-    latest = entries[-1].manifest
+def model(entries: list[Entry], aliases: dict[str, str]) -> dict[str, Any]:
+    """Return a model with all its versions (ascending) and aliases, as `/v1/models/{name}` shows it."""
+    latest_entry = next((each for each in entries if each.manifest.version == aliases.get(LATEST)), entries[-1])
+    latest = latest_entry.manifest
     return {
         "id": latest.name,
         "object": "model",
@@ -92,7 +94,8 @@ def model(entries: list[Entry]) -> dict[str, Any]:
         "owner": OWNER,
         "name": latest.name,
         "description": latest.description,
-        "latest_version": version(entries[-1]),
+        "latest_version": version(latest_entry),
+        "aliases": aliases,
         "versions": [version(entry) for entry in entries],
     }
 
@@ -122,6 +125,7 @@ def version(entry: Entry) -> dict[str, Any]:
         "waiting_rows": entry.waiting_rows,
         "paused": entry.is_paused,
         "draining": entry.is_draining,
+        "unloaded": entry.is_unloaded,
     }
 
 

@@ -5,7 +5,7 @@ import ipaddress
 import json
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from dotenv import dotenv_values
 from pydantic import Field, ValidationError, field_validator
@@ -33,6 +33,10 @@ class Settings(BaseSettings):
     redis_url: str = Field(default=EMBEDDED, description="Redis to use; empty starts an embedded one")
     data_dir: Path = Field(default=Path(".ferry"), description="private folder of the embedded Redis and the logs")
     models_dir: Path = Field(default=Path("models"), description="model repository: NAME/VERSION/model.onnx")
+    models_url: str = Field(
+        default="", description="s3://bucket/prefix (any fsspec URL) that models_dir is kept equal to; empty is none"
+    )
+    models_sync_s: float = Field(default=30, ge=1, le=86_400, description="models_url is looked at this often")
 
     # --- API
     api_host: str = Field(default="127.0.0.1", description="address the API listens on")
@@ -78,7 +82,7 @@ class Settings(BaseSettings):
         default="", description="where files lie: a path or s3://bucket/prefix; empty is files/ in the data folder"
     )
     storage_options: str = Field(
-        default="", description="JSON object of fsspec options of that storage, such as endpoint_url"
+        default="", description="JSON object of fsspec options of that storage and of models_url, such as endpoint_url"
     )
     max_file_bytes: int = Field(default=2 * 2**30, ge=1024, description="largest file of an upload")
     max_files: int = Field(default=10_000, ge=1, le=10_000_000, description="files kept; beyond, uploads get 503")
@@ -165,6 +169,12 @@ class Settings(BaseSettings):
         if self.redis_url == EMBEDDED:
             raise ConfigError("FERRY_REDIS_URL is not set; name a Redis, or let `ferry up` start everything")
         return self.redis_url
+
+
+def storage_options_of(settings: Settings) -> dict[str, Any]:
+    """Return the options of fsspec's file systems."""
+    options: dict[str, Any] = json.loads(settings.storage_options or "{}")
+    return options
 
 
 def load_settings() -> Settings:

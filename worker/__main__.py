@@ -18,11 +18,13 @@ from ferry.errors import ConfigError, FerryError
 from ferry.inspection import CONTROL_QUEUE
 from ferry.logs import configure_logging, event_log
 from ferry.metrics import registry_of
+from ferry.model_mirror import MirrorThread, mirror_of
 from ferry.profile import PROFILES_DIR
 from ferry.queue.connection import connect
 from ferry.queue.consumer import Consumer
 from ferry.queue.keeper import Keeper, KeeperRules, KeeperThread
 from ferry.queue.keys import ticket_queue
+from ferry.queue.versions import Versions
 from ferry.repository import Repository
 from ferry.settings import Settings, load_settings
 from worker.app import app
@@ -58,6 +60,13 @@ def make_profiler(settings: Settings) -> Profiler:
     )
 
 
+def follow_beat(shelf: Shelf, alive: Path | None, unloaded: frozenset[tuple[str, str]]) -> None:
+    """Do what a heartbeat that reached Redis brings: leave out what is unloaded, and say that this process lives."""
+    shelf.leave_out(unloaded)
+    if alive:
+        alive.touch()
+
+
 def serve_metrics(settings: Settings, watch: Watch) -> None:
     """Let Prometheus look at this process, where a port is set.
 
@@ -88,6 +97,12 @@ def main() -> int:
         shelf = Shelf(
             repository, threads=settings.ort_threads, accelerator=accelerator, profiler=make_profiler(settings)
         )
+        mirror = mirror_of(settings)
+        mirroring = MirrorThread(mirror, every_s=settings.models_sync_s) if mirror else None
+        if mirroring:
+            mirroring.pull()
+            mirroring.start()
+        try_to(lambda: shelf.leave_out(Versions(connect(url)).unloaded()), "could not ask what is unloaded")
         shelf.load_all()
         name = worker_name(settings)
         watch = Watch(event_log(settings, name))
@@ -100,7 +115,7 @@ def main() -> int:
     alive = Path(settings.alive_file) if settings.alive_file else None
     pulse = Pulse(
         heart, shelf.models, lease_s=settings.lease_s, max_run_s=settings.max_run_s,
-        on_beat=alive.touch if alive else lambda: None,
+        on_beat=partial(follow_beat, shelf, alive),
     )  # fmt: skip
     rules = KeeperRules(settings.lease_s, settings.max_attempts, settings.dead_ttl_s)
     keeper = KeeperThread(Keeper(connect(url), rules))

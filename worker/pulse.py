@@ -63,9 +63,9 @@ class Pulse(threading.Thread):
         max_run_s: float,
         clock: Callable[[], float] = time.monotonic,
         end_process: Callable[[int], None] = os._exit,
-        on_beat: Callable[[], None] = lambda: None,
+        on_beat: Callable[[frozenset[tuple[str, str]]], None] = lambda _: None,
     ) -> None:
-        """`on_beat` is called after each heartbeat that reached Redis."""
+        """`on_beat` is called after each heartbeat that reached Redis, with what nobody is to serve."""
         super().__init__(name="ferry-pulse", daemon=True)
         self._heart = heart
         self._served = served
@@ -132,7 +132,6 @@ class Pulse(threading.Thread):
                 self._beat_due = now + HEARTBEAT_S
                 self.beat()
                 self._is_away = False
-                self._on_beat()
         except QueueUnavailableError as error:
             if not self._is_away:
                 logger.warning("no heartbeat: %s", error)
@@ -146,6 +145,7 @@ class Pulse(threading.Thread):
             models[key].retune(tuning)
         for key in heard.unknown:
             self._heart.register(models[key].manifest, models[key].profile)
+        self._on_beat(heard.unloaded)
 
     def _models(self) -> dict[tuple[str, str], Served]:
         return {(model.manifest.name, model.manifest.version): model for model in self._served()}

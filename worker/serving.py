@@ -45,6 +45,12 @@ class Shelf:
         # What its files looked like when a version was refused: a copy under way is refused, and whole a moment later.
         self._refused: dict[ModelKey, object] = {}
         self._fingerprint: object = None
+        # Versions that an operator unloaded. Written by the pulse's thread, read by the worker's own.
+        self._left_out: frozenset[ModelKey] = frozenset()
+
+    def leave_out(self, models: frozenset[ModelKey]) -> None:
+        """Serve these versions no more from the next refresh on, and those that were left out before again."""
+        self._left_out = models
 
     def find(self, name: str, version: str) -> Model | None:
         """Return a loaded model, or None."""
@@ -68,10 +74,12 @@ class Shelf:
         Raises:
             ModelRefusedError: naming each model that will not be served, and why.
         """
-        self._fingerprint = self._repository.fingerprint()
+        self._fingerprint = (self._repository.fingerprint(), self._left_out)
         survey = self._repository.survey()
         refused = [f"{name}:{version}: {reason}" for (name, version), reason in survey.broken.items()]
         for key, manifest in survey.entries.items():
+            if key in self._left_out:
+                continue
             try:
                 self._load(key, manifest)
             except ModelRefusedError as error:
@@ -81,12 +89,12 @@ class Shelf:
 
     def refresh(self) -> Changes:
         """Load what is new and drop what is gone. A new model that fails is logged once and left out."""
-        fingerprint = self._repository.fingerprint()
-        if fingerprint == self._fingerprint:
+        fingerprint, left_out = self._repository.fingerprint(), self._left_out
+        if (fingerprint, left_out) == self._fingerprint:
             return Changes()
-        self._fingerprint = fingerprint
+        self._fingerprint = (fingerprint, left_out)
         stamps = {(name, version): tuple(rest) for name, version, *rest in fingerprint}
-        wanted = self._repository.scan()
+        wanted = {key: manifest for key, manifest in self._repository.scan().items() if key not in left_out}
         unloaded = [key for key, model in self._models.items() if wanted.get(key) != model.manifest]
         for key in unloaded:
             del self._models[key]

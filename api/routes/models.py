@@ -14,8 +14,9 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 @router.get("", responses=openapi.MODELS, response_class=JSONAnswer)
 async def list_models(request: Request) -> JSONAnswer:
     """List the models with their versions, signatures and live workers."""
-    entries = services_of(request).catalog.entries
-    models = [wire.model(list(group)) for _, group in groupby(entries, key=lambda entry: entry.manifest.name)]
+    catalog = services_of(request).catalog
+    groups = groupby(catalog.entries, key=lambda entry: entry.manifest.name)
+    models = [wire.model(list(group), catalog.aliases_of(name)) for name, group in groups]
     return JSONAnswer({"object": "list", "data": models, "results": models, "next": None, "previous": None})
 
 
@@ -24,4 +25,5 @@ async def show_model(request: Request, name: str) -> JSONAnswer:
     """Show one model."""
     catalog = services_of(request).catalog
     await catalog.find(name)
-    return JSONAnswer(wire.model([entry for entry in catalog.entries if entry.manifest.name == name]))
+    entries = [entry for entry in catalog.entries if entry.manifest.name == name]
+    return JSONAnswer(wire.model(entries, catalog.aliases_of(name)))

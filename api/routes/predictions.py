@@ -72,7 +72,14 @@ async def _create(request: Request, headers: Mapping[str, str], job_id: str | No
         record = await submission.run(services, entry, rows, context=context, wait_s=wait_s, terms=terms)
     else:
         record, is_known = await submission.run_once(
-            services, entry, rows, context=context, wait_s=wait_s, terms=terms, job_id=job_id
+            services,
+            entry,
+            rows,
+            context=context,
+            wait_s=wait_s,
+            terms=terms,
+            job_id=job_id,
+            is_pinned=version is not None and version.isdecimal(),
         )
     answer = _created(_shown(request, headers, services, record), record, wait_s, is_preferred=prefer is not None)
     if is_known:

@@ -3,7 +3,6 @@
 Everything here blocks; on an event loop it belongs in a thread. Knows nothing of what the bytes mean.
 """
 
-import json
 import os
 import re
 import sys
@@ -18,7 +17,7 @@ from typing import Any, BinaryIO, Protocol, Self, cast
 from fsspec.core import url_to_fs  # type: ignore[import-untyped]
 
 from ferry.errors import ConfigError, NotFoundError, StorageError
-from ferry.settings import Settings
+from ferry.settings import Settings, storage_options_of
 
 # Keys are made of ids: no segment begins with a dot, so none climbs out of its folder or meets a file half written.
 _KEY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*", re.ASCII)
@@ -60,8 +59,10 @@ class Upload(Protocol):
 class Storage:
     """Files by key under one root. Safe to share between threads; each Upload belongs to one at a time."""
 
-    def __init__(self, url: str, options: Mapping[str, Any] | None = None) -> None:
-        """Take a folder's path or an fsspec URL, and options for its file system.
+    def __init__(
+        self, url: str, options: Mapping[str, Any] | None = None, *, setting: str = "FERRY_STORAGE_URL"
+    ) -> None:
+        """Take a folder's path or an fsspec URL, and options for its file system. `setting` is what an error names.
 
         Raises:
             ConfigError: no such kind of storage, or the package it needs is not installed.
@@ -73,11 +74,11 @@ class Storage:
             self._fs, root = url_to_fs(url, **(defaults | dict(options or {})))
         except ImportError as error:
             remedy = "uv sync --group s3" if scheme in ("s3", "s3a") else "install what it names"
-            raise ConfigError(
-                f"FERRY_STORAGE_URL: {scheme}:// needs a package that is missing ({error}); {remedy}"
-            ) from (error)
+            raise ConfigError(f"{setting}: {scheme}:// needs a package that is missing ({error}); {remedy}") from (
+                error
+            )
         except (ValueError, TypeError) as error:
-            raise ConfigError(f"FERRY_STORAGE_URL or FERRY_STORAGE_OPTIONS: {error}") from error
+            raise ConfigError(f"{setting} or FERRY_STORAGE_OPTIONS: {error}") from error
         self._root = root.rstrip("/")
 
     def create(self, key: str, *, is_lasting: bool = True) -> Upload:
@@ -156,12 +157,12 @@ class Storage:
             self._fs.rm(path, recursive=True)
 
     def list_folder(self, folder: str) -> dict[str, int]:
-        """Return the sizes in bytes of all files below a folder, by key, in the keys' order.
+        """Return the sizes in bytes of all files below a folder (or in all, if empty), by key, in the keys' order.
 
         Raises:
             StorageError: it is away.
         """
-        path = self._path(folder)
+        path = self._path(folder) if folder else self._root
         with storage_errors():
             found = self._fs.find(path, detail=True)
         keys = {name[len(self._root) + 1 :]: int(info["size"]) for name, info in found.items() if name != path}
@@ -274,7 +275,7 @@ def storage_of(settings: Settings) -> Storage:
         ConfigError: as Storage does.
     """
     url = settings.storage_url or str(settings.data_dir.absolute() / "files")
-    return Storage(url, json.loads(settings.storage_options or "{}"))
+    return Storage(url, storage_options_of(settings))
 
 
 @contextmanager

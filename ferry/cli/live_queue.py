@@ -10,6 +10,7 @@ from ferry.queue.connection import connect, connect_async
 from ferry.queue.dead_letters import DeadLetters
 from ferry.queue.key_book import KeyBook
 from ferry.queue.producer import Producer, limits_of
+from ferry.queue.versions import Versions
 from ferry.settings import Settings
 
 
@@ -46,6 +47,16 @@ def key_book_of(settings: Settings) -> Iterator[KeyBook]:
     redis = connect(redis_url_of(settings))
     try:
         yield KeyBook(redis)
+    finally:
+        redis.close()
+
+
+@contextmanager
+def versions_of(settings: Settings) -> Iterator[Versions]:
+    """Open aliases and what is unloaded. Raises as `redis_url_of`."""
+    redis = connect(redis_url_of(settings))
+    try:
+        yield Versions(redis)
     finally:
         redis.close()
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from ferry.cli.first_job import expected_api_url, first_job, running_api_url
 from ferry.cli.live_models import batching_of
 from ferry.cli.live_models import tune as tune_live
+from ferry.cli.live_queue import admin_of, resolve_live, versions_of
 from ferry.cli.model_refs import resolve
 from ferry.cli.model_tables import (
     broken_table,
@@ -26,7 +27,9 @@ from ferry.cli.model_tables import (
 from ferry.errors import ConflictError, FerryError, InvalidInputError, ModelRefusedError, NotFoundError
 from ferry.inspection import check_file, inspect_model
 from ferry.manifest import MAX_MAX_ROWS, MAX_MAX_WAIT_MS, MODEL_FILE, Manifest, NonFinite, is_version, write_manifest
+from ferry.model_mirror import mirror_of
 from ferry.profile import Tuning
+from ferry.queue.versions import LATEST, Move
 from ferry.repository import Repository
 from ferry.settings import Settings, load_settings
 
@@ -67,6 +70,9 @@ def add(
         manifest = _publish(file, name, label, names, non_finite=non_finite, repository=repository, settings=settings)
         console = open_console()
         say(console, f"{manifest.ref} is in {target}")
+        if mirror := mirror_of(settings):
+            mirror.push(manifest.name, manifest.version)
+            say(console, f"and in {settings.models_url}, from where every host takes it")
         print_manifest(console, manifest)
         _print_first_job(console, manifest, settings)
 
@@ -124,6 +130,57 @@ def tune(
 
 
 @app.command()
+def alias(
+    name: Annotated[str, typer.Argument(help="The model.")],
+    word: Annotated[str, typer.Argument(metavar="ALIAS", help="`latest` is what a plain name means.")],
+    version: Annotated[str, typer.Argument(help="What it stands for from now on.")],
+) -> None:
+    """Let `latest`, `stable` or any other word stand for a version; the API follows within a second."""
+    with _errors_on_one_line(), versions_of(load_settings()) as versions:
+        move = versions.move(name, word, version)
+        say(open_console(), f"{name}:{word} is {name}:{move.now}{_before(move)}; `ferry models rollback` goes back")
+
+
+@app.command()
+def rollback(
+    name: Annotated[str, typer.Argument(help="The model.")],
+    word: Annotated[str, typer.Argument(metavar="[ALIAS]", help="Which of its aliases.")] = LATEST,
+) -> None:
+    """Let an alias stand for what it stood for before; done twice it goes forth again."""
+    with _errors_on_one_line(), versions_of(load_settings()) as versions:
+        move = versions.roll_back(name, word)
+        now = f"{name}:{move.now}" if move.now else "the highest version" if word == LATEST else "nothing"
+        say(open_console(), f"{name}:{word} is {now}{_before(move)}")
+
+
+@app.command()
+def unload(ref: Ref) -> None:
+    """Let every worker drop a version (without :VERSION all) and load it no more; its jobs wait until it is loaded."""
+    _set_loaded(ref, is_loaded=False)
+
+
+@app.command()
+def load(ref: Ref) -> None:
+    """Let workers serve a version (without :VERSION all) that was unloaded."""
+    _set_loaded(ref, is_loaded=True)
+
+
+def _set_loaded(ref: str, *, is_loaded: bool) -> None:
+    with _errors_on_one_line():
+        settings = load_settings()
+        with admin_of(settings) as admin, versions_of(settings) as versions:
+            name, version = resolve_live(admin, ref)
+            models = [each for each in admin.models() if each[0] == name and (":" not in ref or each[1] == version)]
+            (versions.load if is_loaded else versions.unload)(models)
+        refs = ", ".join(":".join(each) for each in models)
+        say(open_console(), f"{refs}: {'served again' if is_loaded else 'no longer served'} within two seconds")
+
+
+def _before(move: Move) -> str:
+    return f" (was {move.before})" if move.before else ""
+
+
+@app.command()
 def remove(
     ref: Ref,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
@@ -131,7 +188,8 @@ def remove(
 ) -> None:
     """Delete one version; without :VERSION, every version of the model."""
     with _errors_on_one_line():
-        repository = Repository(_settings(models_dir).models_dir)
+        settings = _settings(models_dir)
+        repository = Repository(settings.models_dir)
         name, found = resolve(repository.survey(), ref, repository.root)
         # Of the whole model, but not of folders that somebody put there for another purpose.
         versions = found if ":" in ref else [version for version in found if is_version(version)]
@@ -140,7 +198,10 @@ def remove(
         refs = ", ".join(f"{name}:{version}" for version in versions)
         if not yes:
             typer.confirm(f"Delete {refs} from {repository.root}?", abort=True)
+        mirror = mirror_of(settings)
         for version in versions:
+            if mirror:  # first, or it would come back from there
+                mirror.remove(name, version)
             repository.remove(name, version)
         say(open_console(), f"Deleted {refs}.")
 

@@ -24,6 +24,10 @@ DEAD = PREFIX + "dead"  # sorted set: id of every dead letter by when it died (m
 MODELS = PREFIX + "models"  # set of every registered {model}
 MODEL = PREFIX + "model:"  # + {model}: hash, see MODEL_FIELDS and `ticket`, `max_rows`, `max_wait_ms`
 # and `paused` (no job is claimed), `draining` (no job is accepted), each there or not
+ALIASES = (
+    PREFIX + "aliases"
+)  # hash: {name}:{alias} -> "{version} {version before}", the latter empty where there was none
+UNLOADED = PREFIX + "unloaded"  # set of {model}: what workers are told not to serve
 LIVE = PREFIX + "live:"  # + {model}: sorted set of worker names by last heartbeat (ms)
 COUNTS = PREFIX + "counts:"  # + {model}: hash of counters, never reset
 # Hash of counters that belong to no model, never reset; a field is words with spaces between: "rejected CODE",

@@ -24,6 +24,7 @@ from ferry.queue.records import (
 )
 from ferry.queue.scripts import script
 from ferry.queue.tickets import ticket_template
+from ferry.queue.versions import aliases_from_fields, models_from_keys
 from ferry.settings import Settings
 
 # How long one read of the subscription waits; it only bounds how soon a dead connection is noticed.
@@ -200,6 +201,22 @@ class Producer:
             for (manifest, profile, paused, draining, *tuned), live, rows, done_rows in parts
             if manifest is not None
         ]
+
+    async def aliases(self) -> dict[tuple[str, str], str]:
+        """Return versions by (name, alias)."""
+        with redis_errors():
+            return aliases_from_fields(cast(dict[bytes, bytes], await self._redis.hgetall(keys.ALIASES)))
+
+    async def unloaded(self) -> frozenset[tuple[str, str]]:
+        """Return (name, version) of what is unloaded."""
+        with redis_errors():
+            return models_from_keys(cast(set[bytes], await self._redis.smembers(keys.UNLOADED)))
+
+    async def set_loaded(self, models: Sequence[tuple[str, str]], *, is_loaded: bool) -> None:
+        """Let workers serve versions, or drop them and load them no more."""
+        refs = [keys.model_key(*model) for model in models]
+        with redis_errors():
+            await (self._redis.srem(keys.UNLOADED, *refs) if is_loaded else self._redis.sadd(keys.UNLOADED, *refs))
 
     async def ping(self) -> None:
         """Return when Redis answers.

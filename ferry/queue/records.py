@@ -12,17 +12,19 @@ from ferry.jobs import ClaimedJob, JobRecord, Outcome, Receipt, State, Submissio
 from ferry.profile import Tuning
 from ferry.queue.compression import decompress
 from ferry.queue.keys import FIELDS, SMALL_INPUT_BYTES
+from ferry.queue.versions import models_from_keys
 
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
     """What a worker hears when it beats, by (name, version) of the models it serves.
 
-    unknown: models to register again. tuned: what an operator set live.
+    unknown: models to register again. tuned: what an operator set live. unloaded: what nobody is to serve.
     """
 
     unknown: frozenset[tuple[str, str]]
     tuned: Mapping[tuple[str, str], Tuning]
+    unloaded: frozenset[tuple[str, str]] = frozenset()
 
 
 def _text(raw: bytes) -> str:
@@ -159,11 +161,12 @@ def tuning_from_fields(max_rows: bytes | None, max_wait_ms: bytes | None) -> Tun
 def heartbeat_from_reply(models: Sequence[tuple[str, str]], reply: Sequence[Sequence[Any]]) -> Heartbeat:
     """Read the reply of the beat script."""
     unknown, tuned = set(), {}
-    for model, (is_known, max_rows, max_wait_ms) in zip(models, reply, strict=True):
+    *told, unloaded = reply
+    for model, (is_known, max_rows, max_wait_ms) in zip(models, told, strict=True):
         if not is_known:
             unknown.add(model)
         tuned[model] = tuning_from_fields(max_rows, max_wait_ms)
-    return Heartbeat(frozenset(unknown), tuned)
+    return Heartbeat(frozenset(unknown), tuned, models_from_keys(unloaded))
 
 
 def _ascii(raw: bytes | int) -> str:

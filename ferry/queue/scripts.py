@@ -11,7 +11,8 @@ _CONSTANTS = {
         "JOB", "INPUT", "WAITING", "ALONE", "BACKLOG", "CLAIM", "LEASES", "DEADLINES", "MODELS", "MODEL", "LIVE",
         "COUNTS", "TICKETS", "KEEPER", "SETTLED", "TOTAL", "MEMORY", "DEAD", "FORMAT_VERSION", "CLAIMED_INPUT_BYTES",
         "PUBLISH_MAX_BYTES", "LIVE_MS", "KEEPER_LOCK_MS", "TICKET_ID", "MEMORY_FULL_PERCENT", "MEMORY_LOOK_MS",
-        "MEMORY_LOOK_BYTES", "SPARED", "NOTHING", "UNFINISHED", "RATE", "STEPS_ALONE", "STEP_FORMAT_VERSION",
+        "MEMORY_LOOK_BYTES", "SPARED", "NOTHING", "UNFINISHED", "RATE",
+        "ALIASES", "UNLOADED", "STEPS_ALONE", "STEP_FORMAT_VERSION",
     )
 }  # fmt: skip
 # What the scripts that know of bulk batches need beside; they have `bulk.lua` in front of them too.

@@ -89,6 +89,8 @@ class MemoryQueue:
         self.dead: dict[str, int] = {}
         self.spared: set[str] = set()
         self.rates: dict[str, float] = {}
+        self.named: dict[tuple[str, str], str] = {}
+        self.dropped: set[ModelKey] = set()
         self._listeners: set[asyncio.Queue[dict[str, dict[str, Any]]]] = set()
 
     def _check(self) -> None:
@@ -210,6 +212,18 @@ class MemoryQueue:
             )
             for _, lane in sorted(self.lanes.items())
         ]
+
+    async def aliases(self) -> dict[tuple[str, str], str]:
+        self._check()
+        return dict(self.named)
+
+    async def unloaded(self) -> frozenset[ModelKey]:
+        self._check()
+        return frozenset(self.dropped)
+
+    async def set_loaded(self, models: Sequence[ModelKey], *, is_loaded: bool) -> None:
+        self._check()
+        self.dropped = self.dropped - set(models) if is_loaded else self.dropped | set(models)
 
     async def ping(self) -> None:
         self._check()
@@ -354,7 +368,7 @@ class MemoryQueue:
             lane.live[self.worker] = self.now_ms
             if is_new:
                 self._top_up(lane)
-        return Heartbeat(frozenset(unknown), tuned)
+        return Heartbeat(frozenset(unknown), tuned, frozenset(self.dropped))
 
     def announce(self, manifest: Manifest, profile: Profile | None = None) -> None:
         """The worker's register; the API's is a coroutine of that name."""

@@ -161,6 +161,9 @@ OPERATIONS = {
     "POST /v1/dead-letters/{job_id}/replay": Operation(
         on(World.dead_letter, "/v1/dead-letters/{}/replay"), ADMIN, 403, 403
     ),
+    "POST /v2/repository/index": Operation(plain("/v2/repository/index"), READ, 200, 200),
+    "POST /v2/repository/models/{name}/load": Operation(plain("/v2/repository/models/toy/load"), ADMIN, 403, 403),
+    "POST /v2/repository/models/{name}/unload": Operation(plain("/v2/repository/models/idle/unload"), ADMIN, 403, 403),
     "GET /metrics": Operation(plain("/metrics"), Scope.METRICS, 403, 403),
     "GET /v2/health/live": Operation(plain("/v2/health/live"), None, 200, 200),
     "GET /v2/health/ready": Operation(plain("/v2/health/ready"), None, 200, 200),

@@ -177,3 +177,43 @@ async def test_dead_replay_when_nothing_is_named_or_both_then_said(queue: Produc
 
 async def test_dead_show_when_unknown_then_said(queue: Producer, ferry: Ferry) -> None:
     assert "no dead letter 'nobody'" in ferry("dead", "show", "nobody").stdout
+
+
+async def test_models_alias_when_moved_and_rolled_back_then_said_and_known(ferry: Ferry, queue: Producer) -> None:
+    await queue.register(manifest(version="2"))
+    assert "toy:stable is toy:1;" in ferry("models", "alias", "toy", "stable", "1").stdout
+    assert "toy:stable is toy:2 (was 1);" in ferry("models", "alias", "toy", "stable", "2").stdout
+    assert await queue.aliases() == {("toy", "stable"): "2"}
+    assert "toy:stable is toy:1 (was 2)" in ferry("models", "rollback", "toy", "stable").stdout
+    ferry("models", "alias", "toy", "latest", "1")
+    assert "toy:latest is the highest version (was 1)" in ferry("models", "rollback", "toy").stdout
+    refused = ferry("models", "alias", "toy", "stable", "3")
+    assert (refused.exit_code, "knows no model toy:3" in refused.stderr) == (1, True)
+    assert "never moved" in ferry("models", "rollback", "toy", "beta").stderr
+
+
+async def test_models_unload_when_a_version_or_all_are_named_then_those(ferry: Ferry, queue: Producer) -> None:
+    await queue.register(manifest(version="2"))
+    assert "toy:1: no longer served" in ferry("models", "unload", "toy:1").stdout
+    assert await queue.unloaded() == {("toy", "1")}
+    ferry("models", "unload", "toy")
+    assert await queue.unloaded() == {("toy", "1"), ("toy", "2")}
+    assert "toy:1, toy:2: served again" in ferry("models", "load", "toy").stdout
+    assert await queue.unloaded() == frozenset()
+    assert "knows no model 'nobody'" in ferry("models", "unload", "nobody").stderr
+
+
+async def test_keys_when_made_listed_and_revoked_then_shown_once_and_known(ferry: Ferry, client: redis.Redis) -> None:
+    made = ferry("keys", "create", "ci", "--owner", "team-a", "--scopes", "submit", "--rate", "5", "--unfinished", "9")
+    token = made.stdout.strip()
+    key_id = token.split("_")[1]
+    assert re.fullmatch(r"ferry_[0-9a-f]{12}_[A-Za-z0-9_-]{43}", token)
+    listed = ferry("keys", "list").stdout
+    for said in (key_id, "ci", "team-a", "submit", "5/s, 9 unfinished", "in force"):
+        assert said in listed
+    assert token.rpartition("_")[2] not in listed
+    assert "revoked" in ferry("keys", "revoke", key_id).stdout
+    assert "revoked 2" in ferry("keys", "list").stdout
+    assert "no API key" in ferry("keys", "revoke", "0" * 12).stdout
+    assert "unknown scope" in ferry("keys", "create", "x", "--scopes", "write").stdout
+    assert not any(token.rpartition("_")[2].encode() in (client.dump(name) or b"") for name in client.keys("*"))

@@ -152,3 +152,23 @@ async def test_worker_when_every_ticket_is_lost_then_the_keeper_sends_more(
     start_worker()
     (record,) = await results(producer, [task.id])
     assert record.state is State.SUCCEEDED
+
+
+async def test_worker_when_a_model_is_unloaded_then_its_jobs_wait_until_it_is_loaded_again(
+    start_worker: StartWorker, producer: Producer
+) -> None:
+    start_worker()
+    await serving(producer)
+    await producer.set_loaded([("toy", "1")], is_loaded=False)
+    await serving(producer, workers=0)
+    newcomer = start_worker()
+    eventually(lambda: "ready." in newcomer.output, "a worker that starts now")
+    task = job(TOY, rows(2))
+    await producer.submit([task])
+    assert "serving toy:1" not in newcomer.output
+    record = await producer.read(task.id)
+    assert record
+    assert record.state is State.QUEUED
+    await producer.set_loaded([("toy", "1")], is_loaded=True)
+    (done,) = await results(producer, [task.id])
+    assert done.state is State.SUCCEEDED

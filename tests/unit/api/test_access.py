@@ -40,6 +40,8 @@ def bearer(key_id: str = "0a1b2c3d4e5f", secret: str = SECRET) -> dict[str, str]
         ("GET", "/v1/dead-letters", Scope.ADMIN),
         ("POST", "/v1/dead-letters/1/replay", Scope.ADMIN),
         ("GET", "/metrics", Scope.METRICS),
+        ("POST", "/v2/repository/index", Scope.READ),
+        ("POST", "/v2/repository/models/mnist/unload", Scope.ADMIN),
         ("POST", "/something/new", Scope.ADMIN),
     ],
 )

@@ -117,7 +117,7 @@ FIELDS = "input_file_id, endpoint, completion_window, metadata, output_expires_a
         ),
         ({"endpoint": "/v2/models/mnist"}, "#/endpoint", None),
         ({"endpoint": "/v2/models/mnist/infer/"}, "#/endpoint", None),
-        ({"endpoint": "/v2/models/mnist/versions/x/infer"}, "#/endpoint", None),
+        ({"endpoint": "/v2/models/mnist/versions/X!/infer"}, "#/endpoint", None),
         ({"endpoint": "/v2/models/" + "m" * 65 + "/infer"}, "#/endpoint", None),
         ({"endpoint": ["/v1/predictions"]}, "#/endpoint", None),
         (

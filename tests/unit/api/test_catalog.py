@@ -31,6 +31,12 @@ class Registry:
     async def register(self, added: Manifest) -> None:
         self.announce(added, live_workers=0)
 
+    async def aliases(self) -> dict[tuple[str, str], str]:
+        return {}
+
+    async def unloaded(self) -> frozenset[tuple[str, str]]:
+        return frozenset()
+
     async def models(self) -> list[ModelStatus]:
         self.looks += 1
         if self.is_down:

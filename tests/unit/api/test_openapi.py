@@ -42,6 +42,9 @@ STATUSES = {
     ("get", "/v1/models"): {"200"},
     ("get", "/v1/models/{name}"): {"200", "404", "422"},
     ("get", "/metrics"): {"200", "404", "503"},
+    ("post", "/v2/repository/index"): {"200", "400", "413", "422"},
+    ("post", "/v2/repository/models/{name}/load"): {"200", "400", "404", "413", "422", "503"},
+    ("post", "/v2/repository/models/{name}/unload"): {"200", "400", "404", "413", "422", "503"},
     ("get", "/v2/health/live"): {"200"},
     ("get", "/v2/health/ready"): {"200", "503"},
 }

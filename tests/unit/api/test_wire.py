@@ -157,13 +157,19 @@ def test_prediction_when_made_then_its_links_begin_with_the_base_url() -> None:
 )
 def test_model_when_it_has_a_date_then_as_unix_seconds_and_otherwise_0(created_at: str, created: int) -> None:
     dated = Entry(manifest().model_copy(update={"created_at": created_at}))
-    body = model([dated])
+    body = model([dated], {})
     assert body["created"] == created
     assert body["latest_version"]["created_at"] == (created_at or None)
 
 
 def test_model_when_versions_are_many_then_the_last_is_the_latest() -> None:
-    body = model([entry(), entry(version="2")])
+    body = model([entry(), entry(version="2")], {"latest": "2"})
     assert [version["id"] for version in body["versions"]] == ["1", "2"]
     assert body["latest_version"]["id"] == "2"
     assert (body["latest_version"]["live_workers"], body["latest_version"]["waiting_rows"]) == (2, 3)
+
+
+def test_model_when_latest_was_moved_then_that_version_and_every_alias() -> None:
+    body = model([entry(), entry(version="2")], {"latest": "1", "stable": "1"})
+    assert body["latest_version"]["id"] == "1"
+    assert body["aliases"] == {"latest": "1", "stable": "1"}

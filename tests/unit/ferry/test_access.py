@@ -56,7 +56,7 @@ def test_scopes_when_listed_then_read() -> None:
 def test_scopes_when_bad_then_those_there_are_told(text: str, said: str) -> None:
     with pytest.raises(InvalidInputError, match=said) as caught:
         scopes_from(text)
-    assert "submit, read, admin" in caught.value.detail
+    assert "submit, read, metrics, admin" in caught.value.detail
 
 
 @pytest.mark.parametrize("text", ["", ".", "a b", "é", "x" * 65, "a\n"])

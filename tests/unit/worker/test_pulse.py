@@ -78,7 +78,7 @@ class Bench:
         self.alive: list[float] = []
         self.pulse = Pulse(
             self.heart, lambda: self.served, lease_s=LEASE_S, max_run_s=MAX_RUN_S, clock=self.heart.clock,
-            end_process=self.ended.append, on_beat=lambda: self.alive.append(self.heart.now),
+            end_process=self.ended.append, on_beat=lambda unloaded: self.alive.append(self.heart.now),
         )  # fmt: skip
 
     def turn(self, seconds: float, step_s: float = 0.25) -> None:

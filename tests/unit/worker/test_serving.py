@@ -170,3 +170,17 @@ def test_refresh_when_a_model_was_still_being_copied_then_loaded_once_it_is_whol
     assert shelf.refresh() == Changes()
     file.write_bytes(GOOD)
     assert shelf.refresh() == Changes(loaded=(("toy", "1"),))
+
+
+def test_refresh_when_a_version_is_left_out_then_dropped_and_loaded_again_afterwards(tmp_path: Path) -> None:
+    for version in ("1", "2"):
+        put_model(tmp_path, onnx_models.doubled().SerializeToString(), "toy", version)
+    shelf = Shelf(Repository(tmp_path), threads=1)
+    shelf.leave_out(frozenset({("toy", "2")}))
+    shelf.load_all()
+    assert shelf.keys() == [("toy", "1")]
+    shelf.leave_out(frozenset({("toy", "1")}))
+    assert shelf.refresh() == Changes(loaded=(("toy", "2"),), unloaded=(("toy", "1"),))
+    assert shelf.refresh() == Changes()
+    shelf.leave_out(frozenset())
+    assert shelf.refresh() == Changes(loaded=(("toy", "1"),))

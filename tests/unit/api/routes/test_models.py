@@ -61,6 +61,7 @@ async def test_show_model_when_known_then_its_whole_signature(api: Api) -> None:
         "waiting_rows": 0,
         "paused": False,
         "draining": False,
+        "unloaded": False,
     }
 
 

@@ -404,7 +404,7 @@ async def test_get_when_the_version_was_replaced_by_another_then_the_data_is_rem
         ("toi", "no model 'toi'; did you mean toy?"),
         ("zzz", "no model 'zzz'; there are toy"),
         ("toy:2", "model 'toy' has no version '2'; it has 1"),
-        ("toy:latest", "model 'toy' has no version 'latest'; it has 1"),
+        ("toy:stable", "model 'toy' has no version 'stable'; it has 1"),
         ("toy:1:1", "model 'toy' has no version '1:1'; it has 1"),
         ("somebody/toy", "no model 'somebody/toy'; there are toy"),
         ("Toy", "no model 'Toy'; did you mean toy?"),

@@ -6,7 +6,7 @@ import pytest
 from ferry.queue import keys
 from ferry.queue.scripts import script
 
-SHARED = ("bulk.lua", "prelude.lua")
+SHARED = {"prelude.lua", "bulk.lua", "limits.lua"}
 NAMES = sorted(
     path.name.removesuffix(".lua") for path in (files("ferry.queue") / "lua").iterdir() if path.name not in SHARED
 )
@@ -24,8 +24,8 @@ def constants_of(text: str) -> dict[str, str]:
 
 def test_scripts_when_listed_then_all_that_the_queue_calls() -> None:
     assert NAMES == [
-        "batch_cancel", "batch_open", "beat", "cancel", "claim", "delete", "expire", "forget", "gate", "lapse", "leave",
-        "purge", "register", "renew", "settle", "step_between", "step_settle", "submit", "tune",
+        "alias", "batch_cancel", "batch_open", "beat", "cancel", "claim", "delete", "expire", "forget", "gate", "lapse",
+        "leave", "purge", "register", "renew", "settle", "step_between", "step_settle", "submit", "tune",
     ]  # fmt: skip
 
 
