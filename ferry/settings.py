@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     api_keys: Literal["auto", "on", "off"] = Field(
         default="auto", description="whether requests need an API key; auto: when api_host is beyond this machine"
     )
+    api_key: str = Field(default="", description="API key that `ferry batch` sends to the API")
     default_model: str = Field(default="mnist", description="model of a /predict that names none")
 
     # --- jobs
@@ -210,5 +211,5 @@ def _mistyped() -> list[str]:
 def _line(fault: ErrorDetails) -> str:
     name = "_".join(str(part) for part in fault["loc"])
     # A URL or options may hold a password, which must not reach a log.
-    shown = "..." if name.endswith(("url", "options")) else repr(fault["input"])
+    shown = "..." if name.endswith(("url", "options", "api_key")) else repr(fault["input"])
     return f"{ENV_PREFIX}{name.upper()}={shown}: {fault['msg']}"

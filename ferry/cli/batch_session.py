@@ -109,8 +109,8 @@ def open_session(url: str | None, patience_s: float = 0) -> Iterator[Session]:
 
 
 def make_client(url: str) -> Client:
-    """Return a client."""
-    return Client(url)
+    """Return a client, with the API key of the settings."""
+    return Client(url, load_settings().api_key or None)
 
 
 def _api_url(url: str | None) -> str:

@@ -8,9 +8,21 @@ from ferry.manifest import Manifest, TensorSpec
 
 _PLAIN_NAME = r"[A-Za-z0-9_.:/-]+"  # needs no quoting in a shell's double quotes
 
+KEYS_HINT = """
+Requests need an API key, since the API listens beyond this machine: `ferry keys create NAME` makes one, to be sent as
+`Authorization: Bearer ...`.
+"""
+
 
 def greeting(
-    *, api_url: str, flower_url: str, redis: str, log: Path, n_workers: int, manifests: Sequence[Manifest]
+    *,
+    api_url: str,
+    flower_url: str,
+    redis: str,
+    log: Path,
+    n_workers: int,
+    manifests: Sequence[Manifest],
+    needs_keys: bool = False,
 ) -> str:
     """Return the lines with the addresses and a command to paste."""
     workers = f"{n_workers} worker{'' if n_workers == 1 else 's'}"
@@ -23,7 +35,7 @@ Ferry is up: {workers}, Redis {redis}
   API docs   {api_url}/docs
   Flower     {flower_url}
   Log        {log}
-
+{KEYS_HINT if needs_keys else ""}
 {hint}
 
   {curl_example(api_url, manifests)}

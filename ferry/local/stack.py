@@ -96,6 +96,7 @@ def plan_launch(settings: Settings, data_dir: DataDir, redis: RedisServer | None
     # The scan goes by name, then version upwards: the last of each name stays.
     newest = {name: manifest for (name, _), manifest in Repository(settings.models_dir).scan().items()}
     text = greeting(
+        needs_keys=settings.needs_keys,
         api_url=addresses.api_url,
         flower_url=addresses.public_flower_url,
         redis=where,

@@ -14,7 +14,7 @@ AT_ONCE = 500
 # Within this long of its jobs' forgetting Redis is empty: the keeper comes by every second.
 EMPTIES_S = 15.0
 # What stays for as long as there are models and workers, whatever jobs there were.
-_STAYS = (keys.MODELS, keys.MODEL, keys.LIVE, keys.COUNTS, keys.KEEPER, keys.MEMORY, "_kombu.")
+_STAYS = (keys.MODELS, keys.MODEL, keys.LIVE, keys.COUNTS, keys.TALLY, keys.KEEPER, keys.MEMORY, "_kombu.")
 
 _FORGET_SOON = "if redis.call('PTTL', KEYS[1]) > 0 then redis.call('PEXPIRE', KEYS[1], 1) end"
 

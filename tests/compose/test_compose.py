@@ -4,13 +4,16 @@ import json
 import os
 import re
 import secrets
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
+from tests import onnx_models
 from tests.compose.load import ROWS, Load
 from tests.compose.stack import ROOT, SERVICES, ComposeStack, docker, eventually, kill, running
 
@@ -153,6 +156,44 @@ def test_job_when_followed_by_its_id_then_found_in_log_queue_worker_and_flower(s
     assert shown["name"] == "ferry.run_batches"
     print("\nAPI log   ", json.dumps(asked), "\nqueue     ", dict(zip(fields, queue, strict=False)))
     print("worker log", json.dumps(ran), "\nFlower    ", {name: shown[name] for name in ("uuid", "state", "result")})
+
+
+# --- models
+
+
+def test_models_when_one_is_added_to_the_running_stack_then_served_named_and_rolled_back(
+    stack: ComposeStack, key: str, tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o755)
+    onnx_models.save(onnx_models.doubled(), tmp_path / "doubled.onnx")
+    for _ in range(2):
+        stack.compose("run", "--rm", "-v", f"{tmp_path}:/in:ro", "api", "ferry", "models", "add", "/in/doubled.onnx",
+                      "--name", "doubled")  # fmt: skip
+
+    def versions() -> dict[str, int]:
+        shown = stack.ask("GET", "/v1/models/doubled", key)
+        return {each["id"]: each["live_workers"] for each in shown.json()["versions"]} if shown.is_success else {}
+
+    eventually(lambda: versions() == {"1": 1, "2": 1}, "both versions have a live worker")
+
+    def answered_by(reference: str) -> str:
+        asked = {"version": reference, "input": {"x": [1.0, 2.0, 3.0]}}
+        return str(stack.ask("POST", "/v1/predictions", key, json=asked).json().get("version"))
+
+    assert answered_by("doubled") == "2"
+    stack.execute("api", "ferry", "models", "alias", "doubled", "latest", "1")
+    eventually(lambda: answered_by("doubled") == "1", "the alias is moved")
+    stack.execute("api", "ferry", "models", "rollback", "doubled")
+    eventually(lambda: answered_by("doubled") == "2", "and back")
+
+
+def test_readme_when_its_lines_are_pasted_then_they_work(stack: ComposeStack, key: str) -> None:
+    (line,) = re.findall(r"^curl .*\$KEY.*$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    line = line.replace("http://localhost:8000", stack.url).replace("--json @", "-H content-type:application/json -d @")
+    done = subprocess.run(
+        ["bash", "-c", line], env={**os.environ, "KEY": key}, cwd=ROOT, capture_output=True, check=True
+    )
+    assert json.loads(done.stdout)["status"] == "succeeded"
 
 
 # --- nothing is lost

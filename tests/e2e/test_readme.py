@@ -11,7 +11,9 @@ from tests.e2e.conftest import Stack
 from tests.processes import ROOT
 
 README = (ROOT / "README.md").read_text()
-CURL_BLOCKS = [block for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) if "curl" in block]
+CURL_BLOCKS = [
+    block for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) if "curl" in block and "docker" not in block
+]
 
 pytestmark = [
     pytest.mark.timeout(120),
