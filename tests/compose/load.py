@@ -74,7 +74,9 @@ class Load:
         """Wait for the end of every job; returns how many ended how: `lost` is unknown, `wrong` another's result."""
         give_up = time.monotonic() + give_up_s
         with ThreadPoolExecutor(READ_AT_ONCE) as pool:
-            ends = list(pool.map(lambda number: self._end_of(number, give_up), range(self._n_jobs)))
+            shares = [range(first, self._n_jobs, READ_AT_ONCE) for first in range(READ_AT_ONCE)]
+            read = list(pool.map(lambda share: self._ends_of(share, give_up), shares))
+        ends = [read[number % READ_AT_ONCE][number // READ_AT_ONCE] for number in range(self._n_jobs)]
         by_level: dict[int, str] = {}
         counted: Counter[str] = Counter()
         for level, (state, label) in zip(self._levels, ends, strict=True):
@@ -82,19 +84,22 @@ class Load:
             counted["wrong" if is_wrong else state] += 1
         return counted
 
-    def _end_of(self, number: int, give_up: float) -> tuple[str, str]:
+    def _ends_of(self, numbers: range, give_up: float) -> list[tuple[str, str]]:
         with httpx.Client(base_url=self._url, headers=self._headers, timeout=30) as client:
-            while True:
-                try:
-                    answer = client.get(f"/v1/predictions/{self._accepted[number]}")
-                except httpx.TransportError:
-                    answer = None
-                if answer is not None and answer.status_code == 404:
-                    return "lost", ""
-                if answer is not None and answer.status_code == 200:
-                    job = answer.json()
-                    if job["completed_at"]:
-                        return job["state"], repr(job["output"])
-                if time.monotonic() > give_up:
-                    return "unfinished", ""
-                time.sleep(0.2)
+            return [self._end_of(client, number, give_up) for number in numbers]
+
+    def _end_of(self, client: httpx.Client, number: int, give_up: float) -> tuple[str, str]:
+        while True:
+            try:
+                answer = client.get(f"/v1/predictions/{self._accepted[number]}")
+            except httpx.TransportError:
+                answer = None
+            if answer is not None and answer.status_code == 404:
+                return "lost", ""
+            if answer is not None and answer.status_code == 200:
+                job = answer.json()
+                if job["completed_at"]:
+                    return job["state"], repr(job["output"])
+            if time.monotonic() > give_up:
+                return "unfinished", ""
+            time.sleep(0.2)
