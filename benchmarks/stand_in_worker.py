@@ -44,9 +44,9 @@ class StandInSession:
         return list(feeds.values())
 
 
-def load_stand_in(folder: Path, manifest: Manifest, *, threads: int) -> Model:
+def load_stand_in(folder: Path, manifest: Manifest, *, threads: int, accelerator: object = None) -> Model:
     """Stand in for `worker.models.load_model`."""
-    del folder, threads
+    del folder, threads, accelerator
     return Model(manifest, StandInSession(float(os.environ.get("STAND_IN_RUN_S", DEFAULT_RUN_S))))
 
 
