@@ -48,8 +48,8 @@ FILE_OF_KEY = PREFIX + "file_of_key:"  # + digest of an Idempotency-Key: string,
 BATCH = PREFIX + "batch:"  # + id: hash of a bulk batch, see BATCH_FIELDS
 BATCHES = PREFIX + "batches"  # sorted set: id of every bulk batch by when it was made (us)
 BATCHES_BY = PREFIX + "batches_by:"  # + {owner}: the same, of one owner's batches
-# Sorted set: "{owner}/{id}" of every batch that is over by when its record expires (ms); the keeper then takes its id out
-# of the two above. Of one that a release before this ended it is absent, and whoever lists takes it out.
+# Sorted set: "{owner}/{id}" of every batch that is over by when its record expires (ms); the keeper then takes its id
+# out of the two above. Of one that a release before this ended it is absent, and whoever lists takes it out.
 BATCHES_GONE = PREFIX + "batches_gone"
 BATCH_ENDS = PREFIX + "batch_ends"  # sorted set: id of every batch under way by when its window closes (ms)
 # + id: hash of the steps that are enqueued and not settled: where each stands ("from to", in rows of its chunk, and the

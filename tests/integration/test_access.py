@@ -335,7 +335,10 @@ async def test_batch_when_a_worker_has_run_it_then_its_output_is_its_owners_alon
     asked = {"input_file_id": await world.file(), "endpoint": "/v1/predictions", "model": "toy"}
     batch_id = (await world.ask("ann", "POST", "/v1/batches", json=asked)).json()["id"]
     with anyio.fail_after(GIVE_UP_S):
-        while (batch := (await world.ask("ann", "GET", f"/v1/batches/{batch_id}")).json())["status"] != "completed":
+        while True:
+            batch = (await world.ask("ann", "GET", f"/v1/batches/{batch_id}")).json()
+            if batch["status"] == "completed":
+                break
             await anyio.sleep(0.05)
     made = {batch["output_file_id"], batch["error_file_id"]}
     for file_id in made:
