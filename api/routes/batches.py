@@ -5,7 +5,6 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 
 from api import batch_wire, openapi
-from api.access import Caller
 from api.batch_requests import BatchRequest, read_batch_request
 from api.bodies import read_json_object
 from api.context import Context, caller_of, context_of
@@ -48,11 +47,10 @@ async def create_batch(request: Request) -> JSONAnswer:
     owner = context.caller.owner
     whose = f"{owner}\0" if owner else ""
     context.work_id = batch_id = batch_id_of(f"{whose}{request.url.path}\0{key}") if key else new_batch_id()
-    await _check_file(services, context.caller, asked)
     spec = BatchSpec(
         batch_id, entry.manifest.name, entry.manifest.version, asked.endpoint, asked.input_file_id, asked.window_s,
         asked.completion_window, asked.metadata, asked.output_ttl_s, asked.fingerprint if key else "",
-        owner, context.limits,
+        owner, context.limits, context.caller.lists,
     )  # fmt: skip
     opened = await _batches(services).open(spec)
     if opened is Opened.UNREGISTERED:
@@ -100,23 +98,11 @@ async def cancel_batch(request: Request, batch_id: str) -> JSONAnswer:
     return JSONAnswer(batch_wire.batch(record))
 
 
-async def _check_file(services: Services, caller: Caller, asked: BatchRequest) -> None:
-    """Refuse another's file as one that is not there; whose it is never changes."""
-    if caller.key is None or services.files is None:
-        return
-    file = await services.files.get(asked.input_file_id)
-    if file is None or not caller.sees(file.owner):
-        raise _no_file(asked)
-
-
-def _no_file(asked: BatchRequest) -> NotFoundError:
-    return NotFoundError(f"no file {asked.input_file_id[:64]!r}; POST /v1/files stores one, GET /v1/files lists them")
-
-
 def _check(opened: Opened, asked: BatchRequest, manifest: Manifest, services: Services, context: Context) -> None:
     """Refuse what the queue refused."""
     if opened is Opened.NO_FILE:
-        raise _no_file(asked)
+        detail = f"no file {asked.input_file_id[:64]!r}; POST /v1/files stores one, GET /v1/files lists them"
+        raise NotFoundError(detail)
     if opened in (Opened.OVER_RATE, Opened.OVER_UNFINISHED) and context.limits:
         raise over_limits(context.limits, is_rate=opened is Opened.OVER_RATE)
     if opened is Opened.WRONG_PURPOSE:

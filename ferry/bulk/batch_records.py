@@ -49,7 +49,7 @@ class BatchSpec:
     completion_window: the same as the client wrote it. metadata: the client's own, of which `output_format` and `join`
     mean something. output_ttl_s: how long output and error file are kept; None is the default of all files.
     fingerprint: of what was asked for, where the client gave a key; else empty. owner, limits: as in
-    `ferry.jobs.Submission`; a batch counts as one job.
+    `ferry.jobs.Submission`; a batch counts as one job. files_by: whose file it may run; None: anybody's.
     """
 
     id: str
@@ -64,6 +64,7 @@ class BatchSpec:
     fingerprint: str = ""
     owner: str = ""
     limits: JobLimits | None = None
+    files_by: str | None = None
 
 
 class Opened(StrEnum):

@@ -63,7 +63,7 @@ class Batches:
         args = [
             spec.id, uuid.uuid4().hex, spec.fingerprint, int(spec.window_s * 1000), self._max_open, self._ttl_ms,
             keys.model_key(spec.model, spec.version), spec.input_file_id, PURPOSE_BATCH,
-            spec.owner, spec.limits.packed() if spec.limits else "",
+            spec.owner, spec.limits.packed() if spec.limits else "", spec.files_by or "",
             *(part for pair in fields.items() for part in pair),
         ]  # fmt: skip
         with redis_errors():

@@ -219,12 +219,20 @@ class Files:
                 if rank is None:
                     raise NotFoundError(f"no file {after[:64]!r} to go on after")
                 start = int(rank) + 1
-            found = await self._redis.zrange(place, start, start + limit, desc=not is_ascending)
-            ids = [cast(bytes, each).decode("ascii") for each in found]
-            records: list[FileRecord | None] = []
-            for first in range(0, min(len(ids), limit), READ_AT_ONCE):
-                records += await self._read(ids[first : min(first + READ_AT_ONCE, limit)])
-        return [record for record in records if record], len(ids) > limit
+            found: list[FileRecord] = []
+            while len(found) <= limit:
+                most = min(READ_AT_ONCE, limit + 1 - len(found))
+                raw = await self._redis.zrange(place, start, start + most - 1, desc=not is_ascending)
+                ids = [cast(bytes, each).decode("ascii") for each in raw]
+                records = await self._read(ids) if ids else []
+                found += [record for record in records if record]
+                # A release before owners deletes files and leaves their ids here.
+                if gone := [each for each, record in zip(ids, records, strict=True) if record is None]:
+                    await self._redis.zrem(place, *gone)
+                if len(ids) < most:
+                    break
+                start += len(ids) - len(gone)
+        return found[:limit], len(found) > limit
 
     async def _read(self, ids: Sequence[str]) -> list[FileRecord | None]:
         async with self._redis.pipeline(transaction=False) as pipe:
@@ -278,13 +286,21 @@ class Files:
     async def _bury(self, file_id: str) -> bool:
         """Make a file unknown and its bytes due; False: it was not known."""
         with redis_errors():
-            owner = cast(bytes | None, await self._redis.hget(keys.FILE + file_id, "owner")) or b""
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.delete(keys.FILE + file_id)
-                for place in {each for purpose in PURPOSES for each in _lists_of(purpose, owner.decode("ascii"))}:
-                    pipe.zrem(place, file_id)
-                pipe.zadd(keys.FILE_ENDS, {file_id: 0}, xx=True)
-                return bool((await pipe.execute())[0])
+            for _ in range(MOST_TRIES):
+                with suppress(WatchError):
+                    return await self._take_off(file_id)
+        raise QueueUnavailableError(f"file {file_id} changes all the time", retry_after_s=1)
+
+    async def _take_off(self, file_id: str) -> bool:
+        async with self._redis.pipeline(transaction=True) as pipe:
+            await pipe.watch(keys.FILE + file_id)  # whoever creates it now gives it an owner, and so more lists
+            owner = cast(bytes | None, await pipe.hget(keys.FILE + file_id, "owner")) or b""
+            pipe.multi()  # type: ignore[no-untyped-call]
+            pipe.delete(keys.FILE + file_id)
+            for place in {each for purpose in PURPOSES for each in _lists_of(purpose, owner.decode("ascii"))}:
+                pipe.zrem(place, file_id)
+            pipe.zadd(keys.FILE_ENDS, {file_id: 0}, xx=True)
+            return bool((await pipe.execute())[0])
 
     async def _delete_bytes(self, file_id: str) -> None:
         await asyncio.to_thread(self.storage.delete, key_of(file_id))

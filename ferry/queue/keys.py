@@ -46,8 +46,11 @@ FILES_BY = PREFIX + "files_by:"
 FILE_ENDS = PREFIX + "file_ends"
 FILE_OF_KEY = PREFIX + "file_of_key:"  # + digest of an Idempotency-Key: string, the id of the file made under it
 BATCH = PREFIX + "batch:"  # + id: hash of a bulk batch, see BATCH_FIELDS
-BATCHES = PREFIX + "batches"  # sorted set: id of every bulk batch by when it was made (us); of forgotten ones too
+BATCHES = PREFIX + "batches"  # sorted set: id of every bulk batch by when it was made (us)
 BATCHES_BY = PREFIX + "batches_by:"  # + {owner}: the same, of one owner's batches
+# Sorted set: "{owner}/{id}" of every batch that is over by when its record expires (ms); the keeper then takes its id
+# out of the two above. Of one that a release before this ended it is absent, and whoever lists takes it out.
+BATCHES_GONE = PREFIX + "batches_gone"
 BATCH_ENDS = PREFIX + "batch_ends"  # sorted set: id of every batch under way by when its window closes (ms)
 # + id: hash of the steps that are enqueued and not settled: where each stands ("from to", in rows of its chunk, and the
 # places of rows that killed a worker; "-" while nothing of the batch runs); absent when there is none
@@ -100,6 +103,8 @@ BATCH_FIELDS = (
 BULK_WINDOW = 4
 # The folder of a batch that is over is deleted once more after this, for parts that came late.
 LATE_PARTS_MS = 600_000
+# Ids of forgotten batches that the keeper takes off the lists in one call; bounds how long that one runs.
+FORGOTTEN_AT_ONCE = 100
 # The rate of a batch is an average over about this time.
 RATE_OVER_S = 10
 

@@ -20,7 +20,8 @@ _BULK_CONSTANTS = {
     name: getattr(keys, name)
     for name in (
         "BATCH", "BATCHES", "BATCH_ENDS", "BATCH_OPEN", "BATCH_PARTS", "BULK_WINDOW", "RATE_OVER_S", "FILE", "FILES",
-        "FILES_OF", "FILES_BY", "FILE_ENDS", "LATE_PARTS_MS", "TALLY", "BATCHES_BY",
+        "FILES_OF", "FILES_BY", "FILE_ENDS", "LATE_PARTS_MS", "TALLY", "BATCHES_BY", "BATCHES_GONE",
+        "FORGOTTEN_AT_ONCE",
     )
 }  # fmt: skip
 _KNOW_BULK = frozenset({"lapse", "purge", "batch_open", "batch_cancel", "step_settle", "step_between"})

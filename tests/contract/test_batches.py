@@ -57,9 +57,9 @@ class Desk:
         assert isinstance(self.batches, MemoryBatches)
         del self.batches.records[batch_id]
 
-    async def add_file(self, purpose: str = "batch") -> str:
+    async def add_file(self, purpose: str = "batch", owner: str = "") -> str:
         file_id = await self.files.reserve()
-        await self.files.create(file_id, size_bytes=3, filename="in.jsonl", purpose=purpose)
+        await self.files.create(file_id, size_bytes=3, filename="in.jsonl", purpose=purpose, owner=owner)
         return file_id
 
     async def spec(self, batch_id: str = "", file_id: str = "", **more: object) -> BatchSpec:
@@ -331,3 +331,20 @@ async def test_open_when_its_key_is_over_its_limits_then_refused_and_another_key
     for limits, refused in ((one_at_once, Opened.OVER_UNFINISHED), (slow, Opened.OVER_RATE)):
         assert await desk.batches.open(await desk.spec(limits=limits)) is Opened.ACCEPTED
         assert await desk.batches.open(await desk.spec(limits=limits)) is refused
+
+
+async def test_open_when_the_file_is_anothers_then_answered_as_one_that_is_not_there(desk: Desk) -> None:
+    anns, nobodys = await desk.add_file(owner="ann"), await desk.add_file()
+    for file_id in (anns, nobodys, new_file_id()):
+        assert await desk.batches.open(await desk.spec(file_id=file_id, files_by="bob")) is Opened.NO_FILE
+    assert await desk.batches.list_page() == ([], False)
+    for whose in ("ann", None):
+        assert await desk.batches.open(await desk.spec(file_id=anns, files_by=whose)) is Opened.ACCEPTED
+
+
+async def test_open_when_the_owners_file_is_gone_and_the_same_comes_again_then_it_exists(desk: Desk) -> None:
+    file_id = await desk.add_file(owner="ann")
+    spec = await desk.spec(batch_id_of("a key"), file_id, owner="ann", files_by="ann", fingerprint="one")
+    assert await desk.batches.open(spec) is Opened.ACCEPTED
+    await desk.files.delete(file_id)
+    assert await desk.batches.open(spec) is Opened.EXISTS

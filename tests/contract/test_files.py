@@ -14,7 +14,7 @@ from ferry.bulk.files import FileRecord, Files, is_file_id, key_of, new_file_id
 from ferry.bulk.storage import Storage
 from ferry.errors import NotFoundError, StorageError
 from ferry.queue import keys
-from ferry.queue.connection import connect_async
+from ferry.queue.connection import connect, connect_async
 from tests.fakes.memory_files import MemoryFiles
 
 pytestmark = pytest.mark.anyio
@@ -338,3 +338,40 @@ async def test_get_when_a_release_before_owners_stored_it_then_nobodys(redis: Re
     await redis.hdel(keys.FILE + record.id, "owner")
     assert await files.get(record.id) == record
     assert await files.delete(record.id)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 9])
+async def test_list_page_when_a_release_before_owners_buried_some_then_the_others_fill_the_pages(
+    redis: Redis, storage: Storage, limit: int
+) -> None:
+    files = Files(redis, storage, max_files=9, ttl_s=600)
+    ids = [(await add(files, owner="ann")).id for _ in range(5)]
+    for file_id in (ids[0], ids[3], ids[4]):  # it knows nothing of the lists of owners
+        await redis.delete(keys.FILE + file_id)
+    for is_ascending, expected in ((False, [ids[2], ids[1]]), (True, [ids[1], ids[2]])):
+        page, has_more = await files.list_page(owner="ann", limit=limit, is_ascending=is_ascending)
+        assert ([record.id for record in page], has_more) == (expected[:limit], limit < 2)
+    await files.list_page(owner="ann")
+    assert await redis.zrange(f"{keys.FILES_BY}ann", 0, -1) == [ids[1].encode(), ids[2].encode()]
+
+
+async def test_sweep_when_the_file_is_created_in_that_moment_then_no_list_keeps_it(
+    redis: Redis, redis_url: str, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = Files(redis, storage, max_files=9, ttl_s=600)
+    file_id = await files.reserve()
+    await end_now(redis, file_id)
+    real, made = module._lists_of, []
+
+    def between(purpose: str, owner: str) -> list[str]:
+        if not made:  # the sweep has read that there is no owner yet
+            made.append(file_id)
+            direct = connect(redis_url)
+            direct.hset(keys.FILE + file_id, mapping={"owner": "ann", "status": "processed"})
+            direct.zadd(f"{keys.FILES_BY}ann", {file_id: 1})
+            direct.close()
+        return real(purpose, owner)
+
+    monkeypatch.setattr(module, "_lists_of", between)
+    await files.sweep()
+    assert await redis.keys("*") == []

@@ -124,6 +124,10 @@ class Shop:
             )  # fmt: skip
         return worked(int(held.step), Part(held.token, 9, 1, 5, 5))
 
+    def sweep(self) -> None:
+        """Delete every file and folder that is due."""
+        self._async(lambda client: Files(client, Storage("/nowhere"), max_files=1000, ttl_s=600).sweep())
+
     def open_steps(self, batch_id: str) -> set[str]:
         return {step.decode() for step in self.redis.hkeys(keys.BATCH_OPEN + batch_id)}
 
@@ -209,6 +213,46 @@ def test_batch_when_it_has_an_owner_and_a_limited_key_then_its_output_is_the_own
     assert output.encode() in shop.redis.zrange(f"{keys.FILES_BY}ann", 0, -1)
     assert output.encode() in shop.redis.zrange(f"{keys.FILES_BY}ann:batch_output", 0, -1)
     assert not shop.redis.exists(f"{keys.UNFINISHED}k1")
+
+
+@pytest.mark.parametrize("owner", ["", "ann"])
+@pytest.mark.parametrize("end", ["completed", "cancelled", "expired"])
+def test_batch_when_it_is_forgotten_then_redis_is_as_empty_as_before_though_nobody_lists(
+    shop: Shop, owner: str, end: str
+) -> None:
+    def there_are() -> set[str]:
+        return {key.decode() for key in shop.redis.keys("*")} - {keys.KEEPER, keys.MEMORY, keys.TALLY}
+
+    shop.keeper.lapse()
+    before = there_are() | {keys.TICKETS + "toy:1", keys.COUNTS + "toy:1"}
+    batch_id, other = shop.open(owner), shop.open("bob")
+    if end == "cancelled":
+        shop.cancel(batch_id)
+    elif end == "expired":
+        shop.expire(batch_id)
+    shop.work_off()
+    assert shop.status(batch_id) == end
+    assert 0 < shop.redis.zscore(keys.BATCHES_GONE, f"{owner}/{batch_id}") / 1000 - shop.redis.time()[0] <= 601
+    shop.keeper.lapse()
+    assert shop.redis.zscore(keys.BATCHES, batch_id), "it is remembered yet"
+    for each, whose in ((batch_id, owner), (other, "bob")):  # their time is over
+        shop.redis.delete(keys.BATCH + each)
+        shop.redis.zadd(keys.BATCHES_GONE, {f"{whose}/{each}": 1}, xx=True)
+    for due in shop.redis.zrange(keys.FILE_ENDS, 0, -1):
+        shop.redis.zadd(keys.FILE_ENDS, {due: 1})
+    shop.keeper.lapse()
+    shop.sweep()
+    assert there_are() - before == set()
+
+
+def test_keeper_when_more_batches_are_forgotten_than_one_call_takes_then_the_next_takes_the_rest(shop: Shop) -> None:
+    ids = [new_batch_id() for _ in range(keys.FORGOTTEN_AT_ONCE + 1)]
+    shop.redis.zadd(keys.BATCHES_BY + "ann", dict.fromkeys(ids, 1))
+    shop.redis.zadd(keys.BATCHES_GONE, {f"ann/{each}": 1 for each in ids})
+    shop.keeper.lapse()
+    assert shop.redis.zcard(keys.BATCHES_BY + "ann") == 1
+    shop.keeper.lapse()
+    assert shop.redis.keys("ferry:batch*") == []
 
 
 def test_window_when_chunks_are_many_then_a_few_are_open_and_each_settle_lets_another_in(shop: Shop) -> None:

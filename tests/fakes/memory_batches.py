@@ -39,7 +39,7 @@ class MemoryBatches:
         if lane.is_draining:
             return Opened.DRAINING
         file = self.files.records.get(spec.input_file_id)
-        if file is None:
+        if file is None or spec.files_by not in (None, file.owner):
             return Opened.NO_FILE
         if file.purpose != PURPOSE_BATCH:
             return Opened.WRONG_PURPOSE

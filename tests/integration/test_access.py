@@ -3,14 +3,17 @@
 `pytest -s tests/integration/test_access.py` prints the table.
 """
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 import redis
+from fastapi import FastAPI
 
 from api.app import build_app
 from ferry.access import Scope
@@ -24,7 +27,7 @@ from ferry.settings import Settings
 from tests import onnx_models
 from tests.integration.conftest import StartWorker, publish
 from tests.manifests import manifest, spec
-from tests.processes import eventually
+from tests.processes import GIVE_UP_S, eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 
@@ -39,7 +42,8 @@ TENANT = frozenset({Scope.SUBMIT, Scope.READ})
 class World:
     """An API that asks for keys, and what Ann has in it."""
 
-    def __init__(self, client: httpx.AsyncClient, redis_client: redis.Redis) -> None:
+    def __init__(self, app: FastAPI, client: httpx.AsyncClient, redis_client: redis.Redis) -> None:
+        self.app = app
         self.client = client
         self.redis = redis_client
         self.book = KeyBook(redis_client)
@@ -48,6 +52,8 @@ class World:
         self.tokens = {
             "ann": self._make("ann", TENANT),
             "bob": self._make("bob", TENANT),
+            "reader": self._make("bob", frozenset({Scope.READ})),
+            "submitter": self._make("bob", frozenset({Scope.SUBMIT})),
             "metrics": self._make("prometheus", frozenset({Scope.METRICS})),
             "admin": self._make("operator", frozenset({Scope.ADMIN})),
         }
@@ -61,17 +67,21 @@ class World:
         headers = {"Authorization": f"Bearer {self.tokens[who]}"} if who else {}
         return await self.client.request(method, path, headers=headers, **more)
 
-    async def _made(self, method: str, path: str, **more: Any) -> str:
-        answer = await self.ask("ann", method, path, **more)
+    async def _made(self, method: str, path: str, who: str = "ann", **more: Any) -> str:
+        answer = await self.ask(who, method, path, **more)
         assert answer.status_code in (200, 201, 202), answer.text
         return str(answer.json()["id"])
 
     async def job(self, model: str = IDLE) -> str:
         return await self._made("POST", "/v1/predictions", json={"version": model, "input": ROW})
 
-    async def file(self) -> str:
-        lines = b'{"x": [1.0, 2.0, 3.0]}\n'
-        return await self._made("POST", "/v1/files", data={"purpose": "batch"}, files={"file": ("in.jsonl", lines)})
+    async def file(self, who: str = "ann") -> str:
+        """Store a file of two rows, the second of which no model takes."""
+        inputs = [ROW, {"x": ["none"]}]
+        asked = {"method": "POST", "url": "/v1/predictions"}
+        lines = [json.dumps({"custom_id": str(n)} | asked | {"body": {"input": x}}) for n, x in enumerate(inputs)]
+        form = {"data": {"purpose": "batch"}, "files": {"file": ("in.jsonl", "\n".join(lines).encode())}}
+        return await self._made("POST", "/v1/files", who, **form)
 
     async def batch(self) -> str:
         asked = {"input_file_id": await self.file(), "endpoint": "/v1/predictions", "model": IDLE}
@@ -132,6 +142,7 @@ async def _put(world: World) -> tuple[str, dict[str, Any]]:
 
 
 _FORM = {"data": {"purpose": "batch"}, "files": {"file": ("in.jsonl", b"{}")}}
+NOT_FOUND = 404
 READ, SUBMIT, ADMIN = Scope.READ, Scope.SUBMIT, Scope.ADMIN
 OPERATIONS = {
     "POST /v1/predictions": Operation(plain("/v1/predictions", json={"version": IDLE, "input": ROW}), SUBMIT, 202, 202),
@@ -169,7 +180,15 @@ OPERATIONS = {
     "GET /v2/health/ready": Operation(plain("/v2/health/ready"), None, 200, 200),
 }
 NEED_A_WORKER = frozenset(name for name in OPERATIONS if name.endswith(("predict", "infer", "ready")))
-WHO = ("", "revoked", "metrics", "bob", "ann", "admin")
+# What FastAPI serves beside the operations.
+DOCUMENTS = {"/openapi.json", "/docs", "/docs/oauth2-redirect"}
+WHO = ("", "revoked", "metrics", "reader", "submitter", "bob", "ann", "admin")
+
+
+def served_paths(world: World) -> set[str]:
+    """Return the path of every route that is mounted, in the document or not."""
+    mounted = [getattr(route, "original_router", route) for route in world.app.routes]
+    return {route.path for each in mounted for route in getattr(each, "routes", [each])}
 
 
 @pytest.fixture
@@ -193,7 +212,7 @@ async def world(
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://ferry", timeout=30) as http:
-            yield World(http, client)
+            yield World(app, http, client)
     client.close()
 
 
@@ -201,6 +220,8 @@ async def test_table_when_walked_then_it_has_every_operation_there_is(world: Wor
     paths = (await world.ask("admin", "GET", "/openapi.json")).json()["paths"]
     there_are = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
     assert there_are == set(OPERATIONS)
+    # And none is hidden from the document but those that serve it.
+    assert {path for path in served_paths(world) if path not in paths} == DOCUMENTS
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
@@ -216,7 +237,12 @@ async def test_operation_when_asked_with_every_key_then_what_it_answers(world: W
         assert set(seen.values()) == {200} == {admin}
         return
     metrics = 200 if operation.scope is Scope.METRICS else 403
-    assert seen == {"": 401, "revoked": 401, "metrics": metrics, "bob": operation.other, "ann": operation.own}
+    # Each of these has one scope of Bob's two.
+    reader, submitter = (operation.other if operation.scope is each else 403 for each in (Scope.READ, Scope.SUBMIT))
+    assert seen == {
+        "": 401, "revoked": 401, "metrics": metrics, "reader": reader, "submitter": submitter, "bob": operation.other,
+        "ann": operation.own,
+    }  # fmt: skip
     assert admin in (200, 201, 202, 204)
 
 
@@ -239,26 +265,92 @@ async def test_list_when_another_asks_then_nothing_of_anns_and_the_operator_sees
     assert after.status_code == 404
 
 
-@pytest.mark.parametrize(
-    ("path", "make"),
-    [("/v1/predictions", World.job), ("/v1/files", World.file), ("/v1/batches", World.batch)],
-)
-async def test_answer_when_it_is_anothers_then_word_for_word_that_of_what_is_not_there(
-    world: World, path: str, make: Callable[[World], Awaitable[str]]
+@pytest.mark.parametrize("name", [name for name, operation in OPERATIONS.items() if operation.other == NOT_FOUND])
+async def test_answer_when_it_is_anothers_then_word_for_word_that_of_what_is_not_there_and_nothing_is_done(
+    world: World, name: str
 ) -> None:
-    real = await make(world)
+    path, more = await OPERATIONS[name].call(world)
+    asked = more.get("json", {})
+    real = asked.get("input_file_id") or path.split("/")[3]
     unknown = real[:-4] + "zzzz"
-    answers = [(await world.ask("bob", "GET", f"{path}/{each}")).text for each in (real, unknown)]
+    own_path = f"/v1/files/{real}" if asked else "/".join(path.split("/")[:4])
+    before = await world.ask("ann", "GET", own_path)
+    answers = []
+    for each in (real, unknown):
+        said = {"json": asked | {"input_file_id": each}} if asked else {}
+        answer = await world.ask("bob", name.partition(" ")[0], path.replace(real, each), **said)
+        answers.append((answer.status_code, answer.headers["content-type"], answer.text.replace(each, "ID")))
+    assert answers[0] == answers[1]
+    after = await world.ask("ann", "GET", own_path)
+    assert (after.status_code, after.text) == (200, before.text)
+
+
+@pytest.mark.parametrize("path", ["/v1/files", "/v1/batches"])
+async def test_list_when_it_goes_on_after_anothers_then_word_for_word_as_after_nothing(world: World, path: str) -> None:
+    real = await (world.file() if path == "/v1/files" else world.batch())
+    unknown = real[:-4] + "zzzz"
+    answers = [(await world.ask("bob", "GET", f"{path}?after={each}")).text for each in (real, unknown)]
     assert answers[0].replace(real, "ID") == answers[1].replace(unknown, "ID")
 
 
-async def test_key_when_two_owners_use_the_same_idempotency_key_then_each_has_a_job_of_its_own(world: World) -> None:
-    ids = set()
+async def test_put_when_the_id_is_anothers_job_then_refused_and_nothing_of_it_is_shown(world: World) -> None:
+    job_id, asked = new_job_id(), {"json": {"version": IDLE, "input": ROW}}
+    assert (await world.ask("ann", "PUT", f"/v1/predictions/{job_id}", **asked)).status_code == 202
+    answer = await world.ask("bob", "PUT", f"/v1/predictions/{job_id}", **asked)
+    assert (answer.status_code, "input" in answer.json()) == (422, False)
+    assert (await world.ask("ann", "PUT", f"/v1/predictions/{job_id}", **asked)).status_code == 202
+
+
+@pytest.mark.parametrize("path", ["/v1/predictions", "/v1/files", "/v1/batches"])
+async def test_key_when_two_owners_use_the_same_idempotency_key_then_each_has_a_thing_of_its_own(
+    world: World, path: str
+) -> None:
+    ids = []
+    files = {who: await world.file(who) for who in ("ann", "bob")}
     for who in ("ann", "bob", "ann"):
+        batch = {"input_file_id": files[who], "endpoint": "/v1/predictions", "model": IDLE}
+        asked = {
+            "/v1/predictions": {"json": {"version": IDLE, "input": ROW}}, "/v1/files": _FORM,
+            "/v1/batches": {"json": batch},
+        }[path]  # fmt: skip
         headers = {"Authorization": f"Bearer {world.tokens[who]}", "Idempotency-Key": "nightly"}
-        body = {"version": IDLE, "input": ROW}
-        ids.add((await world.client.post("/v1/predictions", json=body, headers=headers)).json()["id"])
-    assert len(ids) == 2
+        ids.append((await world.client.post(path, headers=headers, **asked)).json()["id"])
+    assert ids[0] == ids[2] != ids[1]
+
+
+async def test_batch_when_it_comes_again_after_its_file_was_deleted_then_it_is_the_same(world: World) -> None:
+    headers = {"Authorization": f"Bearer {world.tokens['ann']}", "Idempotency-Key": "nightly"}
+    path, more = await _new_batch(world)
+    first = await world.client.post(path, headers=headers, **more)
+    deleted = await world.ask("ann", "DELETE", f"/v1/files/{more['json']['input_file_id']}")
+    again = await world.client.post(path, headers=headers, **more)
+    assert (deleted.status_code, again.status_code, again.headers["idempotent-replayed"]) == (200, 200, "true")
+    assert again.json()["id"] == first.json()["id"]
+
+
+async def test_batch_when_a_worker_has_run_it_then_its_output_is_its_owners_alone(
+    world: World, start_worker: StartWorker
+) -> None:
+    start_worker()
+    asked = {"input_file_id": await world.file(), "endpoint": "/v1/predictions", "model": "toy"}
+    batch_id = (await world.ask("ann", "POST", "/v1/batches", json=asked)).json()["id"]
+    with anyio.fail_after(GIVE_UP_S):
+        while True:
+            batch = (await world.ask("ann", "GET", f"/v1/batches/{batch_id}")).json()
+            if batch["status"] == "completed":
+                break
+            await anyio.sleep(0.05)
+    made = {batch["output_file_id"], batch["error_file_id"]}
+    for file_id in made:
+        content = f"/v1/files/{file_id}/content"
+        assert [(await world.ask(who, "GET", content)).status_code for who in ("ann", "bob", "admin")] == [
+            200,
+            404,
+            200,
+        ]
+    for who, sees in (("ann", made), ("bob", set()), ("admin", made)):
+        listed = (await world.ask(who, "GET", "/v1/files?purpose=batch_output")).json()["data"]
+        assert {each["id"] for each in listed} == sees
 
 
 async def test_limits_when_a_key_is_over_them_then_429_with_a_time_and_another_key_goes_on(world: World) -> None:
@@ -278,7 +370,7 @@ async def test_limits_when_a_key_is_over_them_then_429_with_a_time_and_another_k
 
 async def test_keys_when_listed_then_the_same_and_no_secret(world: World) -> None:
     listed = {key.id: key for key in world.book.list_all()}
-    assert len(listed) == 5
+    assert len(listed) == len(world.tokens)
     assert all(token not in repr(listed) for token in world.tokens.values())
     revoked = world.tokens["revoked"].split("_")[1]
     first = listed[revoked].revoked_us

@@ -36,11 +36,12 @@ end
 local function end_batch(batch, status, now_us)
   redis.call('HSET', BATCH .. batch, 'status', status, status .. '_us', text(now_us))
   redis.call('HINCRBY', TALLY, 'batches ' .. status, 1)
-  local key = redis.call('HGET', BATCH .. batch, 'limited_by')
-  if key then redis.call('ZREM', UNFINISHED .. key, batch) end
+  local known = redis.call('HMGET', BATCH .. batch, 'limited_by', 'owner', 'ttl_ms')
+  if known[1] then redis.call('ZREM', UNFINISHED .. known[1], batch) end
   redis.call('ZREM', BATCH_ENDS, batch)
   redis.call('DEL', BATCH_PARTS .. batch, BATCH_OPEN .. batch)
-  redis.call('PEXPIRE', BATCH .. batch, redis.call('HGET', BATCH .. batch, 'ttl_ms'))
+  redis.call('PEXPIRE', BATCH .. batch, known[3])
+  redis.call('ZADD', BATCHES_GONE, text(math.floor(now_us / 1000) + known[3]), (known[2] or '') .. '/' .. batch)
   -- A worker that lost its claim may still write a part, into a folder that its successor has deleted by then.
   redis.call('ZADD', FILE_ENDS, text(now_us / 1000 + LATE_PARTS_MS), batch)
 end
@@ -86,6 +87,16 @@ local function wind_up_batch(batch, ending, now_us)
   for _, step in ipairs(redis.call('HKEYS', BATCH_OPEN .. batch)) do drop_step(batch, step) end
   go_on(batch, now_us)
   return true
+end
+
+-- Take the ids of batches whose records have expired off the lists: their owners may never look at those.
+local function forget_batches(now_ms)
+  for _, gone in ipairs(redis.call('ZRANGEBYSCORE', BATCHES_GONE, '-inf', text(now_ms), 'LIMIT', 0, FORGOTTEN_AT_ONCE)) do
+    local owner, batch = string.match(gone, '^(.*)/(.+)$')
+    redis.call('ZREM', BATCHES, batch)
+    if owner ~= '' then redis.call('ZREM', BATCHES_BY .. owner, batch) end
+    redis.call('ZREM', BATCHES_GONE, gone)
+  end
 end
 
 local function errors_of(code, message)

@@ -53,6 +53,7 @@ for _, batch in ipairs(redis.call('ZRANGEBYSCORE', BATCH_ENDS, '-inf', text(now_
   wind_up_batch(batch, 'expired', now_us)
 end
 for _, batch in ipairs(redis.call('ZRANGE', BATCH_ENDS, 0, -1)) do fill_window(batch, now_us, now_ms) end
+forget_batches(now_ms)
 redis.call('ZREMRANGEBYSCORE', DEAD, '-inf', text(now_ms - dead_ttl_ms))
 for _, model in ipairs(redis.call('SMEMBERS', MODELS)) do sent = sent + top_up(model, seed, now_ms) end
 return {lapsed, sent}

@@ -1,0 +1,137 @@
+"""API keys, made, found, listed and revoked: the same cases in memory and on a real Redis."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from redis import Redis
+
+from ferry.access import ApiKey, Scope, parse_token
+from ferry.errors import NotFoundError, QueueUnavailableError
+from ferry.queue import keys
+from ferry.queue.connection import connect, connect_async
+from ferry.queue.key_book import KeyBook, KeyReader
+from tests.fakes.memory_keys import MemoryKeys
+
+pytestmark = pytest.mark.anyio
+
+TENANT = frozenset({Scope.SUBMIT, Scope.READ})
+UNKNOWN = "0" * 12
+
+
+class Office:
+    """Both sides of the book."""
+
+    def __init__(self, book: KeyBook | MemoryKeys, reader: KeyReader | MemoryKeys) -> None:
+        self.book = book
+        self.reader = reader
+
+    def make(self, name: str = "ci", owner: str = "ann", **limits: float) -> tuple[ApiKey, str]:
+        return self.book.create(name, owner=owner, scopes=TENANT, **limits)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def redis(redis_url: str) -> Redis:
+    return connect(redis_url)
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def office(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncIterator[Office]:
+    if request.param == "memory":
+        memory = MemoryKeys()
+        yield Office(memory, memory)
+        return
+    url = request.getfixturevalue("redis_url")
+    direct, client = connect(url), connect_async(url)
+    yield Office(KeyBook(direct), KeyReader(client))
+    direct.close()
+    await client.aclose(close_connection_pool=True)
+
+
+async def test_create_when_all_is_said_then_found_with_all_of_it_by_its_text(office: Office) -> None:
+    made, text = office.make(rate_per_s=0.5, max_unfinished=9)
+    token = parse_token(text)
+    assert token is not None
+    assert token[0] == made.id
+    assert made.fits(token[1])
+    assert (made.name, made.owner, made.scopes, made.rate_per_s, made.max_unfinished, made.revoked_us) == (
+        "ci", "ann", TENANT, 0.5, 9, None,
+    )  # fmt: skip
+    assert await office.reader.find(made.id) == made
+
+
+async def test_create_when_no_limit_is_said_then_none_and_every_key_is_another(office: Office) -> None:
+    (first, first_text), (second, second_text) = office.make(), office.make()
+    assert (first.rate_per_s, first.max_unfinished) == (None, None)
+    assert await office.reader.find(first.id) == first
+    assert first.id != second.id
+    assert not first.fits(second_text.rpartition("_")[2])
+    assert first_text != second_text
+
+
+async def test_find_when_there_is_none_then_none(office: Office) -> None:
+    office.make()
+    assert await office.reader.find(UNKNOWN) is None
+
+
+async def test_list_all_when_there_are_several_then_all_the_oldest_first_and_revoked_ones_too(office: Office) -> None:
+    assert office.book.list_all() == []
+    made = [office.make(name)[0] for name in ("c", "a", "b")]
+    revoked = office.book.revoke(made[1].id)
+    assert office.book.list_all() == [made[0], revoked, made[2]]
+
+
+async def test_revoke_when_in_force_then_refused_from_now_on_and_another_of_the_owner_is_not(office: Office) -> None:
+    (made, text), (other, _) = office.make(), office.make()
+    revoked = office.book.revoke(made.id)
+    assert revoked.revoked_us is not None
+    assert revoked.revoked_us >= made.created_us
+    assert revoked.fits(text[-43:]), "its secret is right yet"
+    for scope in Scope:
+        assert not revoked.may(scope)
+    assert await office.reader.find(made.id) == revoked
+    assert await office.reader.find(other.id) == other
+
+
+async def test_revoke_when_revoked_again_then_it_stays_as_it_was(office: Office) -> None:
+    made, _ = office.make()
+    first = office.book.revoke(made.id)
+    assert office.book.revoke(made.id) == first
+
+
+async def test_revoke_when_there_is_none_then_not_found(office: Office) -> None:
+    with pytest.raises(NotFoundError, match=f"no API key '{UNKNOWN}'"):
+        office.book.revoke(UNKNOWN)
+    assert office.book.list_all() == []
+
+
+async def test_create_when_made_then_redis_holds_no_secret_and_the_key_does_not_expire(redis: Redis) -> None:
+    made, text = KeyBook(redis).create("ci", owner="ann", scopes=TENANT)
+    secret = text[-43:].encode()
+    kept = [redis.dump(name) for name in redis.keys("*")]
+    assert len(kept) == 2
+    assert all(secret not in each for each in kept)
+    assert redis.ttl(keys.API_KEY + made.id) == -1
+
+
+async def test_list_all_when_a_newer_release_wrote_more_then_what_is_known_here_counts(redis: Redis) -> None:
+    made, _ = KeyBook(redis).create("ci", owner="ann", scopes=TENANT)
+    redis.hset(keys.API_KEY + made.id, mapping={"scopes": "read,submit,fly", "color": "red"})
+    assert KeyBook(redis).list_all() == [made]
+
+
+async def test_list_all_when_a_key_is_in_the_index_alone_then_left_out(redis: Redis) -> None:
+    made, _ = KeyBook(redis).create("ci", owner="ann", scopes=TENANT)
+    redis.zadd(keys.API_KEYS, {UNKNOWN: 1})
+    assert KeyBook(redis).list_all() == [made]
+
+
+async def test_key_book_when_redis_is_away_then_unavailable() -> None:
+    book, client = KeyBook(connect("redis://127.0.0.1:1/0")), connect_async("redis://127.0.0.1:1/0")
+    for asking in (
+        lambda: book.create("ci", owner="ann", scopes=TENANT), book.list_all, lambda: book.revoke(UNKNOWN),
+    ):  # fmt: skip
+        with pytest.raises(QueueUnavailableError):
+            asking()
+    with pytest.raises(QueueUnavailableError):
+        await KeyReader(client).find(UNKNOWN)
+    await client.aclose(close_connection_pool=True)
