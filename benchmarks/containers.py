@@ -96,7 +96,7 @@ async def _submit(url: str, payload: bytes, n_jobs: int) -> None:
 
 
 def measure_flood(stack: ComposeStack) -> dict[str, Any]:
-    """Return a key's p99 alone, beside another that keeps to its rate, and beside that one as it minds no 429."""
+    """Return a key's p99 alone, beside another that keeps to its rate, and beside that one minding no 429."""
     limited = stack.make_key("flood", "--rate", str(FLOOD_RATE_PER_S), "--unfinished", "100")
     neighbour = stack.make_key("neighbour")
     spells: dict[str, list[dict[str, Any]]] = {"alone": [], "polite": [], "flooded": []}
