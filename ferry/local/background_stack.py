@@ -28,6 +28,10 @@ class StackFailedError(FerryError):
     title = "The stack failed"
 
 
+# Whoever starts it talks to it from here, and has no API key.
+_OF_ITS_OWN = {"FERRY_API_HOST": "127.0.0.1", "FERRY_API_KEYS": "off"}
+
+
 class BackgroundStack:
     """`start` it, use the addresses it returns, `stop` it."""
 
@@ -46,7 +50,7 @@ class BackgroundStack:
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "ferry.cli.main", "up", "--quiet"],
-                env=os.environ | {"FERRY_DATA_DIR": str(self._data_dir.absolute())},
+                env=os.environ | {"FERRY_DATA_DIR": str(self._data_dir.absolute())} | _OF_ITS_OWN,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,  # the addresses, which run.json has too
                 stderr=log,

@@ -114,6 +114,8 @@ def test_up_when_the_folder_is_in_use_then_a_clear_error(start_stack: StartStack
 
 def test_demo_when_run_then_every_job_succeeds_and_nothing_is_left(tmp_path: Path) -> None:
     env = {**os.environ, "FERRY_DATA_DIR": str(tmp_path / "data"), "FERRY_API_PORT": "0", "FERRY_FLOWER_PORT": "0"}
+    # A setting that makes every other API ask for keys; the demo's own listens here alone.
+    env["FERRY_API_HOST"] = "0.0.0.0"
     done = subprocess.run(
         [FERRY, "demo", "--jobs", "300"], cwd=ROOT, env=env, capture_output=True, text=True, timeout=200, check=False
     )

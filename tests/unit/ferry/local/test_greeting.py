@@ -80,3 +80,12 @@ def test_greeting_when_there_is_no_model_says_how_to_add_one() -> None:
     text = greeting(api_url=API, flower_url="http://f", redis="embedded", log=Path("/log"), n_workers=2, manifests=[])
     assert "ferry models add FILE.onnx --name NAME" in text
     assert "2 workers" in text
+
+
+@pytest.mark.parametrize("needs_keys", [True, False])
+def test_greeting_when_requests_need_keys_then_says_how_to_make_one(tmp_path: Path, needs_keys: bool) -> None:
+    text = greeting(
+        api_url=API, flower_url="http://127.0.0.1:5555", redis="embedded", log=tmp_path, n_workers=1, manifests=(),
+        needs_keys=needs_keys,
+    )  # fmt: skip
+    assert ("ferry keys create" in text) is needs_keys
