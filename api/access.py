@@ -123,7 +123,7 @@ class Gate:
     async def _key(self, finder: KeyFinder, header: str | None) -> ApiKey:
         if header is None:
             raise UnauthenticatedError(
-                "send `Authorization: Bearer ferry_...` (`ferry batch`: set FERRY_API_KEY); `ferry keys create` makes one"
+                "send `Authorization: Bearer ferry_...` (`ferry batch`: FERRY_API_KEY); `ferry keys create` makes one"
             )
         kind, _, text = header.partition(" ")
         token = parse_token(text.strip()) if kind.lower() == "bearer" else None
