@@ -120,6 +120,10 @@ async def live_entry(services: Services, entry: Entry) -> Entry:
     Raises:
         NoWorkerError: nobody alive serves it.
     """
+    if entry.is_unloaded:
+        raise NoWorkerError(
+            f"{entry.manifest.ref} is unloaded; `ferry models load {entry.manifest.ref}` serves it again"
+        )
     if not entry.live_workers:
         await services.catalog.refresh()
         entry = await services.catalog.find(entry.manifest.name, entry.manifest.version)

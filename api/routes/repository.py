@@ -60,7 +60,7 @@ async def _versions(request: Request, services: Services, name: str) -> list[tup
     if not isinstance(parameters, dict):
         raise InvalidInputError.at("#/parameters", "parameters must be an object")
     version = parameters.get("version")
-    if version is not None and not isinstance(version, str):
+    if "version" in parameters and not isinstance(version, str):
         raise InvalidInputError.at("#/parameters/version", 'version must be text such as "2"')
     entry = await services.catalog.find(name, version)
     if version is not None:

@@ -27,6 +27,8 @@ def test_openapi_when_requests_are_made_from_it_then_every_answer_is_documented(
         "--checks", ",".join(CHECKS), "--max-examples", str(CASES), "--max-time", str(MAX_TIME_S),
         "--generation-deterministic", "--continue-on-failure", "--no-color",
         "--suppress-health-check", "all", "--request-timeout", "30",
+        # It would take away the model that all others are asked for; tests/unit/api/routes/test_repository.py has it.
+        "--exclude-path-regex", "/unload$",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=MAX_TIME_S + 60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -109,6 +109,7 @@ async def test_unload_when_a_version_or_all_are_named_then_those_and_load_undoes
         ("/v2/repository/models/nobody/unload", None, 404),
         ("/v2/repository/models/toy/unload", {"parameters": {"version": "9"}}, 404),
         ("/v2/repository/models/toy/unload", {"parameters": {"version": 1}}, 400),
+        ("/v2/repository/models/toy/unload", {"parameters": {"version": None}}, 400),
         ("/v2/repository/models/toy/load", {"parameters": []}, 400),
         ("/v2/repository/index", {"ready": "yes"}, 400),
         ("/v2/repository/index", [], 400),
@@ -119,3 +120,10 @@ async def test_repository_when_a_request_is_wrong_then_a_problem(
 ) -> None:
     assert (await api.client.post(path, json=body)).status_code == status
     assert api.queue.dropped == set()
+
+
+async def test_predict_when_the_model_is_unloaded_then_503_at_once_and_a_job_waits(api: Api) -> None:
+    await api.client.post("/v2/repository/models/toy/unload")
+    refused = await api.client.post("/predict", json={**ROW, "model": "toy"})
+    assert (refused.status_code, refused.json()["code"]) == (503, "no_worker")
+    assert await submitted_to(api, "toy") == (202, "1")
