@@ -9,7 +9,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-unit test-invariants chaos coverage test-training check format train bench bench-quick bench-bulk bench-compose endurance lock clean
+.PHONY: help setup demo up test test-unit test-invariants chaos coverage test-browser test-training check format train bench bench-quick bench-bulk bench-compose bench-pages endurance lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,14 @@ coverage: $(BIN)/.test ## run every test and print line coverage of api, worker 
 	$(BIN)/python -m pytest --cov --cov-report=
 	$(BIN)/coverage report
 
+$(BIN)/.browser: $(BIN)/.test
+	$(UV) sync --locked --quiet --python $(PYTHON) --group test --group check --group browser
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends chromium >/dev/null; } || { echo "no Chromium: apt-get install chromium (as root)" >&2; exit 1; }
+	@touch $@
+
+test-browser: $(BIN)/.browser ## install Debian's Chromium where it is missing (as root), and try the page in it
+	$(BIN)/python -m pytest tests/browser
+
 test-training: $(UV) ## install TensorFlow in an environment of its own and test training
 	UV_PROJECT_ENVIRONMENT=.venv-training $(UV) sync --locked --quiet --python $(PYTHON) --no-default-groups --group training-test
 	.venv-training/bin/python -m pytest tests/training
@@ -78,6 +86,10 @@ bench-bulk: $(UV) ## files of many rows beside plain scripts, Ray Data and Celer
 bench-compose: $(UV) ## the compose stack with 1, 2 and 4 workers, and a key beside one that floods; needs Docker, six minutes
 	UV_PROJECT_ENVIRONMENT=$(BENCH) $(UV) sync --locked --quiet --python $(PYTHON) --no-default-groups --group bench
 	$(BENCH)/bin/python -m benchmarks.containers $(ARGS)
+
+bench-pages: $(UV) ## W1 with ten pages open in Chromium beside it, against without: ten minutes
+	UV_PROJECT_ENVIRONMENT=$(BENCH) $(UV) sync --locked --quiet --python $(PYTHON) --no-default-groups --group bench
+	UV=$(abspath $(UV)) $(BENCH)/bin/python -m benchmarks.pages
 
 endurance: $(UV) ## deadlines behind a busy worker, tenfold overload, a million jobs: a quarter of an hour (ARGS="soak" for one)
 	UV_PROJECT_ENVIRONMENT=$(BENCH) $(UV) sync --locked --quiet --python $(PYTHON) --no-default-groups --group bench

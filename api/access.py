@@ -18,7 +18,11 @@ SEEN_S = 1.0
 HOLD_S = 0.25
 # More keys than this are not remembered at once.
 MOST_SEEN = 10_000
-_OPEN = frozenset({"/v2", "/v2/health/live", "/v2/health/ready"})
+_OPEN = frozenset({"/", "/v2", "/v2/health/live", "/v2/health/ready"})
+# What the page is made of holds nothing of anybody.
+_STATIC = "/static/"
+# Any key that is in force may ask what it may do.
+OF_ANY_KEY = frozenset({"/v1/key"})
 _ADMIN = ("/v1/dead-letters",)
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -52,7 +56,7 @@ ANYBODY = Caller()
 
 def scope_of(method: str, path: str) -> Scope | None:
     """Return what a request needs; None: nothing. What nobody has thought of needs `admin`, unless it only reads."""
-    if path in _OPEN:
+    if path in _OPEN or path.startswith(_STATIC):
         return None
     if path == "/metrics":
         return Scope.METRICS
@@ -100,7 +104,7 @@ class Gate:
         if self._finder is None or scope is None:
             return ANYBODY
         key = await self._key(self._finder, headers.get("authorization"))
-        if not key.may(scope):
+        if not key.may(scope) and path not in OF_ANY_KEY:
             has = ", ".join(sorted(key.scopes)) or "none"
             raise ForbiddenError(f"{method} {path} needs a key with scope {scope}; key {key.id} has {has}")
         if scope is Scope.SUBMIT and key.id in self._held and method == "POST":

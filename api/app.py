@@ -17,13 +17,14 @@ from api.access import Gate, KeyFinder
 from api.catalog import Catalog
 from api.door import Door
 from api.fast_routes import FastApp
+from api.load_feed import LoadBook, LoadFeed
 from api.meter import Meter
 from api.problems import install_handlers
 from api.protocol import STOP_BELL, StopBell
 from api.routes import batches as batches_routes
 from api.routes import dead_letters as dead_letters_routes
 from api.routes import files as files_routes
-from api.routes import health, infer, metrics, models, predict, predictions, repository
+from api.routes import health, infer, keys, metrics, models, pages, predict, predictions, repository, stats
 from api.services import BatchBook, DeadLetterOffice, Figures, FileBook, JobQueue, Services, WholeQueue
 from api.submitter import Submitter
 from api.waiters import Waiters
@@ -38,6 +39,7 @@ from ferry.queue.connection import connect, connect_async
 from ferry.queue.dead_letters import DeadLetters
 from ferry.queue.keeper import Keeper, KeeperRules, KeeperThread
 from ferry.queue.key_book import KeyReader
+from ferry.queue.load import LoadReader
 from ferry.queue.producer import Producer, limits_of
 from ferry.queue.statistics import Statistics
 from ferry.repository import Repository
@@ -69,6 +71,7 @@ def build_app(
     files: FileBook | None = None,
     batches: BatchBook | None = None,
     finder: KeyFinder | None = None,
+    loads: LoadBook | None = None,
 ) -> FastAPI:
     """Return an application; with `queue` on that one and what comes with it (tests), else on the settings' Redis.
 
@@ -78,7 +81,7 @@ def build_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
         asyncio.get_running_loop().set_exception_handler(_handle_stray)
-        async with _running(settings, queue, files, batches, finder) as services:
+        async with _running(settings, queue, files, batches, finder, loads) as services:
             app.state.services = services
             # What was imported lives as long as the process; the collector need not look at it again and again.
             gc.freeze()
@@ -98,10 +101,14 @@ def build_app(
         batches_routes,
         models,
         repository,
+        stats,
+        keys,
         health,
         metrics,
+        pages,
     ):
         app.include_router(module.router)
+    pages.mount_static(app)
     return app
 
 
@@ -118,10 +125,11 @@ async def _running(
     files: FileBook | None,
     batches: BatchBook | None,
     finder: KeyFinder | None,
+    loads: LoadBook | None,
 ) -> AsyncIterator[Services]:
     """Run one process's parts; on the real queue a keeper and a sweep of expired files too."""
     if queue is not None:
-        async with _services(settings, queue, queue, files, batches, finder) as services:
+        async with _services(settings, queue, queue, files, batches, finder, loads=loads) as services:
             yield services
         return
     url = settings.require_redis_url()
@@ -148,6 +156,7 @@ async def _running(
                 batches_of(redis, settings),
                 KeyReader(redis) if settings.needs_keys else None,
                 Statistics(redis),
+                LoadReader(redis),
             ) as services,
         ):
             yield services
@@ -169,6 +178,7 @@ async def _services(
     batches: BatchBook | None,
     finder: KeyFinder | None,
     figures: Figures | None = None,
+    loads: LoadBook | None = None,
 ) -> AsyncIterator[Services]:
     catalog = Catalog(Repository(settings.models_dir), queue)
     waiters = Waiters(queue)
@@ -178,7 +188,10 @@ async def _services(
     if figures is not None:
         tasks.append(_hand_on_forever(door.meter, figures))
     async with _while_running(*tasks):
-        yield Services(settings, queue, dead_letters, catalog, Submitter(queue), waiters, door, figures, files, batches)
+        yield Services(
+            settings, queue, dead_letters, catalog, Submitter(queue), waiters, door, figures, files, batches,
+            LoadFeed(loads) if loads else None,
+        )  # fmt: skip
 
 
 async def _hand_on_forever(meter: Meter, figures: Figures) -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Protocol
 
 from ferry.errors import FerryError, NotFoundError
@@ -147,6 +148,13 @@ class Catalog:
         if version is None or version == LATEST:
             return self._latest.get(name)
         return self._entries.get((name, self._aliases.get((name, version), version)))
+
+    def folder_of(self, entry: Entry) -> Path | None:
+        """Return where a version lies on this machine; None where only workers have it."""
+        manifest = entry.manifest
+        if (manifest.name, manifest.version) not in self._local:
+            return None
+        return self._repository.folder(manifest.name, manifest.version)
 
     def aliases_of(self, name: str) -> dict[str, str]:
         """Return a model's versions by alias, `latest` always among them."""

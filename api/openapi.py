@@ -5,7 +5,7 @@ A test sends generated requests against it and checks each answer with it.
 
 from typing import Any
 
-from api.access import scope_of
+from api.access import OF_ANY_KEY, scope_of
 from api.downloads import BINARY, MEDIA_TYPES
 from ferry.access import Scope
 
@@ -202,6 +202,76 @@ PREDICTION_CREATED: dict[int | str, dict[str, Any]] = {
     **_problems(400, 404, 413, 415, 422, 503),
 }
 PREDICTION: dict[int | str, dict[str, Any]] = {200: _answer("The job", _PREDICTION), **_problems(404, 422, 503)}
+MANY_BODY = {
+    "parameters": _TERMS,
+    "requestBody": _json_body(
+        {
+            "type": "object",
+            "required": ["version", "inputs"],
+            "additionalProperties": False,
+            "properties": {
+                "version": {"type": "string", "description": "model, or model:version", "minLength": 1},
+                "inputs": {"type": "array", "minItems": 1, "maxItems": 100, "items": _TENSORS},
+                "ids": {
+                    "type": ["array", "null"],
+                    "description": "one for each input: the same request sent again is the same jobs",
+                    "minItems": 1,
+                    "maxItems": 100,
+                    "uniqueItems": True,
+                    "items": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"},
+                },
+            },
+        },
+        {"version": "mnist", "inputs": [{"x": [[0.0] * 28] * 28}, {"x": [[1.0] * 28] * 28}]},
+    ),
+}
+_NOT_TAKEN = {
+    "type": "object",
+    "required": ["code", "detail", "retryable", "retry_after_s"],
+    "properties": {
+        "code": _STRING,
+        "detail": _STRING,
+        "retryable": {"type": "boolean"},
+        "retry_after_s": {"type": ["integer", "null"]},
+    },
+}
+MANY_CREATED: dict[int | str, dict[str, Any]] = {
+    202: _answer(
+        "Accepted, but for those with an `error`",
+        {
+            "type": "object",
+            "required": ["object", "data"],
+            "properties": {
+                "object": {"const": "list"},
+                "data": {
+                    "type": "array",
+                    "items": {
+                        "anyOf": [
+                            _PREDICTION,
+                            {"type": "object", "required": ["error"], "properties": {"error": _NOT_TAKEN}},
+                        ]
+                    },
+                },
+            },
+        },
+    ),
+    **_problems(400, 404, 413, 415, 422, 503),
+}
+PREDICTIONS: dict[int | str, dict[str, Any]] = {
+    200: _answer(
+        "The jobs",
+        {
+            "type": "object",
+            "required": ["object", "data", "missing"],
+            "properties": {
+                "object": {"const": "list"},
+                "data": {"type": "array", "items": _PREDICTION},
+                "missing": {"type": "array", "items": _STRING, "description": "ids of jobs that are not there"},
+            },
+        },
+    ),
+    **_problems(422, 503),
+}
 DELETED: dict[int | str, dict[str, Any]] = {204: {"description": "Forgotten"}, **_problems(404, 422, 503)}
 _DEAD_LETTER = {
     "allOf": [_PREDICTION, {"type": "object", "properties": {"died_at": {"type": "string", "format": "date-time"}}}]
@@ -341,6 +411,30 @@ MODELS: dict[int | str, dict[str, Any]] = {
     )
 }
 MODEL: dict[int | str, dict[str, Any]] = {200: _answer("The model", _MODEL), **_problems(404, 422)}
+EXAMPLES: dict[int | str, dict[str, Any]] = {
+    200: _answer(
+        "Rows",
+        {
+            "type": "object",
+            "required": ["object", "model", "version", "made_up", "data"],
+            "properties": {
+                "object": {"const": "list"},
+                "model": _STRING,
+                "version": _STRING,
+                "made_up": {"type": "boolean", "description": "from the signature; else real rows"},
+                "data": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "required": ["input", "truth"],
+                        "properties": {"input": _TENSORS, "truth": _NULLABLE_STRING},
+                    },
+                },
+            },
+        },
+    ),
+    **_problems(404, 422),
+}
 # Errors of the OpenAI routes: `error` is the object that its clients read.
 _OPENAI_PROBLEM = _PROBLEM | {
     "properties": _PROBLEM["properties"]
@@ -605,6 +699,76 @@ READY: dict[int | str, dict[str, Any]] = {
     200: _answer("Ready", {"type": "object", "properties": {"ready": {"const": True}}}),
     **_problems(503),
 }
+_STATS = {
+    "type": "object",
+    "required": ["object", "time", "over_s", "running_claims", "dead_letters", "flower_url", "models"],
+    "properties": {
+        "object": {"const": "stats"},
+        "time": {"type": "string", "format": "date-time"},
+        "over_s": {"type": ["number", "null"], "description": "rates are averages over so many seconds"},
+        "running_claims": {"type": "integer", "description": "batches that workers hold"},
+        "dead_letters": {"type": "integer"},
+        "flower_url": _STRING,
+        "models": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "name": _STRING,
+                    "version": _STRING,
+                    "workers": {"type": "integer", "description": "alive"},
+                    "waiting": {
+                        "type": "object",
+                        "additionalProperties": {"type": "integer"},
+                        "description": "jobs by class: high, normal, bulk, and `again` after their worker died",
+                    },
+                    "waiting_jobs": {"type": "integer"},
+                    "waiting_rows": {"type": "integer"},
+                    "oldest_s": {"type": "number", "description": "how long the first has waited"},
+                    "jobs_per_s": _NULLABLE_NUMBER,
+                    "rows_per_s": {"type": ["number", "null"], "description": "of bulk batches too"},
+                    "batches_per_s": _NULLABLE_NUMBER,
+                    "rows_per_batch": {"type": ["number", "null"], "description": "null while none ran"},
+                    "jobs": {
+                        "type": "object",
+                        "additionalProperties": {"type": "integer"},
+                        "description": "since Redis was new: submitted, succeeded, failed, canceled, expired",
+                    },
+                    "rows": {"type": "integer", "description": "since Redis was new, of bulk batches too"},
+                    "bulk_rows": {"type": "integer"},
+                    "batches": {"type": "integer"},
+                },
+            },
+        },
+    },
+}
+STATS: dict[int | str, dict[str, Any]] = {200: _answer("The load", _STATS), **_problems(404, 503)}
+STATS_EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Events `stats`, whose data is what GET /v1/stats answers, and `problem`",
+        "content": {"text/event-stream": {"schema": _STRING}},
+    },
+    **_problems(404),
+}
+KEY: dict[int | str, dict[str, Any]] = {
+    200: _answer(
+        "Who asks",
+        {
+            "type": "object",
+            "required": ["object", "needed", "id", "name", "owner", "scopes"],
+            "properties": {
+                "object": {"const": "key"},
+                "needed": {"type": "boolean", "description": "whether this API asks for keys"},
+                "id": _NULLABLE_STRING,
+                "name": _NULLABLE_STRING,
+                "owner": _NULLABLE_STRING,
+                "scopes": {"type": "array", "items": {"enum": sorted(Scope)}},
+                "rate_per_s": _NULLABLE_NUMBER,
+                "max_unfinished": _NULLABLE_INTEGER,
+            },
+        },
+    )
+}
 METRICS: dict[int | str, dict[str, Any]] = {
     200: {"description": "The metrics", "content": {"text/plain": {"schema": _STRING}}},
     **_problems(404, 503),
@@ -665,9 +829,13 @@ def with_access(schema: dict[str, Any]) -> dict[str, Any]:
             scope = scope_of(method.upper(), path)
             if scope is None:
                 continue
+            is_for_any = path in OF_ANY_KEY
+            needs = "any" if is_for_any else f"`{scope}`"
             operation["security"] = [{}, {"key": []}]
-            operation["description"] = f"{operation.get('description', '')}\n\nScope of its API key: `{scope}`.".strip()
-            answers = {"401": "No API key that is in force", "403": f"The key has not the scope {scope}"}
+            operation["description"] = f"{operation.get('description', '')}\n\nScope of its API key: {needs}.".strip()
+            answers = {"401": "No API key that is in force"}
+            if not is_for_any:
+                answers["403"] = f"The key has not the scope {scope}"
             if scope is Scope.SUBMIT:
                 answers["429"] = "The key is over its limits; see Retry-After"
             for status, description in answers.items():

@@ -8,6 +8,7 @@ from fastapi import Request
 
 from api.catalog import Catalog
 from api.door import Door
+from api.load_feed import LoadFeed
 from api.submitter import Submitter
 from api.waiters import Waiters
 from ferry.bulk.batch_records import BatchRecord, BatchSpec, Opened
@@ -162,6 +163,7 @@ class Services:
     figures: Figures | None = None
     files: FileBook | None = None
     batches: BatchBook | None = None
+    load_feed: LoadFeed | None = None
 
     @property
     def flower_url(self) -> str:

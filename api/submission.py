@@ -1,7 +1,9 @@
 """From a checked input to an accepted job, and from there to its end. What every submitting route shares."""
 
+import asyncio
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from api.catalog import Entry
@@ -10,6 +12,7 @@ from api.refusals import check_fits_at_all, refusal
 from api.services import Services
 from api.terms import ORDINARY, Terms
 from ferry.errors import (
+    FerryError,
     InvalidInputError,
     ModelError,
     NotFoundError,
@@ -82,6 +85,40 @@ async def run_once(
         if wait_s and not record.state.is_terminal:
             record = await services.waiters.finish(record, news, wait_s)
     return record, is_known
+
+
+async def run_many(
+    services: Services,
+    entry: Entry,
+    rows: Sequence[Rows],
+    job_ids: Sequence[str],
+    *,
+    context: Context,
+    terms: Terms,
+    is_pinned: bool,
+) -> list[JobRecord | FerryError]:
+    """Submit jobs under ids that stand for them; returns each, without its input, or why it was not accepted.
+
+    They share round trips to Redis, as all that are submitted at one moment do.
+
+    Raises:
+        FerryError: none was accepted; why the first was not.
+    """
+
+    async def run_one(each: Rows, job_id: str) -> JobRecord | FerryError:
+        try:
+            record, _ = await run_once(
+                services, entry, each, context=context, wait_s=None, terms=terms, job_id=job_id, is_pinned=is_pinned
+            )
+        except FerryError as error:
+            return error
+        return replace(record, input=None)
+
+    jobs = await asyncio.gather(*map(run_one, rows, job_ids))
+    errors = [job for job in jobs if isinstance(job, FerryError)]
+    if len(errors) == len(jobs):
+        raise errors[0]
+    return jobs
 
 
 async def replay(services: Services, job_id: str) -> JobRecord:

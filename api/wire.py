@@ -1,6 +1,6 @@
 """Jobs and models as the JSON that clients read (Replicate's prediction shape). Pure functions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -10,6 +10,7 @@ import orjson
 from fastapi import Response
 
 from api.catalog import Entry
+from ferry.examples import Examples
 from ferry.jobs import JobRecord, State
 from ferry.json_outputs import json_ready, top_labels
 from ferry.manifest import TensorSpec
@@ -97,6 +98,25 @@ def model(entries: list[Entry], aliases: dict[str, str]) -> dict[str, Any]:
         "latest_version": version(latest_entry),
         "aliases": aliases,
         "versions": [version(entry) for entry in entries],
+    }
+
+
+def examples(entry: Entry, made: Examples) -> dict[str, Any]:
+    """Return rows to try a model with, each as the `input` of a job of one row."""
+    inputs = [
+        {
+            spec.name: json_ready(array[row : row + 1], single=True)
+            for spec, array in zip(entry.manifest.inputs, made.arrays, strict=True)
+        }
+        for row in range(made.n_rows)
+    ]
+    truths: Sequence[str | None] = made.truths or [None] * made.n_rows
+    return {
+        "object": "list",
+        "model": entry.manifest.name,
+        "version": entry.manifest.version,
+        "made_up": made.is_made_up,
+        "data": [{"input": row, "truth": truth} for row, truth in zip(inputs, truths, strict=True)],
     }
 
 
@@ -192,6 +212,7 @@ def _tensor(spec: TensorSpec) -> dict[str, Any]:
         "datatype": spec.oip_datatype,
         "shape": shape,
         "range": list(spec.range) if spec.range else None,
+        "preprocess": spec.preprocess.model_dump() if spec.preprocess else None,
     }
 
 

@@ -1,12 +1,17 @@
 """`/v1/models`: what can be asked for, in the OpenAI and Replicate habits at once."""
 
+import asyncio
 from itertools import groupby
+from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 
 from api import openapi, wire
 from api.services import services_of
 from api.wire import JSONAnswer
+from ferry.examples import FREE_AXIS_SIZE, examples_of
+
+MOST_EXAMPLES = 100
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
@@ -27,3 +32,24 @@ async def show_model(request: Request, name: str) -> JSONAnswer:
     await catalog.find(name)
     entries = [entry for entry in catalog.entries if entry.manifest.name == name]
     return JSONAnswer(wire.model(entries, catalog.aliases_of(name)))
+
+
+@router.get("/{name}/examples", responses=openapi.EXAMPLES, response_class=JSONAnswer)
+async def show_examples(
+    request: Request,
+    name: str,
+    version: Annotated[str | None, Query(description="a number or an alias; left out, the latest")] = None,
+    count: Annotated[int, Query(ge=1, le=MOST_EXAMPLES)] = 1,
+) -> JSONAnswer:
+    """Show rows that the model takes, each as the `input` of a job, to try it with.
+
+    They are the rows in `samples/*.npz` beside the model, with what they are (`truth`); where there are none, rows made
+    up from its signature (`made_up`). Of large rows there are fewer than `count`.
+    """
+    catalog = services_of(request).catalog
+    entry = await catalog.find(name, version)
+    size = entry.profile.free_axis_size if entry.profile else None
+    made = await asyncio.to_thread(
+        examples_of, entry.manifest, catalog.folder_of(entry), count, free_axis_size=size or FREE_AXIS_SIZE
+    )
+    return JSONAnswer(wire.examples(entry, made))

@@ -1,10 +1,11 @@
 """`/v1/predictions`: submit a job, poll it, wait for it, cancel it (Replicate's and Cog's shapes)."""
 
+import asyncio
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from api import openapi, submission, wire
 from api.bodies import read_json_object
@@ -14,14 +15,20 @@ from api.preferences import wait_from_prefer, wait_from_query
 from api.services import Services, base_url_of, services_of
 from api.terms import key_from_header, terms_from_headers
 from api.wire import JSONAnswer
-from ferry.errors import InvalidInputError, NotFoundError
-from ferry.jobs import JobRecord, job_id_of
+from ferry.errors import FerryError, InvalidInputError, NotFoundError
+from ferry.jobs import JobRecord, job_id_of, new_job_id
 from ferry.json_tensors import escape_pointer, read_inputs
 
 router = APIRouter(prefix="/v1/predictions", tags=["predictions"])
 
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
-_KNOWN_FIELDS = frozenset({"version", "input"})
+_ID_EXPECTED = "expected 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-', the first a letter or digit"
+_FIELDS = ("version", "input")
+_MANY_FIELDS = ("version", "inputs", "ids")
+# Inputs that are checked before other requests have their turn.
+CHECKED_AT_ONCE = 10
+# Jobs that one request reads or submits.
+MOST_AT_ONCE = 100
 # Suggested pause before the first poll.
 POLL_AFTER_S = "1"
 
@@ -44,6 +51,34 @@ async def create_prediction(request: Request) -> JSONAnswer:
     return await _create(request, headers, job_id_of(f"{whose}{request.url.path}\0{key}") if key else None)
 
 
+@router.post(
+    "/many", status_code=202, responses=openapi.MANY_CREATED, openapi_extra=openapi.MANY_BODY,
+    response_class=JSONAnswer,
+)  # fmt: skip
+async def create_predictions(request: Request) -> JSONAnswer:
+    """Submit up to 100 jobs of one model at once, each with its own input, id and result.
+
+    Everything is checked before anything is queued. `data` has an entry for each input, in order: the job, or an
+    `error` where the queue did not take it; where it took none, the answer is that error. With `ids` of your own the
+    same request sent again is the same jobs.
+    """
+    services, context, headers = services_of(request), context_of(request), headers_of(request)
+    terms = terms_from_headers(headers)
+    body = await read_json_object(request, headers, max_bytes=services.settings.max_body_bytes)
+    name, version = _reference(body, _MANY_FIELDS, "inputs")
+    inputs = _list_of(body["inputs"], "inputs")
+    ids = _ids(body.get("ids"), len(inputs))
+    entry = await services.catalog.find(name, version)
+    rows = []
+    for place, value in enumerate(inputs):
+        rows.append(read_inputs(entry.manifest, value, f"#/inputs/{place}"))
+        if place % CHECKED_AT_ONCE == CHECKED_AT_ONCE - 1:
+            await asyncio.sleep(0)
+    is_pinned = version is not None and version.isdecimal()
+    jobs = await submission.run_many(services, entry, rows, ids, context=context, terms=terms, is_pinned=is_pinned)
+    return JSONAnswer({"object": "list", "data": [_one_of_many(request, services, job) for job in jobs]}, 202)
+
+
 @router.put(
     "/{job_id}", status_code=202, responses=openapi.PREDICTION_CREATED, openapi_extra=openapi.PREDICTION_BODY,
     response_class=JSONAnswer,
@@ -54,8 +89,7 @@ async def put_prediction(request: Request, job_id: str) -> JSONAnswer:
     Answers as POST does; 422 when the id stands for another input or other terms.
     """
     if not _JOB_ID.fullmatch(job_id):
-        detail = "expected 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-', the first a letter or digit"
-        raise InvalidInputError.at("job_id", detail)
+        raise InvalidInputError.at("job_id", _ID_EXPECTED)
     return await _create(request, headers_of(request), job_id)
 
 
@@ -64,7 +98,7 @@ async def _create(request: Request, headers: Mapping[str, str], job_id: str | No
     prefer, wait_s = _waits(request, headers, services)
     terms = terms_from_headers(headers)
     body = await read_json_object(request, headers, max_bytes=services.settings.max_body_bytes)
-    name, version = _reference(body)
+    name, version = _reference(body, _FIELDS, "input")
     entry = await services.catalog.find(name, version)
     rows = read_inputs(entry.manifest, body.get("input"))
     is_known = False
@@ -85,6 +119,22 @@ async def _create(request: Request, headers: Mapping[str, str], job_id: str | No
     if is_known:
         answer.headers["Idempotent-Replayed"] = "true"
     return answer
+
+
+@router.get("", responses=openapi.PREDICTIONS, response_class=JSONAnswer)
+async def read_predictions(
+    request: Request,
+    ids: Annotated[list[str], Query(alias="id", min_length=1, max_length=MOST_AT_ONCE, description="repeat it")],
+) -> JSONAnswer:
+    """Read up to 100 jobs at once, in the order asked for; those that are not there stand in `missing`."""
+    services, headers, caller = services_of(request), headers_of(request), caller_of(request)
+    data, missing = [], []
+    for job_id, record in zip(ids, await services.queue.read_many(ids), strict=True):
+        if record is None or not caller.sees(record.owner):
+            missing.append(job_id[:64])
+        else:
+            data.append(_shown(request, headers, services, record))
+    return JSONAnswer({"object": "list", "data": data, "missing": missing})
 
 
 @router.get("/{job_id}", responses=openapi.PREDICTION, openapi_extra=openapi.WAIT, response_class=JSONAnswer)
@@ -126,13 +176,13 @@ def _waits(request: Request, headers: Mapping[str, str], services: Services) -> 
     return prefer, wait_from_query(query) or prefer
 
 
-def _reference(body: dict[str, Any]) -> tuple[str, str | None]:
+def _reference(body: dict[str, Any], known: tuple[str, ...], needed: str) -> tuple[str, str | None]:
     """Return model name and version from `version`: "mnist", "mnist:1" or with Replicate's "local/" before it."""
     for field in body:
-        if field not in _KNOWN_FIELDS:
-            detail = f"unknown field {field[:40]!r}; expected version and input"
+        if field not in known:
+            detail = f"unknown field {field[:40]!r}; expected {' and '.join(known[:2])}"
             raise InvalidInputError.at(f"#/{escape_pointer(field)}", detail)
-    for field in ("version", "input"):
+    for field in ("version", needed):
         if field not in body:
             raise InvalidInputError.at(f"#/{field}", f"{field!r} is missing")
     return parse_reference(body["version"], "#/version")
@@ -148,6 +198,37 @@ def parse_reference(reference: Any, pointer: str) -> tuple[str, str | None]:
         raise InvalidInputError.at(pointer, 'expected the model as text: "mnist", or "mnist:1" for one version')
     name, _, version = reference.removeprefix(f"{wire.OWNER}/").partition(":")
     return name, version or None
+
+
+def _list_of(value: Any, field: str) -> list[Any]:
+    # A list of numbers alone comes as an array; no entry of ours is a number.
+    if not isinstance(value, list) or not 0 < len(value) <= MOST_AT_ONCE:
+        raise InvalidInputError.at(
+            f"#/{field}", f"expected a list of 1 to {MOST_AT_ONCE}; send more in several requests"
+        )
+    return value
+
+
+def _ids(value: Any, count: int) -> list[str]:
+    """Return the ids of that many jobs: the client's, or new ones."""
+    if value is None:
+        return [new_job_id() for _ in range(count)]
+    ids = _list_of(value, "ids")
+    if len(ids) != count:
+        raise InvalidInputError.at("#/ids", f"{len(ids)} ids for {count} inputs; expected one for each")
+    for place, job_id in enumerate(ids):
+        if not isinstance(job_id, str) or not _JOB_ID.fullmatch(job_id):
+            raise InvalidInputError.at(f"#/ids/{place}", _ID_EXPECTED)
+    if len(set(ids)) < count:
+        raise InvalidInputError.at("#/ids", "an id stands there twice; expected another for each input")
+    return ids
+
+
+def _one_of_many(request: Request, services: Services, job: JobRecord | FerryError) -> dict[str, Any]:
+    if isinstance(job, JobRecord):
+        return _shown(request, headers_of(request), services, job)
+    error = {"code": job.code, "detail": job.detail, "retryable": job.retryable, "retry_after_s": job.retry_after_s}
+    return {"error": error}
 
 
 def _created(content: dict[str, Any], record: JobRecord, wait_s: float | None, *, is_preferred: bool) -> JSONAnswer:

@@ -21,7 +21,7 @@ def create(
     owner: Annotated[
         str, typer.Option(help="Whose jobs, files and batches it makes and sees; the name, if left out.")
     ] = "",
-    scopes: Annotated[str, typer.Option(help="What it may do: submit, read, admin.")] = "submit,read",
+    scopes: Annotated[str, typer.Option(help="What it may do: submit, read, admin, metrics.")] = "submit,read",
     rate: Annotated[float | None, typer.Option(min=0.001, help="Jobs a second; more get 429.")] = None,
     unfinished: Annotated[int | None, typer.Option(min=1, help="Jobs waiting or running; more get 429.")] = None,
 ) -> None:

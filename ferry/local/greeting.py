@@ -32,6 +32,7 @@ def greeting(
     return f"""
 Ferry is up: {workers}, Redis {redis}
 
+  Page       {api_url}/
   API docs   {api_url}/docs
   Flower     {flower_url}
   Log        {log}

@@ -29,6 +29,11 @@ _COMMANDS = 13
 Readings = list[tuple[Name, Values]]
 
 
+def outcomes_of(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return how many jobs ended in each way, from a model's counters (`ferry.queue.keys.COUNTS`)."""
+    return {outcome: sum(counts.get(field, 0) for field in fields) for outcome, fields in _OUTCOMES.items()}
+
+
 class Statistics:
     """Reads and adds up; for an event loop."""
 
@@ -130,8 +135,8 @@ class _Gathered:
 
     def _count(self, labels: Labels, counts: Mapping[str, int]) -> None:
         self._put(metrics.JOBS_SUBMITTED, labels, counts.get("submitted", 0))
-        for outcome, fields in _OUTCOMES.items():
-            self._put(metrics.JOBS_FINISHED, (*labels, outcome), sum(counts.get(field, 0) for field in fields))
+        for outcome, number in outcomes_of(counts).items():
+            self._put(metrics.JOBS_FINISHED, (*labels, outcome), number)
         self._put(metrics.JOB_RETRIES, labels, counts.get("retries", 0))
         self._put(metrics.DEAD_LETTERS_MADE, labels, counts.get("worker_lost", 0))
         for outcome in ("succeeded", "failed"):

@@ -65,7 +65,7 @@ def test_ports_when_published_then_only_those_meant_and_on_this_machine(stack: C
 def test_secrets_when_looked_for_then_in_no_image_command_or_log(stack: ComposeStack, key: str) -> None:
     stack.ask("POST", "/v1/predictions", key, json=JOB)
     stack.ask("POST", "/v1/predictions", key, json={"version": key})
-    wanted = [*stack.secrets.values(), key, key.rpartition("_")[2]]
+    wanted = [*stack.secrets.values(), key, key.split("_", 2)[2]]
     seen = {
         "images": "".join(docker("history", "--no-trunc", image) + docker("inspect", image) for image in IMAGES),
         "logs": stack.logs(),
@@ -103,6 +103,17 @@ def test_api_when_there_is_no_key_then_401_and_with_a_revoked_one_too(stack: Com
     assert stack.ask("POST", "/v1/predictions", key, json=JOB).status_code == 202
     stack.execute("api", "ferry", "keys", "revoke", key.split("_")[1])
     eventually(lambda: stack.ask("GET", "/v1/models", key).status_code == 401, "the key is revoked everywhere")
+
+
+def test_page_when_opened_then_served_without_a_key_and_with_one_there_are_rows_to_try(
+    stack: ComposeStack, key: str
+) -> None:
+    page = stack.ask("GET", "/")
+    assert "script-src 'self';" in page.headers["content-security-policy"]
+    assert all(stack.ask("GET", f"/static/{name}").status_code == 200 for name in ("main.js", "style.css"))
+    assert stack.ask("GET", "/v1/models/mnist/examples", key).json()["made_up"] is False
+    stats = stack.ask("GET", "/v1/stats", key).json()
+    assert stats["models"][0]["workers"] >= 1
 
 
 def test_flower_when_asked_then_behind_its_password_and_it_shows_the_worker(stack: ComposeStack) -> None:

@@ -28,7 +28,8 @@ def test_openapi_when_requests_are_made_from_it_then_every_answer_is_documented(
         "--generation-deterministic", "--continue-on-failure", "--no-color",
         "--suppress-health-check", "all", "--request-timeout", "30",
         # It would take away the model that all others are asked for; tests/unit/api/routes/test_repository.py has it.
-        "--exclude-path-regex", "/unload$",
+        # The other never ends by itself; tests/unit/api/routes/test_stats.py has that.
+        "--exclude-path-regex", "/unload$|/events$",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=MAX_TIME_S + 60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

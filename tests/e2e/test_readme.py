@@ -32,8 +32,8 @@ def paste(stack: Stack, *blocks: str) -> list[str]:
 
 
 def test_readme_when_its_curl_lines_are_pasted_then_they_answer_as_it_says(stack: Stack) -> None:
-    assert len(CURL_BLOCKS) == 5
-    predicted, polled, waited, models, canceled = (json.loads(answer) for answer in paste(stack, *CURL_BLOCKS))
+    assert len(CURL_BLOCKS) == 6
+    predicted, polled, waited, models, canceled, stats = (json.loads(answer) for answer in paste(stack, *CURL_BLOCKS))
     (promised,) = re.findall(r"```json\n(.*?)```", README, re.DOTALL)
     assert predicted == json.loads(promised)
     assert polled["status"] == waited["status"] == "succeeded"
@@ -42,6 +42,7 @@ def test_readme_when_its_curl_lines_are_pasted_then_they_answer_as_it_says(stack
     assert [model["name"] for model in models["data"]].count("mnist") == 1
     assert canceled["id"] == polled["id"]
     assert canceled["status"] == "succeeded"
+    assert [model["workers"] for model in stats["models"] if model["name"] == "mnist"] == [2]
 
 
 def test_readme_when_it_names_files_then_they_are_there() -> None:

@@ -113,7 +113,7 @@ class Operation:
     """
 
     call: Call
-    scope: Scope | None
+    scope: Scope | str | None
     own: int
     other: int
 
@@ -141,11 +141,21 @@ async def _put(world: World) -> tuple[str, dict[str, Any]]:
     return f"/v1/predictions/{new_job_id()}", {"json": {"version": IDLE, "input": ROW}}
 
 
+async def _many(world: World) -> tuple[str, dict[str, Any]]:
+    return f"/v1/predictions?id={await world.job()}", {}
+
+
 _FORM = {"data": {"purpose": "batch"}, "files": {"file": ("in.jsonl", b"{}")}}
 NOT_FOUND = 404
 READ, SUBMIT, ADMIN = Scope.READ, Scope.SUBMIT, Scope.ADMIN
+# Any key that is in force.
+ANY = "any"
 OPERATIONS = {
     "POST /v1/predictions": Operation(plain("/v1/predictions", json={"version": IDLE, "input": ROW}), SUBMIT, 202, 202),
+    "GET /v1/predictions": Operation(_many, READ, 200, 200),
+    "POST /v1/predictions/many": Operation(
+        plain("/v1/predictions/many", json={"version": IDLE, "inputs": [ROW, ROW]}), SUBMIT, 202, 202
+    ),
     "GET /v1/predictions/{job_id}": Operation(on(World.job, "/v1/predictions/{}"), READ, 200, 404),
     "PUT /v1/predictions/{job_id}": Operation(_put, SUBMIT, 202, 202),
     "DELETE /v1/predictions/{job_id}": Operation(on(World.job, "/v1/predictions/{}"), SUBMIT, 204, 404),
@@ -166,6 +176,9 @@ OPERATIONS = {
     "POST /v1/batches/{batch_id}/cancel": Operation(on(World.batch, "/v1/batches/{}/cancel"), SUBMIT, 200, 404),
     "GET /v1/models": Operation(plain("/v1/models"), READ, 200, 200),
     "GET /v1/models/{name}": Operation(plain("/v1/models/toy"), READ, 200, 200),
+    "GET /v1/models/{name}/examples": Operation(plain("/v1/models/toy/examples"), READ, 200, 200),
+    "GET /v1/stats": Operation(plain("/v1/stats"), READ, 200, 200),
+    "GET /v1/stats/events": Operation(plain("/v1/stats/events"), READ, 200, 200),
     "GET /v1/dead-letters": Operation(on(World.dead_letter, "/v1/dead-letters"), ADMIN, 403, 403),
     "GET /v1/dead-letters/{job_id}": Operation(on(World.dead_letter, "/v1/dead-letters/{}"), ADMIN, 403, 403),
     "DELETE /v1/dead-letters/{job_id}": Operation(on(World.dead_letter, "/v1/dead-letters/{}"), ADMIN, 403, 403),
@@ -176,25 +189,32 @@ OPERATIONS = {
     "POST /v2/repository/models/{name}/load": Operation(plain("/v2/repository/models/toy/load"), ADMIN, 403, 403),
     "POST /v2/repository/models/{name}/unload": Operation(plain("/v2/repository/models/idle/unload"), ADMIN, 403, 403),
     "GET /metrics": Operation(plain("/metrics"), Scope.METRICS, 403, 403),
+    "GET /v1/key": Operation(plain("/v1/key"), ANY, 200, 200),
     "GET /v2/health/live": Operation(plain("/v2/health/live"), None, 200, 200),
     "GET /v2/health/ready": Operation(plain("/v2/health/ready"), None, 200, 200),
 }
 NEED_A_WORKER = frozenset(name for name in OPERATIONS if name.endswith(("predict", "infer", "ready")))
-# What FastAPI serves beside the operations.
-DOCUMENTS = {"/openapi.json", "/docs", "/docs/oauth2-redirect"}
+# What is served beside the operations: what FastAPI makes of them, and the page with its files.
+DOCUMENTS = {"/openapi.json", "/docs", "/docs/oauth2-redirect", "/", "/static"}
 WHO = ("", "revoked", "metrics", "reader", "submitter", "bob", "ann", "admin")
 
 
 def served_paths(world: World) -> set[str]:
     """Return the path of every route that is mounted, in the document or not."""
     mounted = [getattr(route, "original_router", route) for route in world.app.routes]
-    return {route.path for each in mounted for route in getattr(each, "routes", [each])}
+    return {route.path for each in mounted for route in getattr(each, "routes", None) or [each]}
 
 
 @pytest.fixture
 async def world(
-    request: pytest.FixtureRequest, redis_url: str, tmp_path: Path, start_worker: StartWorker, anyio_backend: str
+    request: pytest.FixtureRequest,
+    redis_url: str,
+    tmp_path: Path,
+    start_worker: StartWorker,
+    monkeypatch: pytest.MonkeyPatch,
+    anyio_backend: str,
 ) -> AsyncIterator[World]:
+    monkeypatch.setattr("api.routes.stats.STREAM_S", 0)
     client = connect(redis_url)
     called = getattr(request.node, "callspec", None)
     if called and called.params.get("name") in NEED_A_WORKER:
@@ -236,9 +256,11 @@ async def test_operation_when_asked_with_every_key_then_what_it_answers(world: W
     if operation.scope is None:
         assert set(seen.values()) == {200} == {admin}
         return
-    metrics = 200 if operation.scope is Scope.METRICS else 403
+    metrics = 200 if operation.scope in (Scope.METRICS, ANY) else 403
     # Each of these has one scope of Bob's two.
-    reader, submitter = (operation.other if operation.scope is each else 403 for each in (Scope.READ, Scope.SUBMIT))
+    reader, submitter = (
+        operation.other if operation.scope in (each, ANY) else 403 for each in (Scope.READ, Scope.SUBMIT)
+    )
     assert seen == {
         "": 401, "revoked": 401, "metrics": metrics, "reader": reader, "submitter": submitter, "bob": operation.other,
         "ann": operation.own,
@@ -249,6 +271,27 @@ async def test_operation_when_asked_with_every_key_then_what_it_answers(world: W
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs", "/nowhere", "/v1/nowhere"])
 async def test_path_when_it_is_no_operation_then_a_key_is_needed_too(world: World, path: str) -> None:
     assert (await world.ask("", "GET", path)).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/", "/static/main.js"])
+async def test_page_when_no_key_is_sent_then_shown_since_it_holds_nothing_of_anybody(world: World, path: str) -> None:
+    assert (await world.ask("", "GET", path)).status_code == 200
+
+
+async def test_jobs_when_some_are_anothers_then_missing_like_those_that_are_not_there(world: World) -> None:
+    job_id = await world.job()
+    answers = {
+        who: (await world.ask(who, "GET", f"/v1/predictions?id={job_id}&id=none")).json() for who in ("ann", "bob")
+    }
+    assert [job["id"] for job in answers["ann"]["data"]] == [job_id]
+    assert answers["bob"] == {"object": "list", "data": [], "missing": [job_id, "none"]}
+
+
+async def test_key_when_asked_who_it_is_then_its_name_and_scopes_and_no_secret(world: World) -> None:
+    body = (await world.ask("reader", "GET", "/v1/key")).json()
+    assert (body["needed"], body["owner"], body["scopes"]) == (True, "bob", ["read"])
+    assert "sha256" not in body
+    assert "digest" not in body
 
 
 @pytest.mark.parametrize("path", ["/v1/files", "/v1/batches"])

@@ -7,6 +7,7 @@ local now_us, now_ms = now()
 despite_full_memory()
 local completed_us = text(now_us)
 local outcomes, rows_done, told_of = {}, 0, 0
+local batches, seen = 0, {}
 
 local function settle(first, last, batch, attempts, started_us, code, message)
   local state = code == '' and 'succeeded' or 'failed'
@@ -15,6 +16,7 @@ local function settle(first, last, batch, attempts, started_us, code, message)
   if code ~= '' then for _, part in ipairs({'error_code', code, 'error', message}) do shared[#shared + 1] = part end end
   local told, outputs, large = {}, {}, {}
   told_of = told_of + (last - first + 1) / 2
+  if not seen[batch] then batches, seen[batch] = batches + 1, true end
   for i = first, last, 2 do
     local id, output = ARGV[i], ARGV[i + 1]
     local job = redis.call('HMGET', JOB .. id, 'token', 'ttl_ms', 'rows', 'limited_by')
@@ -63,6 +65,9 @@ if is_last then
 end
 wind_up()
 for state, jobs in pairs(outcomes) do redis.call('HINCRBY', COUNTS .. model, state, jobs) end
-if rows_done > 0 then redis.call('HINCRBY', COUNTS .. model, 'rows', text(rows_done)) end
+if rows_done > 0 then
+  redis.call('HINCRBY', COUNTS .. model, 'rows', text(rows_done))
+  redis.call('HINCRBY', COUNTS .. model, 'batches', batches)
+end
 top_up(model, seed, now_ms)
 return #ended

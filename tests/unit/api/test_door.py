@@ -44,6 +44,16 @@ async def test_answer_when_it_leaves_then_it_has_an_id_and_safe_headers(api: Api
     assert ("content-security-policy" in headers) is (path != "/docs")
 
 
+@pytest.mark.parametrize("path", ["/", "/static/main.js", "/static/none.js"])
+async def test_page_when_it_leaves_then_its_own_files_alone_may_be_run_and_it_is_looked_for_anew(
+    api: Api, path: str
+) -> None:
+    headers = (await api.client.get(path)).headers
+    assert headers["cache-control"] == "no-cache"
+    assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'self';")
+    assert headers["x-frame-options"] == "DENY"
+
+
 async def test_answer_when_the_client_sent_an_id_then_that_one(api: Api) -> None:
     response = await api.client.get("/v1/models", headers={"X-Request-Id": "night-42"})
     assert response.headers["x-request-id"] == "night-42"

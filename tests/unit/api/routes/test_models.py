@@ -1,13 +1,15 @@
 import asyncio
 
+import numpy as np
 import pytest
 
-from ferry.manifest import Manifest
+from ferry.manifest import Manifest, Preprocess
 from ferry.profile import Profile, Tuning
 from tests.manifests import manifest, profile, spec
 from tests.unit.api.conftest import Api, assert_problem, put_model
 
 pytestmark = pytest.mark.anyio
+NO_IMAGES = {"preprocess": None}
 
 
 async def test_list_models_when_there_are_versions_then_one_entry_a_model_in_both_habits(api: Api) -> None:
@@ -46,8 +48,13 @@ async def test_show_model_when_known_then_its_whole_signature(api: Api) -> None:
     assert body["latest_version"] == {
         "id": "1",
         "created_at": "2026-08-21T12:00:00Z",
-        "inputs": [{"name": "x", "dtype": "float32", "datatype": "FP32", "shape": [-1, 28, -1], "range": [0.0, 1.0]}],
-        "outputs": [{"name": "scores", "dtype": "float32", "datatype": "FP32", "shape": [-1, 2], "range": None}],
+        "inputs": [
+            {"name": "x", "dtype": "float32", "datatype": "FP32", "shape": [-1, 28, -1], "range": [0.0, 1.0]}
+            | NO_IMAGES
+        ],
+        "outputs": [
+            {"name": "scores", "dtype": "float32", "datatype": "FP32", "shape": [-1, 2], "range": None} | NO_IMAGES
+        ],
         "labels": ["no", "yes"],
         "batching": {"max_rows": 32, "max_wait_ms": None, "max_job_rows": 100, "fixed_rows": None},
         "max_rows": 32,
@@ -103,3 +110,45 @@ async def test_list_models_when_one_is_put_into_the_folder_then_seen_within_a_se
     put_model(api.models, manifest("fresh"))
     await asyncio.sleep(1.1)
     assert [model["id"] for model in (await api.client.get("/v1/models")).json()["data"]] == ["fresh", "toy"]
+
+
+async def test_show_model_when_it_takes_images_then_how_they_become_rows(api: Api) -> None:
+    how = Preprocess(mode="L", size=(4, 4), layout="HW", scale=1 / 255)
+    await api.add_model(manifest("photo", inputs=(spec("x", "float32", 4, 4, preprocess=how),)))
+    shown = (await api.client.get("/v1/models/photo")).json()["versions"][0]["inputs"][0]["preprocess"]
+    assert (shown["mode"], shown["size"], shown["layout"], shown["invert"]) == ("L", [4, 4], "HW", False)
+
+
+async def test_examples_when_there_are_none_then_rows_that_the_model_takes(api: Api) -> None:
+    body = (await api.client.get("/v1/models/toy/examples?count=3")).json()
+    assert (body["object"], body["model"], body["version"], body["made_up"]) == ("list", "toy", "1", True)
+    assert len(body["data"]) == 3
+    for each in body["data"]:
+        assert each["truth"] is None
+        sent = await api.client.post("/v1/predictions", json={"version": "toy", "input": each["input"]})
+        assert sent.status_code == 202
+
+
+async def test_examples_when_samples_lie_beside_then_those_and_by_alias_or_version(api: Api) -> None:
+    folder = put_model(api.models, manifest(version="2"))
+    (folder / "samples").mkdir()
+    np.savez(folder / "samples" / "rows.npz", x=np.array([[1.0, 2, 3], [4, 5, 6]]), y=np.array(["one", "four"]))
+    await api.services.catalog.refresh()
+    for query in ("", "?version=2", "?version=latest", "?count=100"):
+        body = (await api.client.get(f"/v1/models/toy/examples{query}")).json()
+        assert (body["version"], body["made_up"]) == ("2", False)
+        assert body["data"][0] == {"input": {"x": [1.0, 2.0, 3.0]}, "truth": "one"}
+    assert (await api.client.get("/v1/models/toy/examples?version=1")).json()["made_up"]
+
+
+async def test_examples_when_only_workers_have_the_model_then_made_up(api: Api) -> None:
+    api.queue.announce(manifest("remote"), profile(free_axis_size=3))
+    await api.services.catalog.refresh()
+    assert (await api.client.get("/v1/models/remote/examples")).json()["made_up"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("none/examples", 404), ("toy/examples?version=9", 404), ("toy/examples?count=101", 422)]
+)
+async def test_examples_when_there_is_no_such_thing_then_said(api: Api, path: str, status: int) -> None:
+    assert (await api.client.get(f"/v1/models/{path}")).status_code == status

@@ -658,9 +658,10 @@ async def test_post_when_the_client_goes_away_in_the_middle_of_its_body_then_it_
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [
-        ("GET", URL, "POST"),
-        ("DELETE", URL, "POST"),
+        ("PUT", URL, "GET, POST"),
+        ("DELETE", URL, "GET, POST"),
         ("POST", f"{URL}/abc", "DELETE, GET, PUT"),
+        ("POST", "/", "GET"),
         ("PATCH", f"{URL}/abc", "DELETE, GET, PUT"),
         ("GET", f"{URL}/abc/cancel", "POST"),
         ("GET", "/predict", "POST"),
@@ -676,7 +677,7 @@ async def test_request_when_the_verb_is_wrong_then_405_with_the_right_one(
     assert response.headers["allow"] == allow
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/predictions/", "/v1/predictions/a/b", "/predict/", "/favicon.ico"])
+@pytest.mark.parametrize("path", ["/v1", "/v1/predictions/", "/v1/predictions/a/b", "/predict/", "/favicon.ico"])
 async def test_request_when_there_is_nothing_at_the_path_then_404(api: Api, path: str) -> None:
     assert f"nothing at {path}" in assert_problem(await api.client.get(path), 404, "not_found")
 
@@ -903,3 +904,86 @@ async def test_submit_when_the_key_comes_with_another_body_then_422_and_the_firs
     other = await api.client.post(URL, json={"version": "toy", "input": {"x": [ROW]}}, headers=keyed)
     assert "another body or terms" in assert_problem(other, 422, "reused")
     assert list(api.queue.jobs) == [first.json()["id"]]
+
+
+# --- many at once
+
+
+async def test_many_when_submitted_then_each_is_a_job_of_its_own_and_all_are_read_at_once(api: Api) -> None:
+    rows = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [[1.0, 1.0, 1.0], [2.0, 2.0, 2.0]]]
+    response = await api.client.post(f"{URL}/many", json={"version": "toy", "inputs": [{"x": row} for row in rows]})
+    body = response.json()
+    assert (response.status_code, body["object"]) == (202, "list")
+    ids = [job["id"] for job in body["data"]]
+    assert len(set(ids)) == 3
+    assert [(job["state"], job["rows"], job["input"]) for job in body["data"]] == [
+        ("queued", 1, None), ("queued", 1, None), ("queued", 2, None),
+    ]  # fmt: skip
+    assert len(api.serve().jobs) == 3
+    read = (await api.client.get(URL, params={"id": [*ids, "none", ids[0]]})).json()
+    assert [job["id"] for job in read["data"]] == [*ids, ids[0]]
+    assert [job["output"]["y"] for job in read["data"][:3]] == [[6, 4], [15, -5], [[3, 7], [6, 4]]]
+    assert read["missing"] == ["none"]
+
+
+async def test_many_when_sent_again_under_the_same_ids_then_the_same_jobs(api: Api) -> None:
+    body = {"version": "toy:1", "inputs": [{"x": [1.0, 2.0, 3.0]}, {"x": [4.0, 5.0, 6.0]}], "ids": ["a", "b"]}
+    for state in ("queued", "succeeded"):
+        jobs = (await api.client.post(f"{URL}/many", json=body)).json()["data"]
+        assert [(job["id"], job["state"]) for job in jobs] == [("a", state), ("b", state)]
+        assert len(api.serve().jobs) == (2 if state == "queued" else 0)
+    other = body | {"inputs": [{"x": [9.0, 9.0, 9.0]}, {"x": [4.0, 5.0, 6.0]}]}
+    changed, same = (await api.client.post(f"{URL}/many", json=other)).json()["data"]
+    assert (changed["error"]["code"], changed["error"]["retryable"]) == ("reused", False)
+    assert same["id"] == "b"
+
+
+async def test_many_when_one_does_not_fit_then_none_is_queued(api: Api) -> None:
+    body = {"version": "toy", "inputs": [{"x": [1.0, 2.0, 3.0]}, {"x": ["one"]}]}
+    response = await api.client.post(f"{URL}/many", json=body)
+    assert response.json()["errors"][0]["pointer"].startswith("#/inputs/1/x")
+    assert response.status_code == 422
+    assert not api.claim().jobs
+
+
+async def test_many_when_the_queue_has_room_for_some_then_the_others_say_why(api: Api) -> None:
+    rows = [[1, 2, 3]] * 100
+    body = {"version": "toy", "inputs": [{"x": rows}] * 12}
+    response = await api.client.post(f"{URL}/many", json=body)
+    assert response.status_code == 202, response.text
+    data = response.json()["data"]
+    assert [job.get("state") for job in data] == ["queued"] * 10 + [None] * 2
+    assert data[10]["error"]["code"] == "queue_full"
+    assert data[10]["error"]["retry_after_s"] >= 1
+    full = await api.client.post(f"{URL}/many", json=body)
+    assert_problem(full, 503, "queue_full")
+    assert int(full.headers["retry-after"]) >= 1
+
+
+ROW_3 = {"x": [1.0, 2.0, 3.0]}
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"version": "toy"}, "#/inputs"),
+        ({"inputs": [ROW_3]}, "#/version"),
+        ({"version": "toy", "inputs": []}, "#/inputs"),
+        ({"version": "toy", "inputs": [ROW_3] * 101}, "#/inputs"),
+        ({"version": "toy", "inputs": ROW_3}, "#/inputs"),
+        ({"version": "toy", "inputs": list(range(50))}, "#/inputs"),
+        ({"version": "toy", "input": ROW_3}, "#/input"),
+        ({"version": "toy", "inputs": [ROW_3], "ids": []}, "#/ids"),
+        ({"version": "toy", "inputs": [ROW_3], "ids": ["a", "b"]}, "#/ids"),
+        ({"version": "toy", "inputs": [ROW_3, ROW_3], "ids": ["a", "a"]}, "#/ids"),
+        ({"version": "toy", "inputs": [ROW_3], "ids": ["not an id"]}, "#/ids/0"),
+        ({"version": "toy", "inputs": [ROW_3], "ids": [7]}, "#/ids/0"),
+    ],
+)
+async def test_many_when_a_field_is_wrong_then_named(api: Api, body: dict[str, object], pointer: str) -> None:
+    assert_problem(await api.client.post(f"{URL}/many", json=body), 422, "invalid_input", pointer)
+
+
+@pytest.mark.parametrize("query", ["", "?" + "&".join(["id=a"] * 101)])
+async def test_read_many_when_there_is_no_id_or_too_many_then_422(api: Api, query: str) -> None:
+    assert_problem(await api.client.get(f"{URL}{query}"), 422, "invalid_input")

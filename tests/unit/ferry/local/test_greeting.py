@@ -70,6 +70,7 @@ def test_example_when_no_model_fits_lists_the_models(models: list[Manifest]) -> 
 
 def test_greeting_names_the_addresses() -> None:
     text = greeting(api_url=API, flower_url="http://f", redis="embedded", log=Path("/log"), n_workers=1, manifests=[])
+    assert f"{API}/\n" in text
     assert f"{API}/docs" in text
     assert "http://f" in text
     assert "/log" in text

@@ -1,0 +1,119 @@
+"""How loaded each model is: what waits, who serves it, what was done so far. For an event loop.
+
+Two round trips, whatever waits and however many ask: see `api/load_feed.py`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from redis.asyncio import Redis
+
+from ferry.jobs import JobClass
+from ferry.queue import keys
+from ferry.queue.connection import redis_errors
+from ferry.queue.statistics import AGAIN, outcomes_of
+
+# Commands a model, in `LoadReader.read`.
+_COMMANDS = 2 * len(JobClass) + 5
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLoad:
+    """One version of a model at one moment.
+
+    waiting: jobs by class, and those that wait again under `again`; a step of a bulk batch counts as one job of class
+    bulk. waiting_rows: theirs. oldest_s: how long the first of them has waited, 0 where none waits. workers: alive.
+    jobs: since Redis was new, `submitted` and by outcome. rows: of those and of bulk batches; bulk_rows: the latter.
+    batches: runs in which rows of jobs shared the model.
+    """
+
+    name: str
+    version: str
+    waiting: Mapping[str, int]
+    waiting_rows: int
+    oldest_s: float
+    workers: int
+    jobs: Mapping[str, int]
+    rows: int
+    bulk_rows: int
+    batches: int
+
+    @property
+    def jobs_finished(self) -> int:
+        """Jobs that ended, however they did."""
+        return sum(number for outcome, number in self.jobs.items() if outcome != "submitted")
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The fleet at one moment: microseconds since 1970 by Redis' clock, models in order of name and version."""
+
+    time_us: int
+    models: tuple[ModelLoad, ...]
+    running_claims: int
+    dead_letters: int
+
+
+class LoadReader:
+    """Reads it."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def read(self) -> Load:
+        """Return the load now.
+
+        Raises:
+            QueueUnavailableError: Redis did not answer.
+        """
+        with redis_errors():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.time()
+                pipe.smembers(keys.MODELS)
+                pipe.zcard(keys.LEASES)
+                pipe.zcard(keys.DEAD)
+                clock, models, claims, dead = await pipe.execute()
+            time_us = clock[0] * 1_000_000 + clock[1]
+            names = sorted((cast(bytes, model).decode("ascii") for model in models), key=_by_version)
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for name in names:
+                    for job_class in JobClass:
+                        pipe.xlen(f"{keys.WAITING}{name}:{job_class}")
+                        pipe.xrange(f"{keys.WAITING}{name}:{job_class}", count=1)
+                    pipe.llen(keys.ALONE + name)
+                    pipe.llen(keys.STEPS_ALONE + name)
+                    pipe.hget(keys.BACKLOG + name, "rows")
+                    pipe.zcount(keys.LIVE + name, time_us // 1000 - keys.LIVE_MS, "+inf")
+                    pipe.hgetall(keys.COUNTS + name)
+                replies = await pipe.execute()
+        loads = (
+            _model_load(name, replies[index * _COMMANDS : (index + 1) * _COMMANDS], time_us)
+            for index, name in enumerate(names)
+        )
+        return Load(time_us, tuple(loads), claims, dead)
+
+
+def _by_version(name: str) -> tuple[str, int]:
+    model, _, its_version = name.rpartition(":")
+    return model, int(its_version)
+
+
+def _model_load(name: str, replies: list[Any], time_us: int) -> ModelLoad:
+    model, _, its_version = name.rpartition(":")
+    *waiting, alone, steps_alone, rows, workers, fields = replies
+    depths = {job_class.value: depth for job_class, depth in zip(JobClass, waiting[::2], strict=True)}
+    firsts_ms = [int(first[0][0].split(b"-")[0]) for first in waiting[1::2] if first]
+    counts = {field.decode("ascii"): int(number) for field, number in fields.items()}
+    return ModelLoad(
+        name=model,
+        version=its_version,
+        waiting=depths | {AGAIN: alone + steps_alone},
+        waiting_rows=int(rows or 0),
+        oldest_s=max(0.0, time_us / 1e6 - min(firsts_ms) / 1e3) if firsts_ms else 0.0,
+        workers=workers,
+        jobs={"submitted": counts.get("submitted", 0)} | outcomes_of(counts),
+        rows=counts.get("rows", 0),
+        bulk_rows=counts.get("bulk_succeeded", 0) + counts.get("bulk_failed", 0),
+        batches=counts.get("batches", 0),
+    )
