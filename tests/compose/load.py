@@ -15,6 +15,7 @@ THREADS = 8
 # A client of a stack that is being broken tries again for this long.
 PATIENCE_S = 120.0
 READ_AT_ONCE = 4
+GATE_S = 0.05
 
 
 class Load:
@@ -29,7 +30,12 @@ class Load:
         self._accepted: dict[int, str] = {}
         self._next = iter(range(n_jobs))
         self._lock = threading.Lock()
+        self._n_allowed = n_jobs
         self.retries = 0
+
+    def allow(self, share: float) -> None:
+        """Send so much of the jobs and no more, so that some are left to be sent while the next part is broken."""
+        self._n_allowed = min(self._n_jobs, int(share * self._n_jobs))
 
     @property
     def n_accepted(self) -> int:
@@ -49,6 +55,9 @@ class Load:
                     number = next(self._next, None)
                 if number is None:
                     return
+                while number >= self._n_allowed:
+                    time.sleep(GATE_S)
+                    due = time.monotonic()
                 body = {"version": "mnist", "input": {"x": ROWS[self._levels[number]]}}
                 self._accepted[number] = self._insist(client, number, body)
                 due += self._gap_s
