@@ -122,6 +122,7 @@ def main() -> int:
     bulk = BulkRunner(
         Steps(connect(url)), BatchFiles(storage), pulse,
         served=shelf.keys, limits=BulkLimits(settings.file_ttl_s, settings.chunk_bytes, settings.max_run_s),
+        told=lambda step: watch.step_done(step.batch, step.step, step.outcome, step.rows),
     )  # fmt: skip
     runner = TicketRunner(consumer, pulse, shelf.find, give_up_s=settings.max_run_s, bulk=bulk, watch=watch)
     register_tasks(app, runner, partial(answer, models_dir=settings.models_dir, redis=connect(url)))

@@ -102,9 +102,7 @@ class TicketRunner:
         while claim.jobs:
             if self._bulk and is_step(claim.jobs[0].id):
                 serve = self._server(ticket_id, numbers, summary)
-                step = self._bulk.work(claim, (name, version), model, serve)
-                summary.add_step(step)
-                self._watch.step_done(step.batch, step.step, step.outcome, step.rows)
+                summary.add_step(self._bulk.work(claim, (name, version), model, serve))
                 claim = self._claim_more(name, version, model, steps_until)
                 continue
             timer = self._watch.start()

@@ -6,6 +6,9 @@ import pytest
 
 from tests.compose.stack import ComposeStack, running, why_not
 
+# A setting made as .env would; its default is 3.
+MAX_ATTEMPTS = 4
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip with the reason where there is no engine; building images takes longer than other tests may."""
@@ -20,7 +23,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def stack() -> Iterator[ComposeStack]:
     """Redis, API, a worker and Flower, healthy."""
-    yield from running(ComposeStack("ferrytest"))
+    yield from running(ComposeStack("ferrytest", {"FERRY_MAX_ATTEMPTS": str(MAX_ATTEMPTS)}))
 
 
 @pytest.fixture(scope="session")

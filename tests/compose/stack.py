@@ -15,6 +15,8 @@ from typing import Any
 import httpx
 
 ROOT = Path(__file__).parents[2]
+# In place of a developer's own .env, which may say anything.
+NO_SETTINGS = Path(__file__).parent / "none.env"
 SERVICES = ("redis", "api", "worker", "flower")
 # Bounds for a slow machine, never expectations.
 BUILD_S, UP_S, COMMAND_S, POLL_S = 900.0, 240.0, 120.0, 0.25
@@ -75,7 +77,7 @@ class ComposeStack:
         self, *arguments: str, is_checked: bool = True, settings: Mapping[str, str] | None = None, timeout_s: float = 0
     ) -> subprocess.CompletedProcess[str]:
         """Run a command of compose in this project."""
-        command = [*(compose_command() or ()), "-p", self.name]
+        command = [*(compose_command() or ()), "--env-file", str(NO_SETTINGS), "-p", self.name]
         for file in self.files:
             command += ["-f", file]
         done = subprocess.run(
@@ -123,6 +125,11 @@ class ComposeStack:
 
     def logs(self, *services: str, tail: int = 2000) -> str:
         return self.compose("logs", "--no-color", f"--tail={tail}", *services, is_checked=False).stdout
+
+    def log_lines(self, service: str, word: str) -> list[dict[str, Any]]:
+        """Return the JSON lines of a service's log that hold a word."""
+        texts = (line.partition("|")[2].strip() for line in self.logs(service).splitlines() if word in line)
+        return [json.loads(text) for text in texts]
 
     def execute(self, service: str, *command: str, index: int = 1) -> str:
         """Run a command in a container; returns what it printed."""

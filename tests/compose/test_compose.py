@@ -17,6 +17,7 @@ import pytest
 from ferry.client import Client
 from ferry.client_bulk_answers import RowCounts
 from tests import onnx_models
+from tests.compose.conftest import MAX_ATTEMPTS
 from tests.compose.load import ROWS, Load
 from tests.compose.stack import ROOT, SERVICES, ComposeStack, docker, eventually, kill, running
 
@@ -38,6 +39,13 @@ def test_up_when_the_secrets_are_not_set_then_the_line_to_add(stack: ComposeStac
         done = stack.compose("config", is_checked=False, settings=known | {missing: ""})
         assert done.returncode != 0
         assert f"add a line {missing}=" in done.stderr
+
+
+def test_setting_when_one_is_made_then_in_the_containers_and_what_is_not_set_is_in_none(stack: ComposeStack) -> None:
+    ask = "from ferry.settings import load_settings; s = load_settings(); print(s.max_attempts, s.lease_s, s.log_jobs)"
+    for service in ("api", "worker"):
+        assert stack.execute(service, "python", "-c", ask).split() == [str(MAX_ATTEMPTS), "5.0", "True"]
+        assert "FERRY_LEASE_S" not in stack.execute(service, "env")
 
 
 def test_processes_when_they_run_then_nobody_is_root_and_no_root_is_written(stack: ComposeStack) -> None:
@@ -151,13 +159,9 @@ def test_job_when_followed_by_its_id_then_found_in_log_queue_worker_and_flower(s
     assert answer.headers["x-request-id"] == request_id
     assert job["status"] == "succeeded"
 
-    def lines(service: str, word: str) -> list[dict[str, object]]:
-        texts = (line.partition("|")[2].strip() for line in stack.logs(service).splitlines() if word in line)
-        return [json.loads(text) for text in texts]
-
-    eventually(lambda: lines("worker", job["id"]), "the worker's line")
-    (asked,) = lines("api", request_id)
-    (ran,) = lines("worker", request_id)
+    eventually(lambda: stack.log_lines("worker", job["id"]), "the worker's line", lambda: stack.logs("worker", tail=20))
+    (asked,) = stack.log_lines("api", request_id)
+    (ran,) = stack.log_lines("worker", request_id)
     fields = ("state", "model", "created_us", "started_us", "completed_us", "batch", "owner", "origin")
     queue = stack.execute("redis", "redis-cli", "hmget", f"ferry:job:{job['id']}", *fields).split("\n")
     (batch_id,) = ran["batch_ids"]
@@ -237,7 +241,18 @@ def _check_batch(client: Client, batch_id: str, folder: Path) -> None:
 
 def test_file_of_rows_when_sent_then_every_row_comes_back(stack: ComposeStack, key: str, tmp_path: Path) -> None:
     with Client(stack.url, key) as client:
-        _check_batch(client, _open_batch(client, tmp_path), tmp_path)
+        batch_id = _open_batch(client, tmp_path)
+        _check_batch(client, batch_id, tmp_path)
+    # And the worker's log tells of each step.
+    found: list[dict[str, object]] = []
+
+    def is_told() -> bool:
+        found[:] = [line for line in stack.log_lines("worker", batch_id) if line["event"] == "step"]
+        return any(line["step"] == "assemble" for line in found)
+
+    eventually(is_told, "the last step's line")
+    shown = [(line["step"], line["outcome"], line["rows"]) for line in found]
+    assert shown == [("index", "indexed", 0), ("0", "chunk", BULK_ROWS), ("assemble", "assembled", 0)]
 
 
 # --- nothing is lost

@@ -1,8 +1,10 @@
 import re
 import tomllib
+from io import StringIO
 from typing import Any
 
 import pytest
+from dotenv import dotenv_values
 
 from ferry.settings import Settings
 from tests.compose_files import ROOT, MissingVariableError, filled_in, merged, read_compose, strings, variables
@@ -16,6 +18,13 @@ SERVICES = PLAIN["services"]
 # Runs once and ends; everything else stays up.
 ONE_SHOT = {"train"}
 PUBLISHED = {"api", "flower"}
+EXAMPLE = ROOT / ".env.example"
+# Settings that the stack itself chooses, or that have no meaning in it.
+FIXED = {
+    "alive_file", "api_host", "api_key", "api_port", "data_dir", "flower_host", "flower_port", "log_format",
+    "metrics_host", "metrics_port", "models_dir", "ort_provider", "ort_threads", "redis_url", "worker_name", "workers",
+}  # fmt: skip
+API_ALONE = {"FERRY_API_PROCESSES", "FERRY_FLOWER_URL"}
 
 
 @pytest.fixture(params=sorted(SERVICES))
@@ -62,6 +71,24 @@ def test_environment_when_a_key_is_ferrys_then_a_setting() -> None:
     known = {f"FERRY_{name.upper()}" for name in Settings.model_fields}
     given = {key for each in ON_GPU["services"].values() for key in each.get("environment", {})}
     assert {key for key in given if key.startswith("FERRY_")} <= known
+
+
+def test_setting_when_an_operator_may_want_it_then_api_and_workers_take_it_from_the_environment_file() -> None:
+    wanted = {f"FERRY_{name.upper()}" for name in set(Settings.model_fields) - FIXED}
+    for name in ("api", "worker"):
+        given = read_compose(FILES[0])["services"][name]["environment"]
+        taken = {key for key, value in given.items() if value is None or f"${{{key}:-" in str(value)}
+        assert wanted - taken == (set() if name == "api" else API_ALONE)
+
+
+def test_variable_when_a_compose_file_reads_it_then_in_the_example_with_its_default() -> None:
+    example = dotenv_values(stream=StringIO(re.sub("^#(?=[A-Z])", "", EXAMPLE.read_text("utf-8"), flags=re.MULTILINE)))
+    found = variables([read_compose(name) for name in reversed(FILES)])
+    found = {name: uses for name, uses in found.items() if not name.startswith("FERRY_")}
+    # The last use counts: docker-compose.yml's.
+    assert {name: rest if kind == "-" else "" for name, uses in found.items() for kind, rest in uses} == {
+        name: value for name, value in example.items() if not name.startswith("FERRY_")
+    }
 
 
 # --- what gets out

@@ -94,17 +94,20 @@ class BulkRunner:
         *,
         served: Callable[[], Iterable[ModelKey]],
         limits: BulkLimits,
+        told: Callable[[StepSummary], None] = lambda _: None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`told` hears of each step once what became of it is known, on the thread of `work` and `finish`."""
         self._steps = steps
         self._files = files
         self._leases = leases
         self._served = served
         self._limits = limits
+        self._told = told
         self._quiet = QuietThread()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ferry-storing")
-        self._storing: Future[None] | None = None
+        self._storing: tuple[Future[None], StepSummary] | None = None
         self._sleep = sleep
         self._clock = clock
 
@@ -112,7 +115,7 @@ class BulkRunner:
         """Work at the step that a claim holds, and record what became of it.
 
         `serve` is called in between, for models for which jobs of a higher class wait. A chunk is stored and recorded
-        on a thread while the next one runs: `finish` returns when the last is.
+        on a thread while the next one runs, so its summary says "lost" until `finish` returned.
         """
         job = claim.jobs[0]
         held = Held(claim.token, job.id, *key, job.attempt)
@@ -126,19 +129,23 @@ class BulkRunner:
             task.hang_up()
             if isinstance(outcome, RunChunk):
                 self.finish()
-                self._storing = self._thread.submit(self._store, task, outcome, holding.pop_all())
-            elif outcome is not None:
+                self._storing = self._thread.submit(self._store, task, outcome, holding.pop_all()), summary
+                return summary
+            if outcome is not None:
                 self._record(task, outcome)
+        self._told(summary)
         return summary
 
     def finish(self) -> None:
         """Return when every chunk that was run is recorded, or cannot be and will be run again."""
-        storing, self._storing = self._storing, None
+        if self._storing is None:
+            return
+        (storing, summary), self._storing = self._storing, None
         try:
-            if storing:
-                storing.result()
+            storing.result()
         except Exception:
             logger.exception("a chunk could not be recorded; its lease lapses and it is run again")
+        self._told(summary)
 
     def _store(self, task: "_Task", chunk: RunChunk, holding: ExitStack) -> None:
         with holding:

@@ -1,11 +1,13 @@
 from pathlib import Path
 
 import pytest
+from dotenv import dotenv_values
 from pydantic import ValidationError
 
 from ferry.errors import ConfigError
 from ferry.settings import ENV_PREFIX, Settings, load_settings
 
+EXAMPLE = Path(__file__).parents[3] / ".env.example"
 # By setting: values out of its range or of the wrong kind.
 BAD = {
     "redis_url": ["http://host:6379", "host:6379", "unix:///tmp/redis.sock"],
@@ -169,3 +171,18 @@ def test_settings_when_changed_then_refused() -> None:
 
 def test_settings_when_listed_then_each_says_what_it_is() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_settings_when_listed_then_the_example_has_each_with_its_description_and_default() -> None:
+    lines = EXAMPLE.read_text("utf-8").splitlines()
+    shown = {line[1:]: lines[number - 1] for number, line in enumerate(lines) if line.startswith("#FERRY_")}
+    expected = {}
+    for name, field in Settings.model_fields.items():
+        default = f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
+        default = default.lower() if isinstance(field.default, bool) else default
+        expected[f"FERRY_{name.upper()}={default}"] = f"# {field.description}"
+    assert shown == expected
+
+
+def test_example_when_copied_as_it_is_then_the_defaults() -> None:
+    assert dotenv_values(EXAMPLE) == {}

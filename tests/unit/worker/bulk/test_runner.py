@@ -315,6 +315,7 @@ def test_work_when_a_chunk_is_being_stored_then_the_next_one_runs_and_both_are_r
     monkeypatch.setattr(works.storage, "create", create_late)
     first = works.runner.work(claim_of(0, token="t0"), TOY, works.model, nobody)
     assert (first.outcome, works.leases.held) == ("lost", {"t0"}), "its lease is held until it is recorded"
+    assert [step for step, *_ in works.told] == ["index"], "it is not told what nobody knows yet"
 
     session = works.model._session
     compute = session._compute
@@ -329,6 +330,7 @@ def test_work_when_a_chunk_is_being_stored_then_the_next_one_runs_and_both_are_r
     assert len(session.feeds) > runs
     assert (first.outcome, second.outcome, works.leases.held) == ("chunk", "chunk", set())
     assert [step for step, _ in works.queue.settled[-2:]] == ["0", "1"]
+    assert works.told[1:] == [("0", "chunk", 20), ("1", "chunk", 20)]
     assert len(set(writers)) == 1
     assert writers[0] != threading.current_thread().name
     assert [works.queue.parts_[number].token for number in (0, 1)] == ["t0", "t1"]
@@ -337,10 +339,10 @@ def test_work_when_a_chunk_is_being_stored_then_the_next_one_runs_and_both_are_r
 def test_finish_when_nothing_was_run_then_nothing(works: Works) -> None:
     works.runner.finish()
     works.do(0)
-    n_settled = len(works.queue.settled)
+    n_settled, n_told = len(works.queue.settled), len(works.told)
     works.runner.finish()
     works.runner.finish()
-    assert len(works.queue.settled) == n_settled
+    assert (len(works.queue.settled), len(works.told)) == (n_settled, n_told)
 
 
 def test_work_when_a_chunk_was_run_then_its_summary_says_how(works: Works) -> None:

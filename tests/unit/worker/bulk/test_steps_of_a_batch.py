@@ -100,9 +100,12 @@ class Works:
             BATCH, BatchStatus.VALIDATING, *TOY, "/v2/models/toy/infer", new_file_id(), "rows.npy", 1, "1h", {}, 1, 2
         )
         self.queue, self.leases = Queue(record), Leases()
+        # By step: what became of it and its rows, as they were told.
+        self.told: list[tuple[str, str, int]] = []
         self.files = BatchFiles(self.storage, clock=lambda: self.now, sleep=self._sleep)
         self.runner = BulkRunner(
             self.queue, self.files, self.leases, served=lambda: [TOY], limits=BulkLimits(600, 20 * 12, 10),  # type: ignore[arg-type]
+            told=lambda step: self.told.append((step.step, step.outcome, step.rows)),
             sleep=self._sleep, clock=lambda: self.now,
         )  # fmt: skip
         self.served: list[object] = []
