@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
-from api import openapi
+from api.openapi.access import with_access
 from api.problems import handle_bug, handle_disconnect, handle_ferry_error
 from api.routes.infer import infer
 from api.routes.predict import predict
@@ -45,7 +45,7 @@ class FastApp(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """Return the API's description, with which operations take an API key."""
         if self.openapi_schema is None:
-            self.openapi_schema = openapi.with_access(super().openapi())
+            self.openapi_schema = with_access(super().openapi())
         return self.openapi_schema
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> str:

@@ -4,11 +4,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from api import batch_wire, openapi
+from api import batch_wire
 from api.batch_requests import BatchRequest, read_batch_request
 from api.bodies import read_json_object
 from api.context import Context, caller_of, context_of
 from api.headers import headers_of
+from api.openapi import batches as openapi
 from api.refusals import over_limits
 from api.services import BatchBook, Services, services_of
 from api.terms import key_from_header

@@ -4,8 +4,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api import openapi, submission, wire
+from api import submission, wire
 from api.headers import headers_of
+from api.openapi import jobs as openapi
 from api.services import Services, base_url_of, services_of
 from api.wire import JSONAnswer
 from ferry.errors import NotFoundError

@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api import openapi
 from api.context import caller_of, context_of
 from api.downloads import FileStream, UnsatisfiableRangeError, disposition_of, media_type_of, open_at, range_of
 from api.headers import headers_of
+from api.openapi import files as openapi
 from api.problems import problem, render
 from api.services import FileBook, services_of
 from api.terms import key_from_header

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Request
 
-from api import openapi
+from api.openapi import fleet as openapi
 from api.services import services_of
 from api.wire import JSONAnswer
 from ferry.errors import NoWorkerError

@@ -3,11 +3,12 @@
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from api import openapi, submission
+from api import submission
 from api.bodies import check_media_type, parse_json, read_body
 from api.catalog import Entry
 from api.context import context_of
 from api.headers import headers_of
+from api.openapi import infer as openapi
 from api.services import services_of
 from api.terms import terms_from_headers, terms_from_parameters
 from ferry.errors import MalformedRequestError

@@ -4,8 +4,8 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from api import openapi
 from api.context import caller_of
+from api.openapi import fleet as openapi
 from api.services import services_of
 from api.wire import JSONAnswer
 from ferry.access import Scope

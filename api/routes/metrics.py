@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Request, Response
 
-from api import openapi
+from api.openapi import fleet as openapi
 from api.services import services_of
 from ferry.errors import NotFoundError
 from ferry.metrics import CONTENT_TYPE, render

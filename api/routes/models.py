@@ -6,7 +6,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from api import openapi, wire
+from api import wire
+from api.openapi import models as openapi
 from api.services import services_of
 from api.wire import JSONAnswer
 from ferry.examples import FREE_AXIS_SIZE, examples_of

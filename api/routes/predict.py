@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 from fastapi import APIRouter, Request
 
-from api import openapi, submission
+from api import submission
 from api.bodies import read_json_object
 from api.catalog import Entry
 from api.context import context_of
 from api.headers import headers_of
+from api.openapi import jobs as openapi
 from api.routes.predictions import parse_reference
 from api.services import Services, services_of
 from api.terms import terms_from_headers

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api import openapi, submission, wire
+from api import submission, wire
 from api.bodies import read_json_object
 from api.context import caller_of, context_of
 from api.headers import headers_of
+from api.openapi import jobs as openapi
 from api.preferences import wait_from_prefer, wait_from_query
 from api.services import Services, base_url_of, services_of
 from api.terms import key_from_header, terms_from_headers
@@ -180,7 +181,7 @@ def _reference(body: dict[str, Any], known: tuple[str, ...], needed: str) -> tup
     """Return model name and version from `version`: "mnist", "mnist:1" or with Replicate's "local/" before it."""
     for field in body:
         if field not in known:
-            detail = f"unknown field {field[:40]!r}; expected {' and '.join(known[:2])}"
+            detail = f"unknown field {field[:40]!r}; expected {', '.join(known[:-1])} and {known[-1]}"
             raise InvalidInputError.at(f"#/{escape_pointer(field)}", detail)
     for field in ("version", needed):
         if field not in body:

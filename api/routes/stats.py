@@ -8,8 +8,9 @@ import orjson
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
-from api import load_wire, openapi
+from api import load_wire
 from api.load_feed import EVERY_S, LoadFeed
+from api.openapi import fleet as openapi
 from api.services import Services, services_of
 from api.wire import JSONAnswer
 from ferry.errors import FerryError, NotFoundError

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from errno import EDQUOT, ENOSPC
@@ -174,14 +175,16 @@ class Storage:
         return f"{self._root}/{key}"
 
 
-class _Block:
+class _Block(ABC):
     """The with-block of an upload."""
 
+    @abstractmethod
     def commit(self) -> None:
-        raise NotImplementedError
+        """Make what was written whole."""
 
+    @abstractmethod
     def abort(self) -> None:
-        raise NotImplementedError
+        """Leave nothing of it."""
 
     def __enter__(self) -> Self:
         return self

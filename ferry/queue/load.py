@@ -9,13 +9,13 @@ from typing import Any, cast
 
 from redis.asyncio import Redis
 
-from ferry.jobs import JobClass
 from ferry.queue import keys
 from ferry.queue.connection import redis_errors
-from ferry.queue.statistics import AGAIN, outcomes_of
+from ferry.queue.statistics import outcomes_of
+from ferry.queue.waiting import N_COMMANDS, ask_waiting, waiting_of
 
 # Commands a model, in `LoadReader.read`.
-_COMMANDS = 2 * len(JobClass) + 5
+_COMMANDS = N_COMMANDS + 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +78,7 @@ class LoadReader:
             names = sorted((cast(bytes, model).decode("ascii") for model in models), key=_by_version)
             async with self._redis.pipeline(transaction=False) as pipe:
                 for name in names:
-                    for job_class in JobClass:
-                        pipe.xlen(f"{keys.WAITING}{name}:{job_class}")
-                        pipe.xrange(f"{keys.WAITING}{name}:{job_class}", count=1)
-                    pipe.llen(keys.ALONE + name)
-                    pipe.llen(keys.STEPS_ALONE + name)
+                    ask_waiting(pipe, name)
                     pipe.hget(keys.BACKLOG + name, "rows")
                     pipe.zcount(keys.LIVE + name, time_us // 1000 - keys.LIVE_MS, "+inf")
                     pipe.hgetall(keys.COUNTS + name)
@@ -101,16 +97,15 @@ def _by_version(name: str) -> tuple[str, int]:
 
 def _model_load(name: str, replies: list[Any], time_us: int) -> ModelLoad:
     model, _, its_version = name.rpartition(":")
-    *waiting, alone, steps_alone, rows, workers, fields = replies
-    depths = {job_class.value: depth for job_class, depth in zip(JobClass, waiting[::2], strict=True)}
-    firsts_ms = [int(first[0][0].split(b"-")[0]) for first in waiting[1::2] if first]
+    waiting = waiting_of(replies[:N_COMMANDS], time_us // 1000)
+    rows, workers, fields = replies[N_COMMANDS:]
     counts = {field.decode("ascii"): int(number) for field, number in fields.items()}
     return ModelLoad(
         name=model,
         version=its_version,
-        waiting=depths | {AGAIN: alone + steps_alone},
+        waiting=waiting.depths,
         waiting_rows=int(rows or 0),
-        oldest_s=max(0.0, time_us / 1e6 - min(firsts_ms) / 1e3) if firsts_ms else 0.0,
+        oldest_s=max(waiting.ages_s.values()),
         workers=workers,
         jobs={"submitted": counts.get("submitted", 0)} | outcomes_of(counts),
         rows=counts.get("rows", 0),

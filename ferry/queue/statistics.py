@@ -10,13 +10,11 @@ from typing import Any, cast
 from redis.asyncio import Redis
 
 from ferry import metrics
-from ferry.jobs import JobClass
 from ferry.metrics import Counts, Labels, Name, Values, one
 from ferry.queue import keys
 from ferry.queue.connection import redis_errors
+from ferry.queue.waiting import N_COMMANDS, ask_waiting, waiting_of
 
-# What waits again after its claim lapsed stands by itself, ahead of every class.
-AGAIN = "again"
 # Counters of a model's hash as outcomes of its jobs; what is counted twice there is taken apart in `_finished`.
 _OUTCOMES = {
     "succeeded": ("succeeded",), "failed": ("failed", "worker_lost"), "canceled": ("canceled",),
@@ -24,7 +22,7 @@ _OUTCOMES = {
 }  # fmt: skip
 _SHUT = {"paused": "paused", "draining": "draining"}
 # Commands a model, in `_read_models`.
-_COMMANDS = 13
+_COMMANDS = N_COMMANDS + 5
 
 Readings = list[tuple[Name, Values]]
 
@@ -81,11 +79,7 @@ class Statistics:
         """Read what there is of each model (name:version)."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for name in names:
-                for job_class in JobClass:
-                    pipe.xlen(f"{keys.WAITING}{name}:{job_class}")
-                    pipe.xrange(f"{keys.WAITING}{name}:{job_class}", count=1)
-                pipe.llen(keys.ALONE + name)
-                pipe.llen(keys.STEPS_ALONE + name)
+                ask_waiting(pipe, name)
                 pipe.hmget(keys.BACKLOG + name, ["rows", "bytes"])
                 pipe.hgetall(keys.COUNTS + name)
                 pipe.hmget(keys.MODEL + name, list(_SHUT))
@@ -115,12 +109,12 @@ class _Gathered:
         """Take in the replies about one model."""
         model, _, its_version = name.rpartition(":")
         labels = (model, its_version)
-        *waiting, alone, steps_alone, backlog, counts, shut, live, tickets = replies
-        for job_class, depth, first in zip(JobClass, waiting[::2], waiting[1::2], strict=True):
-            self._put(metrics.QUEUE_DEPTH, (*labels, job_class.value), depth)
-            since_ms = int(first[0][0].split(b"-")[0]) if first else now_ms
-            self._put(metrics.QUEUE_OLDEST, (*labels, job_class.value), max(0, now_ms - since_ms) / 1000)
-        self._put(metrics.QUEUE_DEPTH, (*labels, AGAIN), alone + steps_alone)
+        waiting = waiting_of(replies[:N_COMMANDS], now_ms)
+        backlog, counts, shut, live, tickets = replies[N_COMMANDS:]
+        for job_class, depth in waiting.depths.items():
+            self._put(metrics.QUEUE_DEPTH, (*labels, job_class), depth)
+        for job_class, age_s in waiting.ages_s.items():
+            self._put(metrics.QUEUE_OLDEST, (*labels, job_class), age_s)
         self._put(metrics.QUEUE_ROWS, labels, int(backlog[0] or 0))
         self._put(metrics.QUEUE_BYTES, labels, int(backlog[1] or 0))
         self._put(metrics.TICKETS, labels, tickets)

@@ -31,6 +31,14 @@ def give(page: Page, key: str) -> None:
     page.get_by_role("button", name="Use this key").click()
 
 
+def use_new(page: Page, stack: Stack, name: str) -> str:
+    """Give the page a new key that may submit and read; returns it."""
+    key = make_key(stack, name, "submit,read")
+    give(page, key)
+    expect(page.locator("#key-status")).to_have_text(f"Key “{name}”: read, submit")
+    return key
+
+
 def test_key_when_none_is_given_then_said_where_it_is_missed(locked: Stack, open_page: OpenPage) -> None:
     page = open_page(locked.api_url)
     expect(page.locator("#key-status")).to_have_text("No API key given")
@@ -81,9 +89,7 @@ def test_key_when_it_may_only_read_then_said_and_the_rest_works(locked: Stack, o
 
 def test_key_when_good_then_used_kept_for_the_tab_only_and_never_shown(locked: Stack, open_page: OpenPage) -> None:
     page = open_page(locked.api_url)
-    key = make_key(locked, "visitor", "submit,read")
-    give(page, key)
-    expect(page.locator("#key-status")).to_have_text("Key “visitor”: read, submit")
+    key = use_new(page, locked, "visitor")
     expect(page.locator(".lack:visible")).to_have_count(1)  # dead letters are an operator's
     page.reload()
     expect(page.locator("#key-status")).to_have_text("Key “visitor”: read, submit")
@@ -101,9 +107,7 @@ def test_key_when_good_then_used_kept_for_the_tab_only_and_never_shown(locked: S
 
 def test_key_when_revoked_while_the_page_is_open_then_said(locked: Stack, open_page: OpenPage) -> None:
     page = open_page(locked.api_url)
-    key = make_key(locked, "leaving", "submit,read")
-    give(page, key)
-    expect(page.locator("#key-status")).to_have_text("Key “leaving”: read, submit")
+    key = use_new(page, locked, "leaving")
     ferry(locked, "keys", "revoke", key.split("_")[1])
     page.wait_for_timeout(1500)  # a key is remembered for a second
     draw(page, RECORDED["2"])
