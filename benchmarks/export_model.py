@@ -11,7 +11,7 @@ import onnx
 import tensorflow as tf
 import tf2onnx
 
-from ferry.manifest import MODEL_FILE, Manifest, TensorSpec, sha256_of, write_manifest
+from ferry.manifest import MODEL_FILE, Execution, ExecutionMode, Manifest, TensorSpec, sha256_of, write_manifest
 from training.export import IR_VERSION, OPSET, name_batch_axis
 from training.networks import build
 
@@ -42,6 +42,7 @@ def main(name: str, root: Path) -> None:
         version="1",
         inputs=(TensorSpec(name="x", dtype="float32", shape=(None, *shape)),),
         outputs=(TensorSpec(name="y", dtype="float32", shape=(None, n_classes)),),
+        execution=Execution(mode=ExecutionMode.BATCHED, reason="every layer works on one row alone"),
         sha256=sha256_of(folder / MODEL_FILE),
     )
     write_manifest(manifest, folder)

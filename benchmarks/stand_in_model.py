@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ferry.manifest import MODEL_FILE, Manifest, TensorSpec, sha256_of, write_manifest
+from ferry.manifest import MODEL_FILE, Execution, ExecutionMode, Manifest, TensorSpec, sha256_of, write_manifest
 
 NAME, VERSION = "stand-in", "1"
 MAX_ROWS = 8
@@ -18,6 +18,7 @@ def write_repository(root: Path) -> Manifest:
         version=VERSION,
         inputs=(TensorSpec(name="x", dtype="float32", shape=(None, 1)),),
         outputs=(TensorSpec(name="y", dtype="float32", shape=(None, 1)),),
+        execution=Execution(mode=ExecutionMode.BATCHED, reason="every layer works on one row alone"),
         batching={"max_rows": MAX_ROWS},
         sha256=sha256_of(folder / MODEL_FILE),
     )

@@ -1,9 +1,10 @@
-"""The manifest: what a served model takes and gives, and how it may be batched.
+"""The manifest: what a served model takes and gives, and how it is executed.
 
 Written by `training/` and `ferry models add`, read by api and worker. Knows nothing of onnxruntime or Redis.
 """
 
 import hashlib
+import math
 import re
 from enum import StrEnum
 from functools import cache
@@ -96,16 +97,22 @@ class Preprocess(_Strict):
 class TensorSpec(_Strict):
     """One input or output.
 
-    `shape` is (N, ...): the batch axis first and always None; an inner axis is None where any size will do.
+    `shape` is the tensor's shape as the model itself has it; an axis is None where any size will do.
+    `batch_axis` is the axis along which rows lie, None where the tensor has none.
+    `has_any_rank`: the number of axes differs from run to run; `shape` is then empty and says nothing.
     `range` are the least and greatest value the model was trained to see, inclusive; a job outside is refused.
     `preprocess` says how files of images become rows of this input; without it they are not taken.
+    `map_keys`: the model gives a list of maps here (ZipMap); their keys, in the order of the last axis.
     """
 
     name: str = Field(min_length=1, max_length=256)
     dtype: str
-    shape: tuple[Annotated[int, Field(ge=0)] | None, ...] = Field(min_length=1)
+    shape: tuple[Annotated[int, Field(ge=0)] | None, ...] = ()
+    batch_axis: Annotated[int, Field(ge=0)] | None = 0
+    has_any_rank: bool = False
     range: tuple[float, float] | None = None
     preprocess: Preprocess | None = None
+    map_keys: tuple[int | str, ...] = ()
 
     @field_validator("dtype")
     @classmethod
@@ -115,9 +122,14 @@ class TensorSpec(_Strict):
         return value
 
     @model_validator(mode="after")
-    def _batch_axis_is_free(self) -> Self:
-        if self.shape[0] is not None:
-            raise ValueError(f"{self.name}: the first axis of `shape` is the batch axis and must be null")
+    def _batch_axis_is_there(self) -> Self:
+        if self.has_any_rank and (self.shape or self.batch_axis is not None):
+            raise ValueError(f"{self.name}: with `has_any_rank`, `shape` must be empty and `batch_axis` null")
+        if self.batch_axis is not None and self.batch_axis >= len(self.shape):
+            raise ValueError(
+                f"{self.name}: batch_axis is {self.batch_axis}, but `shape` has {len(self.shape)} axes; "
+                "set batch_axis to null where the tensor has no rows"
+            )
         return self
 
     @model_validator(mode="after")
@@ -127,16 +139,18 @@ class TensorSpec(_Strict):
         if self.dtype in ("bool", "string"):
             raise ValueError(f"{self.name}: preprocess makes numbers of images, the input is {self.dtype}")
         made = self.preprocess.row_shape()
-        if len(made) != len(self.shape) - 1 or any(
-            have != want for have, want in zip(made, self.shape[1:], strict=True) if want is not None
+        takes = self.inner_shape
+        if len(made) != len(takes) or any(
+            have != want for have, want in zip(made, takes, strict=True) if want is not None
         ):
-            raise ValueError(f"{self.name}: preprocess makes rows of {made}, the input takes {self.shape[1:]}")
+            raise ValueError(f"{self.name}: preprocess makes rows of {made}, the input takes {takes}")
         return self
 
     @property
     def inner_shape(self) -> tuple[int | None, ...]:
-        """The shape of one row, without the batch axis."""
-        return self.shape[1:]
+        """The shape of one row: `shape` without the batch axis, if there is one."""
+        axis = self.batch_axis
+        return self.shape if axis is None else self.shape[:axis] + self.shape[axis + 1 :]
 
     @property
     def is_string(self) -> bool:
@@ -159,10 +173,64 @@ class TensorSpec(_Strict):
         return OIP_DATATYPES[self.dtype]
 
 
+class FixedInput(_Strict):
+    """An input of the model that has the same value in every run; clients do not send it.
+
+    `values` are its elements in row-major order.
+    """
+
+    name: str = Field(min_length=1, max_length=256)
+    dtype: str
+    shape: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    values: tuple[bool | int | float | str, ...]
+
+    @model_validator(mode="after")
+    def _values_fill_the_shape(self) -> Self:
+        if self.dtype not in OIP_DATATYPES:
+            raise ValueError(f"{self.name}: dtype {self.dtype!r} is not served; one of {', '.join(OIP_DATATYPES)}")
+        if len(self.values) != math.prod(self.shape):
+            raise ValueError(f"{self.name}: {len(self.values)} values do not fill the shape {list(self.shape)}")
+        return self
+
+    def to_array(self) -> np.ndarray[Any, np.dtype[Any]]:
+        """Return the value as the model takes it."""
+        return np.array(self.values, dtype=_numpy_dtype(self.dtype)).reshape(self.shape)
+
+
+class ExecutionMode(StrEnum):
+    """How jobs become calls of `session.run`."""
+
+    BATCHED = "batched"  # rows of many jobs share a run
+    WHOLE_JOB = "whole_job"  # the arrays of one job are one run, as they are
+
+
+class Evidence(StrEnum):
+    """Where the execution mode comes from."""
+
+    PROVEN = "proven"  # the model was run with changed neighbours, and its graph was walked
+    DECLARED = "declared"  # the author of the manifest says so
+    OVERRIDDEN = "overridden"  # an operator said so against the evidence (--rows-independent)
+
+
+class Execution(_Strict):
+    """How jobs of this model are executed, and why.
+
+    A manifest that says nothing is executed one job a run: that is right for every model.
+    `reason`: one sentence; it names the node that decided and the remedy, where there is one.
+    `max_move`: the largest relative change of an answer that was seen when only the number of rows of a run changed;
+    `session.run` itself changes last bits then. 0 where none was seen or looked for.
+    """
+
+    mode: ExecutionMode = ExecutionMode.WHOLE_JOB
+    reason: str = "the model was not tried: `ferry models add` tries it"
+    evidence: Evidence = Evidence.DECLARED
+    max_move: float = Field(default=0.0, ge=0)
+
+
 class Batching(_Strict):
     """How rows may share a run.
 
-    `max_rows`: rows in one `session.run`. `max_wait_ms`: how long an unfilled batch may wait for company; where
+    `max_rows`: rows in one `session.run`. `max_wait_ms`: how long an unfilled batch may wait for more rows; where
     either is None the worker measures it. `max_job_rows`: rows in one job. `fixed_rows`: the model's batch axis is
     fixed at this size; shorter batches are padded to it. The numbers in force are `ferry.profile.limits_in_force`'s.
     """
@@ -199,8 +267,13 @@ class Manifest(_Strict):
     description: str = ""
     inputs: tuple[TensorSpec, ...] = Field(min_length=1)
     outputs: tuple[TensorSpec, ...] = Field(min_length=1)
-    # Class names in the order of the last axis of the first output; empty where there are none.
+    # Inputs that no client sends: the same value in every run.
+    fixed_inputs: tuple[FixedInput, ...] = ()
+    # Class names in the order of the last axis of the output `labels_of`; empty where there are none.
     labels: tuple[str, ...] = ()
+    # Name of the output with one score for each label; empty: the first output.
+    labels_of: str = ""
+    execution: Execution = Execution()
     batching: Batching = Batching()
     # Seconds after which a job is canceled whose request does not say; None leaves it to FERRY_JOB_DEADLINE_S.
     deadline_s: float | None = Field(default=None, gt=0, le=MAX_DEADLINE_S)
@@ -220,6 +293,43 @@ class Manifest(_Strict):
             if len(set(names)) != len(names):
                 raise ValueError(f"two {kind}s have the same name: {', '.join(names)}")
         return self
+
+    @model_validator(mode="after")
+    def _labels_have_an_output(self) -> Self:
+        names = [spec.name for spec in self.outputs]
+        if self.labels_of and self.labels_of not in names:
+            raise ValueError(f"labels_of is {self.labels_of!r}, which is no output; there are {', '.join(names)}")
+        return self
+
+    @model_validator(mode="after")
+    def _tensors_fit_the_mode(self) -> Self:
+        if not self.is_batched:
+            if self.batching.fixed_rows is not None:
+                raise ValueError("fixed_rows is for batched execution; with whole_job nothing is padded")
+            return self
+        for spec in (*self.inputs, *self.outputs):
+            if spec.batch_axis is None or spec.shape[spec.batch_axis] is not None:
+                raise ValueError(
+                    f"{spec.name}: batched execution needs a batch axis whose size in `shape` is null; "
+                    "set execution.mode to whole_job for a model without one"
+                )
+        return self
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether rows of many jobs may share a run."""
+        return self.execution.mode is ExecutionMode.BATCHED
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether every input has a batch axis, so that one row can be sent by itself and files hold rows."""
+        return all(spec.batch_axis is not None for spec in self.inputs)
+
+    @property
+    def labels_index(self) -> int:
+        """Which output the labels are for."""
+        names = [spec.name for spec in self.outputs]
+        return names.index(self.labels_of) if self.labels_of else 0
 
     @property
     def ref(self) -> str:

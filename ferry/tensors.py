@@ -1,15 +1,17 @@
-"""Tensors as bytes: how a job's inputs and outputs stand in Redis. Knows the manifest's specs, nothing of JSON.
+"""Tensors as bytes: how a job's inputs and outputs are stored in Redis. Knows the manifest's specs, nothing of JSON.
 
-A payload is the sizes of every tensor's axes (little-endian uint32, tensors in the manifest's order), then for each
-tensor its elements in row-major order: numbers raw and little-endian, bool one byte, text as 4-byte little-endian
-length and UTF-8 bytes per element (the Open Inference Protocol's BYTES) after a uint32 with their total size.
+Rows (batched execution): a payload is the sizes of every tensor's axes, rows first (little-endian uint32, tensors in
+the manifest's order), then for each tensor its elements in row-major order: numbers raw and little-endian, bool one
+byte, text as 4-byte little-endian length and UTF-8 bytes per element (the Open Inference Protocol's BYTES) after a
+uint32 with their total size. Whole jobs: the same, but each tensor is in the model's own layout, and the number of its
+axes (uint32) is written before their sizes.
 """
 
 import math
 import struct
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -17,12 +19,30 @@ from ferry.manifest import TensorSpec
 
 Array = np.ndarray[Any, np.dtype[Any]]
 _U32 = struct.Struct("<I")
+# numpy's own limit.
+MAX_AXES = 64
 # Copying this much twice costs as much as taking one payload apart by itself.
 _TOGETHER_MAX_BYTES = 32 * 1024
 
 
-class TensorCodec:
+class Codec(Protocol):
     """Packs and unpacks the arrays of one signature (all inputs, or all outputs, of a model)."""
+
+    specs: tuple[TensorSpec, ...]
+
+    def pack(self, arrays: Sequence[Array]) -> bytes:
+        """Return the payload of `arrays`, one per spec."""
+
+    def unpack(self, payload: bytes) -> list[Array]:
+        """Return the arrays of a payload.
+
+        Raises:
+            ValueError: when the payload is not one of this signature.
+        """
+
+
+class TensorCodec:
+    """The codec of rows: every array is (N, *inner), wherever the model itself has its batch axis."""
 
     def __init__(self, specs: Sequence[TensorSpec]) -> None:
         self.specs = tuple(specs)
@@ -103,6 +123,60 @@ class TensorCodec:
         table = np.concatenate(parts, axis=1)
         data, size = table.tobytes(), table.shape[1]
         return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+class WholeCodec:
+    """The codec of whole jobs: every array has the model's own layout, and its shape travels with it."""
+
+    def __init__(self, specs: Sequence[TensorSpec]) -> None:
+        self.specs = tuple(specs)
+
+    def pack(self, arrays: Sequence[Array]) -> bytes:
+        """Return the payload of `arrays`, one per spec, of any shape."""
+        parts: list[bytes | memoryview] = []
+        for array in arrays:
+            parts += [_U32.pack(size) for size in (array.ndim, *array.shape)]
+        for spec, array in zip(self.specs, arrays, strict=True):
+            parts.append(_pack_text(array) if spec.is_string else _raw(spec, array))
+        return b"".join(parts)
+
+    def unpack(self, payload: bytes) -> list[Array]:
+        """Return the arrays of a payload; numbers are read-only views into it.
+
+        Raises:
+            ValueError: when the payload is not one of this signature (damaged, or of another version).
+        """
+        offset, shapes, arrays = 0, [], []
+        try:
+            for _ in self.specs:
+                (n_axes,) = _U32.unpack_from(payload, offset)
+                if n_axes > MAX_AXES:
+                    raise ValueError(f"payload says a tensor of {n_axes} axes; {MAX_AXES} are possible")
+                shapes.append(struct.unpack_from(f"<{n_axes}I", payload, offset + _U32.size))
+                offset += _U32.size * (1 + n_axes)
+            for spec, shape in zip(self.specs, shapes, strict=True):
+                array, offset = _take(spec, shape, payload, offset)
+                arrays.append(array)
+        except (struct.error, OverflowError) as error:
+            raise ValueError(f"payload of {len(payload)} bytes does not hold its tensors: {error}") from None
+        if offset != len(payload):
+            raise ValueError(f"payload of {len(payload)} bytes holds {offset} bytes of tensors")
+        return arrays
+
+
+def codec_of(specs: Sequence[TensorSpec], *, is_batched: bool) -> Codec:
+    """Return the codec for the inputs, or the outputs, of a model that is executed so."""
+    return TensorCodec(specs) if is_batched else WholeCodec(specs)
+
+
+def rows_first(spec: TensorSpec, array: Array) -> Array:
+    """Return an array of the model's layout as rows: the batch axis becomes the first."""
+    return array if not spec.batch_axis else np.ascontiguousarray(np.moveaxis(array, spec.batch_axis, 0))
+
+
+def model_layout(spec: TensorSpec, rows: Array) -> Array:
+    """Return rows (N, *inner) in the model's layout; `rows_first` undoes it."""
+    return rows if not spec.batch_axis else np.ascontiguousarray(np.moveaxis(rows, 0, spec.batch_axis))
 
 
 def array_from_raw(spec: TensorSpec, shape: tuple[int, ...], raw: bytes | memoryview) -> Array:

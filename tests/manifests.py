@@ -1,7 +1,7 @@
 """Manifests and submissions that tests need over and over."""
 
 from ferry.jobs import JobClass, Submission, new_job_id
-from ferry.manifest import Batching, Manifest, TensorSpec
+from ferry.manifest import Batching, Execution, ExecutionMode, Manifest, TensorSpec
 from ferry.profile import Profile
 from ferry.queue.producer import Limits
 
@@ -25,6 +25,7 @@ def manifest(
     labels: tuple[str, ...] = (),
     max_rows: int | None = 8,
     max_job_rows: int = 100,
+    mode: ExecutionMode = ExecutionMode.BATCHED,
     **batching: object,
 ) -> Manifest:
     """A model that takes x (rows, 3) and gives y (rows, 2), unless told otherwise."""
@@ -34,6 +35,7 @@ def manifest(
         inputs=inputs or (spec("x", "float32", 3),),
         outputs=outputs or (spec("y", "float32", 2),),
         labels=labels,
+        execution=Execution(mode=mode, reason="a test says so"),
         batching=Batching(max_rows=max_rows, max_job_rows=max_job_rows, **batching),
         sha256="0" * 64,
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from ferry.manifest import DEFAULT_MAX_JOB_ROWS, Batching, Manifest
+from ferry.manifest import DEFAULT_MAX_JOB_ROWS, Batching, Execution, ExecutionMode, Manifest
 from training.data import KEYS, Dataset
 from training.export import IR_VERSION, OPSET
 from training.options import Options
@@ -44,6 +44,10 @@ def describe(
         inputs=(INPUT,),
         outputs=(OUTPUT,),
         labels=LABELS,
+        execution=Execution(
+            mode=ExecutionMode.BATCHED,
+            reason="every layer works on one row alone; the export was compared with Keras at several numbers of rows",
+        ),
         batching=Batching(max_wait_ms=0.0, max_job_rows=DEFAULT_MAX_JOB_ROWS),  # how many rows: the worker measures
         sha256=sha256,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),

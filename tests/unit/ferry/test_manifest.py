@@ -10,6 +10,8 @@ from ferry.manifest import (
     MANIFEST_FILE,
     OIP_DATATYPES,
     Batching,
+    ExecutionMode,
+    FixedInput,
     Manifest,
     NonFinite,
     TensorSpec,
@@ -29,6 +31,58 @@ BAD_VERSIONS = ["", "0", "01", "-1", "1.0", "v1", "1000000000", "1\n", "\u0661"]
 
 def altered(**changes: object) -> dict[str, object]:
     return manifest().model_dump() | changes
+
+
+# --- execution
+
+
+def test_manifest_when_it_says_nothing_of_execution_then_one_job_is_one_run() -> None:
+    said = manifest().model_dump()
+    del said["execution"]
+    made = Manifest(**said)
+    assert made.execution.mode is ExecutionMode.WHOLE_JOB
+    assert not made.is_batched
+    assert "not tried" in made.execution.reason
+
+
+def test_manifest_when_batched_and_a_tensor_has_no_free_batch_axis_then_refused() -> None:
+    for shape, axis in (((1, 3), 0), ((3,), None)):
+        lone = TensorSpec(name="x", dtype="float32", shape=shape, batch_axis=axis)
+        with pytest.raises(ValidationError, match="x: batched execution needs a batch axis"):
+            manifest(inputs=(lone,))
+        assert not manifest(inputs=(lone,), mode=ExecutionMode.WHOLE_JOB).is_batched
+
+
+def test_manifest_when_whole_job_and_rows_are_fixed_then_refused() -> None:
+    with pytest.raises(ValidationError, match="fixed_rows is for batched execution"):
+        manifest(mode=ExecutionMode.WHOLE_JOB, max_rows=4, fixed_rows=4)
+
+
+def test_manifest_when_some_input_has_no_batch_axis_then_it_has_no_rows() -> None:
+    state = TensorSpec(name="state", dtype="float32", shape=(2, None, 128), batch_axis=1)
+    rate = TensorSpec(name="rate", dtype="int64", shape=(), batch_axis=None)
+    assert state.inner_shape == (2, 128)
+    assert rate.inner_shape == ()
+    assert manifest(inputs=(spec("x", "float32", 3), state)).has_rows
+    assert not manifest(inputs=(spec("x", "float32", 3), rate), mode=ExecutionMode.WHOLE_JOB).has_rows
+
+
+def test_manifest_when_labels_are_for_a_named_output_then_its_index() -> None:
+    outputs = (spec("label", "int64"), spec("scores", "float32", 2))
+    made = Manifest(**manifest(outputs=outputs, labels=("a", "b")).model_dump() | {"labels_of": "scores"})
+    assert made.labels_index == 1
+    with pytest.raises(ValidationError, match="labels_of is 'z', which is no output; there are label, scores"):
+        Manifest(**made.model_dump() | {"labels_of": "z"})
+
+
+def test_fixed_input_when_values_fill_the_shape_then_an_array_of_its_dtype() -> None:
+    made = FixedInput(name="sr", dtype="int64", shape=(1,), values=(16000,)).to_array()
+    assert (made.dtype, made.tolist()) == (np.int64, [16000])
+    assert FixedInput(name="s", dtype="string", values=("a",)).to_array().item() == "a"
+    with pytest.raises(ValidationError, match="2 values do not fill the shape"):
+        FixedInput(name="sr", dtype="int64", values=(1, 2))
+    with pytest.raises(ValidationError, match="'int4' is not served"):
+        FixedInput(name="sr", dtype="int4", values=(1,))
 
 
 # --- names
@@ -90,8 +144,9 @@ def test_is_fixed_when_rows_may_differ_in_bytes_then_false(tensor: TensorSpec, i
     [
         ({"dtype": "complex64"}, "dtype 'complex64' is not served; one of bool, uint8"),
         ({"dtype": "FP32"}, "is not served"),
-        ({"shape": ()}, "at least 1"),
-        ({"shape": (1, 3)}, "x: the first axis of `shape` is the batch axis and must be null"),
+        ({"shape": ()}, "batch_axis is 0, but `shape` has 0 axes"),
+        ({"shape": (None,), "batch_axis": 1}, "x: batch_axis is 1, but `shape` has 1 axes"),
+        ({"shape": (3,), "has_any_rank": True}, "x: with `has_any_rank`, `shape` must be empty"),
         ({"shape": (None, -1)}, "greater than or equal to 0"),
         ({"name": ""}, "at least 1 character"),
         ({"name": "x" * 257}, "at most 256"),

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from ferry.manifest import OIP_DATATYPES
-from ferry.tensors import TensorCodec
+from ferry.manifest import OIP_DATATYPES, TensorSpec
+from ferry.tensors import Array, TensorCodec, WholeCodec, model_layout, rows_first
 from tests.manifests import spec
 
 Signature = tuple[TensorCodec, list[np.ndarray]]
@@ -206,3 +206,47 @@ def test_pack_apart_when_rows_are_dealt_out_then_each_payload_is_as_packed_by_it
     counts = [end - start for start, end in pairwise(edges)]
     wanted = [codec.pack([array[start:end] for array in arrays]) for start, end in pairwise(edges)]
     assert codec.pack_apart(arrays, counts) == wanted
+
+
+# --- whole jobs
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        [np.float32(3.5).reshape(()), np.array(["ä", ""], dtype=object)],
+        [np.zeros((2, 0, 3), np.float32), np.array("one", dtype=object).reshape(())],
+        [np.arange(24, dtype=np.float32).reshape((1, 2, 3, 4)), np.empty((0,), dtype=object)],
+    ],
+)
+def test_whole_codec_when_any_shapes_then_they_come_back(arrays: list[Array]) -> None:
+    codec = WholeCodec((spec("x", "float32", 3), spec("t", "string")))
+    back = codec.unpack(codec.pack(arrays))
+    for one, other in zip(arrays, back, strict=True):
+        assert (one.shape, one.tolist()) == (other.shape, other.tolist())
+
+
+@pytest.mark.parametrize("cut", [0, 3, 4, 11, 20, 35])
+def test_whole_codec_when_the_payload_is_cut_short_then_it_says_so(cut: int) -> None:
+    codec = WholeCodec((spec("x", "float32", 3),))
+    payload = codec.pack([np.zeros((2, 3), np.float32)])
+    with pytest.raises(ValueError, match=r"payload of|buffer"):
+        codec.unpack(payload[:cut])
+
+
+def test_whole_codec_when_the_payload_says_too_many_axes_then_refused() -> None:
+    codec = WholeCodec((spec("x", "float32", 3),))
+    with pytest.raises(ValueError, match="65 axes; 64 are possible"):
+        codec.unpack(b"\x41\0\0\0" * 80)
+
+
+def test_layout_when_the_batch_axis_is_not_the_first_then_rows_are_moved_and_moved_back() -> None:
+    state = TensorSpec(name="h", dtype="float32", shape=(2, None, 4), batch_axis=1)
+    array = np.arange(24, dtype=np.float32).reshape((2, 3, 4))
+    rows = rows_first(state, array)
+    assert rows.shape == (3, 2, 4)
+    assert np.array_equal(rows[1], array[:, 1])
+    assert np.array_equal(model_layout(state, rows), array)
+    plain = spec("x", "float32", 3)
+    assert rows_first(plain, array) is array
+    assert model_layout(plain, array) is array
