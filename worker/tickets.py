@@ -12,9 +12,9 @@ from ferry.bulk.batch_records import is_step
 from ferry.errors import QueueUnavailableError
 from ferry.jobs import Claim, Outcome
 from ferry.profile import BatchLimits
-from worker.batches import BatchRunner
 from worker.bulk.interludes import ModelKey
 from worker.bulk.runner import Alongside, BulkModel, BulkRunner, ServeWaiting, StepSummary
+from worker.execution import JobRunner, runner_of
 from worker.watch import ALL_THERE_WAS, BY_ITSELF, COMPANY, FULL, Timer, Watch
 
 # A ticket goes on for this long while there is work: Celery's part of a batch (a message, three events, the hub) costs
@@ -90,7 +90,7 @@ class TicketRunner:
         if model is None:
             return summary.shown() | {"note": "not loaded here"}
         numbers = count(1)
-        batches = BatchRunner(model, ticket_id, numbers=numbers)
+        runner = runner_of(model, ticket_id, numbers=numbers)
         until = self._clock() + TICKET_S
         try:
             claim = self._source.claim(name, version, max_rows=model.claim_rows)
@@ -108,14 +108,14 @@ class TicketRunner:
             timer = self._watch.start()
             with self._leases.holding(claim.token):
                 claim = self._fill(claim, name, version, model.limits, timer)
-                outcomes = batches.run(claim.jobs)
+                outcomes = runner.run(claim.jobs)
                 timer.stop()
                 if self._clock() < until:
                     recorded, following = self._settle_and_claim(claim, name, version, outcomes, model.claim_rows)
                 else:
                     recorded, following = self._settle(claim, name, version, outcomes, timer), _NOTHING
             summary.add(claim, outcomes, recorded)
-            self._tell((name, version), model, claim, outcomes, batches, timer)
+            self._tell((name, version), model, claim, outcomes, runner, timer)
             claim = following
         if self._bulk:
             self._bulk.finish()
@@ -137,7 +137,7 @@ class TicketRunner:
             model = self._models(*key)
             if model is None:
                 return
-            batches = BatchRunner(model, ticket_id, numbers=numbers)
+            runner = runner_of(model, ticket_id, numbers=numbers)
             while True:
                 try:
                     claim = self._source.claim(*key, max_rows=model.claim_rows, may_be_bulk=False)
@@ -148,24 +148,24 @@ class TicketRunner:
                     return
                 timer = self._watch.start()
                 with self._leases.holding(claim.token):
-                    outcomes = alongside(batches, claim) if alongside else None
+                    outcomes = alongside(runner, claim) if alongside else None
                     if outcomes is None:
-                        outcomes = batches.run(claim.jobs)
+                        outcomes = runner.run(claim.jobs)
                     timer.stop()
                     recorded = self._settle(claim, *key, outcomes, timer)
                 summary.add(claim, outcomes, recorded)
-                self._tell(key, model, claim, outcomes, batches, timer)
+                self._tell(key, model, claim, outcomes, runner, timer)
                 if self._clock() >= until or claim.rows < model.claim_rows:
                     return
 
         return serve
 
     def _tell(
-        self, key: ModelKey, model: BulkModel, claim: Claim, outcomes: list[Outcome], batches: BatchRunner,
+        self, key: ModelKey, model: BulkModel, claim: Claim, outcomes: list[Outcome], runner: JobRunner,
         timer: Timer,
     ) -> None:  # fmt: skip
         """Count and log a claim that was run and settled."""
-        spent, halves = batches.take_spent()
+        spent, halves = runner.take_spent()
         if timer.stored_s is not None:
             spent["store"] = timer.stored_s
         self._watch.ran(

@@ -105,16 +105,20 @@ class Admin:
         if reply is None:
             raise NotFoundError(f"the queue knows no model {key} any more")
         manifest, profile, *tuned = reply
-        batching = Manifest.model_validate_json(manifest or b"").batching
-        return limits_in_force(batching, parse_profile(profile), tuning_from_fields(*tuned))
+        changed = Manifest.model_validate_json(manifest or b"")
+        return limits_in_force(changed, parse_profile(profile), tuning_from_fields(*tuned))
 
 
 def check_tuning(manifest: Manifest, tuning: Tuning) -> None:
     """Refuse what the model cannot do.
 
     Raises:
-        InvalidInputError: its batch axis is fixed at another number of rows.
+        InvalidInputError: its batch axis is fixed at another number of rows, or its jobs run whole.
     """
+    if not manifest.is_batched:
+        raise InvalidInputError(
+            f"{manifest.ref} runs one job at a time, so it has no batch limits to tune: {manifest.execution.reason}"
+        )
     fixed = manifest.batching.fixed_rows
     if fixed is not None and tuning.max_rows not in (None, fixed):
         raise InvalidInputError(
