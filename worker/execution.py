@@ -15,7 +15,7 @@ class JobRunner(Protocol):
     """Turns the jobs of a ticket into outcomes."""
 
     def run(self, jobs: Sequence[ClaimedJob]) -> list[Outcome]:
-        """Return one outcome per job, in any order."""
+        """Return one outcome per job, in any order; jobs without one go back to the queue."""
 
     def take_spent(self) -> tuple[dict[str, float], int]:
         """Return seconds by stage, and runs of halves, since the last call."""

@@ -164,7 +164,8 @@ class TicketRunner:
         self, key: ModelKey, model: BulkModel, claim: Claim, outcomes: list[Outcome], runner: JobRunner,
         timer: Timer,
     ) -> None:  # fmt: skip
-        """Count and log a claim that was run and settled."""
+        """Count and log the jobs of a claim that were run and settled."""
+        claim = _ran(claim, outcomes)
         spent, halves = runner.take_spent()
         if timer.stored_s is not None:
             spent["store"] = timer.stored_s
@@ -218,6 +219,14 @@ class TicketRunner:
                 return recorded
 
 
+def _ran(claim: Claim, outcomes: Sequence[Outcome]) -> Claim:
+    """Return a claim without the jobs that have no outcome: they were not run."""
+    if len(outcomes) == len(claim.jobs):
+        return claim
+    done = {outcome.job_id for outcome in outcomes}
+    return Claim(claim.token, tuple(job for job in claim.jobs if job.id in done))
+
+
 def _reason(claim: Claim, room: int, waited_s: float) -> str:
     """Return why a claim was run when it was."""
     if any(job.attempt > 1 for job in claim.jobs):
@@ -247,6 +256,7 @@ class TicketSummary:
 
     def add(self, claim: Claim, outcomes: Sequence[Outcome], recorded: int) -> None:
         """Count a claim that was run and settled."""
+        claim = _ran(claim, outcomes)
         runs = {outcome.batch_id: outcome.run_us for outcome in outcomes}
         self.jobs += len(claim.jobs)
         self.rows += claim.rows

@@ -72,6 +72,15 @@ def test_run_when_memory_runs_out_then_the_job_fails_and_the_next_one_runs() -> 
     assert answers(model, WholeJobRunner(model, "t").run(jobs)) == ["MemoryError: too large", [0.0]]
 
 
+def test_run_when_a_job_takes_long_then_the_rest_of_the_claim_goes_back() -> None:
+    model, session = served()
+    clock = iter([0.0, 0.0, 0.001, 0.002, 0.003, 0.2, 0.3])
+    jobs = [job(model, np.zeros((1, 1), np.float32), name) for name in "abc"]
+    outcomes = WholeJobRunner(model, "t", clock=lambda: next(clock)).run(jobs)
+    assert [outcome.job_id for outcome in outcomes] == ["a", "b"]
+    assert len(session.feeds) == 2
+
+
 def test_run_when_a_payload_is_damaged_then_that_job_is_told_and_nothing_runs() -> None:
     model, session = served()
     damaged = ClaimedJob("d", 1, b"\x01", 1, 1000)
