@@ -26,6 +26,10 @@ from worker.outcomes import Run, StageTimes, failed
 OUT_OF_MEMORY = ("allocate memory", "bad_alloc", "bad allocation", "out of memory")
 
 
+# Gets the jobs of a run, its rows, their results, and how many seconds it took.
+OnBatch = Callable[[Sequence[ClaimedJob], list[Array], list[Array], float], None]
+
+
 class Batched(Protocol):
     """What a batch needs of a model."""
 
@@ -55,11 +59,13 @@ class BatchRunner:
         ticket_id: str,
         *,
         numbers: Iterator[int] | None = None,
+        on_batch: OnBatch | None = None,
         clock: Callable[[], float] = time.perf_counter,
         stage_clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """`numbers`: of the ticket's runs, where several models are run on it."""
+        """`numbers`: of the ticket's runs, where several models are run on it. `on_batch` gets each batch that ran."""
         self._model = model
+        self._on_batch = on_batch
         self._clock = clock
         self._stages = StageTimes(stage_clock)
         self._halves = 0
@@ -148,6 +154,8 @@ class BatchRunner:
             with self._stages.measure("infer"):
                 results = self._run_rows(arrays, may_shrink=len(jobs) == 1)
             run = (batch_id, n_rows, len(jobs), self._us_since(started))
+            if self._on_batch and n_rows <= self._model.limits.max_rows:
+                self._on_batch(jobs, arrays, results, run[3] / 1e6)
             with self._stages.measure("split"):
                 return self._outcomes(jobs, results, run), False
         except Exception as error:  # noqa: BLE001  a MemoryError too: whatever the model does is this batch's affair

@@ -7,7 +7,7 @@ from ferry.jobs import ClaimedJob, Outcome
 from ferry.manifest import NonFinite
 from ferry.profile import BatchLimits
 from ferry.tensors import Array
-from worker.batches import BatchRunner
+from worker.batches import BatchRunner, OnBatch
 from worker.whole_jobs import WholeJobRunner
 
 
@@ -45,8 +45,10 @@ class Executable(Protocol):
         """Run the arrays of one job."""
 
 
-def runner_of(model: Executable, ticket_id: str, *, numbers: Iterator[int]) -> JobRunner:
-    """Return what runs the jobs of one ticket; `numbers` of its runs."""
+def runner_of(
+    model: Executable, ticket_id: str, *, numbers: Iterator[int], on_batch: OnBatch | None = None
+) -> JobRunner:
+    """Return what runs the jobs of one ticket; `numbers` of its runs, `on_batch` gets each run of several jobs."""
     if model.is_batched:
-        return BatchRunner(model, ticket_id, numbers=numbers)
+        return BatchRunner(model, ticket_id, numbers=numbers, on_batch=on_batch)
     return WholeJobRunner(model, ticket_id, numbers=numbers)

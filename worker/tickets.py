@@ -10,11 +10,13 @@ from typing import Any, Protocol
 
 from ferry.bulk.batch_records import is_step
 from ferry.errors import QueueUnavailableError
-from ferry.jobs import Claim, Outcome
+from ferry.jobs import Claim, ClaimedJob, Outcome
 from ferry.profile import BatchLimits
+from ferry.tensors import Array
 from worker.bulk.interludes import ModelKey
 from worker.bulk.runner import Alongside, BulkModel, BulkRunner, ServeWaiting, StepSummary
 from worker.execution import JobRunner, runner_of
+from worker.neighbour_check import Batch, NeighbourCheck
 from worker.watch import ALL_THERE_WAS, BY_ITSELF, COMPANY, FULL, Timer, Watch
 
 # A ticket goes on for this long while there is work: Celery's part of a batch (a message, three events, the hub) costs
@@ -58,7 +60,7 @@ class Leases(Protocol):
 class TicketRunner:
     """Serves tickets with the models at hand."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  each is a collaborator; tests replace them one by one
         self,
         source: JobSource,
         leases: Leases,
@@ -67,6 +69,7 @@ class TicketRunner:
         give_up_s: float,
         bulk: BulkRunner | None = None,
         watch: Watch | None = None,
+        neighbours: NeighbourCheck | None = None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -76,6 +79,7 @@ class TicketRunner:
         self._give_up_s = give_up_s
         self._bulk = bulk
         self._watch = watch or Watch()
+        self._neighbours = neighbours
         self._sleep = sleep
         self._clock = clock
 
@@ -90,7 +94,7 @@ class TicketRunner:
         if model is None:
             return summary.shown() | {"note": "not loaded here"}
         numbers = count(1)
-        runner = runner_of(model, ticket_id, numbers=numbers)
+        runner = self._runner(ticket_id, (name, version), model, numbers)
         until = self._clock() + TICKET_S
         try:
             claim = self._source.claim(name, version, max_rows=model.claim_rows)
@@ -119,7 +123,21 @@ class TicketRunner:
             claim = following
         if self._bulk:
             self._bulk.finish()
+        if self._neighbours:
+            self._neighbours.check()
         return summary.shown()
+
+    def _runner(self, ticket_id: str, key: ModelKey, model: BulkModel, numbers: Iterator[int]) -> JobRunner:
+        neighbours = self._neighbours
+        if neighbours is None:
+            return runner_of(model, ticket_id, numbers=numbers)
+
+        def on_batch(jobs: Sequence[ClaimedJob], arrays: list[Array], results: list[Array], run_s: float) -> None:
+            neighbours.batch_ran(
+                Batch(key, model, [job.id for job in jobs], [job.rows for job in jobs], arrays, results, run_s)
+            )
+
+        return runner_of(model, ticket_id, numbers=numbers, on_batch=on_batch)
 
     def _claim_more(self, name: str, version: str, model: BulkModel, until: float) -> Claim:
         if self._clock() >= until:
@@ -137,7 +155,7 @@ class TicketRunner:
             model = self._models(*key)
             if model is None:
                 return
-            runner = runner_of(model, ticket_id, numbers=numbers)
+            runner = self._runner(ticket_id, key, model, numbers)
             while True:
                 try:
                     claim = self._source.claim(*key, max_rows=model.claim_rows, may_be_bulk=False)
