@@ -32,16 +32,16 @@ class Model:
         self._input_names = [spec.name for spec in manifest.inputs]
         self._output_names = [spec.name for spec in manifest.outputs]
         self.profile: Profile | None = None
-        self.limits: BatchLimits = limits_in_force(manifest.batching)
+        self.limits: BatchLimits = limits_in_force(manifest)
 
     def adopt(self, profile: Profile | None) -> None:
         """Take a measurement; before the model serves."""
         self.profile = profile
-        self.limits = limits_in_force(self.manifest.batching, profile)
+        self.limits = limits_in_force(self.manifest, profile)
 
     def retune(self, tuning: Tuning) -> None:
         """Follow what was set live, from the next batch on. Called from the pulse's thread."""
-        self.limits = limits_in_force(self.manifest.batching, self.profile, tuning)
+        self.limits = limits_in_force(self.manifest, self.profile, tuning)
 
     @property
     def claim_rows(self) -> int:

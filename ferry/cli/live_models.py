@@ -18,7 +18,7 @@ def batching_of(manifest: Manifest, settings: Settings) -> tuple[Profile | None,
     shown = _version_of_api(manifest, settings)
     if shown is None:
         profile = newest_profile(settings.data_dir, manifest.sha256)
-        return profile, limits_in_force(manifest.batching, profile)
+        return profile, limits_in_force(manifest, profile)
     profile = Profile.model_validate(shown["profile"]) if shown.get("profile") else None
     return profile, BatchLimits(int(shown["max_rows"]), float(shown["max_wait_ms"]))
 
@@ -29,7 +29,7 @@ def tune(ref: str, tuning: Tuning, settings: Settings, *, is_reset: bool = False
     Raises:
         ConfigError: no Redis is named and no stack is up.
         NotFoundError: the queue knows no such model; those it knows are told.
-        InvalidInputError: the model cannot run so many rows.
+        InvalidInputError: the model cannot run so many rows, or it runs one job at a time.
         QueueUnavailableError: Redis does not answer.
     """
     with admin_of(settings) as admin:

@@ -89,7 +89,7 @@ class Admin:
 
         Raises:
             NotFoundError: the queue does not know the model.
-            InvalidInputError: the model's batch axis is fixed, so its rows cannot be tuned.
+            InvalidInputError: the model's batch axis is fixed, so its rows cannot be tuned; or it runs whole jobs.
         """
         key = keys.model_key(model, version)
         with redis_errors():
@@ -105,16 +105,21 @@ class Admin:
         if reply is None:
             raise NotFoundError(f"the queue knows no model {key} any more")
         manifest, profile, *tuned = reply
-        batching = Manifest.model_validate_json(manifest or b"").batching
-        return limits_in_force(batching, parse_profile(profile), tuning_from_fields(*tuned))
+        return limits_in_force(
+            Manifest.model_validate_json(manifest or b""), parse_profile(profile), tuning_from_fields(*tuned)
+        )
 
 
 def check_tuning(manifest: Manifest, tuning: Tuning) -> None:
     """Refuse what the model cannot do.
 
     Raises:
-        InvalidInputError: its batch axis is fixed at another number of rows.
+        InvalidInputError: its batch axis is fixed at another number of rows, or each of its jobs is a run of its own.
     """
+    if not manifest.is_batched and (tuning.max_rows is not None or tuning.max_wait_ms is not None):
+        raise InvalidInputError(
+            f"{manifest.ref} runs one job at a time, so there is no batch to tune: {manifest.execution.reason}"
+        )
     fixed = manifest.batching.fixed_rows
     if fixed is not None and tuning.max_rows not in (None, fixed):
         raise InvalidInputError(

@@ -76,7 +76,7 @@ class ModelStatus:
     @property
     def limits(self) -> BatchLimits:
         """The batch limits in force."""
-        return limits_in_force(self.manifest.batching, self.profile, self.tuning)
+        return limits_in_force(self.manifest, self.profile, self.tuning)
 
 
 class Producer:
@@ -253,7 +253,7 @@ class Producer:
 
 def registration(manifest: Manifest, profile: Profile | None = None) -> list[str | int | float]:
     """Return the arguments of the register script for a model, but the last."""
-    limits = limits_in_force(manifest.batching, profile)
+    limits = limits_in_force(manifest, profile)
     return [
         keys.model_key(manifest.name, manifest.version),
         manifest.model_dump_json(),

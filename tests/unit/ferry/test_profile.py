@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from ferry.manifest import DEFAULT_MAX_ROWS, Batching
+from ferry.manifest import DEFAULT_MAX_ROWS, Batching, ExecutionMode, Manifest
 from ferry.profile import PROFILES_DIR, BatchLimits, Profile, Tuning, limits_in_force, newest_profile, parse_profile
-from tests.manifests import profile
+from tests.manifests import manifest, profile
 
 MEASURED = profile(max_rows=128, max_wait_ms=2.0)
 
@@ -25,7 +25,13 @@ MEASURED = profile(max_rows=128, max_wait_ms=2.0)
 def test_limits_in_force_when_several_say_a_number_then_tuned_manifest_measured_default(
     batching: Batching, measured: Profile | None, tuning: Tuning | None, rows: int, wait_ms: float
 ) -> None:
-    assert limits_in_force(batching, measured, tuning) == BatchLimits(rows, wait_ms)
+    model = Manifest(**manifest().model_dump() | {"batching": batching})
+    assert limits_in_force(model, measured, tuning) == BatchLimits(rows, wait_ms)
+
+
+def test_limits_in_force_when_a_job_is_one_run_then_one_row_and_no_wait_whatever_is_set() -> None:
+    model = manifest(mode=ExecutionMode.WHOLE_JOB, max_rows=16, max_wait_ms=5.0)
+    assert limits_in_force(model, MEASURED, Tuning(32, 9.0)) == BatchLimits(1, 0.0)
 
 
 def test_profile_when_sizes_and_times_differ_in_number_then_refused() -> None:
