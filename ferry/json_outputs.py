@@ -21,17 +21,20 @@ def json_ready(array: Array, *, single: bool) -> Any:
     return np.ascontiguousarray(part, dtype=part.dtype.newbyteorder("="))
 
 
-def as_client_sees(spec: TensorSpec, array: Array, *, single: bool, is_batched: bool) -> Array:
-    """Return a tensor in the model's own layout, the batch axis left out for a single row.
+def tensor_ready(spec: TensorSpec, array: Array, *, single: bool, is_batched: bool) -> Any:
+    """Return a job's tensor as `json_ready` does, in the model's own layout, the batch axis left out for a single row.
 
     Shape: `array` is as the job's codec unpacks it: (N, *inner) where jobs are batched, else the model's own layout.
     """
     if is_batched:
-        return array[0] if single else model_layout(spec, array)
+        return json_ready(array if single else model_layout(spec, array), single=single)
+    return json_ready(without_batch_axis(spec, array) if single else array, single=False)
+
+
+def without_batch_axis(spec: TensorSpec, array: Array) -> Array:
+    """Return a tensor of a whole job of one row without its batch axis; as it is where that axis is not of size 1."""
     axis = spec.batch_axis
-    if single and axis is not None and array.shape[axis : axis + 1] == (1,):
-        return array.squeeze(axis)
-    return array
+    return array.squeeze(axis) if axis is not None and array.shape[axis : axis + 1] == (1,) else array
 
 
 def labels_of_job(manifest: Manifest, outputs: Sequence[Array], *, single: bool) -> Any:
@@ -48,7 +51,7 @@ def labels_of_job(manifest: Manifest, outputs: Sequence[Array], *, single: bool)
     spec, scores = manifest.outputs[index], outputs[index]
     if not _are_scores(spec, scores, len(manifest.labels)):
         return None
-    scores = as_client_sees(spec, scores, single=single, is_batched=False)
+    scores = without_batch_axis(spec, scores) if single else scores
     flat = top_labels(manifest.labels, scores.reshape(-1, len(manifest.labels)), single=False)
     return np.array(flat, dtype=object).reshape(scores.shape[:-1]).tolist()
 

@@ -156,8 +156,7 @@ def _read_tensor(
             return array, value.ndim < len(spec.shape)
         value = value.tolist()
     if is_batched and value == []:
-        shape = [size or 0 for size in spec.shape]
-        return np.empty(shape, spec.numpy_dtype), False
+        return np.empty([size or 0 for size in spec.shape], spec.numpy_dtype), False
     depth = depth_of(value)
     if depth > MAX_AXES:
         raise InvalidInputError.at(pointer, f"{depth} axes: a tensor has up to {MAX_AXES}")

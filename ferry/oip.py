@@ -80,7 +80,7 @@ def infer_response(
     for index, is_binary in request.outputs:
         spec, array = manifest.outputs[index], arrays[index]
         if is_batched:
-            array = model_layout(spec, array)  # noqa: PLW2901
+            array = model_layout(spec, array)
         output: dict[str, Any] = {"name": spec.name, "shape": list(array.shape), "datatype": spec.oip_datatype}
         if is_binary:
             tail.append(raw_from_array(spec, array))

@@ -548,7 +548,7 @@ async def test_tune_when_the_batch_axis_is_fixed_then_its_rows_are_refused(bench
 @pytest.mark.parametrize("tuning", [Tuning(max_rows=2), Tuning(max_wait_ms=1)])
 async def test_tune_when_a_job_is_one_run_then_refused_with_the_reason(bench: Bench, tuning: Tuning) -> None:
     bench.announce(manifest(mode=ExecutionMode.WHOLE_JOB))
-    with pytest.raises(InvalidInputError, match="toy:1 runs one job at a time, .*: a test says so"):
+    with pytest.raises(InvalidInputError, match=r"toy:1 runs one job at a time, .*: a test says so"):
         bench.admin.tune("toy", "1", tuning)
     assert bench.admin.tune("toy", "1", Tuning(), is_reset=True) == WHOLE_JOB_LIMITS
 
