@@ -109,9 +109,9 @@ def examples(entry: Entry, made: Examples) -> dict[str, Any]:
             spec.name: json_ready(array[row : row + 1], single=True)
             for spec, array in zip(entry.manifest.inputs, made.arrays, strict=True)
         }
-        for row in range(made.n_rows)
+        for row in range(made.count)
     ]
-    truths: Sequence[str | None] = made.truths or [None] * made.n_rows
+    truths: Sequence[str | None] = made.truths or [None] * made.count
     return {
         "object": "list",
         "model": entry.manifest.name,
