@@ -322,8 +322,8 @@ class Manifest(_Strict):
 
     @property
     def has_rows(self) -> bool:
-        """Whether every input has a batch axis, so that one row can be sent by itself and files hold rows."""
-        return all(spec.batch_axis is not None for spec in self.inputs)
+        """Whether every input has a batch axis that can hold one row: it can be sent by itself, and files hold rows."""
+        return all(spec.batch_axis is not None and spec.shape[spec.batch_axis] in (None, 1) for spec in self.inputs)
 
     @property
     def labels_index(self) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ferry.bulk.formats.base import Asked, Group, Rules
 from ferry.bulk.formats.sequences import Repeated
-from ferry.json_tensors import limits_of_dtype
+from ferry.json_elements import limits_of_dtype
 from ferry.manifest import TensorSpec
 from ferry.oip import MAX_ID_CHARS
 from ferry.tensors import Array

@@ -103,7 +103,7 @@ def _prediction_bodies(group: Group, outputs: Sequence[Array], rules: Rules) -> 
             # A row that is one number stands with all its digits, as in the synchronous answer.
             array = array.astype(np.float64)  # noqa: PLW2901
         columns.append((orjson.dumps(spec.name), b"[" * depth, _row_texts(spec, array), b"]" * depth))
-    labels = top_labels(manifest.labels, outputs[0], single=False)
+    labels = top_labels(manifest.labels, outputs[manifest.labels_index], single=False)
     names = None if labels is None else [orjson.dumps(label) for label in labels]
     start = 0
     for count, is_single in zip(group.counts, group.singles, strict=True):

@@ -34,7 +34,7 @@ def test_examples_when_there_are_no_samples_then_made_up_such_as_the_model_takes
 ) -> None:
     model = manifest(inputs=inputs)
     made = examples_of(model, None, 5, free_axis_size=7)
-    assert (made.n_rows, made.is_made_up, made.truths) == (5, True, None)
+    assert (made.count, made.is_made_up, made.truths) == (5, True, None)
     value = {each.name: array.tolist() for each, array in zip(inputs, made.arrays, strict=True)}
     assert read_inputs(model, value).n_rows == 5
     again = examples_of(model, None, 5, free_axis_size=7)
@@ -43,8 +43,8 @@ def test_examples_when_there_are_no_samples_then_made_up_such_as_the_model_takes
 
 def test_examples_when_rows_are_large_then_fewer() -> None:
     made = examples_of(manifest(inputs=(spec("x", "float32", MOST_ELEMENTS // 4),)), None, 100)
-    assert made.n_rows == 4
-    assert examples_of(manifest(inputs=(spec("x", "float32", 2 * MOST_ELEMENTS),)), None, 100).n_rows == 1
+    assert made.count == 4
+    assert examples_of(manifest(inputs=(spec("x", "float32", 2 * MOST_ELEMENTS),)), None, 100).count == 1
 
 
 def test_examples_when_samples_lie_beside_then_those_with_their_truths(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_examples_when_samples_lie_beside_then_those_with_their_truths(tmp_path:
     images = np.array([[0, 255], [51, 102], [1, 2]], np.uint8)
     put_samples(tmp_path, x=images, y=np.array([1, 0, 9], np.uint8))
     made = examples_of(model, tmp_path, 10)
-    assert (made.n_rows, made.is_made_up, made.truths) == (3, False, ["yes", "no", "9"])
+    assert (made.count, made.is_made_up, made.truths) == (3, False, ["yes", "no", "9"])
     assert made.arrays[0].dtype == np.float32
     assert np.allclose(made.arrays[0], images / 255)
     assert examples_of(model, tmp_path, 1).truths == ["yes"]
@@ -86,4 +86,4 @@ def test_examples_when_a_file_is_broken_then_the_next_one(tmp_path: Path) -> Non
     (tmp_path / "samples" / "a.npz").write_bytes(b"no archive")
     (tmp_path / "samples" / "aa.npz").write_bytes((tmp_path / "samples" / "b.npz").read_bytes()[:60])
     made = examples_of(manifest(inputs=(spec("x", "float32", 3),)), tmp_path, 2)
-    assert (made.is_made_up, made.n_rows) == (False, 1)
+    assert (made.is_made_up, made.count) == (False, 1)
