@@ -6,7 +6,7 @@ from pathlib import Path
 from ferry.errors import InvalidInputError, ModelRefusedError
 from ferry.inspection import check_file
 from ferry.manifest import Batching, Manifest, is_name, is_version, sha256_of
-from worker.inspection import onnx_file, session, signature
+from worker.inspection import external_data, onnx_file, session, signature
 from worker.inspection.labels import check_labels
 from worker.inspection.outputs import believed_outputs, declared_outputs, observed_outputs
 from worker.inspection.trial import try_out
@@ -16,6 +16,7 @@ def inspect(path: Path, name: str, version: str, labels: Sequence[str] = ()) -> 
     """Return the manifest of an ONNX file; the same file always gives the same one.
 
     Raises:
+        FilesWantedError: files that the model names do not lie beside it.
         ModelRefusedError: when Ferry will not serve it; the text says why and what to do.
         InvalidInputError: when name, version or labels do not fit.
     """
@@ -32,12 +33,15 @@ def inspect(path: Path, name: str, version: str, labels: Sequence[str] = ()) -> 
 
 def _inspect(path: Path, name: str, version: str, labels: Sequence[str]) -> Manifest:
     proto = onnx_file.read(path)
-    onnx_file.refuse_foreign_parts(proto)
+    onnx_file.refuse_foreign_operators(proto)
+    tensors = list(onnx_file.tensors(proto))
+    external_data.require_files(tensors, path.parent)
+    files = external_data.record_files(tensors, path.parent)
     said = signature.read(proto.graph)
     versions = onnx_file.versions(proto)
     is_value_sized = onnx_file.is_value_sized(proto)
     # Up to 2 GiB that the session below reads again.
-    del proto
+    del proto, tensors
     model = session.load(path)
     declared = declared_outputs(model)
     trial = try_out(model, said)
@@ -56,6 +60,7 @@ def _inspect(path: Path, name: str, version: str, labels: Sequence[str]) -> Mani
         labels=tuple(labels),
         batching=Batching(max_rows=fixed_rows, fixed_rows=fixed_rows),
         sha256=sha256_of(path),
+        files=files,
         versions=versions,
         notes=(*_batch_notes(said.fixed_rows), *trial.notes),
     )
