@@ -49,7 +49,7 @@ class Entry:
     @property
     def limits(self) -> BatchLimits:
         """The batch limits in force."""
-        return limits_in_force(self.manifest.batching, self.profile, self.tuning)
+        return limits_in_force(self.manifest, self.profile, self.tuning)
 
     @cached_property
     def inputs(self) -> TensorCodec:

@@ -19,16 +19,16 @@ from ferry.inspection_process import INSPECTION_LIMIT_S, Reply, inspection_limit
 from ferry.local.data_dir import RUN_FILE
 from ferry.manifest import MODEL_FILE, Manifest
 from ferry.model_files import bring_files
+from ferry.queue.broker import transport_options
 from ferry.queue.connection import connect, redis_errors
+from ferry.queue.keys import CONTROL_QUEUE, Keys
 from ferry.repository import Repository
 from ferry.settings import EMBEDDED, Settings
 
 if TYPE_CHECKING:
-    import redis
+    from ferry.queue.connection import ThreadClient
 
 INSPECT_TASK = "ferry.inspect_model"
-CONTROL_QUEUE = "ferry:control"
-REPLY_PREFIX = "ferry:reply:"
 REPLY_TTL_S = 60
 # First on the reply list: a worker has taken the task, so the answer is worth waiting for.
 STARTED = "started"
@@ -81,10 +81,13 @@ def _inspect_staged(staged: Path, asked: list[object], settings: Settings) -> Re
     if can_inspect_here():
         name, version, labels = cast("tuple[str, str, list[str]]", asked)
         return run_inspection(staged, name=name, version=version, labels=labels)
-    url = _redis_url(settings)
+    url, namespace = _queue_of(settings)
     question = [str(staged.relative_to(settings.models_dir.resolve())), *asked]
-    with connect(url) as client:
-        return ask_worker(question, redis=client, send=_sender(url), limit_s=inspection_limit_s(staged))
+    client = connect(url, namespace)
+    try:
+        return ask_worker(question, client=client, send=_sender(url, client.keys), limit_s=inspection_limit_s(staged))
+    finally:
+        client.redis.close()
 
 
 def check_file(path: Path) -> None:
@@ -111,7 +114,7 @@ def can_inspect_here() -> bool:
 
 
 def ask_worker(
-    question: list[object], *, redis: "redis.Redis", send: Send, limit_s: float = INSPECTION_LIMIT_S
+    question: list[object], *, client: "ThreadClient", send: Send, limit_s: float = INSPECTION_LIMIT_S
 ) -> Reply:
     """Send (staged path, name, version, labels) to any free worker and wait for its reply; `limit_s`: its time for it.
 
@@ -119,14 +122,14 @@ def ask_worker(
         NoWorkerError: when nobody takes it within PICKUP_LIMIT_S, or its taker falls silent.
         QueueUnavailableError: when Redis cannot be reached.
     """
-    reply_key = f"{REPLY_PREFIX}{uuid.uuid4().hex}"
+    reply_key = f"{client.keys.reply}{uuid.uuid4().hex}"
     with redis_errors():
         # Asked first: Celery's own attempts at a dead Redis take several times longer to give up.
-        redis.ping()
+        client.redis.ping()
         send([*question, reply_key])
         patience_s, has_started = float(PICKUP_LIMIT_S), False
         while patience_s > 0:
-            popped = cast("tuple[bytes, bytes] | None", redis.blpop([reply_key], timeout=STEP_S))
+            popped = cast("tuple[bytes, bytes] | None", client.redis.blpop([reply_key], timeout=STEP_S))
             if popped is None:
                 patience_s -= STEP_S
                 continue
@@ -142,13 +145,14 @@ def ask_worker(
     )
 
 
-def _sender(url: str) -> Send:
+def _sender(url: str, keys: Keys) -> Send:
     def send(args: list[object]) -> None:
         # Celery costs a third of a second to import, and `ferry models list` needs none of it.
         from celery import Celery  # noqa: PLC0415
         from kombu.exceptions import OperationalError  # noqa: PLC0415
 
         app = Celery("ferry-inspection", broker=url, set_as_current=False, fixups=[])
+        app.conf.broker_transport_options = transport_options(keys)
         try:
             app.send_task(INSPECT_TASK, args=args, queue=CONTROL_QUEUE, ignore_result=True, retry=False)
         except OperationalError as error:
@@ -159,13 +163,14 @@ def _sender(url: str) -> Send:
     return send
 
 
-def _redis_url(settings: Settings) -> str:
-    """Return where Redis is; the embedded one's address stands in the file `ferry up` leaves while it runs."""
+def _queue_of(settings: Settings) -> tuple[str, str]:
+    """Return URL of Redis and namespace: as set, or where Redis is embedded, from the file of the running stack."""
     if settings.redis_url != EMBEDDED:
-        return settings.redis_url
+        return settings.redis_url, settings.namespace
     file = settings.data_dir / RUN_FILE
     try:
-        return str(json.loads(file.read_bytes())["redis_url"])
+        running = json.loads(file.read_bytes())
+        return str(running["redis_url"]), str(running["namespace"])
     except (OSError, ValueError, KeyError, TypeError):
         raise ConfigError(
             "onnxruntime is not installed here and no worker can be asked: FERRY_REDIS_URL is empty and no stack is up "

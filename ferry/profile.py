@@ -9,7 +9,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ferry.manifest import DEFAULT_MAX_ROWS, MAX_MAX_ROWS, MAX_MAX_WAIT_MS, Batching
+from ferry.manifest import DEFAULT_MAX_ROWS, MAX_MAX_ROWS, MAX_MAX_WAIT_MS, Manifest
 
 PROFILES_DIR = "profiles"
 
@@ -61,11 +61,14 @@ class BatchLimits:
     max_wait_ms: float
 
 
-def limits_in_force(batching: Batching, profile: Profile | None = None, tuning: Tuning | None = None) -> BatchLimits:
+def limits_in_force(manifest: Manifest, profile: Profile | None = None, tuning: Tuning | None = None) -> BatchLimits:
     """Return the first of each number that is said: tuned, in the manifest, measured, default.
 
-    A fixed batch axis cannot be tuned away: such a model runs at its own size.
+    A fixed batch axis cannot be tuned away: such a model runs at its own size. A whole job is one run and never waits.
     """
+    if not manifest.is_batched:
+        return BatchLimits(max_rows=1, max_wait_ms=0.0)
+    batching = manifest.batching
     tuned = tuning or Tuning()
     measured_rows, measured_wait_ms = (profile.max_rows, profile.max_wait_ms) if profile else (DEFAULT_MAX_ROWS, 0.0)
     rows = (batching.fixed_rows, tuned.max_rows, batching.max_rows, measured_rows)

@@ -18,7 +18,7 @@ def batching_of(manifest: Manifest, settings: Settings) -> tuple[Profile | None,
     shown = _version_of_api(manifest, settings)
     if shown is None:
         profile = newest_profile(settings.data_dir, manifest.sha256)
-        return profile, limits_in_force(manifest.batching, profile)
+        return profile, limits_in_force(manifest, profile)
     profile = Profile.model_validate(shown["profile"]) if shown.get("profile") else None
     return profile, BatchLimits(int(shown["max_rows"]), float(shown["max_wait_ms"]))
 

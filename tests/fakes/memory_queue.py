@@ -67,7 +67,7 @@ class _Lane:
 
     @property
     def limits(self) -> BatchLimits:
-        return limits_in_force(self.manifest.batching, self.profile, self.tuning)
+        return limits_in_force(self.manifest, self.profile, self.tuning)
 
 
 class MemoryQueue:

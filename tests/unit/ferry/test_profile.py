@@ -3,11 +3,15 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from ferry.manifest import DEFAULT_MAX_ROWS, Batching
+from ferry.manifest import DEFAULT_MAX_ROWS, Batching, ExecutionMode, Manifest
 from ferry.profile import PROFILES_DIR, BatchLimits, Profile, Tuning, limits_in_force, newest_profile, parse_profile
-from tests.manifests import profile
+from tests.manifests import manifest, profile
 
 MEASURED = profile(max_rows=128, max_wait_ms=2.0)
+
+
+def made_of(batching: Batching) -> Manifest:
+    return Manifest(**manifest().model_dump() | {"batching": batching})
 
 
 @pytest.mark.parametrize(
@@ -25,7 +29,12 @@ MEASURED = profile(max_rows=128, max_wait_ms=2.0)
 def test_limits_in_force_when_several_say_a_number_then_tuned_manifest_measured_default(
     batching: Batching, measured: Profile | None, tuning: Tuning | None, rows: int, wait_ms: float
 ) -> None:
-    assert limits_in_force(batching, measured, tuning) == BatchLimits(rows, wait_ms)
+    assert limits_in_force(made_of(batching), measured, tuning) == BatchLimits(rows, wait_ms)
+
+
+def test_limits_in_force_when_whole_job_then_one_at_once_whatever_is_said() -> None:
+    whole = manifest(mode=ExecutionMode.WHOLE_JOB, max_rows=16)
+    assert limits_in_force(whole, MEASURED, Tuning(8, 2.0)) == BatchLimits(1, 0.0)
 
 
 def test_profile_when_sizes_and_times_differ_in_number_then_refused() -> None:
