@@ -7,8 +7,9 @@ from ferry.errors import InvalidInputError, ModelRefusedError
 from ferry.inspection import check_file
 from ferry.manifest import Batching, Manifest, is_name, is_version, sha256_of
 from worker.inspection import external_data, onnx_file, session, signature
-from worker.inspection.labels import check_labels
-from worker.inspection.outputs import believed_outputs, declared_outputs, observed_outputs
+from worker.inspection.labels import place_labels
+from worker.inspection.map_session import MapSession
+from worker.inspection.outputs import believed_outputs, declared_outputs, observed_outputs, with_map_keys
 from worker.inspection.trial import try_out
 
 
@@ -42,7 +43,7 @@ def _inspect(path: Path, name: str, version: str, labels: Sequence[str]) -> Mani
     is_value_sized = onnx_file.is_value_sized(proto)
     # Up to 2 GiB that the session below reads again.
     del proto, tensors
-    model = session.load(path)
+    model = MapSession(session.load(path))
     declared = declared_outputs(model)
     trial = try_out(model, said)
     if trial.outputs:
@@ -50,19 +51,21 @@ def _inspect(path: Path, name: str, version: str, labels: Sequence[str]) -> Mani
         outputs = observed_outputs(declared, trial.outputs, may_settle=may_settle)
     else:
         outputs = believed_outputs(declared, said.fixed_rows)
-    check_labels(labels, outputs[0])
+    outputs = with_map_keys(outputs, model.map_outputs, model.keys)
+    placed = place_labels(labels, outputs)
     fixed_rows = said.fixed_rows or (1 if trial.max_rows == 1 else None)
     return Manifest(
         name=name,
         version=version,
         inputs=said.inputs,
         outputs=outputs,
-        labels=tuple(labels),
+        labels=placed.labels,
+        labels_of=placed.output,
         batching=Batching(max_rows=fixed_rows, fixed_rows=fixed_rows),
         sha256=sha256_of(path),
         files=files,
         versions=versions,
-        notes=(*_batch_notes(said.fixed_rows), *trial.notes),
+        notes=(*_batch_notes(said.fixed_rows), *trial.notes, *placed.notes),
     )
 
 

@@ -58,10 +58,10 @@ def test_answer_when_the_model_names_files_then_they_are_wanted_and_then_used(tm
     folder.mkdir()
     onnx_models.save(onnx_models.external_weights(), folder / "model.onnx")
     redis = FakeRedis()
-    answer(".incoming-1/model.onnx", "m", "1", [], KEY, models_dir=tmp_path, redis=redis)
+    answer(".incoming-1/model.onnx", "m", "1", [], KEY, models_dir=tmp_path, client=client_of(redis))
     assert redis.lists[KEY][-1] == {"files": {onnx_models.EXTERNAL_FILE: "w"}}
     (folder / onnx_models.EXTERNAL_FILE).write_bytes(onnx_models.EXTERNAL_BYTES)
-    answer(".incoming-1/model.onnx", "m", "1", [], KEY, models_dir=tmp_path, redis=redis)
+    answer(".incoming-1/model.onnx", "m", "1", [], KEY, models_dir=tmp_path, client=client_of(redis))
     assert [file.name for file in manifest_from(redis.lists[KEY][-1]).files] == [onnx_models.EXTERNAL_FILE]
 
 
