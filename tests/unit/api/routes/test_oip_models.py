@@ -28,10 +28,11 @@ async def test_metadata_when_asked_then_shapes_in_the_models_layout_and_all_vers
         "versions": ["1", "2"],
         "platform": "onnxruntime_onnx",
         "inputs": [
-            {"name": "x", "datatype": "FP32", "shape": [-1, 3]}, {"name": "h", "datatype": "FP64", "shape": [2, -1, 128]},
+            {"name": "x", "datatype": "FP32", "shape": [-1, 3]},
+            {"name": "h", "datatype": "FP64", "shape": [2, -1, 128]},
         ],
         "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 2]}],
-    }  # fmt: skip
+    }
     assert [each["name"] for each in (await read(api, "toy/versions/1"))["inputs"]] == ["x"]
 
 
