@@ -135,10 +135,10 @@ async def _running(
         return
     url = settings.require_redis_url()
     storage = storage_of(settings)
-    redis = connect_async(url)
-    keeper_redis = connect(url)
+    client = connect_async(url, settings.namespace)
+    keeper_client = connect(url, settings.namespace)
     rules = KeeperRules(settings.lease_s, settings.max_attempts, settings.dead_ttl_s)
-    keeper = KeeperThread(Keeper(keeper_redis, rules))
+    keeper = KeeperThread(Keeper(keeper_client, rules))
     keeper.start()
     mirror = mirror_of(settings)
     mirroring = MirrorThread(mirror, every_s=settings.models_sync_s) if mirror else None
@@ -146,18 +146,18 @@ async def _running(
         if mirroring:
             await asyncio.to_thread(mirroring.pull)
             mirroring.start()
-        producer, stored = Producer(redis, limits_of(settings)), files_of(redis, storage, settings)
+        producer, stored = Producer(client, limits_of(settings)), files_of(client, storage, settings)
         async with (
             _while_running(stored.sweep_forever()),
             _services(
                 settings,
                 producer,
-                DeadLetters(redis, producer),
+                DeadLetters(client, producer),
                 stored,
-                batches_of(redis, settings),
-                KeyReader(redis) if settings.needs_keys else None,
-                Statistics(redis),
-                LoadReader(redis),
+                batches_of(client, settings),
+                KeyReader(client) if settings.needs_keys else None,
+                Statistics(client),
+                LoadReader(client),
             ) as services,
         ):
             yield services
@@ -166,8 +166,8 @@ async def _running(
             mirroring.stop()
         keeper.stop()
         await asyncio.to_thread(keeper.join)
-        keeper_redis.close()
-        await redis.aclose(close_connection_pool=True)
+        keeper_client.redis.close()
+        await client.redis.aclose(close_connection_pool=True)
 
 
 @asynccontextmanager

@@ -12,10 +12,10 @@ from fastapi import Response
 from api.catalog import Entry
 from ferry.examples import Examples
 from ferry.jobs import JobRecord, State
-from ferry.json_outputs import json_ready, labels_of_job, tensor_ready, without_batch_axis
+from ferry.json_outputs import json_ready, labels_of_job, tensor_ready
 from ferry.manifest import FixedInput, Manifest, TensorSpec
 from ferry.queue.versions import LATEST
-from ferry.tensors import Array, Codec
+from ferry.tensors import Array, Codec, without_batch_axis
 
 OWNER = "local"
 _STATUS = {

@@ -23,12 +23,14 @@ from benchmarks import machine
 from benchmarks.fleet import CHUNK, KEY, LIMITS
 from benchmarks.http_client import HttpClient
 from benchmarks.places import RESULTS
+from benchmarks.queue_keys import KEYS
 from benchmarks.stand_in_model import MAX_ROWS, NAME, VERSION, write_repository
 from ferry.jobs import Submission, new_job_id
 from ferry.queue.admin import Admin
 from ferry.queue.connection import connect, connect_async
-from ferry.queue.keys import COUNTS, LIVE, LIVE_MS
+from ferry.queue.keys import LIVE_MS
 from ferry.queue.producer import Producer
+from ferry.settings import NAMESPACE
 from ferry.tensors import TensorCodec
 from tests.compose.stack import ComposeStack, docker, eventually, why_not
 
@@ -54,15 +56,15 @@ def measure_scale(stack: ComposeStack, models: Path) -> dict[str, Any]:
     manifest = write_repository(models)
     payload = TensorCodec(manifest.inputs).pack([np.zeros((1, 1), np.float32)])
     rates: dict[int, list[float]] = {n: [] for n in WORKERS}
-    redis = connect(stack.redis_url())
-    admin = Admin(redis)
+    queue = connect(stack.redis_url(), NAMESPACE)
+    redis, admin = queue.redis, Admin(queue)
 
     def live() -> int:
         seconds, micros = redis.time()
-        return int(redis.zcount(LIVE + KEY, seconds * 1000 + micros // 1000 - LIVE_MS, "+inf"))  # type: ignore[arg-type]
+        return int(redis.zcount(KEYS.live + KEY, seconds * 1000 + micros // 1000 - LIVE_MS, "+inf"))  # type: ignore[arg-type]
 
     def settled() -> int:
-        return int(redis.hget(COUNTS + KEY, "succeeded") or 0)  # type: ignore[arg-type]
+        return int(redis.hget(KEYS.counts + KEY, "succeeded") or 0)  # type: ignore[arg-type]
 
     for _ in range(REPEATS):
         for n_workers in WORKERS:
@@ -85,14 +87,14 @@ def measure_scale(stack: ComposeStack, models: Path) -> dict[str, Any]:
 
 
 async def _submit(url: str, payload: bytes, n_jobs: int) -> None:
-    client = connect_async(url)
+    client = connect_async(url, NAMESPACE)
     producer = Producer(client, LIMITS)
     try:
         for start in range(0, n_jobs, CHUNK):
             n = min(CHUNK, n_jobs - start)
             await producer.submit([Submission(new_job_id(), NAME, VERSION, 1, payload) for _ in range(n)])
     finally:
-        await client.aclose(close_connection_pool=True)
+        await client.redis.aclose(close_connection_pool=True)
 
 
 def measure_flood(stack: ComposeStack) -> dict[str, Any]:

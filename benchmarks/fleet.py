@@ -11,13 +11,15 @@ import redis
 
 from benchmarks.places import ROOT
 from benchmarks.processes import Process, running
+from benchmarks.queue_keys import KEYS
 from benchmarks.stand_in_model import NAME, VERSION, write_repository
 from ferry.jobs import Submission, new_job_id
 from ferry.local.redis_server import RedisServer
 from ferry.manifest import Manifest
 from ferry.queue.connection import connect_async
-from ferry.queue.keys import BACKLOG, COUNTS, LEASES, LIVE, model_key
+from ferry.queue.keys import model_key
 from ferry.queue.producer import Limits, Producer
+from ferry.settings import NAMESPACE
 from ferry.tensors import TensorCodec
 
 READY_TIMEOUT_S = 120.0
@@ -57,25 +59,25 @@ class Fleet:
 
     def wait_until_live(self, n_workers: int | None = None) -> None:
         """Return when so many workers serve, by default every one."""
-        self._wait(lambda: self._redis.zcard(LIVE + KEY) >= (n_workers or len(self._processes)))
+        self._wait(lambda: self._redis.zcard(KEYS.live + KEY) >= (n_workers or len(self._processes)))
 
     def wait_until_busy(self) -> float:
         """Return the seconds until every worker holds a claim."""
         began_s = time.perf_counter()
-        self._wait(lambda: self._redis.zcard(LEASES) >= len(self._processes))
+        self._wait(lambda: self._redis.zcard(KEYS.leases) >= len(self._processes))
         return time.perf_counter() - began_s
 
     def n_settled(self) -> int:
         """Return how many jobs have succeeded."""
-        return int(self._redis.hget(COUNTS + KEY, "succeeded") or 0)
+        return int(self._redis.hget(KEYS.counts + KEY, "succeeded") or 0)
 
     def n_waiting(self) -> int:
         """Return how many rows wait."""
-        return int(self._redis.hget(BACKLOG + KEY, "rows") or 0)
+        return int(self._redis.hget(KEYS.backlog + KEY, "rows") or 0)
 
     async def submit(self, n_jobs: int) -> list[str]:
         """Put jobs of one row into the queue; returns their ids."""
-        client = connect_async(self.url)
+        client = connect_async(self.url, NAMESPACE)
         producer, payload = Producer(client, LIMITS), _payload(self._manifest)
         ids = [new_job_id() for _ in range(n_jobs)]
         try:
@@ -85,7 +87,7 @@ class Fleet:
                     [Submission(each, NAME, VERSION, 1, payload) for each in ids[start : start + CHUNK]]
                 )
         finally:
-            await client.aclose(close_connection_pool=True)
+            await client.redis.aclose(close_connection_pool=True)
         return ids
 
     def _wait(self, is_done: Callable[[], bool]) -> None:

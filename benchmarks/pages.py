@@ -32,9 +32,9 @@ from benchmarks.digits import digits
 from benchmarks.ferry_system import FERRY, stack
 from benchmarks.places import RESULTS
 from benchmarks.processes import descendants
+from benchmarks.queue_keys import KEYS
 from benchmarks.w1_waiting import fresh_folder
 from benchmarks.wrk import load
-from ferry.queue.keys import COUNTS
 
 PAGES = 10
 CLIENTS = 64
@@ -121,7 +121,7 @@ def measure(folder: Path, beside: Callable[[str], Any], n_pairs: int) -> dict[st
         load(post, clients=CLIENTS, seconds=WARM_UP_S, folder=folder)
 
         def succeeded() -> int:
-            return int(redis.hget(COUNTS + MODEL, "succeeded") or 0)  # type: ignore[arg-type]
+            return int(redis.hget(KEYS.counts + MODEL, "succeeded") or 0)  # type: ignore[arg-type]
 
         def load_all_along() -> None:
             seconds = n_spells * (SWITCH_S + SETTLE_S + SPELL_S) + 2 * CALM_S

@@ -13,12 +13,13 @@ import redis
 from benchmarks.exported import NotExportedError, exported
 from benchmarks.ferry_system import PATH, WAITING, stack
 from benchmarks.plan import Plan
+from benchmarks.queue_keys import KEYS
 from benchmarks.w1_waiting import SETTLE_S, Say, fresh_folder
 from benchmarks.w3_rows import binary_post, is_built
 from benchmarks.w6_limits import bare_session, repeated
 from benchmarks.wrk import Post, load
 from ferry.manifest import MODEL_FILE, Batching, read_manifest, write_manifest
-from ferry.queue.keys import COUNTS, model_key
+from ferry.queue.keys import model_key
 
 BATCHES = (1, 2, 4, 8, 16)
 SWEEP_S = 4.0  # a run of 16 takes a second or two
@@ -81,7 +82,7 @@ def _settled_per_s(redis_url: str, seconds: float) -> float:
     with redis.Redis.from_url(redis_url) as client:
         end_s = time.perf_counter() + seconds
         while (now_s := time.perf_counter()) < end_s:
-            n_rows = int(client.hget(COUNTS + model_key("resnet50", "1"), "rows") or 0)
+            n_rows = int(client.hget(KEYS.counts + model_key("resnet50", "1"), "rows") or 0)
             if not changes or n_rows != changes[-1][1]:
                 changes.append((now_s, n_rows))
             time.sleep(POLL_S)

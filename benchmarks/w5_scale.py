@@ -15,6 +15,7 @@ from benchmarks.stand_in_model import MAX_ROWS
 from benchmarks.w1_waiting import Say, fresh_folder
 from ferry.queue.connection import connect_async
 from ferry.queue.producer import Producer
+from ferry.settings import NAMESPACE
 
 RUN_S = 0.02
 DEVICE_PER_S = MAX_ROWS / RUN_S  # jobs of one row one device can do in a second
@@ -79,7 +80,7 @@ async def _lone_jobs(n_jobs: int) -> list[float]:
     with fleet(fresh_folder("lone"), 2, run_s=LONG_RUN_S) as workers:
         await asyncio.to_thread(workers.open_gate)
         await asyncio.to_thread(workers.wait_until_live)
-        client = connect_async(workers.url)
+        client = connect_async(workers.url, NAMESPACE)
         producer = Producer(client, LIMITS)
         try:
             for _ in range(n_jobs):
@@ -93,5 +94,5 @@ async def _lone_jobs(n_jobs: int) -> list[float]:
                 else:
                     delays_ms.append((record.started_us - record.created_us) / 1000)
         finally:
-            await client.aclose(close_connection_pool=True)
+            await client.redis.aclose(close_connection_pool=True)
     return delays_ms

@@ -17,16 +17,16 @@ from ferry.errors import ConfigError, ModelRefusedError, NoWorkerError, QueueUna
 from ferry.inspection_process import INSPECTION_LIMIT_S, Reply, manifest_from, run_inspection
 from ferry.local.data_dir import RUN_FILE
 from ferry.manifest import MODEL_FILE, Manifest
+from ferry.queue.broker import transport_options
 from ferry.queue.connection import connect, redis_errors
+from ferry.queue.keys import CONTROL_QUEUE, Keys
 from ferry.repository import Repository
 from ferry.settings import EMBEDDED, Settings
 
 if TYPE_CHECKING:
-    import redis
+    from ferry.queue.connection import ThreadClient
 
 INSPECT_TASK = "ferry.inspect_model"
-CONTROL_QUEUE = "ferry:control"
-REPLY_PREFIX = "ferry:reply:"
 REPLY_TTL_S = 60
 # First on the reply list: a worker has taken the task, so the answer is worth waiting for.
 STARTED = "started"
@@ -52,16 +52,17 @@ def inspect_model(path: Path, *, name: str, version: str, labels: Sequence[str] 
     check_file(path)
     if can_inspect_here():
         return manifest_from(run_inspection(path, name=name, version=version, labels=labels))
-    url = _redis_url(settings)
+    url, namespace = _queue_of(settings)
     with ExitStack() as stack:
         staged = path.resolve()
         if not staged.is_relative_to(settings.models_dir.resolve()):
             staged = stack.enter_context(Repository(settings.models_dir.resolve()).staging()) / MODEL_FILE
             shutil.copyfile(path, staged)
         relative = staged.relative_to(settings.models_dir.resolve())
-        client = stack.enter_context(connect(url))
+        client = connect(url, namespace)
+        stack.callback(client.redis.close)
         question: list[object] = [str(relative), name, version, list(labels)]
-        return manifest_from(ask_worker(question, redis=client, send=_sender(url)))
+        return manifest_from(ask_worker(question, client=client, send=_sender(url, client.keys)))
 
 
 def check_file(path: Path) -> None:
@@ -87,21 +88,21 @@ def can_inspect_here() -> bool:
     return all(importlib.util.find_spec(module) is not None for module in ("onnx", "onnxruntime", "worker"))
 
 
-def ask_worker(question: list[object], *, redis: "redis.Redis", send: Send) -> Reply:
+def ask_worker(question: list[object], *, client: "ThreadClient", send: Send) -> Reply:
     """Send (staged path, name, version, labels) to whichever worker is free, and wait for its reply.
 
     Raises:
         NoWorkerError: when nobody takes it within PICKUP_LIMIT_S, or its taker falls silent.
         QueueUnavailableError: when Redis cannot be reached.
     """
-    reply_key = f"{REPLY_PREFIX}{uuid.uuid4().hex}"
+    reply_key = f"{client.keys.reply}{uuid.uuid4().hex}"
     with redis_errors():
         # Asked first: Celery's own attempts at a dead Redis take several times longer to give up.
-        redis.ping()
+        client.redis.ping()
         send([*question, reply_key])
         patience_s, has_started = float(PICKUP_LIMIT_S), False
         while patience_s > 0:
-            popped = cast("tuple[bytes, bytes] | None", redis.blpop([reply_key], timeout=STEP_S))
+            popped = cast("tuple[bytes, bytes] | None", client.redis.blpop([reply_key], timeout=STEP_S))
             if popped is None:
                 patience_s -= STEP_S
                 continue
@@ -117,13 +118,14 @@ def ask_worker(question: list[object], *, redis: "redis.Redis", send: Send) -> R
     )
 
 
-def _sender(url: str) -> Send:
+def _sender(url: str, keys: Keys) -> Send:
     def send(args: list[object]) -> None:
         # Celery costs a third of a second to import, and `ferry models list` needs none of it.
         from celery import Celery  # noqa: PLC0415
         from kombu.exceptions import OperationalError  # noqa: PLC0415
 
         app = Celery("ferry-inspection", broker=url, set_as_current=False, fixups=[])
+        app.conf.broker_transport_options = transport_options(keys)
         try:
             app.send_task(INSPECT_TASK, args=args, queue=CONTROL_QUEUE, ignore_result=True, retry=False)
         except OperationalError as error:
@@ -134,13 +136,14 @@ def _sender(url: str) -> Send:
     return send
 
 
-def _redis_url(settings: Settings) -> str:
-    """Return where Redis is; the embedded one's address stands in the file `ferry up` leaves while it runs."""
+def _queue_of(settings: Settings) -> tuple[str, str]:
+    """Return URL of Redis and namespace: as set, or where Redis is embedded, from the file of the running stack."""
     if settings.redis_url != EMBEDDED:
-        return settings.redis_url
+        return settings.redis_url, settings.namespace
     file = settings.data_dir / RUN_FILE
     try:
-        return str(json.loads(file.read_bytes())["redis_url"])
+        running = json.loads(file.read_bytes())
+        return str(running["redis_url"]), str(running["namespace"])
     except (OSError, ValueError, KeyError, TypeError):
         raise ConfigError(
             "onnxruntime is not installed here and no worker can be asked: FERRY_REDIS_URL is empty and no stack is up "

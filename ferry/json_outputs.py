@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ferry.manifest import Manifest, TensorSpec
-from ferry.tensors import Array, model_layout
+from ferry.tensors import Array, model_layout, without_batch_axis
 
 
 def json_ready(array: Array, *, single: bool) -> Any:
@@ -29,12 +29,6 @@ def tensor_ready(spec: TensorSpec, array: Array, *, single: bool, is_batched: bo
     if is_batched:
         return json_ready(array if single else model_layout(spec, array), single=single)
     return json_ready(without_batch_axis(spec, array) if single else array, single=False)
-
-
-def without_batch_axis(spec: TensorSpec, array: Array) -> Array:
-    """Return a tensor of a whole job of one row without its batch axis; as it is where that axis is not of size 1."""
-    axis = spec.batch_axis
-    return array.squeeze(axis) if axis is not None and array.shape[axis : axis + 1] == (1,) else array
 
 
 def labels_of_job(manifest: Manifest, outputs: Sequence[Array], *, single: bool) -> Any:

@@ -20,6 +20,7 @@ ENV_FILE = ".env"
 # How much alike (difflib's ratio, the prefix counted) makes a key a mistyped setting rather than somebody else's.
 MISTYPED_CUTOFF = 0.85
 EMBEDDED = ""
+NAMESPACE = "ferry"
 
 
 class Settings(BaseSettings):
@@ -31,6 +32,11 @@ class Settings(BaseSettings):
 
     # --- where things are
     redis_url: str = Field(default=EMBEDDED, description="Redis to use; empty starts an embedded one")
+    namespace: str = Field(
+        default=NAMESPACE,
+        pattern=r"^[a-z0-9._-]{1,32}$",
+        description="name of this Ferry on its Redis: its keys, channels and queues begin with it",
+    )
     data_dir: Path = Field(default=Path(".ferry"), description="private folder of the embedded Redis and the logs")
     models_dir: Path = Field(default=Path("models"), description="model repository: NAME/VERSION/model.onnx")
     models_url: str = Field(

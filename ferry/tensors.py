@@ -179,6 +179,12 @@ def model_layout(spec: TensorSpec, rows: Array) -> Array:
     return rows if not spec.batch_axis else np.ascontiguousarray(np.moveaxis(rows, 0, spec.batch_axis))
 
 
+def without_batch_axis(spec: TensorSpec, array: Array) -> Array:
+    """Return the one row of a whole job's array without its batch axis; an array without such an axis as it is."""
+    axis = spec.batch_axis
+    return array if axis is None or array.ndim <= axis or array.shape[axis] != 1 else array.take(0, axis)
+
+
 def array_from_raw(spec: TensorSpec, shape: tuple[int, ...], raw: bytes | memoryview) -> Array:
     """Return the array that `raw` holds: row-major and little-endian, text as 4-byte length and UTF-8 bytes each.
 

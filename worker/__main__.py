@@ -15,7 +15,6 @@ from prometheus_client import ProcessCollector, start_http_server
 from ferry.bulk.steps import Steps
 from ferry.bulk.storage import storage_of
 from ferry.errors import ConfigError, FerryError
-from ferry.inspection import CONTROL_QUEUE
 from ferry.logs import configure_logging, event_log
 from ferry.metrics import registry_of
 from ferry.model_mirror import MirrorThread, mirror_of
@@ -23,7 +22,7 @@ from ferry.profile import PROFILES_DIR
 from ferry.queue.connection import connect
 from ferry.queue.consumer import Consumer
 from ferry.queue.keeper import Keeper, KeeperRules, KeeperThread
-from ferry.queue.keys import ticket_queue
+from ferry.queue.keys import CONTROL_QUEUE, ticket_queue
 from ferry.queue.versions import Versions
 from ferry.repository import Repository
 from ferry.settings import Settings, load_settings
@@ -89,7 +88,7 @@ def main() -> int:
     try:
         settings = load_settings()
         configure_logging(settings)
-        url = settings.require_redis_url()
+        connected = partial(connect, settings.require_redis_url(), settings.namespace)
         repository = Repository(settings.models_dir)
         storage = storage_of(settings)
         accelerator = Accelerator(settings.ort_provider)
@@ -102,7 +101,7 @@ def main() -> int:
         if mirroring:
             mirroring.pull()
             mirroring.start()
-        try_to(lambda: shelf.leave_out(Versions(connect(url)).unloaded()), "could not ask what is unloaded")
+        try_to(lambda: shelf.leave_out(Versions(connected()).unloaded()), "could not ask what is unloaded")
         shelf.load_all()
         name = worker_name(settings)
         watch = Watch(event_log(settings, name))
@@ -110,22 +109,22 @@ def main() -> int:
     except FerryError as error:
         sys.stderr.write(f"worker: {error.detail}\n")
         return 1
-    consumer = Consumer(connect(url), worker=name, lease_s=settings.lease_s, class_share=settings.class_share)
-    heart = Consumer(connect(url), worker=name, lease_s=settings.lease_s)
+    consumer = Consumer(connected(), worker=name, lease_s=settings.lease_s, class_share=settings.class_share)
+    heart = Consumer(connected(), worker=name, lease_s=settings.lease_s)
     alive = Path(settings.alive_file) if settings.alive_file else None
     pulse = Pulse(
         heart, shelf.models, lease_s=settings.lease_s, max_run_s=settings.max_run_s,
         on_beat=partial(follow_beat, shelf, alive),
     )  # fmt: skip
     rules = KeeperRules(settings.lease_s, settings.max_attempts, settings.dead_ttl_s)
-    keeper = KeeperThread(Keeper(connect(url), rules))
+    keeper = KeeperThread(Keeper(connected(), rules))
     bulk = BulkRunner(
-        Steps(connect(url)), BatchFiles(storage), pulse,
+        Steps(connected()), BatchFiles(storage), pulse,
         served=shelf.keys, limits=BulkLimits(settings.file_ttl_s, settings.chunk_bytes, settings.max_run_s),
         told=lambda step: watch.step_done(step.batch, step.step, step.outcome, step.rows),
     )  # fmt: skip
     runner = TicketRunner(consumer, pulse, shelf.find, give_up_s=settings.max_run_s, bulk=bulk, watch=watch)
-    register_tasks(app, runner, partial(answer, models_dir=settings.models_dir, redis=connect(url)))
+    register_tasks(app, runner, partial(answer, models_dir=settings.models_dir, client=connected()))
     app.steps["consumer"].add(follow_repository(shelf, pulse))
 
     def start(**_: object) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 from celery import Celery
 
+from ferry.queue.broker import transport_options
+from ferry.queue.keys import CONTROL_QUEUE, keys_at
 from ferry.settings import Settings, load_settings
 
 # Tickets are hints and the jobs are elsewhere, so the broker need not remember what it handed out: four times
@@ -23,9 +25,10 @@ _TRANSPORT: dict[str, Any] = {
 
 def make_app(settings: Settings) -> Celery:
     """Return a Celery application for these settings. Connects to nothing."""
-    app = Celery("ferry", broker=settings.require_redis_url())
+    url = settings.require_redis_url()
+    app = Celery("ferry", broker=url)
     app.conf.update(
-        broker_transport_options=_TRANSPORT,
+        broker_transport_options=_TRANSPORT | transport_options(keys_at(url, settings.namespace)),
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         result_backend=None,
@@ -39,7 +42,7 @@ def make_app(settings: Settings) -> Celery:
         worker_send_task_events=True,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_enable_remote_control=True,
-        task_default_queue="ferry:default",
+        task_default_queue=CONTROL_QUEUE,
     )
     return app
 

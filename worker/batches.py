@@ -1,13 +1,12 @@
-"""From claimed jobs to outcomes: group, run, and when a batch raises, find the job that made it.
+"""Batched execution: group the rows of claimed jobs, run them together, and find the job that makes a batch raise.
 
-One job's bad rows never harm another's: a batch that raises is halved until the culprit stands alone, which for one
-among n jobs takes at most 2 log2(n) further runs.
+One job's bad rows never harm another's: a batch that raises is halved until the culprit runs alone, which for one
+among n jobs takes at most 2 log2(n) further runs. Only for models whose rows are independent; `whole_jobs.py` has the
+other mode.
 """
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, count
@@ -21,29 +20,23 @@ from ferry.manifest import NonFinite
 from ferry.profile import BatchLimits
 from ferry.tensors import Array, TensorCodec
 from worker.non_finite import blanked, faults
+from worker.outcomes import Run, StageTimes, failed
 
-# An error message is kept to this many characters: onnxruntime's can hold a whole graph.
-MAX_ERROR_CHARS = 2000
 # How onnxruntime and the devices under it say that memory ran out; they raise no MemoryError.
 OUT_OF_MEMORY = ("allocate memory", "bad_alloc", "bad allocation", "out of memory")
 
-# Of one run: batch id, rows, jobs, and how long it took in µs (0 where nothing ran).
-Run = tuple[str, int, int, int]
 
-logger = logging.getLogger(__name__)
+# Gets the jobs of a run, its rows, their results, and how many seconds it took.
+OnBatch = Callable[[Sequence[ClaimedJob], list[Array], list[Array], float], None]
 
 
-class Runnable(Protocol):
+class Batched(Protocol):
     """What a batch needs of a model."""
 
     limits: BatchLimits
     inputs: TensorCodec
     outputs: TensorCodec
     non_finite: NonFinite
-
-    @property
-    def claim_rows(self) -> int:
-        """How many rows a worker takes at once."""
 
     def run(self, arrays: list[Array]) -> list[Array]:
         """Run rows; shapes as in `worker.models.Model.run`."""
@@ -62,18 +55,19 @@ class BatchRunner:
 
     def __init__(
         self,
-        model: Runnable,
+        model: Batched,
         ticket_id: str,
         *,
         numbers: Iterator[int] | None = None,
+        on_batch: OnBatch | None = None,
         clock: Callable[[], float] = time.perf_counter,
         stage_clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """`numbers`: of the ticket's runs, where several models are run on it."""
+        """`numbers`: of the ticket's runs, where several models are run on it. `on_batch` gets each batch that ran."""
         self._model = model
+        self._on_batch = on_batch
         self._clock = clock
-        self._stage_clock = stage_clock
-        self._spent_s: dict[str, float] = {}
+        self._stages = StageTimes(stage_clock)
         self._halves = 0
         self._batch_ids: Iterator[str] = (f"{ticket_id}.{n}" for n in (count(1) if numbers is None else numbers))
 
@@ -88,7 +82,7 @@ class BatchRunner:
         counts = [job.rows for job in jobs]
         ends = [0, *accumulate(counts)]
         try:
-            with self._stage("decode"):
+            with self._stages.measure("decode"):
                 together = self._model.inputs.unpack_together([job.payload for job in jobs])
         except (ValueError, MemoryError):
             together = None  # one of them is damaged, or there is no room for copies
@@ -99,17 +93,8 @@ class BatchRunner:
 
     def take_spent(self) -> tuple[dict[str, float], int]:
         """Return seconds by stage (decode, assemble, infer, split), and runs of halves, since the last time."""
-        spent, halves = self._spent_s, self._halves
-        self._spent_s, self._halves = {}, 0
-        return spent, halves
-
-    @contextmanager
-    def _stage(self, name: str) -> Iterator[None]:
-        started = self._stage_clock()
-        try:
-            yield
-        finally:
-            self._spent_s[name] = self._spent_s.get(name, 0.0) + self._stage_clock() - started
+        halves, self._halves = self._halves, 0
+        return self._stages.take(), halves
 
     def run_with(self, jobs: Sequence[ClaimedJob], company: list[Array]) -> tuple[list[Outcome], list[Array]] | None:
         """Run jobs in one batch with rows that are nobody's job; returns their outcomes, and those rows' results.
@@ -139,7 +124,7 @@ class BatchRunner:
                 arrays = _arrays_of(job, self._model.inputs)
             except ValueError as error:
                 unrun = (next(self._batch_ids), job.rows, 1, 0)
-                outcomes.append(_failed(job, unrun, InvalidInputError.code, str(error)))
+                outcomes.append(failed(job, unrun, InvalidInputError.code, str(error)))
             else:
                 groups.setdefault(tuple(array.shape[1:] for array in arrays), []).append((job, arrays))
         for members in groups.values():
@@ -163,18 +148,20 @@ class BatchRunner:
         """Run jobs[first:last] together, in halves where that raises; returns also whether it did."""
         jobs, batch_id, started = group.jobs[first:last], next(self._batch_ids), self._clock()
         try:
-            with self._stage("assemble"):
+            with self._stages.measure("assemble"):
                 arrays = group.rows_of(first, last)
             n_rows = len(arrays[0])
-            with self._stage("infer"):
+            with self._stages.measure("infer"):
                 results = self._run_rows(arrays, may_shrink=len(jobs) == 1)
             run = (batch_id, n_rows, len(jobs), self._us_since(started))
-            with self._stage("split"):
+            if self._on_batch and n_rows <= self._model.limits.max_rows:
+                self._on_batch(jobs, arrays, results, run[3] / 1e6)
+            with self._stages.measure("split"):
                 return self._outcomes(jobs, results, run), False
         except Exception as error:  # noqa: BLE001  a MemoryError too: whatever the model does is this batch's affair
             if len(jobs) == 1:
                 run = (batch_id, jobs[0].rows, 1, self._us_since(started))
-                return [_failed(jobs[0], run, ModelError.code, f"{type(error).__name__}: {error}")], True
+                return [failed(jobs[0], run, ModelError.code, f"{type(error).__name__}: {error}")], True
             is_of_rows = not _is_out_of_memory(error)
         # Outside of the handler: the error holds on to the arrays that were too large for both.
         return self._run_halves(group, first, last, is_of_rows=is_of_rows), True
@@ -225,7 +212,7 @@ class BatchRunner:
         ]
         if rule is NonFinite.FAIL:
             for index, fault in faults(codec.specs, results, counts).items():
-                outcomes[index] = _failed(jobs[index], run, ModelError.code, fault)
+                outcomes[index] = failed(jobs[index], run, ModelError.code, fault)
         return outcomes
 
     def _us_since(self, started: float) -> int:
@@ -254,10 +241,3 @@ def _rows_of(columns: list[tuple[Array, ...]], first: int, last: int) -> list[Ar
 def _is_out_of_memory(error: Exception) -> bool:
     """Say whether the number of rows was the fault, rather than what is in them."""
     return isinstance(error, MemoryError) or any(words in str(error).lower() for words in OUT_OF_MEMORY)
-
-
-def _failed(job: ClaimedJob, run: Run, code: str, message: str) -> Outcome:
-    # A message that is no Unicode text could not be recorded, nor could the outcomes beside it.
-    error = message[:MAX_ERROR_CHARS].encode("utf-8", "replace").decode("utf-8")
-    logger.warning("job %s failed in batch %s: %s", job.id, run[0], error)
-    return Outcome(job.id, *run, job.attempt, job.started_us, error_code=code, error=error)

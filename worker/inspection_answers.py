@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ferry.errors import InvalidInputError
-from ferry.inspection import REPLY_PREFIX, REPLY_TTL_S, STARTED
+from ferry.inspection import REPLY_TTL_S, STARTED
 from ferry.inspection_process import refusal, run_inspection
 
 if TYPE_CHECKING:
     import redis
+
+    from ferry.queue.connection import ThreadClient
 
 
 def answer(
@@ -24,7 +26,7 @@ def answer(
     reply_key: str,
     *,
     models_dir: Path,
-    redis: "redis.Redis",
+    client: "ThreadClient",
 ) -> None:
     """Inspect a file staged in the model repository for someone without onnxruntime.
 
@@ -33,16 +35,16 @@ def answer(
     Raises:
         InvalidInputError: when `reply_key` is none; there is nobody to tell.
     """
-    if not reply_key.startswith(REPLY_PREFIX):
-        raise InvalidInputError(f"reply key {reply_key!r} does not start with {REPLY_PREFIX}")
-    _push(redis, reply_key, STARTED)
+    if not reply_key.startswith(client.keys.reply):
+        raise InvalidInputError(f"reply key {reply_key!r} does not start with {client.keys.reply}")
+    _push(client.redis, reply_key, STARTED)
     root = models_dir.resolve()
     path = (root / staged).resolve()
     if path.is_relative_to(root):
         reply = run_inspection(path, name=name, version=version, labels=labels)
     else:
         reply = refusal(f"{staged!r} lies outside the model repository", InvalidInputError.code)
-    _push(redis, reply_key, reply)
+    _push(client.redis, reply_key, reply)
 
 
 def _push(redis: "redis.Redis", key: str, reply: object) -> None:

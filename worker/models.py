@@ -1,5 +1,6 @@
 """A model in memory: its onnxruntime session and how to run rows through it. Knows nothing of jobs or queues."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import onnxruntime
 from ferry.errors import ModelRefusedError
 from ferry.manifest import MODEL_FILE, Manifest, TensorSpec, sha256_of
 from ferry.profile import BatchLimits, Profile, Tuning, limits_in_force
-from ferry.tensors import Array, TensorCodec
+from ferry.tensors import Array, TensorCodec, WholeCodec, model_layout, rows_first
+from worker.map_outputs import arrays_from_maps
 from worker.providers import ON_CPU, Accelerator
 
 # An inner axis that takes any size is warmed up with this one.
@@ -18,6 +20,10 @@ WARM_UP_SIZE = 1
 CLAIM_S = 0.005
 # One claim holds Redis for some 15 µs a job.
 MAX_CLAIM_ROWS = 512
+# Whole jobs may be large: a claim holds fewer of them.
+MAX_CLAIM_JOBS = 64
+# How much the newest whole job counts in the average of their run times.
+NEWEST_JOB_WEIGHT = 0.2
 
 
 class Model:
@@ -25,14 +31,23 @@ class Model:
 
     def __init__(self, manifest: Manifest, session: Any) -> None:
         self.manifest = manifest
-        self.inputs = TensorCodec(manifest.inputs)
-        self.outputs = TensorCodec(manifest.outputs)
+        codec = TensorCodec if manifest.is_batched else WholeCodec
+        # Typed as the batched ones: who runs whole jobs needs no more than pack and unpack.
+        self.inputs: Any = codec(manifest.inputs)
+        self.outputs: Any = codec(manifest.outputs)
         self.non_finite = manifest.non_finite
         self._session = session
-        self._input_names = [spec.name for spec in manifest.inputs]
         self._output_names = [spec.name for spec in manifest.outputs]
+        self._fixed = {fixed.name: fixed.to_array() for fixed in manifest.fixed_inputs}
         self.profile: Profile | None = None
         self.limits: BatchLimits = limits_in_force(manifest)
+        # Of a whole job, averaged over the last few; None before the first.
+        self._job_s: float | None = None
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether rows of many jobs share a run."""
+        return self.manifest.is_batched
 
     def adopt(self, profile: Profile | None) -> None:
         """Take a measurement; before the model serves."""
@@ -45,15 +60,17 @@ class Model:
 
     @property
     def claim_rows(self) -> int:
-        """How many rows a worker takes at once: several batches where one is over too soon to be worth a round trip."""
+        """How many rows a worker takes at once: several runs' worth where one is too short to be worth a round trip."""
         rows = self.limits.max_rows
+        if not self.is_batched:
+            return 1 if self._job_s is None else max(1, min(int(CLAIM_S / max(self._job_s, 1e-6)), MAX_CLAIM_JOBS))
         if self.profile is None:
             return rows
         run_s = (self.profile.a_us + self.profile.b_us * rows) / 1e6
         return rows * max(1, min(int(CLAIM_S / run_s), MAX_CLAIM_ROWS // rows))
 
     def run(self, arrays: list[Array]) -> list[Array]:
-        """Run one batch.
+        """Run one batch of rows.
 
         Shape: each array (N, *inner) in the manifest's order, N up to `max_rows`; each result (N, *inner) too.
 
@@ -66,16 +83,46 @@ class Model:
         if fixed is not None and n_rows < fixed:
             arrays = [_padded(array, fixed) for array in arrays]
         ran_rows = arrays[0].shape[0]
-        results = self._session.run(self._output_names, dict(zip(self._input_names, arrays, strict=True)))
-        checked = [
-            _checked(spec, result, ran_rows) for spec, result in zip(self.manifest.outputs, results, strict=True)
+        laid_out = [model_layout(spec, array) for spec, array in zip(self.manifest.inputs, arrays, strict=True)]
+        results = [
+            _rows_of(spec, result, ran_rows)
+            for spec, result in zip(self.manifest.outputs, self._session_run(laid_out), strict=True)
         ]
-        return [array[:n_rows] for array in checked]
+        return [array[:n_rows] for array in results]
+
+    def run_whole(self, arrays: list[Array]) -> list[Array]:
+        """Run the arrays of one job as they are.
+
+        Shape: each array in the model's own layout, in the manifest's order; so is each result.
+
+        Raises:
+            Exception: whatever onnxruntime raises on these arrays.
+            ValueError: an output that is not of the shape that the manifest says.
+        """
+        started = time.perf_counter()
+        results = self._session_run(arrays)
+        spent_s = time.perf_counter() - started
+        self._job_s = spent_s if self._job_s is None else self._job_s + (spent_s - self._job_s) * NEWEST_JOB_WEIGHT
+        for spec, result in zip(self.manifest.outputs, results, strict=True):
+            _check_shape(spec, result)
+        return results
 
     def warm_up(self) -> None:
-        """Run one row, and a full batch, of zeros, so that the first job does not pay for lazy initialisation."""
+        """Run zeros (a row, a full batch, or one whole job), so that the first job does not pay for lazy set-up."""
+        specs = self.manifest.inputs
+        if not self.is_batched:
+            self._session_run([whole_zeros(spec) for spec in specs])
+            return
         for n_rows in (1, self.limits.max_rows):
-            self.run([zeros(spec, n_rows) for spec in self.manifest.inputs])
+            self.run([zeros(spec, n_rows) for spec in specs])
+
+    def _session_run(self, arrays: list[Array]) -> list[Array]:
+        feed = {spec.name: array for spec, array in zip(self.manifest.inputs, arrays, strict=True)}
+        results = self._session.run(self._output_names, feed | self._fixed)
+        return [
+            arrays_from_maps(result, spec.map_keys) if spec.map_keys else np.asarray(result)
+            for spec, result in zip(self.manifest.outputs, results, strict=True)
+        ]
 
 
 def load_model(folder: Path, manifest: Manifest, *, threads: int, accelerator: Accelerator = ON_CPU) -> Model:
@@ -115,16 +162,36 @@ def _padded(array: Array, n_rows: int) -> Array:
     return np.concatenate([array, filler])
 
 
-def _checked(spec: TensorSpec, result: Any, n_rows: int) -> Array:
-    array = np.asarray(result)
-    if array.ndim == 0 or array.shape[0] != n_rows:
+def _rows_of(spec: TensorSpec, array: Array, n_rows: int) -> Array:
+    """Return the output of a batch with its rows first, one for each row that ran."""
+    axis = spec.batch_axis or 0
+    if array.ndim <= axis or array.shape[axis] != n_rows:
         raise ValueError(f"output {spec.name!r} has shape {array.shape} for {n_rows} rows")
     if array.ndim != len(spec.shape):
         raise ValueError(f"output {spec.name!r} has {array.ndim} axes, its manifest says {len(spec.shape)}")
-    return array
+    return rows_first(spec, array)
+
+
+def _check_shape(spec: TensorSpec, array: Array) -> None:
+    """Hold the output of a whole job to the manifest: files of tables rely on its fixed sizes."""
+    if spec.has_any_rank:
+        return
+    if array.ndim != len(spec.shape) or any(
+        want not in (None, have) for have, want in zip(array.shape, spec.shape, strict=True)
+    ):
+        raise ValueError(f"output {spec.name!r} has shape {array.shape}, its manifest says {list(spec.shape)}")
 
 
 def zeros(spec: TensorSpec, n_rows: int, *, free_axis_size: int = WARM_UP_SIZE) -> Array:
     """Return rows of zeros, or of empty text, with every free inner axis at `free_axis_size`."""
-    shape = (n_rows, *(free_axis_size if size is None else size for size in spec.inner_shape))
+    return _blank(spec, (n_rows, *(free_axis_size if size is None else size for size in spec.inner_shape)))
+
+
+def whole_zeros(spec: TensorSpec, *, free_axis_size: int = WARM_UP_SIZE) -> Array:
+    """Return one whole job's array of zeros, or of empty text; a batch axis has one row."""
+    free = {axis: 1 if axis == spec.batch_axis else free_axis_size for axis in range(len(spec.shape))}
+    return _blank(spec, tuple(free[axis] if size is None else size for axis, size in enumerate(spec.shape)))
+
+
+def _blank(spec: TensorSpec, shape: tuple[int, ...]) -> Array:
     return np.full(shape, "", dtype=object) if spec.is_string else np.zeros(shape, spec.numpy_dtype)

@@ -40,6 +40,14 @@ def faults(specs: Sequence[TensorSpec], arrays: Sequence[Array], counts: Sequenc
     return found
 
 
+def first_fault(specs: Sequence[TensorSpec], arrays: Sequence[Array]) -> str:
+    """Say what is not finite in the outputs of one whole job, of any shape; empty where all is."""
+    for spec, (array, is_finite) in zip(specs, _looked_at(arrays), strict=True):
+        if is_finite is not None:
+            return f"output {spec.name!r} has {_name(array[~is_finite].flat[0])}"
+    return ""
+
+
 def _looked_at(arrays: Sequence[Array]) -> list[tuple[Array, Array | None]]:
     """Return each array with where it is finite; None where that is everywhere."""
     looked_at: list[tuple[Array, Array | None]] = []

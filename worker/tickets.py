@@ -10,11 +10,13 @@ from typing import Any, Protocol
 
 from ferry.bulk.batch_records import is_step
 from ferry.errors import QueueUnavailableError
-from ferry.jobs import Claim, Outcome
+from ferry.jobs import Claim, ClaimedJob, Outcome
 from ferry.profile import BatchLimits
-from worker.batches import BatchRunner
+from ferry.tensors import Array
 from worker.bulk.interludes import ModelKey
 from worker.bulk.runner import Alongside, BulkModel, BulkRunner, ServeWaiting, StepSummary
+from worker.execution import JobRunner, runner_of
+from worker.neighbour_check import Batch, NeighbourCheck
 from worker.watch import ALL_THERE_WAS, BY_ITSELF, COMPANY, FULL, Timer, Watch
 
 # A ticket goes on for this long while there is work: Celery's part of a batch (a message, three events, the hub) costs
@@ -58,7 +60,7 @@ class Leases(Protocol):
 class TicketRunner:
     """Serves tickets with the models at hand."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  each is a collaborator; tests replace them one by one
         self,
         source: JobSource,
         leases: Leases,
@@ -67,6 +69,7 @@ class TicketRunner:
         give_up_s: float,
         bulk: BulkRunner | None = None,
         watch: Watch | None = None,
+        neighbours: NeighbourCheck | None = None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -76,6 +79,7 @@ class TicketRunner:
         self._give_up_s = give_up_s
         self._bulk = bulk
         self._watch = watch or Watch()
+        self._neighbours = neighbours
         self._sleep = sleep
         self._clock = clock
 
@@ -90,7 +94,7 @@ class TicketRunner:
         if model is None:
             return summary.shown() | {"note": "not loaded here"}
         numbers = count(1)
-        batches = BatchRunner(model, ticket_id, numbers=numbers)
+        runner = self._runner(ticket_id, (name, version), model, numbers)
         until = self._clock() + TICKET_S
         try:
             claim = self._source.claim(name, version, max_rows=model.claim_rows)
@@ -108,18 +112,32 @@ class TicketRunner:
             timer = self._watch.start()
             with self._leases.holding(claim.token):
                 claim = self._fill(claim, name, version, model.limits, timer)
-                outcomes = batches.run(claim.jobs)
+                outcomes = runner.run(claim.jobs)
                 timer.stop()
                 if self._clock() < until:
                     recorded, following = self._settle_and_claim(claim, name, version, outcomes, model.claim_rows)
                 else:
                     recorded, following = self._settle(claim, name, version, outcomes, timer), _NOTHING
             summary.add(claim, outcomes, recorded)
-            self._tell((name, version), model, claim, outcomes, batches, timer)
+            self._tell((name, version), model, claim, outcomes, runner, timer)
             claim = following
         if self._bulk:
             self._bulk.finish()
+        if self._neighbours:
+            self._neighbours.check()
         return summary.shown()
+
+    def _runner(self, ticket_id: str, key: ModelKey, model: BulkModel, numbers: Iterator[int]) -> JobRunner:
+        neighbours = self._neighbours
+        if neighbours is None:
+            return runner_of(model, ticket_id, numbers=numbers)
+
+        def on_batch(jobs: Sequence[ClaimedJob], arrays: list[Array], results: list[Array], run_s: float) -> None:
+            neighbours.batch_ran(
+                Batch(key, model, [job.id for job in jobs], [job.rows for job in jobs], arrays, results, run_s)
+            )
+
+        return runner_of(model, ticket_id, numbers=numbers, on_batch=on_batch)
 
     def _claim_more(self, name: str, version: str, model: BulkModel, until: float) -> Claim:
         if self._clock() >= until:
@@ -137,7 +155,7 @@ class TicketRunner:
             model = self._models(*key)
             if model is None:
                 return
-            batches = BatchRunner(model, ticket_id, numbers=numbers)
+            runner = self._runner(ticket_id, key, model, numbers)
             while True:
                 try:
                     claim = self._source.claim(*key, max_rows=model.claim_rows, may_be_bulk=False)
@@ -148,24 +166,25 @@ class TicketRunner:
                     return
                 timer = self._watch.start()
                 with self._leases.holding(claim.token):
-                    outcomes = alongside(batches, claim) if alongside else None
+                    outcomes = alongside(runner, claim) if alongside else None
                     if outcomes is None:
-                        outcomes = batches.run(claim.jobs)
+                        outcomes = runner.run(claim.jobs)
                     timer.stop()
                     recorded = self._settle(claim, *key, outcomes, timer)
                 summary.add(claim, outcomes, recorded)
-                self._tell(key, model, claim, outcomes, batches, timer)
+                self._tell(key, model, claim, outcomes, runner, timer)
                 if self._clock() >= until or claim.rows < model.claim_rows:
                     return
 
         return serve
 
     def _tell(
-        self, key: ModelKey, model: BulkModel, claim: Claim, outcomes: list[Outcome], batches: BatchRunner,
+        self, key: ModelKey, model: BulkModel, claim: Claim, outcomes: list[Outcome], runner: JobRunner,
         timer: Timer,
     ) -> None:  # fmt: skip
-        """Count and log a claim that was run and settled."""
-        spent, halves = batches.take_spent()
+        """Count and log the jobs of a claim that were run and settled."""
+        claim = _ran(claim, outcomes)
+        spent, halves = runner.take_spent()
         if timer.stored_s is not None:
             spent["store"] = timer.stored_s
         self._watch.ran(
@@ -218,6 +237,14 @@ class TicketRunner:
                 return recorded
 
 
+def _ran(claim: Claim, outcomes: Sequence[Outcome]) -> Claim:
+    """Return a claim without the jobs that have no outcome: they were not run."""
+    if len(outcomes) == len(claim.jobs):
+        return claim
+    done = {outcome.job_id for outcome in outcomes}
+    return Claim(claim.token, tuple(job for job in claim.jobs if job.id in done))
+
+
 def _reason(claim: Claim, room: int, waited_s: float) -> str:
     """Return why a claim was run when it was."""
     if any(job.attempt > 1 for job in claim.jobs):
@@ -247,6 +274,7 @@ class TicketSummary:
 
     def add(self, claim: Claim, outcomes: Sequence[Outcome], recorded: int) -> None:
         """Count a claim that was run and settled."""
+        claim = _ran(claim, outcomes)
         runs = {outcome.batch_id: outcome.run_us for outcome in outcomes}
         self.jobs += len(claim.jobs)
         self.rows += claim.rows

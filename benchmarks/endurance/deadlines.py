@@ -17,6 +17,7 @@ from benchmarks.stand_in_model import MAX_ROWS, NAME
 from ferry.jobs import JobRecord, Submission, new_job_id
 from ferry.queue.connection import connect_async
 from ferry.queue.producer import Producer
+from ferry.settings import NAMESPACE
 
 RUN_S = 2.0
 DEADLINE_S = 0.2
@@ -32,8 +33,8 @@ def measure(folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
 
 
 async def _measure(api_url: str, redis_url: str, say: Callable[[str], None]) -> dict[str, Any]:
-    redis = connect_async(redis_url)
-    producer = Producer(redis, LIMITS)
+    client = connect_async(redis_url, NAMESPACE)
+    producer = Producer(client, LIMITS)
     chance = random.Random(1)
     busy = asyncio.create_task(_keep_busy(producer))
     headers = {"Cancel-After": f"{DEADLINE_S * 1000:g}ms", "Prefer": "wait=10"}
@@ -55,7 +56,7 @@ async def _measure(api_url: str, redis_url: str, say: Callable[[str], None]) -> 
     finally:
         busy.cancel()
     found = await producer.read_many([answer["id"] for answer, _ in answers])
-    await redis.aclose(close_connection_pool=True)
+    await client.redis.aclose(close_connection_pool=True)
     records = [record for record in found if record is not None]
     # A job that came while the worker was between two batches may have been run in time.
     overdue = [record for record in records if record.error_code == "deadline_exceeded"]

@@ -18,6 +18,7 @@ from benchmarks.stand_in_model import MAX_ROWS, NAME
 from ferry.jobs import JobRecord
 from ferry.queue.connection import connect_async
 from ferry.queue.producer import Producer
+from ferry.settings import NAMESPACE
 
 RUN_S = 0.08
 CAPACITY = MAX_ROWS / RUN_S  # rows a second of the one worker
@@ -137,8 +138,8 @@ async def _watch(stack: StandInStack, rss: list[int]) -> None:
 
 
 async def _all_ended(stack: StandInStack, ids: list[str]) -> list[JobRecord]:
-    redis = connect_async(stack.redis_url)
-    producer = Producer(redis, LIMITS)
+    client = connect_async(stack.redis_url, NAMESPACE)
+    producer = Producer(client, LIMITS)
     try:
         while True:
             found = [await producer.read_many(ids[start : start + 1000]) for start in range(0, len(ids), 1000)]
@@ -148,4 +149,4 @@ async def _all_ended(stack: StandInStack, ids: list[str]) -> list[JobRecord]:
                 return records
             await asyncio.sleep(0.5)
     finally:
-        await redis.aclose(close_connection_pool=True)
+        await client.redis.aclose(close_connection_pool=True)

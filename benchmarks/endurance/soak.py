@@ -8,9 +8,9 @@ from typing import Any
 import orjson
 
 from benchmarks.endurance.stand_in_stack import KEY, StandInStack, stand_in_stack
+from benchmarks.queue_keys import KEYS
 from benchmarks.stand_in_model import NAME
 from benchmarks.wrk import Post, load
-from ferry.queue.keys import COUNTS
 
 N_JOBS = 1_000_000
 RESULT_TTL_S = 5
@@ -50,7 +50,7 @@ def measure(folder: Path, say: Callable[[str], None], *, n_jobs: int = N_JOBS) -
 
 
 def _done(stack: StandInStack) -> int:
-    return int(stack.redis.hget(COUNTS + KEY, "succeeded") or 0)
+    return int(stack.redis.hget(KEYS.counts + KEY, "succeeded") or 0)
 
 
 def _sample(stack: StandInStack, jobs: int) -> dict[str, int]:
@@ -63,7 +63,7 @@ def _sample(stack: StandInStack, jobs: int) -> dict[str, int]:
 def _once_empty(stack: StandInStack) -> dict[str, int]:
     """Return a sample once every job has expired."""
     give_up_s = time.monotonic() + EMPTY_TIMEOUT_S
-    while time.monotonic() < give_up_s and any(True for _ in stack.redis.scan_iter("ferry:job:*", count=10_000)):
+    while time.monotonic() < give_up_s and any(True for _ in stack.redis.scan_iter(f"{KEYS.job}*", count=10_000)):
         time.sleep(0.5)
     time.sleep(RESULT_TTL_S)  # buffers of clients and of the AOF shrink within seconds
     return _sample(stack, _done(stack))

@@ -13,9 +13,10 @@ import redis
 
 from benchmarks.places import HOST, ROOT, free_port
 from benchmarks.processes import Process, descendants, running
+from benchmarks.queue_keys import KEYS
 from benchmarks.stand_in_model import NAME, VERSION, write_repository
 from ferry.local.redis_server import RedisServer
-from ferry.queue.keys import BACKLOG, model_key
+from ferry.queue.keys import model_key
 
 START_TIMEOUT_S = 60.0
 # Where stand-in workers write down what they ran.
@@ -36,7 +37,7 @@ class StandInStack:
 
     def waiting_rows(self) -> int:
         """Return how many rows wait."""
-        return int(self.redis.hget(BACKLOG + KEY, "rows") or 0)
+        return int(self.redis.hget(KEYS.backlog + KEY, "rows") or 0)
 
     def used_memory(self) -> int:
         """Return the bytes Redis has allocated."""

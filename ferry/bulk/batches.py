@@ -6,8 +6,6 @@ import secrets
 import uuid
 from typing import Any, cast
 
-from redis.asyncio import Redis
-
 from ferry.bulk.batch_records import (
     ID_LETTERS,
     ID_PREFIX,
@@ -20,8 +18,7 @@ from ferry.bulk.batch_records import (
 from ferry.bulk.files import PURPOSE_BATCH
 from ferry.errors import NotFoundError
 from ferry.queue import keys
-from ferry.queue.connection import redis_errors
-from ferry.queue.scripts import script
+from ferry.queue.connection import LoopClient, redis_errors
 from ferry.settings import Settings
 
 _ID_LENGTH = 24
@@ -41,13 +38,13 @@ def batch_id_of(text: str) -> str:
 class Batches:
     """Makes, finds and cancels batches. One per event loop; any number of processes may share a Redis."""
 
-    def __init__(self, redis: Redis, *, max_open: int, ttl_s: float) -> None:
+    def __init__(self, client: LoopClient, *, max_open: int, ttl_s: float) -> None:
         """Take at most `max_open` batches at a time; remember one for `ttl_s` after its end."""
-        self._redis = redis
+        self._redis, self._keys = client.redis, client.keys
         self._max_open = max_open
         self._ttl_ms = int(ttl_s * 1000)
-        self._open = redis.register_script(script("batch_open"))
-        self._cancel = redis.register_script(script("batch_cancel"))
+        self._open = client.script("batch_open")
+        self._cancel = client.script("batch_cancel")
 
     async def open(self, spec: BatchSpec) -> Opened:
         """Take a batch; its file is checked by a worker. Safe to repeat: a known id makes no second one.
@@ -86,7 +83,7 @@ class Batches:
         Raises:
             NotFoundError: there is no batch `after`.
         """
-        place = keys.BATCHES if owner is None else keys.BATCHES_BY + owner
+        place = self._keys.batches if owner is None else self._keys.batches_by + owner
         with redis_errors():
             start = 0
             if after is not None:
@@ -120,13 +117,13 @@ class Batches:
     async def _read(self, ids: list[str]) -> list[BatchRecord | None]:
         async with self._redis.pipeline(transaction=False) as pipe:
             for batch_id in ids:
-                pipe.hmget(keys.BATCH + batch_id, _FIELDS)
-                pipe.hvals(keys.BATCH_OPEN + batch_id)
+                pipe.hmget(self._keys.batch + batch_id, _FIELDS)
+                pipe.hvals(self._keys.batch_open + batch_id)
             replies = await pipe.execute()
         parts = zip(ids, replies[::2], replies[1::2], strict=True)
         return [batch_from_fields(batch_id, values, places) for batch_id, values, places in parts]
 
 
-def batches_of(redis: Redis, settings: Settings) -> Batches:
+def batches_of(client: LoopClient, settings: Settings) -> Batches:
     """Return the batches of these settings."""
-    return Batches(redis, max_open=settings.max_batches, ttl_s=settings.file_ttl_s)
+    return Batches(client, max_open=settings.max_batches, ttl_s=settings.file_ttl_s)

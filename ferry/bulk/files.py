@@ -14,14 +14,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
-from redis.asyncio import Redis
 from redis.exceptions import WatchError
 
 from ferry.bulk.batch_records import folder_of, is_batch_id
 from ferry.bulk.storage import Storage
 from ferry.errors import FerryError, NotFoundError, QueueUnavailableError, StorageError
 from ferry.queue import keys
-from ferry.queue.connection import redis_errors
+from ferry.queue.connection import LoopClient, redis_errors
+from ferry.queue.keys import Keys
 from ferry.settings import Settings
 
 FOLDER = "files/"
@@ -87,8 +87,8 @@ def key_of(file_id: str) -> str:
 class Files:
     """Makes, finds and deletes files. One per event loop; any number of processes may share Redis and storage."""
 
-    def __init__(self, redis: Redis, storage: Storage, *, max_files: int, ttl_s: float) -> None:
-        self._redis = redis
+    def __init__(self, client: LoopClient, storage: Storage, *, max_files: int, ttl_s: float) -> None:
+        self._redis, self._keys = client.redis, client.keys
         self.storage = storage
         self._max_files = max_files
         self._ttl_s = ttl_s
@@ -104,10 +104,10 @@ class Files:
         with redis_errors():
             now_us = await self._now_us()
             async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.zadd(keys.FILE_ENDS, {file_id: now_us // 1000 + UPLOAD_MAX_S * 1000})
-                pipe.hset(keys.FILE + file_id, "status", UPLOADING)
+                pipe.zadd(self._keys.file_ends, {file_id: now_us // 1000 + UPLOAD_MAX_S * 1000})
+                pipe.hset(self._keys.file + file_id, "status", UPLOADING)
                 # Without what is due already: that goes by itself, and some of it are folders of batches.
-                pipe.zcount(keys.FILE_ENDS, f"({now_us // 1000}", "+inf")
+                pipe.zcount(self._keys.file_ends, f"({now_us // 1000}", "+inf")
                 n_files = int((await pipe.execute())[-1])
             if n_files <= self._max_files:
                 return file_id
@@ -161,11 +161,11 @@ class Files:
             )
             for _ in range(MOST_TRIES):
                 with suppress(WatchError):
-                    return await self._publish(record, now_us, end_us, keys.FILE_OF_KEY + key if key else "")
+                    return await self._publish(record, now_us, end_us, self._keys.file_of_key + key if key else "")
         raise QueueUnavailableError("too many uploads under one Idempotency-Key at once", retry_after_s=1)
 
     async def _publish(self, record: FileRecord, now_us: int, end_us: int, keyed: str) -> FileRecord:
-        place = keys.FILE + record.id
+        place = self._keys.file + record.id
         async with self._redis.pipeline(transaction=True) as pipe:
             await pipe.watch(place, *([keyed] if keyed else []))  # a sweep deletes it before it deletes the bytes
             if keyed and (other := await pipe.get(keyed)):
@@ -178,9 +178,9 @@ class Files:
             if keyed:
                 pipe.set(keyed, record.id, px=max(1, (end_us - now_us) // 1000))
             pipe.hset(place, mapping=_fields_of(record))
-            for place in _lists_of(record.purpose, record.owner):
+            for place in _lists_of(self._keys, record.purpose, record.owner):
                 pipe.zadd(place, {record.id: now_us})
-            pipe.zadd(keys.FILE_ENDS, {record.id: end_us // 1000})
+            pipe.zadd(self._keys.file_ends, {record.id: end_us // 1000})
             await pipe.execute()
         return record
 
@@ -189,7 +189,7 @@ class Files:
         if not is_file_id(file_id):
             return None
         with redis_errors():
-            return _record_of(file_id, await self._redis.hmget(keys.FILE + file_id, list(keys.FILE_FIELDS)))
+            return _record_of(file_id, await self._redis.hmget(self._keys.file + file_id, list(keys.FILE_FIELDS)))
 
     async def list_page(
         self,
@@ -209,7 +209,7 @@ class Files:
         """
         if purpose not in (None, *PURPOSES):
             return [], False
-        place = _list_of(purpose, owner)
+        place = _list_of(self._keys, purpose, owner)
         with redis_errors():
             start = 0
             if after is not None:
@@ -237,7 +237,7 @@ class Files:
     async def _read(self, ids: Sequence[str]) -> list[FileRecord | None]:
         async with self._redis.pipeline(transaction=False) as pipe:
             for file_id in ids:
-                pipe.hmget(keys.FILE + file_id, list(keys.FILE_FIELDS))
+                pipe.hmget(self._keys.file + file_id, list(keys.FILE_FIELDS))
             replies = await pipe.execute()
         return [_record_of(file_id, values) for file_id, values in zip(ids, replies, strict=True)]
 
@@ -261,7 +261,7 @@ class Files:
         """
         with redis_errors():
             now_ms = await self._now_us() // 1000
-            due = await self._redis.zrange(keys.FILE_ENDS, 0, now_ms, byscore=True, offset=0, num=SWEPT_AT_ONCE)
+            due = await self._redis.zrange(self._keys.file_ends, 0, now_ms, byscore=True, offset=0, num=SWEPT_AT_ONCE)
         for raw in due:
             due_id = cast(bytes, raw).decode("ascii")
             if is_batch_id(due_id):
@@ -293,13 +293,15 @@ class Files:
 
     async def _take_off(self, file_id: str) -> bool:
         async with self._redis.pipeline(transaction=True) as pipe:
-            await pipe.watch(keys.FILE + file_id)  # whoever creates it now gives it an owner, and so more lists
-            owner = cast(bytes | None, await pipe.hget(keys.FILE + file_id, "owner")) or b""
+            await pipe.watch(self._keys.file + file_id)  # whoever creates it now gives it an owner, and so more lists
+            owner = cast(bytes | None, await pipe.hget(self._keys.file + file_id, "owner")) or b""
             pipe.multi()  # type: ignore[no-untyped-call]
-            pipe.delete(keys.FILE + file_id)
-            for place in {each for purpose in PURPOSES for each in _lists_of(purpose, owner.decode("ascii"))}:
+            pipe.delete(self._keys.file + file_id)
+            for place in {
+                each for purpose in PURPOSES for each in _lists_of(self._keys, purpose, owner.decode("ascii"))
+            }:
                 pipe.zrem(place, file_id)
-            pipe.zadd(keys.FILE_ENDS, {file_id: 0}, xx=True)
+            pipe.zadd(self._keys.file_ends, {file_id: 0}, xx=True)
             return bool((await pipe.execute())[0])
 
     async def _delete_bytes(self, file_id: str) -> None:
@@ -310,12 +312,12 @@ class Files:
     async def _delete_folder(self, batch_id: str) -> None:
         await asyncio.to_thread(self.storage.delete_folder, folder_of(batch_id))
         with redis_errors():
-            await self._redis.zrem(keys.FILE_ENDS, batch_id)
+            await self._redis.zrem(self._keys.file_ends, batch_id)
 
     async def _forget(self, file_id: str) -> None:
         async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.delete(keys.FILE + file_id)
-            pipe.zrem(keys.FILE_ENDS, file_id)
+            pipe.delete(self._keys.file + file_id)
+            pipe.zrem(self._keys.file_ends, file_id)
             await pipe.execute()
 
     async def _now_us(self) -> int:
@@ -323,9 +325,9 @@ class Files:
         return int(seconds) * 10**6 + int(micros)
 
 
-def files_of(redis: Redis, storage: Storage, settings: Settings) -> Files:
+def files_of(client: LoopClient, storage: Storage, settings: Settings) -> Files:
     """Return the files of these settings."""
-    return Files(redis, storage, max_files=settings.max_files, ttl_s=settings.file_ttl_s)
+    return Files(client, storage, max_files=settings.max_files, ttl_s=settings.file_ttl_s)
 
 
 def _fields_of(record: FileRecord) -> dict[Any, Any]:
@@ -347,14 +349,14 @@ def _record_of(file_id: str, values: Sequence[Any]) -> FileRecord | None:
     return FileRecord(file_id, int(size), int(created), int(expires), filename, purpose, status, sha256, whose)
 
 
-def _list_of(purpose: str | None, owner: str | None) -> str:
+def _list_of(names: Keys, purpose: str | None, owner: str | None) -> str:
     """Return the sorted set of files of a purpose and an owner; None: of every one."""
     if owner is None:
-        return keys.FILES if purpose is None else keys.FILES_OF + purpose
-    return keys.FILES_BY + (owner if purpose is None else f"{owner}:{purpose}")
+        return names.files if purpose is None else names.files_of + purpose
+    return names.files_by + (owner if purpose is None else f"{owner}:{purpose}")
 
 
-def _lists_of(purpose: str, owner: str) -> list[str]:
+def _lists_of(names: Keys, purpose: str, owner: str) -> list[str]:
     """Return every sorted set that a file stands in."""
-    lists = [_list_of(None, None), _list_of(purpose, None)]
-    return lists + ([_list_of(None, owner), _list_of(purpose, owner)] if owner else [])
+    lists = [_list_of(names, None, None), _list_of(names, purpose, None)]
+    return lists + ([_list_of(names, None, owner), _list_of(names, purpose, owner)] if owner else [])

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from redis import Redis
 from redis.exceptions import NoScriptError
 
 from ferry.bulk.batch_records import (
@@ -20,8 +19,7 @@ from ferry.bulk.batch_records import (
 from ferry.bulk.files import UPLOAD_MAX_S, UPLOADING, new_file_id
 from ferry.bulk.formats.base import FileFault
 from ferry.queue import keys
-from ferry.queue.connection import redis_errors
-from ferry.queue.scripts import script
+from ferry.queue.connection import ThreadClient, redis_errors
 
 _FIELDS = list(keys.BATCH_FIELDS)
 
@@ -129,10 +127,10 @@ def _meanwhile(models: Sequence[ModelKey], reply: Any) -> Meanwhile:
 class Steps:
     """Reads batches and records their steps. Thread-safe, as its client is."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-        self._between = redis.register_script(script("step_between"))
-        self._settle = redis.register_script(script("step_settle"))
+    def __init__(self, client: ThreadClient) -> None:
+        self._redis, self._keys = client.redis, client.keys
+        self._between = client.script("step_between")
+        self._settle = client.script("step_settle")
         self._line: Any = None
 
     def batch(self, batch_id: str) -> BatchRecord | None:
@@ -142,13 +140,13 @@ class Steps:
             QueueUnavailableError: Redis did not answer.
         """
         with redis_errors():
-            values = cast(Sequence[bytes | None], self._redis.hmget(keys.BATCH + batch_id, _FIELDS))
+            values = cast(Sequence[bytes | None], self._redis.hmget(self._keys.batch + batch_id, _FIELDS))
         return batch_from_fields(batch_id, values)
 
     def place(self, held: Held) -> Place:
         """Return where the last holder of a step stood."""
         with redis_errors():
-            raw = cast(bytes | None, self._redis.hget(keys.BATCH_OPEN + held.batch_id, held.step))
+            raw = cast(bytes | None, self._redis.hget(self._keys.batch_open + held.batch_id, held.step))
         return Place.from_text((raw or b"").decode("ascii"))
 
     def between(self, held: Held, place: Place, served: Iterable[ModelKey]) -> Meanwhile:
@@ -185,7 +183,7 @@ class Steps:
             line = self._line or self._redis.connection_pool.get_connection()
             self._line = None  # it is lost unless the answer is read
             try:
-                line.send_command("EVALSHA", self._between.sha, 0, *_question(held, place, models))
+                line.send_command("EVALSHA", *self._between.by_sha(_question(held, place, models)))
             except BaseException:
                 self._hang_up(line)
                 raise
@@ -223,7 +221,7 @@ class Steps:
     def parts(self, batch_id: str) -> dict[int, Part]:
         """Return what the settled chunks left, by number."""
         with redis_errors():
-            found = cast(Mapping[bytes, bytes], self._redis.hgetall(keys.BATCH_PARTS + batch_id))
+            found = cast(Mapping[bytes, bytes], self._redis.hgetall(self._keys.batch_parts + batch_id))
         return {int(number): part_from_text(text.decode("ascii")) for number, text in found.items()}
 
     def reserve_file(self) -> str:
@@ -232,7 +230,7 @@ class Steps:
         with redis_errors():
             seconds, _ = self._redis.time()
             with self._redis.pipeline(transaction=True) as pipe:
-                pipe.zadd(keys.FILE_ENDS, {file_id: (seconds + UPLOAD_MAX_S) * 1000})
-                pipe.hset(keys.FILE + file_id, "status", UPLOADING)
+                pipe.zadd(self._keys.file_ends, {file_id: (seconds + UPLOAD_MAX_S) * 1000})
+                pipe.hset(self._keys.file + file_id, "status", UPLOADING)
                 pipe.execute()
         return file_id

@@ -14,62 +14,62 @@ from ferry.queue.versions import Versions
 from ferry.settings import Settings
 
 
-def redis_url_of(settings: Settings) -> str:
-    """Return where Redis is: as set, else that of the stack that is up in the data folder.
+def queue_of(settings: Settings) -> tuple[str, str]:
+    """Return URL of Redis and namespace: as set, else those of the stack that is up in the data folder.
 
     Raises:
         ConfigError: neither is there.
     """
     if settings.redis_url:
-        return settings.redis_url
+        return settings.redis_url, settings.namespace
     try:
         running = read_run_info(settings.data_dir)
     except (OSError, ValueError, KeyError, TypeError):
         running = None
     if running is None:
         raise ConfigError("no stack is up in FERRY_DATA_DIR, and FERRY_REDIS_URL is not set")
-    return running.redis_url
+    return running.redis_url, running.namespace
 
 
 @contextmanager
 def admin_of(settings: Settings) -> Iterator[Admin]:
-    """Open the operator's side of the queue. Raises as `redis_url_of`."""
-    redis = connect(redis_url_of(settings))
+    """Open the operator's side of the queue. Raises as `queue_of`."""
+    client = connect(*queue_of(settings))
     try:
-        yield Admin(redis)
+        yield Admin(client)
     finally:
-        redis.close()
+        client.redis.close()
 
 
 @contextmanager
 def key_book_of(settings: Settings) -> Iterator[KeyBook]:
-    """Open the book of API keys. Raises as `redis_url_of`."""
-    redis = connect(redis_url_of(settings))
+    """Open the book of API keys. Raises as `queue_of`."""
+    client = connect(*queue_of(settings))
     try:
-        yield KeyBook(redis)
+        yield KeyBook(client)
     finally:
-        redis.close()
+        client.redis.close()
 
 
 @contextmanager
 def versions_of(settings: Settings) -> Iterator[Versions]:
-    """Open aliases and what is unloaded. Raises as `redis_url_of`."""
-    redis = connect(redis_url_of(settings))
+    """Open aliases and what is unloaded. Raises as `queue_of`."""
+    client = connect(*queue_of(settings))
     try:
-        yield Versions(redis)
+        yield Versions(client)
     finally:
-        redis.close()
+        client.redis.close()
 
 
 @asynccontextmanager
 async def producer_of(settings: Settings) -> AsyncIterator[tuple[Producer, DeadLetters]]:
-    """Open the asking side of the queue. Raises as `redis_url_of`."""
-    redis = connect_async(redis_url_of(settings))
-    producer = Producer(redis, limits_of(settings))
+    """Open the asking side of the queue. Raises as `queue_of`."""
+    client = connect_async(*queue_of(settings))
+    producer = Producer(client, limits_of(settings))
     try:
-        yield producer, DeadLetters(redis, producer)
+        yield producer, DeadLetters(client, producer)
     finally:
-        await redis.aclose(close_connection_pool=True)
+        await client.redis.aclose(close_connection_pool=True)
 
 
 def resolve_live(admin: Admin, ref: str) -> tuple[str, str]:

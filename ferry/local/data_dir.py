@@ -20,12 +20,16 @@ POLL_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """What `run.json` holds while a stack is up and ready. `notes` tell of ports that moved."""
+    """What `run.json` holds while a stack is up and ready. `notes` tell of ports that moved.
+
+    `redis_url` and `namespace` together say where its queue is.
+    """
 
     pid: int
     api_url: str
     flower_url: str
     redis_url: str
+    namespace: str
     log: str
     notes: tuple[str, ...] = ()
 

@@ -89,6 +89,7 @@ def plan_launch(settings: Settings, data_dir: DataDir, redis: RedisServer | None
         api_url=addresses.api_url,
         flower_url=flower_url,
         redis_url=addresses.redis_url,
+        namespace=settings.namespace,
         log=str(log),
         notes=tuple(port.note for port in (api, flower) if port.is_moved),
     )

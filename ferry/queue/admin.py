@@ -4,16 +4,13 @@ import uuid
 from collections.abc import Sequence
 from typing import cast
 
-from redis import Redis
-
 from ferry.errors import InvalidInputError, NotFoundError
 from ferry.jobs import JobClass
 from ferry.manifest import Manifest
 from ferry.profile import BatchLimits, Tuning, limits_in_force, parse_profile
 from ferry.queue import keys
-from ferry.queue.connection import redis_errors
+from ferry.queue.connection import ThreadClient, redis_errors
 from ferry.queue.records import tuning_from_fields
-from ferry.queue.scripts import script
 
 # One script call holds Redis for some 15 µs a job.
 MAX_PURGED_A_CALL = 500
@@ -22,16 +19,16 @@ MAX_PURGED_A_CALL = 500
 class Admin:
     """Looks at the queue's models, tunes them, and shuts and opens their queues."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-        self._tune = redis.register_script(script("tune"))
-        self._gate = redis.register_script(script("gate"))
-        self._purge = redis.register_script(script("purge"))
+    def __init__(self, client: ThreadClient) -> None:
+        self._redis, self._keys = client.redis, client.keys
+        self._tune = client.script("tune")
+        self._gate = client.script("gate")
+        self._purge = client.script("purge")
 
     def models(self) -> list[tuple[str, str]]:
         """Return name and version of every registered model, versions in numeric order."""
         with redis_errors():
-            names = cast(set[bytes], self._redis.smembers(keys.MODELS))
+            names = cast(set[bytes], self._redis.smembers(self._keys.models))
         pairs = (name.decode("ascii").rpartition(":") for name in names)
         return sorted(((name, version) for name, _, version in pairs), key=lambda pair: (pair[0], int(pair[1])))
 
@@ -76,10 +73,10 @@ class Admin:
         """Return how many jobs of the model wait."""
         key = keys.model_key(model, version)
         with redis_errors(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.llen(keys.ALONE + key)
-            pipe.llen(keys.STEPS_ALONE + key)
+            pipe.llen(self._keys.alone + key)
+            pipe.llen(self._keys.steps_alone + key)
             for job_class in JobClass:
-                pipe.xlen(f"{keys.WAITING}{key}:{job_class}")
+                pipe.xlen(f"{self._keys.waiting}{key}:{job_class}")
             return sum(pipe.execute())
 
     def tune(self, model: str, version: str, tuning: Tuning, *, is_reset: bool = False) -> BatchLimits:
@@ -89,11 +86,11 @@ class Admin:
 
         Raises:
             NotFoundError: the queue does not know the model.
-            InvalidInputError: the model's batch axis is fixed, so its rows cannot be tuned; or it runs whole jobs.
+            InvalidInputError: the model's batch axis is fixed, so its rows cannot be tuned.
         """
         key = keys.model_key(model, version)
         with redis_errors():
-            known = cast(bytes | None, self._redis.hget(keys.MODEL + key, "manifest"))
+            known = cast(bytes | None, self._redis.hget(self._keys.model + key, "manifest"))
         if known is None:
             raise NotFoundError(f"the queue knows no model {key}")
         check_tuning(Manifest.model_validate_json(known), tuning)
@@ -105,9 +102,8 @@ class Admin:
         if reply is None:
             raise NotFoundError(f"the queue knows no model {key} any more")
         manifest, profile, *tuned = reply
-        return limits_in_force(
-            Manifest.model_validate_json(manifest or b""), parse_profile(profile), tuning_from_fields(*tuned)
-        )
+        changed = Manifest.model_validate_json(manifest or b"")
+        return limits_in_force(changed, parse_profile(profile), tuning_from_fields(*tuned))
 
 
 def check_tuning(manifest: Manifest, tuning: Tuning) -> None:

@@ -1,4 +1,4 @@
-"""Connections to Redis with every wait bounded, and its errors in Ferry's words.
+"""Connections to Redis with every wait bounded, the keys that go with them, and its errors in Ferry's words.
 
 redis-py 8 by default waits 5 s and repeats a command ten times, which replays writes; Ferry says each bound itself.
 """
@@ -6,7 +6,8 @@ redis-py 8 by default waits 5 s and repeats a command ten times, which replays w
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import redis
 import redis.asyncio
@@ -14,6 +15,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from ferry.errors import QueueUnavailableError
+from ferry.queue.keys import Keys, keys_at
+from ferry.queue.scripts import Script
 
 CONNECT_TIMEOUT_S = 1.0
 CALL_TIMEOUT_S = 1.0
@@ -34,8 +37,27 @@ _BOUNDS: dict[str, Any] = {
 }
 
 
-def connect_async(url: str) -> redis.asyncio.Redis:
-    """Return a client for an event loop. Connects at the first command."""
+AnyRedis = TypeVar("AnyRedis", redis.Redis, redis.asyncio.Redis)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueClient(Generic[AnyRedis]):
+    """A Redis client, and the keys of the one Ferry it is for."""
+
+    redis: AnyRedis
+    keys: Keys
+
+    def script(self, name: str) -> Script:
+        """Return a script that works on these keys; see `ferry/queue/lua/`."""
+        return Script(self.redis, name, self.keys)
+
+
+ThreadClient = QueueClient[redis.Redis]
+LoopClient = QueueClient[redis.asyncio.Redis]
+
+
+def connect_async(url: str, namespace: str) -> LoopClient:
+    """Return a client for an event loop, for the Ferry called `namespace`. Connects at the first command."""
     pool = redis.asyncio.BlockingConnectionPool.from_url(
         url,
         max_connections=POOL_SIZE,
@@ -43,12 +65,12 @@ def connect_async(url: str) -> redis.asyncio.Redis:
         retry=redis.asyncio.retry.Retry(NoBackoff(), 0),
         **_BOUNDS,
     )
-    return redis.asyncio.Redis(connection_pool=pool)
+    return QueueClient(redis.asyncio.Redis(connection_pool=pool), keys_at(url, namespace))
 
 
-def connect(url: str) -> "redis.Redis":
-    """Return a client for threads. Connects at the first command."""
-    return redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **_BOUNDS)
+def connect(url: str, namespace: str) -> ThreadClient:
+    """Return a client for threads, for the Ferry called `namespace`. Connects at the first command."""
+    return QueueClient(redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **_BOUNDS), keys_at(url, namespace))
 
 
 @contextmanager

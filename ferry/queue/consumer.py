@@ -4,14 +4,13 @@ import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
-from redis import Redis
 from redis.exceptions import NoScriptError
 
 from ferry.jobs import CLASS_SHARE, Claim, Outcome
 from ferry.manifest import Manifest
 from ferry.profile import Profile
-from ferry.queue.connection import redis_errors
-from ferry.queue.keys import INPUT, MEMORY_FULL_PERCENT, model_key, ticket_queue
+from ferry.queue.connection import ThreadClient, redis_errors
+from ferry.queue.keys import MEMORY_FULL_PERCENT, model_key
 from ferry.queue.producer import registration
 from ferry.queue.records import (
     Heartbeat,
@@ -20,7 +19,6 @@ from ferry.queue.records import (
     large_inputs,
     settle_groups,
 )
-from ferry.queue.scripts import script
 
 
 def _seed() -> str:
@@ -42,17 +40,17 @@ def _or_raise(reply: Any) -> Any:
 class Consumer:
     """Takes jobs under leases and records their outcomes. Thread-safe, as its client is."""
 
-    def __init__(self, redis: Redis, *, worker: str, lease_s: float, class_share: float = CLASS_SHARE) -> None:
-        self._redis = redis
+    def __init__(self, client: ThreadClient, *, worker: str, lease_s: float, class_share: float = CLASS_SHARE) -> None:
+        self._redis, self._keys = client.redis, client.keys
         self._worker = worker
         self._class_share = class_share
         self._lease_ms = int(lease_s * 1000)
-        self._claim = redis.register_script(script("claim"))
-        self._settle = redis.register_script(script("settle"))
-        self._renew = redis.register_script(script("renew"))
-        self._beat = redis.register_script(script("beat"))
-        self._register = redis.register_script(script("register"))
-        self._leave = redis.register_script(script("leave"))
+        self._claim = client.script("claim")
+        self._settle = client.script("settle")
+        self._renew = client.script("renew")
+        self._beat = client.script("beat")
+        self._register = client.script("register")
+        self._leave = client.script("leave")
 
     def claim(self, model: str, version: str, *, max_rows: int, token: str = "", may_be_bulk: bool = True) -> Claim:
         """Take waiting jobs of up to `max_rows` rows (one larger job comes alone); with `token`, add to that claim.
@@ -73,7 +71,7 @@ class Consumer:
     def _claimed(self, token: str, reply: Sequence[Any]) -> Claim:
         large: dict[bytes, bytes | None] = {}
         if ids := large_inputs(reply):
-            inputs = self._redis.mget([INPUT.encode("ascii") + job_id for job_id in ids])
+            inputs = self._redis.mget([self._keys.input.encode("ascii") + job_id for job_id in ids])
             large = dict(zip(ids, cast(list[bytes | None], inputs), strict=True))
         return Claim(token, claimed_from_reply(reply, large))
 
@@ -102,9 +100,9 @@ class Consumer:
         held = _seed()
         with redis_errors():
             with self._redis.pipeline(transaction=False) as pipe:
-                pipe.evalsha(self._settle.sha, 0, *_settle_args(claim, model, version, outcomes, is_last=True))
-                pipe.brpop([ticket_queue(model, version)], timeout=wait_s)
-                pipe.evalsha(self._claim.sha, 0, *self._claim_args(model, version, held, max_rows, is_fresh=True))
+                self._settle.queue_in(pipe, _settle_args(claim, model, version, outcomes, is_last=True))
+                pipe.brpop([self._keys.tickets + model_key(model, version)], timeout=wait_s)
+                self._claim.queue_in(pipe, self._claim_args(model, version, held, max_rows, is_fresh=True))
                 recorded, ticket, reply = pipe.execute(raise_on_error=False)
             # A Redis that was restarted knows neither script, or one of them; the calls of one script load it. What
             # was claimed is in hand even where the settle before it was not known.

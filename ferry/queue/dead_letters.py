@@ -5,28 +5,25 @@ A job that killed its worker again and again is the one thing the queue will not
 
 from typing import cast
 
-from redis.asyncio import Redis
-
 from ferry.jobs import DeadLetter, JobClass, Submission, job_id_of
-from ferry.queue import keys
 from ferry.queue.compression import decompress
-from ferry.queue.connection import redis_errors
+from ferry.queue.connection import LoopClient, redis_errors
 from ferry.queue.producer import Producer
 
 
 class DeadLetters:
     """Lists dead letters and makes new jobs of them."""
 
-    def __init__(self, redis: Redis, producer: Producer) -> None:
-        self._redis = redis
+    def __init__(self, client: LoopClient, producer: Producer) -> None:
+        self._redis, self._keys = client.redis, client.keys
         self._producer = producer
 
     async def list_dead(self, *, offset: int = 0, limit: int = 20) -> tuple[list[DeadLetter], int]:
         """Return dead letters, the last first, and how many there are in all."""
         with redis_errors():
             async with self._redis.pipeline(transaction=False) as pipe:
-                pipe.zrevrange(keys.DEAD, offset, offset + limit - 1, withscores=True)
-                pipe.zcard(keys.DEAD)
+                pipe.zrevrange(self._keys.dead, offset, offset + limit - 1, withscores=True)
+                pipe.zcard(self._keys.dead)
                 pairs, total = await pipe.execute()
         ids = [job_id.decode("ascii") for job_id, _ in pairs]
         records = await self._producer.read_many(ids) if ids else []
@@ -40,9 +37,9 @@ class DeadLetters:
         """
         with redis_errors():
             async with self._redis.pipeline(transaction=False) as pipe:
-                pipe.zscore(keys.DEAD, job_id)
-                pipe.hmget(keys.JOB + job_id, ["model", "class", "rows", "single", "owner"])
-                pipe.get(keys.INPUT + job_id)
+                pipe.zscore(self._keys.dead, job_id)
+                pipe.hmget(self._keys.job + job_id, ["model", "class", "rows", "single", "owner"])
+                pipe.get(self._keys.input + job_id)
                 died_ms, fields, input_ = await pipe.execute()
         if died_ms is None or input_ is None or None in fields[:-1]:
             return None
@@ -59,8 +56,8 @@ class DeadLetters:
         """Take a letter off the list and drop its input; its record stays for its time. False: it was not there."""
         with redis_errors():
             async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.zrem(keys.DEAD, job_id)
-                pipe.delete(keys.INPUT + job_id)
+                pipe.zrem(self._keys.dead, job_id)
+                pipe.delete(self._keys.input + job_id)
                 removed, _ = await pipe.execute()
         return bool(removed)
 

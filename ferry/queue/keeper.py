@@ -10,12 +10,9 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from redis import Redis
-
 from ferry.errors import QueueUnavailableError
 from ferry.jobs import DEAD_TTL_S
-from ferry.queue.connection import redis_errors
-from ferry.queue.scripts import script
+from ferry.queue.connection import ThreadClient, redis_errors
 
 EXPIRE_EVERY_S = 0.05
 LAPSE_EVERY_S = 1.0
@@ -44,11 +41,11 @@ class KeeperRules:
 class Keeper:
     """The keeper's two duties, one call each; whoever leads does them."""
 
-    def __init__(self, redis: Redis, rules: KeeperRules) -> None:
+    def __init__(self, client: ThreadClient, rules: KeeperRules) -> None:
         self._holder = uuid.uuid4().hex
         self.rules = rules
-        self._expire = redis.register_script(script("expire"))
-        self._lapse = redis.register_script(script("lapse"))
+        self._expire = client.script("expire")
+        self._lapse = client.script("lapse")
 
     def expire(self) -> int | None:
         """End jobs whose deadline passed; returns how many, or None when another leads."""

@@ -3,20 +3,16 @@
 from collections.abc import Mapping
 from typing import Any, cast
 
-from redis import Redis
-from redis.asyncio import Redis as AsyncRedis
-
 from ferry.access import ApiKey, Scope, digest_of, new_token
 from ferry.errors import NotFoundError
-from ferry.queue import keys
-from ferry.queue.connection import redis_errors
+from ferry.queue.connection import LoopClient, ThreadClient, redis_errors
 
 
 class KeyBook:
     """The operator's side."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+    def __init__(self, client: ThreadClient) -> None:
+        self._redis, self._keys = client.redis, client.keys
 
     def create(
         self,
@@ -39,18 +35,18 @@ class KeyBook:
                 key_id, name, owner, scopes, digest_of(secret), seconds * 1_000_000 + micros, rate_per_s, max_unfinished
             )
             with self._redis.pipeline(transaction=True) as pipe:
-                pipe.hset(keys.API_KEY + key_id, mapping=_fields(made))
-                pipe.zadd(keys.API_KEYS, {key_id: made.created_us})
+                pipe.hset(self._keys.api_key + key_id, mapping=_fields(made))
+                pipe.zadd(self._keys.api_keys, {key_id: made.created_us})
                 pipe.execute()
         return made, text
 
     def list_all(self) -> list[ApiKey]:
         """Return every key, revoked ones too, the oldest first."""
         with redis_errors():
-            ids = [each.decode("ascii") for each in cast(list[bytes], self._redis.zrange(keys.API_KEYS, 0, -1))]
+            ids = [each.decode("ascii") for each in cast(list[bytes], self._redis.zrange(self._keys.api_keys, 0, -1))]
             with self._redis.pipeline(transaction=False) as pipe:
                 for key_id in ids:
-                    pipe.hgetall(keys.API_KEY + key_id)
+                    pipe.hgetall(self._keys.api_key + key_id)
                 found = pipe.execute()
         return [key for key_id, fields in zip(ids, found, strict=True) if (key := _key(key_id, fields))]
 
@@ -60,7 +56,7 @@ class KeyBook:
         Raises:
             NotFoundError: there is no such key.
         """
-        name = keys.API_KEY + key_id
+        name = self._keys.api_key + key_id
         with redis_errors():
             if not self._redis.exists(name):
                 raise NotFoundError(f"no API key {key_id[:40]!r}; `ferry keys list` shows their ids")
@@ -76,8 +72,8 @@ class KeyBook:
 class KeyReader:
     """The API's side: one key at a time, on an event loop."""
 
-    def __init__(self, redis: AsyncRedis) -> None:
-        self._redis = redis
+    def __init__(self, client: LoopClient) -> None:
+        self._redis, self._keys = client.redis, client.keys
 
     async def find(self, key_id: str) -> ApiKey | None:
         """Return a key, or None; a revoked one says so itself.
@@ -86,7 +82,7 @@ class KeyReader:
             QueueUnavailableError: Redis did not answer.
         """
         with redis_errors():
-            fields = cast(dict[bytes, bytes], await self._redis.hgetall(keys.API_KEY + key_id))
+            fields = cast(dict[bytes, bytes], await self._redis.hgetall(self._keys.api_key + key_id))
         return _key(key_id, fields)
 
 

@@ -1,74 +1,128 @@
-"""The one home of every Redis key, channel and job field. The scripts get these names from here.
+"""The one home of every Redis key, channel and job field, and of the names of Celery's queues.
 
-`{model}` below is `name:version`. Everything stands in one Redis database, the broker's lists too.
+Keys and channels belong to a namespace: several Ferries share a server, and none hears another. The scripts get their
+names from here. `{model}` below is `name:version`.
 """
 
-PREFIX = "ferry:"
+from dataclasses import dataclass
+from typing import overload
 
-JOB = PREFIX + "job:"  # + id: hash, see FIELDS
-INPUT = PREFIX + "input:"  # + id: string, the input of a job that is not terminal (ferry/queue/compression.py)
-WAITING = PREFIX + "waiting:"  # + {model}:{class}: stream; entry v, j (job id), n (rows), b (bytes), d (deadline, ms)
-# and, where the job has one, o (origin: see ferry/origins.py)
-ALONE = PREFIX + "alone:"  # + {model}: list of ids whose claim lapsed; each is claimed by itself
-BACKLOG = PREFIX + "backlog:"  # + {model}: hash rows, bytes, owed:{class} (1/1000 row); absent when idle
-TOTAL = PREFIX + "total"  # hash rows, bytes: what waits for all models together; absent when idle
-MEMORY = (
-    PREFIX + "memory"
-)  # string: 1 when Redis had no room for new jobs at its last look, else 0; lives MEMORY_LOOK_MS
-CLAIM = PREFIX + "claim:"  # + token: set of the ids claimed under it
-LEASES = PREFIX + "leases"  # sorted set: token by end of its lease (ms)
-SPARED = PREFIX + "spared"  # set: tokens whose leases an outage pushed out and nobody has renewed since
-NOTHING = PREFIX + "nothing"  # never there: deleting it lets a script write when Redis is full
-DEADLINES = PREFIX + "deadlines"  # sorted set: id of every unfinished job by its deadline (ms)
-DEAD = PREFIX + "dead"  # sorted set: id of every dead letter by when it died (ms); job and input live on as long
-MODELS = PREFIX + "models"  # set of every registered {model}
-MODEL = PREFIX + "model:"  # + {model}: hash, see MODEL_FIELDS and `ticket`, `max_rows`, `max_wait_ms`
-# and `paused` (no job is claimed), `draining` (no job is accepted), each there or not
-ALIASES = (
-    PREFIX + "aliases"
-)  # hash: {name}:{alias} -> "{version} {version before}", the latter empty where there was none
-UNLOADED = PREFIX + "unloaded"  # set of {model}: what workers are told not to serve
-LIVE = PREFIX + "live:"  # + {model}: sorted set of worker names by last heartbeat (ms)
-COUNTS = PREFIX + "counts:"  # + {model}: hash of counters, never reset
-# Hash of counters that belong to no model, never reset; a field is words with spaces between: "rejected CODE",
-# "requests METHOD ROUTE STATUS", "seconds METHOD ROUTE BUCKET", "seconds_sum METHOD ROUTE", "batches STATUS".
-TALLY = PREFIX + "tally"
-TICKETS = PREFIX + "tickets:"  # + {model}: list, Celery's queue
+from redis.connection import parse_url
+
+# Celery's queues: one for each model, one for what any worker can do. Kombu puts the namespace in front (broker.py).
+TICKETS = "tickets:"
+CONTROL_QUEUE = "control"
 # In a model's ticket template this stands where each ticket's own id goes: no magic character of Lua patterns in it.
 TICKET_ID = "FERRYxTICKETxID"
-FILE = PREFIX + "file:"  # + id: hash, see FILE_FIELDS
-FILES = PREFIX + "files"  # sorted set: id of every file by when it was made (us)
-FILES_OF = PREFIX + "files_of:"  # + {purpose}: the same, of one purpose
-# + {owner}, or {owner}:{purpose}: the same, of one owner's files; no owner's name has a colon
-FILES_BY = PREFIX + "files_by:"
-# Sorted set: id of every file, and of every upload under way, by when its bytes are to be deleted (ms). An id leaves it
-# last of all, so that bytes which a dead process left behind are found here.
-FILE_ENDS = PREFIX + "file_ends"
-FILE_OF_KEY = PREFIX + "file_of_key:"  # + digest of an Idempotency-Key: string, the id of the file made under it
-BATCH = PREFIX + "batch:"  # + id: hash of a bulk batch, see BATCH_FIELDS
-BATCHES = PREFIX + "batches"  # sorted set: id of every bulk batch by when it was made (us)
-BATCHES_BY = PREFIX + "batches_by:"  # + {owner}: the same, of one owner's batches
-# Sorted set: "{owner}/{id}" of every batch that is over by when its record expires (ms); the keeper then takes its id
-# out of the two above. Of one that a release before this ended it is absent, and whoever lists takes it out.
-BATCHES_GONE = PREFIX + "batches_gone"
-BATCH_ENDS = PREFIX + "batch_ends"  # sorted set: id of every batch under way by when its window closes (ms)
-# + id: hash of the steps that are enqueued and not settled: where each stands ("from to", in rows of its chunk, and the
-# places of rows that killed a worker; "-" while nothing of the batch runs); absent when there is none
-BATCH_OPEN = PREFIX + "batch_open:"
-# + id: hash of the chunks that are settled, by number: "{token} {completed} {failed} {bytes of output} {of errors}",
-# empty for a chunk that was given up
-BATCH_PARTS = PREFIX + "batch_parts:"
-STEPS_ALONE = PREFIX + "steps_alone:"  # + {model}: list of ids of steps whose claim lapsed
-API_KEY = PREFIX + "api_key:"  # + id: hash of an API key: name, owner, scopes, sha256 of the secret, limits
-API_KEYS = PREFIX + "api_keys"  # sorted set: id of every API key, revoked ones too, by when it was made (us)
-UNFINISHED = (
-    PREFIX + "unfinished:"
-)  # + id of an API key with such a limit: sorted set, its jobs not done by deadline (ms)
-RATE = PREFIX + "rate:"  # + id of an API key with such a limit: string, when its next job would be due (us)
-KEEPER = PREFIX + "keeper"  # string: who keeps house now
-# Channel: msgpack [[[field, value, ...], [id, ...], [output, ...]], ...] of jobs that became terminal; the fields are
-# those that these jobs share, empty when a waiter must read the job itself.
-SETTLED = PREFIX + "settled"
+
+
+class _Place:
+    """The part of a name that follows the namespace. Read from `Keys`, it is the whole name, made once."""
+
+    def __init__(self, suffix: str) -> None:
+        self._suffix = suffix
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, keys: None, owner: type) -> "_Place": ...
+    @overload
+    def __get__(self, keys: "Keys", owner: type) -> str: ...
+    def __get__(self, keys: "Keys | None", owner: type) -> "str | _Place":
+        if keys is None:
+            return self
+        # The instance's own attribute is found first from now on.
+        name = keys.__dict__[self._name] = keys.prefix + self._suffix
+        return name
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys and channels of one namespace: `{namespace}:...`, all in one slot of a cluster, by the hash tag."""
+
+    namespace: str
+
+    @property
+    def prefix(self) -> str:
+        """What every key and channel begins with."""
+        return "{" + self.namespace + "}:"
+
+    job = _Place("job:")  # + id: hash, see FIELDS
+    input = _Place("input:")  # + id: string, the input of a job that is not terminal (ferry/queue/compression.py)
+    # + {model}:{class}: stream; entry v, j (job id), n (rows), b (bytes), d (deadline, ms) and, where the job has one,
+    # o (origin: see ferry/origins.py)
+    waiting = _Place("waiting:")
+    alone = _Place("alone:")  # + {model}: list of ids whose claim lapsed; each is claimed by itself
+    backlog = _Place("backlog:")  # + {model}: hash rows, bytes, owed:{class} (1/1000 row); absent when idle
+    total = _Place("total")  # hash rows, bytes: what waits for all models together; absent when idle
+    # String: 1 when Redis had no room for new jobs at its last look, else 0; lives MEMORY_LOOK_MS.
+    memory = _Place("memory")
+    claim = _Place("claim:")  # + token: set of the ids claimed under it
+    leases = _Place("leases")  # sorted set: token by end of its lease (ms)
+    spared = _Place("spared")  # set: tokens whose leases an outage pushed out and nobody has renewed since
+    # Never there. Every script call declares it, so that a cluster knows the call's slot; deleting it lets a script
+    # write when Redis is full.
+    nothing = _Place("nothing")
+    deadlines = _Place("deadlines")  # sorted set: id of every unfinished job by its deadline (ms)
+    dead = _Place("dead")  # sorted set: id of every dead letter by when it died (ms); job and input live on as long
+    models = _Place("models")  # set of every registered {model}
+    # + {model}: hash, see MODEL_FIELDS and `ticket`, `max_rows`, `max_wait_ms` and `paused` (no job is claimed),
+    # `draining` (no job is accepted), each there or not
+    model = _Place("model:")
+    # Hash: {name}:{alias} -> "{version} {version before}", the latter empty where there was none.
+    aliases = _Place("aliases")
+    unloaded = _Place("unloaded")  # set of {model}: what workers are told not to serve
+    live = _Place("live:")  # + {model}: sorted set of worker names by last heartbeat (ms)
+    counts = _Place("counts:")  # + {model}: hash of counters, never reset
+    # Hash of counters that belong to no model, never reset; a field is words with spaces between: "rejected CODE",
+    # "requests METHOD ROUTE STATUS", "seconds METHOD ROUTE BUCKET", "seconds_sum METHOD ROUTE", "batches STATUS".
+    tally = _Place("tally")
+    tickets = _Place(TICKETS)  # + {model}: list, Celery's queue
+    file = _Place("file:")  # + id: hash, see FILE_FIELDS
+    files = _Place("files")  # sorted set: id of every file by when it was made (us)
+    files_of = _Place("files_of:")  # + {purpose}: the same, of one purpose
+    # + {owner}, or {owner}:{purpose}: the same, of one owner's files; no owner's name has a colon
+    files_by = _Place("files_by:")
+    # Sorted set: id of every file, and of every upload under way, by when its bytes are to be deleted (ms). An id
+    # leaves it last of all, so that bytes which a dead process left behind are found here.
+    file_ends = _Place("file_ends")
+    file_of_key = _Place("file_of_key:")  # + digest of an Idempotency-Key: string, the id of the file made under it
+    batch = _Place("batch:")  # + id: hash of a bulk batch, see BATCH_FIELDS
+    batches = _Place("batches")  # sorted set: id of every bulk batch by when it was made (us)
+    batches_by = _Place("batches_by:")  # + {owner}: the same, of one owner's batches
+    # Sorted set: "{owner}/{id}" of every batch that is over by when its record expires (ms); the keeper then takes its
+    # id out of the two above. Of one that a release before this ended it is absent, and whoever lists takes it out.
+    batches_gone = _Place("batches_gone")
+    batch_ends = _Place("batch_ends")  # sorted set: id of every batch under way by when its window closes (ms)
+    # + id: hash of the steps that are enqueued and not settled: where each stands ("from to", in rows of its chunk, and
+    # the places of rows that killed a worker; "-" while nothing of the batch runs); absent when there is none
+    batch_open = _Place("batch_open:")
+    # + id: hash of the chunks that are settled, by number: "{token} {completed} {failed} {bytes of output} {of
+    # errors}", empty for a chunk that was given up
+    batch_parts = _Place("batch_parts:")
+    steps_alone = _Place("steps_alone:")  # + {model}: list of ids of steps whose claim lapsed
+    api_key = _Place("api_key:")  # + id: hash of an API key: name, owner, scopes, sha256 of the secret, limits
+    api_keys = _Place("api_keys")  # sorted set: id of every API key, revoked ones too, by when it was made (us)
+    # + id of an API key with such a limit: sorted set, its jobs not done by deadline (ms)
+    unfinished = _Place("unfinished:")
+    rate = _Place("rate:")  # + id of an API key with such a limit: string, when its next job would be due (us)
+    keeper = _Place("keeper")  # string: who keeps house now
+    # Channel: msgpack [[[field, value, ...], [id, ...], [output, ...]], ...] of jobs that became terminal; the fields
+    # are those that these jobs share, empty when a waiter must read the job itself.
+    settled = _Place("settled")
+    reply = _Place("reply:")  # + a random id: list, a worker's answer to whoever wants a model inspected
+
+
+def keys_at(url: str, name: str) -> Keys:
+    """Return the keys of the Ferry called `name` (FERRY_NAMESPACE) in the database that a Redis URL names.
+
+    All databases of a server share its channels, so the database's number is part of the namespace where it is not 0.
+    It follows an `@`, which no name has, so two Ferries of other names or databases never share a namespace.
+    """
+    database = int(parse_url(url).get("db", 0))  # type: ignore[no-untyped-call]
+    return Keys(f"{name}@{database}" if database else name)
+
 
 # Format of stream entries and job hashes; a reader that meets a newer one leaves it alone.
 FORMAT_VERSION = 2
@@ -133,7 +187,7 @@ KEEPER_LOCK_MS = 2_000
 
 
 def ticket_queue(model: str, version: str) -> str:
-    """Return the name of a model's Celery queue."""
+    """Return the name of a model's Celery queue; in Redis it is the key `Keys.tickets` + {model}."""
     return TICKETS + model_key(model, version)
 
 

@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from redis.asyncio import Redis
-
 from ferry.queue import keys
-from ferry.queue.connection import redis_errors
+from ferry.queue.connection import LoopClient, redis_errors
 from ferry.queue.statistics import outcomes_of
 from ferry.queue.waiting import N_COMMANDS, ask_waiting, waiting_of
 
@@ -58,8 +56,8 @@ class Load:
 class LoadReader:
     """Reads it."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+    def __init__(self, client: LoopClient) -> None:
+        self._redis, self._keys = client.redis, client.keys
 
     async def read(self) -> Load:
         """Return the load now.
@@ -70,18 +68,18 @@ class LoadReader:
         with redis_errors():
             async with self._redis.pipeline(transaction=False) as pipe:
                 pipe.time()
-                pipe.smembers(keys.MODELS)
-                pipe.zcard(keys.LEASES)
-                pipe.zcard(keys.DEAD)
+                pipe.smembers(self._keys.models)
+                pipe.zcard(self._keys.leases)
+                pipe.zcard(self._keys.dead)
                 clock, models, claims, dead = await pipe.execute()
             time_us = clock[0] * 1_000_000 + clock[1]
             names = sorted((cast(bytes, model).decode("ascii") for model in models), key=_by_version)
             async with self._redis.pipeline(transaction=False) as pipe:
                 for name in names:
-                    ask_waiting(pipe, name)
-                    pipe.hget(keys.BACKLOG + name, "rows")
-                    pipe.zcount(keys.LIVE + name, time_us // 1000 - keys.LIVE_MS, "+inf")
-                    pipe.hgetall(keys.COUNTS + name)
+                    ask_waiting(pipe, self._keys, name)
+                    pipe.hget(self._keys.backlog + name, "rows")
+                    pipe.zcount(self._keys.live + name, time_us // 1000 - keys.LIVE_MS, "+inf")
+                    pipe.hgetall(self._keys.counts + name)
                 replies = await pipe.execute()
         loads = (
             _model_load(name, replies[index * _COMMANDS : (index + 1) * _COMMANDS], time_us)

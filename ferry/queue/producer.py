@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
 from ferry.errors import QueueUnavailableError
@@ -14,7 +13,7 @@ from ferry.manifest import Manifest
 from ferry.profile import BatchLimits, Profile, Tuning, limits_in_force, parse_profile
 from ferry.queue import keys
 from ferry.queue.compression import compress
-from ferry.queue.connection import redis_errors
+from ferry.queue.connection import LoopClient, redis_errors
 from ferry.queue.records import (
     echoed_input,
     news_from_message,
@@ -22,7 +21,6 @@ from ferry.queue.records import (
     record_from_fields,
     tuning_from_fields,
 )
-from ferry.queue.scripts import script
 from ferry.queue.tickets import ticket_template
 from ferry.queue.versions import aliases_from_fields, models_from_keys
 from ferry.settings import Settings
@@ -82,13 +80,13 @@ class ModelStatus:
 class Producer:
     """Sends jobs and reads them back. One per event loop."""
 
-    def __init__(self, redis: Redis, limits: Limits) -> None:
-        self._redis = redis
+    def __init__(self, client: LoopClient, limits: Limits) -> None:
+        self._redis, self._keys = client.redis, client.keys
         self._limits = limits
-        self._submit = redis.register_script(script("submit"))
-        self._cancel = redis.register_script(script("cancel"))
-        self._delete = redis.register_script(script("delete"))
-        self._register = redis.register_script(script("register"))
+        self._submit = client.script("submit")
+        self._cancel = client.script("cancel")
+        self._delete = client.script("delete")
+        self._register = client.script("register")
 
     async def submit(self, submissions: Sequence[Submission]) -> list[Receipt]:
         """Enqueue all in one round trip; each gets its own receipt. Safe to repeat: a known id is not queued twice.
@@ -112,8 +110,8 @@ class Producer:
         """Set large inputs ahead of the script, in one round trip; without it they go by themselves."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for job_id, input_ in large.items():
-                pipe.set(f"{keys.INPUT}{job_id}/{seed}", input_, ex=keys.INPUT_AHEAD_S)
-            pipe.evalsha(self._submit.sha, 0, *args)
+                pipe.set(f"{self._keys.input}{job_id}/{seed}", input_, ex=keys.INPUT_AHEAD_S)
+            self._submit.queue_in(pipe, args)
             try:
                 return (await pipe.execute())[-1]
             except NoScriptError:
@@ -151,8 +149,8 @@ class Producer:
         with redis_errors():
             async with self._redis.pipeline(transaction=False) as pipe:
                 for job_id in job_ids:
-                    pipe.hmget(keys.JOB + job_id, _FIELDS)
-                    pipe.getrange(keys.INPUT + job_id, 0, keys.SMALL_INPUT_BYTES)
+                    pipe.hmget(self._keys.job + job_id, _FIELDS)
+                    pipe.getrange(self._keys.input + job_id, 0, keys.SMALL_INPUT_BYTES)
                 replies = await pipe.execute()
         parts = zip(job_ids, replies[::2], replies[1::2], strict=True)
         return [record_from_fields(job_id, values, echoed_input(start)) for job_id, values, start in parts]
@@ -176,15 +174,15 @@ class Producer:
     async def models(self) -> list[ModelStatus]:
         """Return every registered model. Two round trips, whatever their number."""
         with redis_errors():
-            names = sorted(cast(bytes, name).decode("ascii") for name in await self._redis.smembers(keys.MODELS))
+            names = sorted(cast(bytes, name).decode("ascii") for name in await self._redis.smembers(self._keys.models))
             seconds, micros = await self._redis.time()
             alive_since = seconds * 1000 + micros // 1000 - keys.LIVE_MS
             async with self._redis.pipeline(transaction=False) as pipe:
                 for name in names:
-                    pipe.hmget(keys.MODEL + name, list(keys.MODEL_FIELDS))
-                    pipe.zcount(keys.LIVE + name, alive_since, "+inf")
-                    pipe.hget(keys.BACKLOG + name, "rows")
-                    pipe.hget(keys.COUNTS + name, "rows")
+                    pipe.hmget(self._keys.model + name, list(keys.MODEL_FIELDS))
+                    pipe.zcount(self._keys.live + name, alive_since, "+inf")
+                    pipe.hget(self._keys.backlog + name, "rows")
+                    pipe.hget(self._keys.counts + name, "rows")
                 replies = await pipe.execute()
         parts = zip(replies[::4], replies[1::4], replies[2::4], replies[3::4], strict=True)
         return [
@@ -205,18 +203,22 @@ class Producer:
     async def aliases(self) -> dict[tuple[str, str], str]:
         """Return versions by (name, alias)."""
         with redis_errors():
-            return aliases_from_fields(cast(dict[bytes, bytes], await self._redis.hgetall(keys.ALIASES)))
+            return aliases_from_fields(cast(dict[bytes, bytes], await self._redis.hgetall(self._keys.aliases)))
 
     async def unloaded(self) -> frozenset[tuple[str, str]]:
         """Return (name, version) of what is unloaded."""
         with redis_errors():
-            return models_from_keys(cast(set[bytes], await self._redis.smembers(keys.UNLOADED)))
+            return models_from_keys(cast(set[bytes], await self._redis.smembers(self._keys.unloaded)))
 
     async def set_loaded(self, models: Sequence[tuple[str, str]], *, is_loaded: bool) -> None:
         """Let workers serve versions, or drop them and load them no more."""
         refs = [keys.model_key(*model) for model in models]
         with redis_errors():
-            await (self._redis.srem(keys.UNLOADED, *refs) if is_loaded else self._redis.sadd(keys.UNLOADED, *refs))
+            await (
+                self._redis.srem(self._keys.unloaded, *refs)
+                if is_loaded
+                else self._redis.sadd(self._keys.unloaded, *refs)
+            )
 
     async def ping(self) -> None:
         """Return when Redis answers.
@@ -237,7 +239,7 @@ class Producer:
         """
         async with self._redis.pubsub(ignore_subscribe_messages=False) as pubsub:
             with redis_errors():
-                await pubsub.subscribe(keys.SETTLED)
+                await pubsub.subscribe(self._keys.settled)
             while True:
                 with redis_errors():
                     message = await pubsub.get_message(timeout=POLL_S)

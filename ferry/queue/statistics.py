@@ -7,12 +7,10 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any, cast
 
-from redis.asyncio import Redis
-
 from ferry import metrics
 from ferry.metrics import Counts, Labels, Name, Values, one
 from ferry.queue import keys
-from ferry.queue.connection import redis_errors
+from ferry.queue.connection import LoopClient, redis_errors
 from ferry.queue.waiting import N_COMMANDS, ask_waiting, waiting_of
 
 # Counters of a model's hash as outcomes of its jobs; what is counted twice there is taken apart in `_finished`.
@@ -28,18 +26,18 @@ Readings = list[tuple[Name, Values]]
 
 
 def outcomes_of(counts: Mapping[str, int]) -> dict[str, int]:
-    """Return how many jobs ended in each way, from a model's counters (`ferry.queue.keys.COUNTS`)."""
+    """Return how many jobs ended in each way, from a model's counters (`ferry.queue.keys.Keys.counts`)."""
     return {outcome: sum(counts.get(field, 0) for field in fields) for outcome, fields in _OUTCOMES.items()}
 
 
 class Statistics:
     """Reads and adds up; for an event loop."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+    def __init__(self, client: LoopClient) -> None:
+        self._redis, self._keys = client.redis, client.keys
 
     async def add(self, counts: Mapping[str, int], sums: Mapping[str, float]) -> None:
-        """Add to the counters that belong to no model (`ferry.queue.keys.TALLY`).
+        """Add to the counters that belong to no model (`ferry.queue.keys.Keys.tally`).
 
         Raises:
             QueueUnavailableError: Redis did not answer; whether it counted is not known.
@@ -49,9 +47,9 @@ class Statistics:
         with redis_errors():
             async with self._redis.pipeline(transaction=True) as pipe:
                 for field, number in counts.items():
-                    pipe.hincrby(keys.TALLY, field, number)
+                    pipe.hincrby(self._keys.tally, field, number)
                 for field, total in sums.items():
-                    pipe.hincrbyfloat(keys.TALLY, field, total)
+                    pipe.hincrbyfloat(self._keys.tally, field, total)
                 await pipe.execute()
 
     async def read(self) -> Readings:
@@ -63,11 +61,11 @@ class Statistics:
         with redis_errors():
             async with self._redis.pipeline(transaction=False) as pipe:
                 pipe.time()
-                pipe.smembers(keys.MODELS)
-                pipe.hgetall(keys.TALLY)
-                pipe.zcard(keys.DEAD)
-                pipe.zcard(keys.LEASES)
-                pipe.zcard(keys.BATCH_ENDS)
+                pipe.smembers(self._keys.models)
+                pipe.hgetall(self._keys.tally)
+                pipe.zcard(self._keys.dead)
+                pipe.zcard(self._keys.leases)
+                pipe.zcard(self._keys.batch_ends)
                 pipe.info("memory")
                 clock, models, tally, dead, claims, batches, memory = await pipe.execute()
             now_ms = clock[0] * 1000 + clock[1] // 1000
@@ -79,12 +77,12 @@ class Statistics:
         """Read what there is of each model (name:version)."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for name in names:
-                ask_waiting(pipe, name)
-                pipe.hmget(keys.BACKLOG + name, ["rows", "bytes"])
-                pipe.hgetall(keys.COUNTS + name)
-                pipe.hmget(keys.MODEL + name, list(_SHUT))
-                pipe.zrangebyscore(keys.LIVE + name, now_ms - keys.LIVE_MS, "+inf")
-                pipe.llen(keys.TICKETS + name)
+                ask_waiting(pipe, self._keys, name)
+                pipe.hmget(self._keys.backlog + name, ["rows", "bytes"])
+                pipe.hgetall(self._keys.counts + name)
+                pipe.hmget(self._keys.model + name, list(_SHUT))
+                pipe.zrangebyscore(self._keys.live + name, now_ms - keys.LIVE_MS, "+inf")
+                pipe.llen(self._keys.tickets + name)
             replies = await pipe.execute()
         gathered = _Gathered()
         for index, name in enumerate(names):

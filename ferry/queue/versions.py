@@ -9,12 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from redis import Redis
-
 from ferry.errors import ConflictError, InvalidInputError, NotFoundError
-from ferry.queue import keys
-from ferry.queue.connection import redis_errors
-from ferry.queue.scripts import script
+from ferry.queue.connection import ThreadClient, redis_errors
+from ferry.queue.keys import model_key
 
 # What a plain name means; the highest version, unless it was moved.
 LATEST = "latest"
@@ -48,14 +45,14 @@ class Move:
 class Versions:
     """Moves aliases, loads and unloads."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-        self._alias = redis.register_script(script("alias"))
+    def __init__(self, client: ThreadClient) -> None:
+        self._redis, self._keys = client.redis, client.keys
+        self._alias = client.script("alias")
 
     def aliases(self) -> dict[tuple[str, str], str]:
         """Return versions by (name, alias)."""
         with redis_errors():
-            return aliases_from_fields(cast(dict[bytes, bytes], self._redis.hgetall(keys.ALIASES)))
+            return aliases_from_fields(cast(dict[bytes, bytes], self._redis.hgetall(self._keys.aliases)))
 
     def move(self, name: str, alias: str, version: str) -> Move:
         """Let an alias stand for a version; jobs submitted from then on go there, those that wait stay where they are.
@@ -86,17 +83,17 @@ class Versions:
     def unload(self, models: Iterable[tuple[str, str]]) -> None:
         """Let workers drop versions and load them no more; jobs for them are still accepted, and wait."""
         with redis_errors():
-            self._redis.sadd(keys.UNLOADED, *(keys.model_key(*model) for model in models))
+            self._redis.sadd(self._keys.unloaded, *(model_key(*model) for model in models))
 
     def load(self, models: Iterable[tuple[str, str]]) -> None:
         """Take back `unload`."""
         with redis_errors():
-            self._redis.srem(keys.UNLOADED, *(keys.model_key(*model) for model in models))
+            self._redis.srem(self._keys.unloaded, *(model_key(*model) for model in models))
 
     def unloaded(self) -> frozenset[tuple[str, str]]:
         """Return (name, version) of what is unloaded."""
         with redis_errors():
-            return models_from_keys(cast(set[bytes], self._redis.smembers(keys.UNLOADED)))
+            return models_from_keys(cast(set[bytes], self._redis.smembers(self._keys.unloaded)))
 
     def _call(self, name: str, alias: str, version: str) -> tuple[str, Move]:
         with redis_errors():

@@ -7,7 +7,7 @@ from typing import Any
 from redis.asyncio.client import Pipeline
 
 from ferry.jobs import JobClass
-from ferry.queue import keys
+from ferry.queue.keys import Keys
 
 # What waits again after its claim lapsed stands by itself, ahead of every class.
 AGAIN = "again"
@@ -23,13 +23,13 @@ class Waiting:
     ages_s: Mapping[str, float]
 
 
-def ask_waiting(pipe: Pipeline, name: str) -> None:
+def ask_waiting(pipe: Pipeline, keys: Keys, name: str) -> None:
     """Ask for what waits for a model (name:version): N_COMMANDS commands."""
     for job_class in JobClass:
-        pipe.xlen(f"{keys.WAITING}{name}:{job_class}")
-        pipe.xrange(f"{keys.WAITING}{name}:{job_class}", count=1)
-    pipe.llen(keys.ALONE + name)
-    pipe.llen(keys.STEPS_ALONE + name)
+        pipe.xlen(f"{keys.waiting}{name}:{job_class}")
+        pipe.xrange(f"{keys.waiting}{name}:{job_class}", count=1)
+    pipe.llen(keys.alone + name)
+    pipe.llen(keys.steps_alone + name)
 
 
 def waiting_of(replies: Sequence[Any], now_ms: int) -> Waiting:

@@ -9,10 +9,11 @@ from playwright.sync_api import Page, expect
 
 from ferry.queue.connection import connect
 from ferry.queue.consumer import Consumer
-from ferry.queue.keys import LEASES
+from ferry.settings import NAMESPACE
 from tests import onnx_models
 from tests.browser.conftest import OpenPage, add_model, ferry
 from tests.e2e.conftest import Stack
+from tests.namespaces import KEYS, client_of
 from tests.processes import eventually
 
 pytestmark = pytest.mark.timeout(300)
@@ -89,12 +90,12 @@ def test_dead_letter_when_replayed_with_a_click_then_a_new_job_and_off_the_list(
 
 def die_with(stack: Stack, job_id: str) -> None:
     """Play a worker that dies with a job again and again, until it is given up."""
-    with connect(str(stack.run_info["redis_url"])) as redis:
-        worker = Consumer(redis, worker="by-hand", lease_s=5)
+    with connect(str(stack.run_info["redis_url"]), NAMESPACE).redis as redis:
+        worker = Consumer(client_of(redis), worker="by-hand", lease_s=5)
 
         def is_given_up() -> bool:
-            for token in {worker.claim("doomed", "1", max_rows=10).token} if redis.zcard(LEASES) == 0 else ():
-                redis.zadd(LEASES, {token: 1}, xx=True)
+            for token in {worker.claim("doomed", "1", max_rows=10).token} if redis.zcard(KEYS.leases) == 0 else ():
+                redis.zadd(KEYS.leases, {token: 1}, xx=True)
             shown = httpx.get(f"{stack.api_url}/v1/predictions/{job_id}", timeout=60).json()
             return shown["error_code"] == "worker_lost"
 

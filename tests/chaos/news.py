@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgpack
 import redis
 
-from ferry.queue import keys
+from tests.namespaces import KEYS
 
 # How long one read waits; it bounds how long stopping takes.
 READ_S = 0.5
@@ -34,7 +34,7 @@ class News(threading.Thread):
         while not self._stopping.is_set():
             try:
                 with self._connect() as client, client.pubsub(ignore_subscribe_messages=True) as subscription:
-                    subscription.subscribe(keys.SETTLED)
+                    subscription.subscribe(KEYS.settled)
                     while not self._stopping.is_set():
                         if message := subscription.get_message(timeout=READ_S):
                             self.count(message["data"])

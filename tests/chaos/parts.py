@@ -12,8 +12,10 @@ from ferry.local.redis_server import HOST
 from ferry.manifest import Manifest
 from ferry.queue import keys
 from ferry.queue.connection import connect
+from ferry.settings import NAMESPACE
 from tests.chaos import model
 from tests.chaos.redis_part import COMES_UP_S, PartError, Redis, free_port, wait_for
+from tests.namespaces import KEYS
 from tests.processes import Process
 
 N_WORKERS = 3
@@ -56,7 +58,7 @@ class Parts:
 
     def client(self) -> "redis.Redis":
         """Return a Redis client of one's own; it does not try again by itself."""
-        return connect(self.redis.url)
+        return connect(self.redis.url, NAMESPACE).redis
 
     # --- workers
 
@@ -70,7 +72,7 @@ class Parts:
 
     def wait_for_worker(self, name: str) -> None:
         """Return once a worker says that it serves."""
-        live = keys.LIVE + keys.model_key(self.manifest.name, self.manifest.version)
+        live = KEYS.live + keys.model_key(self.manifest.name, self.manifest.version)
 
         def is_heard_of() -> bool:
             try:

@@ -9,12 +9,13 @@ from ferry.jobs import JobRecord
 from ferry.queue import keys
 from ferry.queue.records import record_from_fields
 from tests.chaos.redis_part import PartError, wait_for
+from tests.namespaces import KEYS
 
 AT_ONCE = 500
 # Within this long of its jobs' forgetting Redis is empty: the keeper comes by every second.
 EMPTIES_S = 15.0
 # What stays for as long as there are models and workers, whatever jobs there were.
-_STAYS = (keys.MODELS, keys.MODEL, keys.LIVE, keys.COUNTS, keys.TALLY, keys.KEEPER, keys.MEMORY, "_kombu.")
+_STAYS = (KEYS.models, KEYS.model, KEYS.live, KEYS.counts, KEYS.tally, KEYS.keeper, KEYS.memory, "_kombu.")
 
 _FORGET_SOON = "if redis.call('PTTL', KEYS[1]) > 0 then redis.call('PEXPIRE', KEYS[1], 1) end"
 
@@ -26,7 +27,7 @@ def read_records(client: "redis.Redis", ids: Sequence[str]) -> dict[str, JobReco
         some = ids[first : first + AT_ONCE]
         with client.pipeline(transaction=False) as pipe:
             for job_id in some:
-                pipe.hmget(keys.JOB + job_id, list(keys.FIELDS))
+                pipe.hmget(KEYS.job + job_id, list(keys.FIELDS))
             replies = pipe.execute()
         records.update(
             (job_id, record_from_fields(job_id, values)) for job_id, values in zip(some, replies, strict=True)
@@ -36,14 +37,14 @@ def read_records(client: "redis.Redis", ids: Sequence[str]) -> dict[str, JobReco
 
 def age(client: "redis.Redis") -> None:
     """Let all the time go by for which records and dead letters are kept. What has no such time stays."""
-    for prefix in (keys.JOB, keys.INPUT):
+    for prefix in (KEYS.job, KEYS.input):
         with client.pipeline(transaction=False) as pipe:
             for key in _keys(client, f"{prefix}*"):
                 # PEXPIRE with XX came with Redis 7.
                 pipe.eval(_FORGET_SOON, 1, key)
             pipe.execute()
-    if dead := cast(list[bytes], client.zrange(keys.DEAD, 0, -1)):
-        client.zadd(keys.DEAD, dict.fromkeys(dead, 1), xx=True)
+    if dead := cast(list[bytes], client.zrange(KEYS.dead, 0, -1)):
+        client.zadd(KEYS.dead, dict.fromkeys(dead, 1), xx=True)
 
 
 def leftovers(client: "redis.Redis") -> dict[str, str]:
@@ -57,8 +58,8 @@ def leftovers(client: "redis.Redis") -> dict[str, str]:
 
 def state_of_queue(client: "redis.Redis", ids: Sequence[str]) -> str:
     """Return all that tells why jobs do not end: their hashes, and every key that is not of another job."""
-    others = [key for key in _keys(client) if not key.startswith((keys.JOB, keys.INPUT))]
-    return "\n".join(f"{key}: {describe(client, key)}" for key in (*(keys.JOB + job_id for job_id in ids), *others))
+    others = [key for key in _keys(client) if not key.startswith((KEYS.job, KEYS.input))]
+    return "\n".join(f"{key}: {describe(client, key)}" for key in (*(KEYS.job + job_id for job_id in ids), *others))
 
 
 def describe(client: "redis.Redis", key: str) -> str:

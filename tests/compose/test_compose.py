@@ -20,6 +20,7 @@ from tests import onnx_models
 from tests.compose.conftest import MAX_ATTEMPTS
 from tests.compose.load import ROWS, Load
 from tests.compose.stack import ROOT, SERVICES, ComposeStack, docker, eventually, kill, running
+from tests.namespaces import KEYS
 
 JOB = {"version": "mnist", "input": {"x": ROWS[10]}}
 # More for the figure of docs/benchmarks.md; the rule is the same.
@@ -163,7 +164,7 @@ def test_job_when_followed_by_its_id_then_found_in_log_queue_worker_and_flower(s
     (asked,) = stack.log_lines("api", request_id)
     (ran,) = stack.log_lines("worker", request_id)
     fields = ("state", "model", "created_us", "started_us", "completed_us", "batch", "owner", "origin")
-    queue = stack.execute("redis", "redis-cli", "hmget", f"ferry:job:{job['id']}", *fields).split("\n")
+    queue = stack.execute("redis", "redis-cli", "hmget", KEYS.job + job["id"], *fields).split("\n")
     (batch_id,) = ran["batch_ids"]
     ticket = batch_id.rpartition(".")[0]
     flower = f"{stack.flower_url}/api/task/info/{ticket}"

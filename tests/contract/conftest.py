@@ -11,15 +11,16 @@ import redis.asyncio
 from ferry.jobs import Claim, JobClass, JobRecord, Outcome, Receipt, State, Submission
 from ferry.manifest import Manifest
 from ferry.profile import Profile
-from ferry.queue import keys
 from ferry.queue.admin import Admin
 from ferry.queue.connection import connect, connect_async
 from ferry.queue.consumer import Consumer
 from ferry.queue.dead_letters import DeadLetters
 from ferry.queue.keeper import Keeper, KeeperRules
 from ferry.queue.producer import Limits, Producer
+from ferry.settings import NAMESPACE
 from tests.fakes.memory_queue import MemoryQueue
 from tests.manifests import LIMITS, manifest
+from tests.namespaces import KEYS, client_of
 
 LEASE_S = 5.0
 MAX_ATTEMPTS = 3
@@ -122,64 +123,64 @@ class RedisBench(Bench):
     def __init__(self, client: redis.Redis, async_client: redis.asyncio.Redis, limits: Limits) -> None:
         self.redis = client
         self.async_redis = async_client
-        self.producer = Producer(async_client, limits)
-        self.worker = Consumer(client, worker="w1", lease_s=LEASE_S)
-        self.keeper = Keeper(client, KeeperRules(lease_s=LEASE_S, max_attempts=MAX_ATTEMPTS))
-        self.admin = Admin(client)
-        self.dead = DeadLetters(async_client, self.producer)
+        self.producer = Producer(client_of(async_client), limits)
+        self.worker = Consumer(client_of(client), worker="w1", lease_s=LEASE_S)
+        self.keeper = Keeper(client_of(client), KeeperRules(lease_s=LEASE_S, max_attempts=MAX_ATTEMPTS))
+        self.admin = Admin(client_of(client))
+        self.dead = DeadLetters(client_of(async_client), self.producer)
 
     def announce(self, added: Manifest, profile: Profile | None = None) -> None:
         self.worker.register(added, profile)
 
     def tickets(self) -> int:
-        tickets = self.redis.lrange(keys.TICKETS + "toy:1", 0, -1)
+        tickets = self.redis.lrange(KEYS.tickets + "toy:1", 0, -1)
         ids = {json.loads(ticket)["headers"]["id"] for ticket in tickets}
         assert len(ids) == len(tickets)
         return len(tickets)
 
     def lose_tickets(self) -> None:
-        self.redis.delete(keys.TICKETS + "toy:1")
+        self.redis.delete(KEYS.tickets + "toy:1")
 
     def age_leases(self, *tokens: str) -> None:
-        for token in tokens or self.redis.zrange(keys.LEASES, 0, -1):
-            self.redis.zadd(keys.LEASES, {token: 1}, xx=True)
+        for token in tokens or self.redis.zrange(KEYS.leases, 0, -1):
+            self.redis.zadd(KEYS.leases, {token: 1}, xx=True)
 
     def forget_finished(self) -> None:
-        for key in self.redis.keys(keys.JOB + "*"):
+        for key in self.redis.keys(KEYS.job + "*"):
             if self.redis.hget(key, "state") not in (b"queued", b"running"):
-                job_id = key.decode().removeprefix(keys.JOB)
+                job_id = key.decode().removeprefix(KEYS.job)
                 self.redis.delete(key)
-                if self.redis.zrem(keys.DEAD, job_id):
-                    self.redis.delete(keys.INPUT + job_id)
+                if self.redis.zrem(KEYS.dead, job_id):
+                    self.redis.delete(KEYS.input + job_id)
 
     def leftovers(self) -> list[str]:
         of_the_model = (
-            keys.MODELS,
-            keys.MODEL,
-            keys.COUNTS,
-            keys.TALLY,
-            keys.LIVE,
-            keys.TICKETS,
-            keys.KEEPER,
-            keys.MEMORY,
+            KEYS.models,
+            KEYS.model,
+            KEYS.counts,
+            KEYS.tally,
+            KEYS.live,
+            KEYS.tickets,
+            KEYS.keeper,
+            KEYS.memory,
         )
         return sorted(key.decode() for key in self.redis.keys("*") if not key.decode().startswith(of_the_model))
 
     def pass_deadline(self, job_id: str) -> None:
-        self.redis.hset(keys.JOB + job_id, "deadline_us", 1)
-        self.redis.zadd(keys.DEADLINES, {job_id: 1})
+        self.redis.hset(KEYS.job + job_id, "deadline_us", 1)
+        self.redis.zadd(KEYS.deadlines, {job_id: 1})
         for job_class in JobClass:
-            stream = f"{keys.WAITING}toy:1:{job_class}"
+            stream = f"{KEYS.waiting}toy:1:{job_class}"
             entries = self.redis.xrange(stream)
             self.redis.delete(stream)
             for entry, fields in entries:
                 self.redis.xadd(stream, fields | ({b"d": b"1"} if fields[b"j"].decode() == job_id else {}), id=entry)
 
     def fill_memory(self) -> None:
-        self.redis.set(keys.MEMORY, 1)
+        self.redis.set(KEYS.memory, 1)
 
     def another_worker_joins(self, name: str) -> None:
-        Consumer(self.redis, worker=name, lease_s=LEASE_S).beat([("toy", "1")])
+        Consumer(client_of(self.redis), worker=name, lease_s=LEASE_S).beat([("toy", "1")])
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -193,7 +194,7 @@ async def bench(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncIter
         yield bench
         return
     url = request.getfixturevalue("redis_url")
-    client, async_client = connect(url), connect_async(url)
+    client, async_client = connect(url, NAMESPACE).redis, connect_async(url, NAMESPACE).redis
     bench = RedisBench(client, async_client, limits)
     await bench.producer.register(manifest())
     bench.worker.beat([("toy", "1")])

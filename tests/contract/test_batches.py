@@ -14,15 +14,16 @@ from ferry.bulk.steps import STOPPED, Held, Steps, indexed
 from ferry.bulk.storage import Storage
 from ferry.errors import NotFoundError, QueueUnavailableError
 from ferry.jobs import JobLimits
-from ferry.queue import keys
 from ferry.queue.admin import Admin
 from ferry.queue.connection import connect, connect_async
 from ferry.queue.consumer import Consumer
 from ferry.queue.producer import Producer
+from ferry.settings import NAMESPACE
 from tests.fakes.memory_batches import MemoryBatches
 from tests.fakes.memory_files import MemoryFiles
 from tests.fakes.memory_queue import MemoryQueue
 from tests.manifests import LIMITS, manifest
+from tests.namespaces import KEYS, client_of
 
 pytestmark = pytest.mark.anyio
 
@@ -84,17 +85,17 @@ class RedisDesk(Desk):
     """The same on a real Redis."""
 
     def __init__(self, url: str, storage: Storage) -> None:
-        self.redis, self.direct = connect_async(url), connect(url)
-        self.files = Files(self.redis, storage, max_files=100, ttl_s=600)
-        self.batches = Batches(self.redis, max_open=MOST, ttl_s=600)
-        self.consumer = Consumer(self.direct, worker="w1", lease_s=5)
-        self.steps = Steps(self.direct)
+        self.redis, self.direct = connect_async(url, NAMESPACE).redis, connect(url, NAMESPACE).redis
+        self.files = Files(client_of(self.redis), storage, max_files=100, ttl_s=600)
+        self.batches = Batches(client_of(self.redis), max_open=MOST, ttl_s=600)
+        self.consumer = Consumer(client_of(self.direct), worker="w1", lease_s=5)
+        self.steps = Steps(client_of(self.direct))
 
     async def register(self) -> None:
-        await Producer(self.redis, LIMITS).register(manifest())
+        await Producer(client_of(self.redis), LIMITS).register(manifest())
 
     def drain(self) -> None:
-        Admin(self.direct).drain("toy", "1")
+        Admin(client_of(self.direct)).drain("toy", "1")
 
     def claim(self) -> Held:
         """Take the step that waits, as a worker does."""
@@ -109,7 +110,7 @@ class RedisDesk(Desk):
         assert self.steps.settle(held, outcome)
 
     async def forget(self, batch_id: str) -> None:
-        await self.redis.delete(keys.BATCH + batch_id)
+        await self.redis.delete(KEYS.batch + batch_id)
 
 
 @asynccontextmanager
@@ -252,7 +253,7 @@ async def test_list_page_when_a_batch_is_forgotten_then_its_id_leaves_redis(redi
     forgotten, kept = await redis_desk.opened(), await redis_desk.opened()
     await redis_desk.forget(forgotten.id)
     await redis_desk.batches.list_page()
-    assert await redis_desk.redis.zrange(keys.BATCHES, 0, -1) == [kept.id.encode()]
+    assert await redis_desk.redis.zrange(KEYS.batches, 0, -1) == [kept.id.encode()]
 
 
 async def test_cancel_when_nobody_looked_at_the_file_then_cancelled_at_once_and_once(desk: Desk) -> None:
@@ -282,14 +283,14 @@ async def test_cancel_when_nobody_looked_at_the_file_then_no_step_is_left_and_a_
     with redis_desk.files.storage.create(index_key(batch_id)) as upload:
         upload.write(b"abc")
     await redis_desk.batches.cancel(batch_id)
-    assert await redis_desk.redis.keys(f"{keys.JOB}{batch_id}*") == []
-    assert await redis_desk.redis.keys(f"{keys.BATCH_OPEN}*") == []
-    assert await redis_desk.redis.zcard(keys.BATCH_ENDS) == 0
+    assert await redis_desk.redis.keys(f"{KEYS.job}{batch_id}*") == []
+    assert await redis_desk.redis.keys(f"{KEYS.batch_open}*") == []
+    assert await redis_desk.redis.zcard(KEYS.batch_ends) == 0
     assert not redis_desk.consumer.claim("toy", "1", max_rows=8).jobs
-    assert await redis_desk.redis.ttl(keys.BATCH + batch_id) in (599, 600)
+    assert await redis_desk.redis.ttl(KEYS.batch + batch_id) in (599, 600)
     assert isinstance(redis_desk.files, Files)
     assert await redis_desk.files.sweep() == 0
-    await redis_desk.redis.zadd(keys.FILE_ENDS, {batch_id: 1})  # parts that come late have come
+    await redis_desk.redis.zadd(KEYS.file_ends, {batch_id: 1})  # parts that come late have come
     assert await redis_desk.files.sweep() == 1
     assert redis_desk.files.storage.list_folder("batches") == {}
 
@@ -304,8 +305,8 @@ async def test_cancel_when_a_worker_looks_at_the_file_then_it_ends_when_that_one
 
 
 async def test_batches_when_redis_is_away_then_unavailable() -> None:
-    redis = connect_async("redis://127.0.0.1:1/0")
-    batches = Batches(redis, max_open=1, ttl_s=1)
+    redis = connect_async("redis://127.0.0.1:1/0", NAMESPACE).redis
+    batches = Batches(client_of(redis), max_open=1, ttl_s=1)
     spec = BatchSpec(new_batch_id(), "toy", "1", ENDPOINT, new_file_id(), 3600, "1h")
     for asking in (batches.open(spec), batches.get(spec.id), batches.list_page(), batches.cancel(spec.id)):
         with pytest.raises(QueueUnavailableError):

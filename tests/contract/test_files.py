@@ -13,9 +13,11 @@ from ferry.bulk.batches import new_batch_id
 from ferry.bulk.files import FileRecord, Files, is_file_id, key_of, new_file_id
 from ferry.bulk.storage import Storage
 from ferry.errors import NotFoundError, StorageError
-from ferry.queue import keys
 from ferry.queue.connection import connect, connect_async
+from ferry.queue.keys import Keys
+from ferry.settings import NAMESPACE
 from tests.fakes.memory_files import MemoryFiles
+from tests.namespaces import KEYS, client_of
 
 pytestmark = pytest.mark.anyio
 
@@ -30,7 +32,7 @@ def storage(tmp_path: Path) -> Storage:
 
 @pytest.fixture
 async def redis(redis_url: str, anyio_backend: str) -> AsyncIterator[Redis]:
-    client = connect_async(redis_url)
+    client = connect_async(redis_url, NAMESPACE).redis
     yield client
     await client.aclose(close_connection_pool=True)
 
@@ -40,8 +42,8 @@ async def files(request: pytest.FixtureRequest, storage: Storage, anyio_backend:
     if request.param == "memory":
         yield MemoryFiles(storage, max_files=MOST)
         return
-    client = connect_async(request.getfixturevalue("redis_url"))
-    yield Files(client, storage, max_files=MOST, ttl_s=600)
+    client = connect_async(request.getfixturevalue("redis_url"), NAMESPACE).redis
+    yield Files(client_of(client), storage, max_files=MOST, ttl_s=600)
     await client.aclose(close_connection_pool=True)
 
 
@@ -124,9 +126,9 @@ async def test_create_when_many_are_made_under_one_key_at_once_then_one_file(fil
 async def test_create_when_under_a_key_then_redis_remembers_it_as_long_as_the_file(
     redis: Redis, storage: Storage
 ) -> None:
-    files = Files(redis, storage, max_files=MOST, ttl_s=600)
+    files = Files(client_of(redis), storage, max_files=MOST, ttl_s=600)
     await add(files, key="k", ttl_s=3600)
-    assert await redis.ttl(f"{keys.FILE_OF_KEY}k") in (3599, 3600)
+    assert await redis.ttl(f"{KEYS.file_of_key}k") in (3599, 3600)
 
 
 async def test_list_page_when_there_are_many_then_every_one_once_in_either_order(files: AnyFiles) -> None:
@@ -143,7 +145,7 @@ async def test_list_page_when_there_are_many_then_every_one_once_in_either_order
 async def test_list_page_when_it_takes_several_round_trips_then_as_in_one(
     redis: Redis, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = Files(redis, storage, max_files=MOST, ttl_s=600)
+    files = Files(client_of(redis), storage, max_files=MOST, ttl_s=600)
     ids = [(await add(files)).id for _ in range(MOST)]
     monkeypatch.setattr(module, "READ_AT_ONCE", 2)
     for limit in range(1, MOST + 1):
@@ -179,13 +181,13 @@ async def test_get_when_it_is_no_id_then_none(files: AnyFiles, file_id: str) -> 
 
 
 async def end_now(redis: Redis, file_id: str) -> None:
-    await redis.zadd(keys.FILE_ENDS, {file_id: 1})
+    await redis.zadd(KEYS.file_ends, {file_id: 1})
 
 
 async def test_sweep_when_the_time_is_over_then_file_bytes_and_every_key_are_gone(
     redis: Redis, storage: Storage
 ) -> None:
-    files = Files(redis, storage, max_files=MOST, ttl_s=600)
+    files = Files(client_of(redis), storage, max_files=MOST, ttl_s=600)
     over, kept = await add(files), await add(files)
     abandoned = await files.reserve()
     for file_id in (over.id, abandoned):
@@ -197,15 +199,15 @@ async def test_sweep_when_the_time_is_over_then_file_bytes_and_every_key_are_gon
     with pytest.raises(NotFoundError, match="given up"):
         await files.create(abandoned, size_bytes=3, filename="x", purpose="batch")
     await files.delete(kept.id)
-    assert await redis.keys("ferry:file*") == []
+    assert await redis.keys(f"{KEYS.file}*") == []
 
 
 async def test_sweep_when_two_do_it_at_once_then_each_is_gone_and_neither_fails(redis: Redis, storage: Storage) -> None:
-    files = Files(redis, storage, max_files=MOST, ttl_s=600)
+    files = Files(client_of(redis), storage, max_files=MOST, ttl_s=600)
     for _ in range(MOST):
         await end_now(redis, (await add(files)).id)
-    await asyncio.gather(files.sweep(), Files(redis, storage, max_files=MOST, ttl_s=600).sweep())
-    assert await redis.keys("ferry:file*") == []
+    await asyncio.gather(files.sweep(), Files(client_of(redis), storage, max_files=MOST, ttl_s=600).sweep())
+    assert await redis.keys(f"{KEYS.file}*") == []
     assert storage.list_folder("files") == {}
 
 
@@ -215,7 +217,7 @@ async def test_delete_when_the_storage_is_away_then_gone_all_the_same_and_a_swee
     def away(key: str) -> None:
         raise StorageError("away")
 
-    files = Files(redis, storage, max_files=MOST, ttl_s=600)
+    files = Files(client_of(redis), storage, max_files=MOST, ttl_s=600)
     record = await add(files)
     with monkeypatch.context() as patch:
         patch.setattr(storage, "delete", away)
@@ -225,7 +227,7 @@ async def test_delete_when_the_storage_is_away_then_gone_all_the_same_and_a_swee
     assert await files.get(record.id) is None
     assert await files.sweep() == 1
     assert storage.list_folder("files") == {}
-    assert await redis.keys("ferry:file*") == []
+    assert await redis.keys(f"{KEYS.file}*") == []
 
 
 async def leave_folder(redis: Redis, storage: Storage) -> str:
@@ -241,7 +243,7 @@ async def leave_folder(redis: Redis, storage: Storage) -> str:
 async def test_sweep_when_a_batch_left_its_folder_then_it_is_gone_and_the_files_stay(
     redis: Redis, storage: Storage
 ) -> None:
-    files = Files(redis, storage, max_files=MOST, ttl_s=600)
+    files = Files(client_of(redis), storage, max_files=MOST, ttl_s=600)
     kept = await add(files)
     batch_id = await leave_folder(redis, storage)
     assert [each.id for each in (await files.list_page())[0]] == [kept.id]
@@ -250,8 +252,8 @@ async def test_sweep_when_a_batch_left_its_folder_then_it_is_gone_and_the_files_
     assert await files.sweep() == 1
     assert storage.list_folder(FOLDER.rstrip("/")) == {}
     assert list(storage.list_folder("files")) == [key_of(kept.id)]
-    assert await redis.zrange(keys.FILE_ENDS, 0, -1) == [kept.id.encode()]
-    assert await redis.keys("ferry:file:*") == [f"{keys.FILE}{kept.id}".encode()]
+    assert await redis.zrange(KEYS.file_ends, 0, -1) == [kept.id.encode()]
+    assert await redis.keys(f"{KEYS.file}*") == [f"{KEYS.file}{kept.id}".encode()]
 
 
 async def test_sweep_when_a_folder_cannot_be_deleted_then_the_next_one_does_it(
@@ -260,7 +262,7 @@ async def test_sweep_when_a_folder_cannot_be_deleted_then_the_next_one_does_it(
     def away(folder: str) -> None:
         raise StorageError("away")
 
-    files = Files(redis, storage, max_files=MOST, ttl_s=600)
+    files = Files(client_of(redis), storage, max_files=MOST, ttl_s=600)
     await leave_folder(redis, storage)
     with monkeypatch.context() as patch:
         patch.setattr(storage, "delete_folder", away)
@@ -268,13 +270,13 @@ async def test_sweep_when_a_folder_cannot_be_deleted_then_the_next_one_does_it(
             await files.sweep()
     assert await files.sweep() == 1
     assert storage.list_folder(FOLDER.rstrip("/")) == {}
-    assert await redis.zcard(keys.FILE_ENDS) == 0
+    assert await redis.zcard(KEYS.file_ends) == 0
 
 
 async def test_reserve_when_batches_left_folders_then_they_are_not_counted_as_files(
     redis: Redis, storage: Storage
 ) -> None:
-    files = Files(redis, storage, max_files=1, ttl_s=600)
+    files = Files(client_of(redis), storage, max_files=1, ttl_s=600)
     for _ in range(3):
         await leave_folder(redis, storage)
     await add(files)
@@ -296,7 +298,7 @@ async def test_sweep_forever_when_a_sweep_fails_then_it_goes_on(
             return 0
 
     monkeypatch.setattr(module, "SWEEP_EVERY_S", 0)
-    task = asyncio.create_task(Sweeping(redis, storage, max_files=1, ttl_s=1).sweep_forever())
+    task = asyncio.create_task(Sweeping(client_of(redis), storage, max_files=1, ttl_s=1).sweep_forever())
     await asyncio.wait_for(swept.wait(), 60)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -322,7 +324,7 @@ async def test_list_page_when_an_owner_is_asked_for_then_only_its_files_of_any_o
 
 @pytest.mark.parametrize("end", ["delete", "sweep"])
 async def test_delete_when_a_file_had_an_owner_then_no_key_is_left(redis: Redis, storage: Storage, end: str) -> None:
-    files = Files(redis, storage, max_files=9, ttl_s=600)
+    files = Files(client_of(redis), storage, max_files=9, ttl_s=600)
     record = await add(files, owner="ann")
     if end == "delete":
         assert await files.delete(record.id)
@@ -333,9 +335,9 @@ async def test_delete_when_a_file_had_an_owner_then_no_key_is_left(redis: Redis,
 
 
 async def test_get_when_a_release_before_owners_stored_it_then_nobodys(redis: Redis, storage: Storage) -> None:
-    files = Files(redis, storage, max_files=9, ttl_s=600)
+    files = Files(client_of(redis), storage, max_files=9, ttl_s=600)
     record = await add(files)
-    await redis.hdel(keys.FILE + record.id, "owner")
+    await redis.hdel(KEYS.file + record.id, "owner")
     assert await files.get(record.id) == record
     assert await files.delete(record.id)
 
@@ -344,33 +346,33 @@ async def test_get_when_a_release_before_owners_stored_it_then_nobodys(redis: Re
 async def test_list_page_when_a_release_before_owners_buried_some_then_the_others_fill_the_pages(
     redis: Redis, storage: Storage, limit: int
 ) -> None:
-    files = Files(redis, storage, max_files=9, ttl_s=600)
+    files = Files(client_of(redis), storage, max_files=9, ttl_s=600)
     ids = [(await add(files, owner="ann")).id for _ in range(5)]
     for file_id in (ids[0], ids[3], ids[4]):  # it knows nothing of the lists of owners
-        await redis.delete(keys.FILE + file_id)
+        await redis.delete(KEYS.file + file_id)
     for is_ascending, expected in ((False, [ids[2], ids[1]]), (True, [ids[1], ids[2]])):
         page, has_more = await files.list_page(owner="ann", limit=limit, is_ascending=is_ascending)
         assert ([record.id for record in page], has_more) == (expected[:limit], limit < 2)
     await files.list_page(owner="ann")
-    assert await redis.zrange(f"{keys.FILES_BY}ann", 0, -1) == [ids[1].encode(), ids[2].encode()]
+    assert await redis.zrange(f"{KEYS.files_by}ann", 0, -1) == [ids[1].encode(), ids[2].encode()]
 
 
 async def test_sweep_when_the_file_is_created_in_that_moment_then_no_list_keeps_it(
     redis: Redis, redis_url: str, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = Files(redis, storage, max_files=9, ttl_s=600)
+    files = Files(client_of(redis), storage, max_files=9, ttl_s=600)
     file_id = await files.reserve()
     await end_now(redis, file_id)
     real, made = module._lists_of, []
 
-    def between(purpose: str, owner: str) -> list[str]:
+    def between(names: Keys, purpose: str, owner: str) -> list[str]:
         if not made:  # the sweep has read that there is no owner yet
             made.append(file_id)
-            direct = connect(redis_url)
-            direct.hset(keys.FILE + file_id, mapping={"owner": "ann", "status": "processed"})
-            direct.zadd(f"{keys.FILES_BY}ann", {file_id: 1})
+            direct = connect(redis_url, NAMESPACE).redis
+            direct.hset(KEYS.file + file_id, mapping={"owner": "ann", "status": "processed"})
+            direct.zadd(f"{KEYS.files_by}ann", {file_id: 1})
             direct.close()
-        return real(purpose, owner)
+        return real(names, purpose, owner)
 
     monkeypatch.setattr(module, "_lists_of", between)
     await files.sweep()

@@ -18,11 +18,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from ferry.jobs import Claim, JobClass, JobRecord, State, Submission, Verdict
 from ferry.local.redis_server import RedisServer
-from ferry.queue import consumer, keeper
+from ferry.queue import keeper, scripts
 from ferry.queue.connection import connect, connect_async
 from ferry.queue.scripts import script
+from ferry.settings import NAMESPACE
 from tests.contract.conftest import MAX_ATTEMPTS, MemoryBench, RedisBench
 from tests.manifests import LIMITS, manifest, submission
+from tests.namespaces import KEYS
 
 PICK = st.integers(min_value=0, max_value=10**6)
 MAX_ROWS = 8
@@ -309,9 +311,9 @@ def on_redis(url: str) -> Callable[[], RedisBench]:
     """Return what opens the queue on an emptied Redis."""
 
     def open_bench() -> RedisBench:
-        client = connect(url)
+        client = connect(url, NAMESPACE).redis
         client.flushall()
-        return RedisBench(client, connect_async(url), LIMITS)
+        return RedisBench(client, connect_async(url, NAMESPACE).redis, LIMITS)
 
     return open_bench
 
@@ -326,7 +328,7 @@ def redis_7_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server = RedisServer(folder / "data", folder / "redis.log", binary=binary)
     server.start()
     try:
-        version = connect(server.url).info("server")["redis_version"]
+        version = connect(server.url, NAMESPACE).redis.info("server")["redis_version"]
         if int(version.split(".")[0]) < 7:
             pytest.skip(f"the redis-server on PATH is {version}, not 7 or newer")
         yield server.url
@@ -363,10 +365,10 @@ def _no_keeper(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _replace_in(monkeypatch: pytest.MonkeyPatch, name: str, right: str, wrong: str) -> None:
-    text = script(name)
+    text = script(name, KEYS)
     assert right in text
     monkeypatch.setattr(
-        consumer, "script", lambda asked: text.replace(right, wrong) if asked == name else script(asked)
+        scripts, "script", lambda asked, keys: text.replace(right, wrong) if asked == name else script(asked, keys)
     )
 
 

@@ -7,10 +7,11 @@ from redis import Redis
 
 from ferry.access import ApiKey, Scope, parse_token
 from ferry.errors import NotFoundError, QueueUnavailableError
-from ferry.queue import keys
 from ferry.queue.connection import connect, connect_async
 from ferry.queue.key_book import KeyBook, KeyReader
+from ferry.settings import NAMESPACE
 from tests.fakes.memory_keys import MemoryKeys
+from tests.namespaces import KEYS, client_of
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +32,7 @@ class Office:
 
 @pytest.fixture
 def redis(redis_url: str) -> Redis:
-    return connect(redis_url)
+    return connect(redis_url, NAMESPACE).redis
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -41,8 +42,8 @@ async def office(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncIte
         yield Office(memory, memory)
         return
     url = request.getfixturevalue("redis_url")
-    direct, client = connect(url), connect_async(url)
-    yield Office(KeyBook(direct), KeyReader(client))
+    direct, client = connect(url, NAMESPACE).redis, connect_async(url, NAMESPACE).redis
+    yield Office(KeyBook(client_of(direct)), KeyReader(client_of(client)))
     direct.close()
     await client.aclose(close_connection_pool=True)
 
@@ -105,33 +106,34 @@ async def test_revoke_when_there_is_none_then_not_found(office: Office) -> None:
 
 
 async def test_create_when_made_then_redis_holds_no_secret_and_the_key_does_not_expire(redis: Redis) -> None:
-    made, text = KeyBook(redis).create("ci", owner="ann", scopes=TENANT)
+    made, text = KeyBook(client_of(redis)).create("ci", owner="ann", scopes=TENANT)
     secret = text[-43:].encode()
     kept = [redis.dump(name) for name in redis.keys("*")]
     assert len(kept) == 2
     assert all(secret not in each for each in kept)
-    assert redis.ttl(keys.API_KEY + made.id) == -1
+    assert redis.ttl(KEYS.api_key + made.id) == -1
 
 
 async def test_list_all_when_a_newer_release_wrote_more_then_what_is_known_here_counts(redis: Redis) -> None:
-    made, _ = KeyBook(redis).create("ci", owner="ann", scopes=TENANT)
-    redis.hset(keys.API_KEY + made.id, mapping={"scopes": "read,submit,fly", "color": "red"})
-    assert KeyBook(redis).list_all() == [made]
+    made, _ = KeyBook(client_of(redis)).create("ci", owner="ann", scopes=TENANT)
+    redis.hset(KEYS.api_key + made.id, mapping={"scopes": "read,submit,fly", "color": "red"})
+    assert KeyBook(client_of(redis)).list_all() == [made]
 
 
 async def test_list_all_when_a_key_is_in_the_index_alone_then_left_out(redis: Redis) -> None:
-    made, _ = KeyBook(redis).create("ci", owner="ann", scopes=TENANT)
-    redis.zadd(keys.API_KEYS, {UNKNOWN: 1})
-    assert KeyBook(redis).list_all() == [made]
+    made, _ = KeyBook(client_of(redis)).create("ci", owner="ann", scopes=TENANT)
+    redis.zadd(KEYS.api_keys, {UNKNOWN: 1})
+    assert KeyBook(client_of(redis)).list_all() == [made]
 
 
 async def test_key_book_when_redis_is_away_then_unavailable() -> None:
-    book, client = KeyBook(connect("redis://127.0.0.1:1/0")), connect_async("redis://127.0.0.1:1/0")
+    nowhere = "redis://127.0.0.1:1/0"
+    book, client = KeyBook(connect(nowhere, NAMESPACE)), connect_async(nowhere, NAMESPACE).redis
     for asking in (
         lambda: book.create("ci", owner="ann", scopes=TENANT), book.list_all, lambda: book.revoke(UNKNOWN),
     ):  # fmt: skip
         with pytest.raises(QueueUnavailableError):
             asking()
     with pytest.raises(QueueUnavailableError):
-        await KeyReader(client).find(UNKNOWN)
+        await KeyReader(client_of(client)).find(UNKNOWN)
     await client.aclose(close_connection_pool=True)

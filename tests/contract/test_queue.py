@@ -11,9 +11,10 @@ from ferry.errors import InvalidInputError, NotFoundError
 from ferry.jobs import CLASS_SHARE, JobClass, State, Verdict, new_job_id
 from ferry.manifest import DEFAULT_MAX_ROWS, ExecutionMode
 from ferry.profile import WHOLE_JOB_LIMITS, Tuning
-from ferry.queue.keys import INPUT, PUBLISH_MAX_BYTES, SMALL_INPUT_BYTES
+from ferry.queue.keys import PUBLISH_MAX_BYTES, SMALL_INPUT_BYTES
 from tests.contract.conftest import MAX_ATTEMPTS, MemoryBench, RedisBench
 from tests.manifests import LIMITS, manifest, profile, submission
+from tests.namespaces import KEYS
 
 pytestmark = pytest.mark.anyio
 RANDOM = np.random.default_rng(7).bytes(20_000)
@@ -149,8 +150,8 @@ async def test_submit_when_a_large_one_comes_again_then_its_input_stays_and_no_o
         Verdict.ACCEPTED, Verdict.EXISTS, Verdict.UNREGISTERED, Verdict.EXISTS,
     ]  # fmt: skip
     if isinstance(bench, RedisBench):
-        assert bench.redis.keys(f"{INPUT}*") == [f"{INPUT}{job.id}".encode()]
-        assert bench.redis.ttl(INPUT + job.id) == -1
+        assert bench.redis.keys(f"{KEYS.input}*") == [f"{KEYS.input}{job.id}".encode()]
+        assert bench.redis.ttl(KEYS.input + job.id) == -1
     assert bench.claim().jobs[0].payload == job.payload
 
 

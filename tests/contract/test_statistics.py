@@ -9,8 +9,10 @@ from ferry.jobs import JobClass
 from ferry.metrics import Labels, Name
 from ferry.queue.connection import connect, connect_async
 from ferry.queue.statistics import Statistics
+from ferry.settings import NAMESPACE
 from tests.contract.conftest import MAX_ATTEMPTS, RedisBench
 from tests.manifests import LIMITS, manifest, submission
+from tests.namespaces import KEYS, client_of
 
 pytestmark = pytest.mark.anyio
 TOY = ("toy", "1")
@@ -18,7 +20,7 @@ TOY = ("toy", "1")
 
 @pytest.fixture
 async def redis_bench(redis_url: str, anyio_backend: str) -> AsyncIterator[RedisBench]:
-    client, async_client = connect(redis_url), connect_async(redis_url)
+    client, async_client = connect(redis_url, NAMESPACE).redis, connect_async(redis_url, NAMESPACE).redis
     bench = RedisBench(client, async_client, LIMITS)
     await bench.producer.register(manifest())
     bench.worker.beat([TOY])
@@ -28,7 +30,7 @@ async def redis_bench(redis_url: str, anyio_backend: str) -> AsyncIterator[Redis
 
 
 async def read(bench: RedisBench) -> dict[tuple[Name, Labels], object]:
-    readings = await Statistics(bench.async_redis).read()
+    readings = await Statistics(client_of(bench.async_redis)).read()
     assert {name for name, _ in readings} == set(metrics.FROM_API)
     return {(name, labels): value for name, values in readings for labels, value in values.items()}
 
@@ -62,7 +64,7 @@ async def test_read_when_jobs_end_in_every_way_then_each_counts_once(redis_bench
 async def test_read_when_jobs_wait_then_their_number_rows_and_age_by_priority(redis_bench: RedisBench) -> None:
     bench = redis_bench
     await bench.submit(submission(rows=3), submission(rows=2, job_class=JobClass.HIGH))
-    bench.redis.xadd("ferry:waiting:toy:1:bulk", {"v": 2, "j": "old", "n": 1, "b": 0, "d": 0}, id="1000-0")
+    bench.redis.xadd(f"{KEYS.waiting}toy:1:bulk", {"v": 2, "j": "old", "n": 1, "b": 0, "d": 0}, id="1000-0")
     told = await read(bench)
     depths = {labels[2]: value for (name, labels), value in told.items() if name is metrics.QUEUE_DEPTH}
     assert depths == {"high": 1, "normal": 1, "bulk": 1, "again": 0}
@@ -75,7 +77,7 @@ async def test_read_when_jobs_wait_then_their_number_rows_and_age_by_priority(re
 async def test_read_when_workers_live_then_each_with_what_it_serves_and_a_dead_one_not(redis_bench: RedisBench) -> None:
     bench = redis_bench
     bench.another_worker_joins("w2")
-    bench.redis.zadd("ferry:live:toy:1", {"dead": 1})
+    bench.redis.zadd(f"{KEYS.live}toy:1", {"dead": 1})
     bench.admin.pause(*TOY)
     told = await read(bench)
     assert {labels for name, labels in told if name is metrics.WORKER_UP} == {("w1",), ("w2",)}
@@ -86,7 +88,7 @@ async def test_read_when_workers_live_then_each_with_what_it_serves_and_a_dead_o
 
 
 async def test_add_when_called_by_several_then_summed_and_read_as_metrics(redis_bench: RedisBench) -> None:
-    statistics = Statistics(redis_bench.async_redis)
+    statistics = Statistics(client_of(redis_bench.async_redis))
     for _ in range(2):
         await statistics.add(
             {"requests GET /a 200": 2, "seconds GET /a 3": 2, "rejected rate_limited": 1, "of a newer release": 9},

@@ -32,7 +32,9 @@ from ferry.queue.connection import connect, connect_async
 from ferry.queue.consumer import Consumer
 from ferry.queue.keeper import Keeper, KeeperRules
 from ferry.queue.producer import Producer
+from ferry.settings import NAMESPACE
 from tests.manifests import LIMITS, manifest
+from tests.namespaces import KEYS, client_of
 
 MAX_ATTEMPTS = 3
 TOY = ("toy", "1")
@@ -44,16 +46,16 @@ class Shop:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.redis: redis.Redis = connect(url)
-        self.steps = Steps(self.redis)
-        self.consumer = Consumer(self.redis, worker="w1", lease_s=5)
-        self.keeper = Keeper(self.redis, KeeperRules(lease_s=5, max_attempts=MAX_ATTEMPTS))
-        self.admin = Admin(self.redis)
-        self._async(lambda client: Producer(client, LIMITS).register(manifest()))
+        self.redis: redis.Redis = connect(url, NAMESPACE).redis
+        self.steps = Steps(client_of(self.redis))
+        self.consumer = Consumer(client_of(self.redis), worker="w1", lease_s=5)
+        self.keeper = Keeper(client_of(self.redis), KeeperRules(lease_s=5, max_attempts=MAX_ATTEMPTS))
+        self.admin = Admin(client_of(self.redis))
+        self._async(lambda client: Producer(client_of(client), LIMITS).register(manifest()))
 
     def _async(self, action: object) -> object:
         async def act() -> object:
-            client = connect_async(self.url)
+            client = connect_async(self.url, NAMESPACE).redis
             try:
                 return await action(client)  # type: ignore[operator]
             finally:
@@ -66,29 +68,29 @@ class Shop:
         batch_id, file_id = new_batch_id(), new_file_id()
 
         async def act(client: object) -> Opened:
-            files = Files(client, Storage("/nowhere"), max_files=1000, ttl_s=600)  # type: ignore[arg-type]
+            files = Files(client_of(client), Storage("/nowhere"), max_files=1000, ttl_s=600)  # type: ignore[arg-type]
             file_id = await files.reserve()
             await files.create(file_id, size_bytes=3, filename="in.npy", purpose="batch")
             spec = BatchSpec(batch_id, *TOY, "/v2/models/toy/infer", file_id, 3600, "1h", owner=owner, limits=limits)
-            return await Batches(client, max_open=1000, ttl_s=600).open(spec)  # type: ignore[arg-type]
+            return await Batches(client_of(client), max_open=1000, ttl_s=600).open(spec)  # type: ignore[arg-type]
 
         assert file_id
         assert self._async(act) is Opened.ACCEPTED
         return batch_id
 
     def submit(self, *jobs: Submission) -> None:
-        self._async(lambda client: Producer(client, LIMITS).submit(jobs))
+        self._async(lambda client: Producer(client_of(client), LIMITS).submit(jobs))
 
     def cancel(self, batch_id: str) -> object:
-        return self._async(lambda client: Batches(client, max_open=1000, ttl_s=600).cancel(batch_id))
+        return self._async(lambda client: Batches(client_of(client), max_open=1000, ttl_s=600).cancel(batch_id))
 
     def record(self, batch_id: str) -> BatchRecord:
-        record = self._async(lambda client: Batches(client, max_open=1000, ttl_s=600).get(batch_id))
+        record = self._async(lambda client: Batches(client_of(client), max_open=1000, ttl_s=600).get(batch_id))
         assert isinstance(record, BatchRecord)
         return record
 
     def status(self, batch_id: str) -> str:
-        return self.redis.hget(keys.BATCH + batch_id, "status").decode()
+        return self.redis.hget(KEYS.batch + batch_id, "status").decode()
 
     def claim(self, **how: bool) -> Claim:
         return self.consumer.claim(*TOY, max_rows=8, **how)
@@ -126,19 +128,19 @@ class Shop:
 
     def sweep(self) -> None:
         """Delete every file and folder that is due."""
-        self._async(lambda client: Files(client, Storage("/nowhere"), max_files=1000, ttl_s=600).sweep())
+        self._async(lambda client: Files(client_of(client), Storage("/nowhere"), max_files=1000, ttl_s=600).sweep())
 
     def open_steps(self, batch_id: str) -> set[str]:
-        return {step.decode() for step in self.redis.hkeys(keys.BATCH_OPEN + batch_id)}
+        return {step.decode() for step in self.redis.hkeys(KEYS.batch_open + batch_id)}
 
     def let_lapse(self) -> None:
         """Let every lease be over, and the keeper come."""
-        for token in self.redis.zrange(keys.LEASES, 0, -1):
-            self.redis.zadd(keys.LEASES, {token: 1}, xx=True)
+        for token in self.redis.zrange(KEYS.leases, 0, -1):
+            self.redis.zadd(KEYS.leases, {token: 1}, xx=True)
         self.keeper.lapse()
 
     def expire(self, batch_id: str) -> None:
-        self.redis.zadd(keys.BATCH_ENDS, {batch_id: 1}, xx=True)
+        self.redis.zadd(KEYS.batch_ends, {batch_id: 1}, xx=True)
         self.keeper.lapse()
 
     def work_off(self) -> None:
@@ -153,9 +155,9 @@ class Shop:
     def leftovers(self) -> list[str]:
         """Return what is left beside records, files and what belongs to the model."""
         kept = (
-            keys.MODEL, keys.MODELS, keys.COUNTS, keys.TALLY, keys.LIVE,
-            keys.TICKETS, keys.KEEPER, keys.MEMORY, keys.BATCH,
-            keys.BATCHES, keys.FILE, keys.FILES, keys.FILES_OF, keys.FILE_ENDS,
+            KEYS.model, KEYS.models, KEYS.counts, KEYS.tally, KEYS.live,
+            KEYS.tickets, KEYS.keeper, KEYS.memory, KEYS.batch,
+            KEYS.batches, KEYS.file, KEYS.files, KEYS.files_of, KEYS.file_ends,
         )  # fmt: skip
         return sorted(key.decode() for key in self.redis.keys("*") if not key.decode().startswith(kept))
 
@@ -192,27 +194,27 @@ def test_batch_when_each_step_is_done_then_it_is_completed_and_nothing_else_is_l
     record = shop.record(batch_id)
     assert (record.status, record.completed, record.failed) == (BatchStatus.COMPLETED, 54, 6)
     assert record.output_file_id
-    assert shop.redis.hget(keys.FILE + record.output_file_id, "purpose") == b"batch_output"
+    assert shop.redis.hget(KEYS.file + record.output_file_id, "purpose") == b"batch_output"
     assert shop.hold() is None
     assert shop.leftovers() == []
-    assert 0 < shop.redis.ttl(keys.BATCH + batch_id) <= 600
+    assert 0 < shop.redis.ttl(KEYS.batch + batch_id) <= 600
 
 
 def test_batch_when_it_has_an_owner_and_a_limited_key_then_its_output_is_the_owners_and_its_place_is_free(
     shop: Shop,
 ) -> None:
     batch_id = shop.open(owner="ann", limits=JobLimits("k1", max_unfinished=1))
-    assert shop.redis.zrange(f"{keys.UNFINISHED}k1", 0, -1) == [batch_id.encode()]
+    assert shop.redis.zrange(f"{KEYS.unfinished}k1", 0, -1) == [batch_id.encode()]
     shop.settle(shop.take(INDEX))
     for number in range(6):
         shop.settle(shop.take(number))
     shop.settle(shop.take(ASSEMBLE))
     output = shop.record(batch_id).output_file_id
     assert output
-    assert shop.redis.hget(keys.FILE + output, "owner") == b"ann"
-    assert output.encode() in shop.redis.zrange(f"{keys.FILES_BY}ann", 0, -1)
-    assert output.encode() in shop.redis.zrange(f"{keys.FILES_BY}ann:batch_output", 0, -1)
-    assert not shop.redis.exists(f"{keys.UNFINISHED}k1")
+    assert shop.redis.hget(KEYS.file + output, "owner") == b"ann"
+    assert output.encode() in shop.redis.zrange(f"{KEYS.files_by}ann", 0, -1)
+    assert output.encode() in shop.redis.zrange(f"{KEYS.files_by}ann:batch_output", 0, -1)
+    assert not shop.redis.exists(f"{KEYS.unfinished}k1")
 
 
 @pytest.mark.parametrize("owner", ["", "ann"])
@@ -221,10 +223,10 @@ def test_batch_when_it_is_forgotten_then_redis_is_as_empty_as_before_though_nobo
     shop: Shop, owner: str, end: str
 ) -> None:
     def there_are() -> set[str]:
-        return {key.decode() for key in shop.redis.keys("*")} - {keys.KEEPER, keys.MEMORY, keys.TALLY}
+        return {key.decode() for key in shop.redis.keys("*")} - {KEYS.keeper, KEYS.memory, KEYS.tally}
 
     shop.keeper.lapse()
-    before = there_are() | {keys.TICKETS + "toy:1", keys.COUNTS + "toy:1"}
+    before = there_are() | {KEYS.tickets + "toy:1", KEYS.counts + "toy:1"}
     batch_id, other = shop.open(owner), shop.open("bob")
     if end == "cancelled":
         shop.cancel(batch_id)
@@ -232,14 +234,14 @@ def test_batch_when_it_is_forgotten_then_redis_is_as_empty_as_before_though_nobo
         shop.expire(batch_id)
     shop.work_off()
     assert shop.status(batch_id) == end
-    assert 0 < shop.redis.zscore(keys.BATCHES_GONE, f"{owner}/{batch_id}") / 1000 - shop.redis.time()[0] <= 601
+    assert 0 < shop.redis.zscore(KEYS.batches_gone, f"{owner}/{batch_id}") / 1000 - shop.redis.time()[0] <= 601
     shop.keeper.lapse()
-    assert shop.redis.zscore(keys.BATCHES, batch_id), "it is remembered yet"
+    assert shop.redis.zscore(KEYS.batches, batch_id), "it is remembered yet"
     for each, whose in ((batch_id, owner), (other, "bob")):  # their time is over
-        shop.redis.delete(keys.BATCH + each)
-        shop.redis.zadd(keys.BATCHES_GONE, {f"{whose}/{each}": 1}, xx=True)
-    for due in shop.redis.zrange(keys.FILE_ENDS, 0, -1):
-        shop.redis.zadd(keys.FILE_ENDS, {due: 1})
+        shop.redis.delete(KEYS.batch + each)
+        shop.redis.zadd(KEYS.batches_gone, {f"{whose}/{each}": 1}, xx=True)
+    for due in shop.redis.zrange(KEYS.file_ends, 0, -1):
+        shop.redis.zadd(KEYS.file_ends, {due: 1})
     shop.keeper.lapse()
     shop.sweep()
     assert there_are() - before == set()
@@ -247,12 +249,12 @@ def test_batch_when_it_is_forgotten_then_redis_is_as_empty_as_before_though_nobo
 
 def test_keeper_when_more_batches_are_forgotten_than_one_call_takes_then_the_next_takes_the_rest(shop: Shop) -> None:
     ids = [new_batch_id() for _ in range(keys.FORGOTTEN_AT_ONCE + 1)]
-    shop.redis.zadd(keys.BATCHES_BY + "ann", dict.fromkeys(ids, 1))
-    shop.redis.zadd(keys.BATCHES_GONE, {f"ann/{each}": 1 for each in ids})
+    shop.redis.zadd(KEYS.batches_by + "ann", dict.fromkeys(ids, 1))
+    shop.redis.zadd(KEYS.batches_gone, {f"ann/{each}": 1 for each in ids})
     shop.keeper.lapse()
-    assert shop.redis.zcard(keys.BATCHES_BY + "ann") == 1
+    assert shop.redis.zcard(KEYS.batches_by + "ann") == 1
     shop.keeper.lapse()
-    assert shop.redis.keys("ferry:batch*") == []
+    assert shop.redis.keys(f"{KEYS.batch}*") == []
 
 
 def test_window_when_chunks_are_many_then_a_few_are_open_and_each_settle_lets_another_in(shop: Shop) -> None:
@@ -263,10 +265,10 @@ def test_window_when_chunks_are_many_then_a_few_are_open_and_each_settle_lets_an
     shop.settle(held)
     assert shop.open_steps(batch_id) == {str(number) for number in range(1, keys.BULK_WINDOW + 1)}
     for name in ("w1", "w2", "w3"):
-        Consumer(shop.redis, worker=name, lease_s=5).beat([TOY])
+        Consumer(client_of(shop.redis), worker=name, lease_s=5).beat([TOY])
     shop.keeper.lapse()
     assert len(shop.open_steps(batch_id)) == 6
-    assert int(shop.redis.hget(keys.BACKLOG + "toy:1", "rows") or 0) == 6 * 8
+    assert int(shop.redis.hget(KEYS.backlog + "toy:1", "rows") or 0) == 6 * 8
 
 
 def test_claim_when_a_step_waits_then_it_comes_by_itself_and_not_to_those_who_leave_bulk_alone(shop: Shop) -> None:
@@ -514,13 +516,13 @@ def test_batches_when_anything_happens_in_any_order_then_each_ends_once_and_noth
 
 def waiting_rows(shop: Shop) -> int:
     """Return the rows of all steps that wait, as their own records say."""
-    jobs = [shop.redis.hmget(key, "state", "rows") for key in shop.redis.keys(f"{keys.JOB}*/*")]
+    jobs = [shop.redis.hmget(key, "state", "rows") for key in shop.redis.keys(f"{KEYS.job}*/*")]
     return sum(int(rows) for state, rows in jobs if state == b"queued")
 
 
 def backlog_rows(shop: Shop) -> int:
     """Return the rows that are said to wait; the model's and those of all models must agree."""
-    of_model, of_all = (int(shop.redis.hget(key, "rows") or 0) for key in (keys.BACKLOG + "toy:1", keys.TOTAL))
+    of_model, of_all = (int(shop.redis.hget(key, "rows") or 0) for key in (KEYS.backlog + "toy:1", KEYS.total))
     assert of_model == of_all
     return of_model
 
@@ -553,12 +555,12 @@ def test_assembly_when_settled_twice_then_it_counts_once_and_what_is_over_stays(
         shop.settle(shop.take(number))
     held = shop.take(ASSEMBLE)
     assert shop.settle(held)
-    before = shop.redis.hgetall(keys.BATCH + running)
+    before = shop.redis.hgetall(KEYS.batch + running)
     assert not shop.settle(held)
     assert not shop.settle(held, broken("x", "y"))
     assert shop.cancel(running) is False
     shop.expire(running)
-    assert shop.redis.hgetall(keys.BATCH + running) == before
+    assert shop.redis.hgetall(KEYS.batch + running) == before
     assert shop.leftovers() == []
 
 
@@ -667,8 +669,8 @@ def test_batches_when_purged_amid_anything_then_rows_add_up_and_each_chunk_count
         elif deed == "purge":
             shop.admin.purge(*TOY)
         elif deed == "join":
-            Consumer(shop.redis, worker=f"w{chance.randrange(4)}", lease_s=5).beat([TOY])
-            window = max(window, 2 * int(shop.redis.zcard(keys.LIVE + "toy:1")))
+            Consumer(client_of(shop.redis), worker=f"w{chance.randrange(4)}", lease_s=5).beat([TOY])
+            window = max(window, 2 * int(shop.redis.zcard(KEYS.live + "toy:1")))
         elif deed == "pause":
             shop.admin.pause(*TOY)
             assert shop.hold() is None
@@ -679,7 +681,7 @@ def test_batches_when_purged_amid_anything_then_rows_add_up_and_each_chunk_count
             assert len(open_steps) <= window
             assert bool(open_steps) is not status.is_terminal, "it is over, or something of it is to be done"
             assert open_steps == {
-                key.decode().rpartition("/")[2] for key in shop.redis.keys(f"{keys.JOB}{batch_id}/*")
+                key.decode().rpartition("/")[2] for key in shop.redis.keys(f"{KEYS.job}{batch_id}/*")
             }  # fmt: skip
     assert len(settled) == len(set(settled)), "each step is recorded at most once"
     shop.let_lapse()
@@ -690,6 +692,6 @@ def test_batches_when_purged_amid_anything_then_rows_add_up_and_each_chunk_count
         ends = [record.completed_us, record.failed_us, record.expired_us, record.cancelled_us]
         assert len([end for end in ends if end]) == 1, "it ended once"
         assert record.done <= (record.chunks or 0)
-        assert not shop.redis.zscore(keys.BATCH_ENDS, batch_id)
-        assert 0 < shop.redis.ttl(keys.BATCH + batch_id) <= 600
+        assert not shop.redis.zscore(KEYS.batch_ends, batch_id)
+        assert 0 < shop.redis.ttl(KEYS.batch + batch_id) <= 600
     assert shop.leftovers() == []

@@ -6,21 +6,22 @@ import pytest
 
 from ferry.errors import ConflictError, InvalidInputError, NotFoundError
 from ferry.queue.connection import connect, connect_async
-from ferry.queue.keys import ALIASES
 from ferry.queue.versions import LATEST, Move, Versions, aliases_from_fields
+from ferry.settings import NAMESPACE
 from tests.contract.conftest import RedisBench
 from tests.manifests import LIMITS, manifest
+from tests.namespaces import KEYS, client_of
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
 async def desk(redis_url: str, anyio_backend: str) -> AsyncIterator[tuple[RedisBench, Versions]]:
-    client, async_client = connect(redis_url), connect_async(redis_url)
+    client, async_client = connect(redis_url, NAMESPACE).redis, connect_async(redis_url, NAMESPACE).redis
     bench = RedisBench(client, async_client, LIMITS)
     for version in ("1", "2", "10"):
         await bench.producer.register(manifest("toy", version))
-    yield bench, Versions(client)
+    yield bench, Versions(client_of(client))
     client.close()
     await async_client.aclose(close_connection_pool=True)
 
@@ -82,6 +83,6 @@ async def test_aliases_when_a_newer_release_writes_more_then_what_is_known_is_re
     desk: tuple[RedisBench, Versions],
 ) -> None:
     bench, versions = desk
-    bench.redis.hset(ALIASES, mapping={"toy:stable": "2 1 more", "toy:odd": "?", "odd": "1 "})
+    bench.redis.hset(KEYS.aliases, mapping={"toy:stable": "2 1 more", "toy:odd": "?", "odd": "1 "})
     assert versions.aliases() == {("toy", "stable"): "2"}
     assert aliases_from_fields({}) == {}

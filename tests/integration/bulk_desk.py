@@ -12,9 +12,10 @@ from ferry.bulk.batch_records import BatchRecord, BatchSpec, Opened
 from ferry.bulk.batches import Batches, new_batch_id
 from ferry.bulk.files import Files, key_of
 from ferry.bulk.storage import Storage
-from ferry.queue import keys
 from ferry.queue.connection import connect_async
+from ferry.settings import NAMESPACE
 from tests.integration.sites import Site
+from tests.namespaces import KEYS, client_of
 from tests.processes import eventually
 
 T = TypeVar("T")
@@ -77,7 +78,7 @@ class BulkDesk:
 
     def expire(self, batch_id: str) -> None:
         """Let a batch's completion window be over."""
-        self._site.direct.zadd(keys.BATCH_ENDS, {batch_id: 1})
+        self._site.direct.zadd(KEYS.batch_ends, {batch_id: 1})
 
     def bytes_of(self, file_id: str | None) -> bytes:
         """Return a file's bytes; none of no file."""
@@ -97,19 +98,19 @@ class BulkDesk:
     def leftovers(self) -> list[str]:
         """Return what Redis holds of batches beside their records."""
         found = [
-            *self._site.direct.scan_iter(match=f"{keys.JOB}batch_*"),
-            *self._site.direct.scan_iter(match=f"{keys.CLAIM}*"),
+            *self._site.direct.scan_iter(match=f"{KEYS.job}batch_*"),
+            *self._site.direct.scan_iter(match=f"{KEYS.claim}*"),
         ]
-        for prefix in (keys.BATCH_OPEN, keys.BATCH_PARTS, keys.BACKLOG, keys.STEPS_ALONE):
+        for prefix in (KEYS.batch_open, KEYS.batch_parts, KEYS.backlog, KEYS.steps_alone):
             found += self._site.direct.scan_iter(match=f"{prefix}*")
-        return found + self._site.direct.zrange(keys.LEASES, 0, -1) + self._site.direct.zrange(keys.BATCH_ENDS, 0, -1)
+        return found + self._site.direct.zrange(KEYS.leases, 0, -1) + self._site.direct.zrange(KEYS.batch_ends, 0, -1)
 
     def _with_redis(self, action: Callable[[Files, Batches], Awaitable[T]]) -> T:
         async def act() -> T:
-            redis = connect_async(self._site.redis.url)
+            redis = connect_async(self._site.redis.url, NAMESPACE).redis
             try:
-                files = Files(redis, self.storage, max_files=1000, ttl_s=3600)
-                return await action(files, Batches(redis, max_open=100, ttl_s=3600))
+                files = Files(client_of(redis), self.storage, max_files=1000, ttl_s=3600)
+                return await action(files, Batches(client_of(redis), max_open=100, ttl_s=3600))
             finally:
                 await redis.aclose(close_connection_pool=True)
 

@@ -16,10 +16,11 @@ from ferry.jobs import JobRecord, Submission, new_job_id
 from ferry.manifest import MODEL_FILE, Manifest, sha256_of, write_manifest
 from ferry.queue.connection import connect_async
 from ferry.queue.producer import Limits, Producer
-from ferry.settings import Settings
+from ferry.settings import NAMESPACE, Settings
 from ferry.tensors import TensorCodec
 from tests import onnx_models
 from tests.manifests import manifest, spec
+from tests.namespaces import client_of
 from tests.processes import GIVE_UP_S, Process, running
 
 LIMITS = Limits(
@@ -78,8 +79,8 @@ def start_worker(redis_url: str, models: Path, tmp_path: Path) -> Iterator[Start
 
 @pytest.fixture
 async def producer(redis_url: str, anyio_backend: str) -> AsyncIterator[Producer]:
-    client = connect_async(redis_url)
-    yield Producer(client, LIMITS)
+    client = connect_async(redis_url, NAMESPACE).redis
+    yield Producer(client_of(client), LIMITS)
     await client.aclose(close_connection_pool=True)
 
 

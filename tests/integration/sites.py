@@ -12,8 +12,8 @@ import redis
 
 from ferry.local.ports import PortWish, choose_ports
 from ferry.local.redis_server import RedisServer
-from ferry.queue import keys
 from tests.fakes.gated_worker import GATE, entered
+from tests.namespaces import KEYS
 from tests.processes import GIVE_UP_S, POLL_S, Process, eventually, running
 
 ROW = {"version": "toy", "input": {"x": [1.0, 2.0, 3.0]}}
@@ -86,7 +86,7 @@ class Site:
 
     def live_workers(self) -> list[str]:
         """Return the names of those who serve `toy`."""
-        return self.direct.zrange(keys.LIVE + TOY_KEY, 0, -1)
+        return self.direct.zrange(KEYS.live + TOY_KEY, 0, -1)
 
     def start_api(self, **settings: str) -> tuple[Process, httpx.Client]:
         """Start an API that, told to stop, leaves its requests all the time in the world."""
@@ -112,7 +112,7 @@ class Site:
 
     def job_ids(self) -> set[str]:
         """Return the ids of all jobs that Redis knows."""
-        return {key.removeprefix(keys.JOB) for key in self.direct.scan_iter(match=f"{keys.JOB}*", count=1000)}
+        return {key.removeprefix(KEYS.job) for key in self.direct.scan_iter(match=f"{KEYS.job}*", count=1000)}
 
     def states(self, ids: Iterable[str]) -> set[str]:
         """Return the states that jobs are in; "gone" stands for those that are not there."""
@@ -125,7 +125,7 @@ class Site:
     def _field(self, name: str, ids: Iterable[str]) -> list[str | None]:
         with self.direct.pipeline(transaction=False) as pipe:
             for job_id in ids:
-                pipe.hget(keys.JOB + job_id, name)
+                pipe.hget(KEYS.job + job_id, name)
             return pipe.execute()
 
 

@@ -22,11 +22,11 @@ from ferry.queue.connection import connect
 from ferry.queue.consumer import Consumer
 from ferry.queue.keeper import Keeper, KeeperRules
 from ferry.queue.key_book import KeyBook
-from ferry.queue.keys import KEEPER, LEASES
-from ferry.settings import Settings
+from ferry.settings import NAMESPACE, Settings
 from tests import onnx_models
 from tests.integration.conftest import StartWorker, publish
 from tests.manifests import manifest, spec
+from tests.namespaces import KEYS, client_of
 from tests.processes import GIVE_UP_S, eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
@@ -46,9 +46,9 @@ class World:
         self.app = app
         self.client = client
         self.redis = redis_client
-        self.book = KeyBook(redis_client)
-        self.worker = Consumer(redis_client, worker="by-hand", lease_s=5)
-        self.keeper = Keeper(redis_client, KeeperRules(lease_s=5, max_attempts=MAX_ATTEMPTS))
+        self.book = KeyBook(client_of(redis_client))
+        self.worker = Consumer(client_of(redis_client), worker="by-hand", lease_s=5)
+        self.keeper = Keeper(client_of(redis_client), KeeperRules(lease_s=5, max_attempts=MAX_ATTEMPTS))
         self.tokens = {
             "ann": self._make("ann", TENANT),
             "bob": self._make("bob", TENANT),
@@ -94,11 +94,11 @@ class World:
             claim = self.worker.claim(IDLE, "1", max_rows=1000)
             while claim.jobs and job_id not in {job.id for job in claim.jobs}:
                 claim = self.worker.claim(IDLE, "1", max_rows=1000)
-            for token in self.redis.zrange(LEASES, 0, -1):
-                self.redis.zadd(LEASES, {token: 1})
-            self.redis.delete(KEEPER)
+            for token in self.redis.zrange(KEYS.leases, 0, -1):
+                self.redis.zadd(KEYS.leases, {token: 1})
+            self.redis.delete(KEYS.keeper)
             while self.keeper.lapse() is None:  # the API's keeper was faster
-                self.redis.delete(KEEPER)
+                self.redis.delete(KEYS.keeper)
         return job_id
 
 
@@ -215,11 +215,11 @@ async def world(
     anyio_backend: str,
 ) -> AsyncIterator[World]:
     monkeypatch.setattr("api.routes.stats.STREAM_S", 0)
-    client = connect(redis_url)
+    client = connect(redis_url, NAMESPACE).redis
     called = getattr(request.node, "callspec", None)
     if called and called.params.get("name") in NEED_A_WORKER:
         start_worker()
-        eventually(lambda: client.exists("ferry:live:toy:1"), "the worker serves")
+        eventually(lambda: client.exists(f"{KEYS.live}toy:1"), "the worker serves")
     # Published after the worker's start and taken out of its folder: no worker serves it.
     own = tmp_path / "own"
     for name in ("toy", IDLE):

@@ -11,10 +11,11 @@ import pytest
 from openai import OpenAI
 from openai.types import Batch
 
-from ferry.queue import keys
 from ferry.queue.admin import Admin
 from ferry.queue.connection import connect
+from ferry.settings import NAMESPACE
 from tests.integration.sites import Site, a_site
+from tests.namespaces import KEYS, client_of
 from tests.processes import eventually
 
 pytestmark = pytest.mark.timeout(300)
@@ -132,8 +133,8 @@ def test_batch_when_it_goes_well_then_each_status_on_its_way_and_both_files(clie
     assert (running.request_counts.total, running.request_counts.completed) == (20, 0)
     assert running.model_extra is not None
     assert running.model_extra["progress"]["chunks"] == 1
-    redis = connect(client.site.redis.url)
-    admin = Admin(redis)
+    redis = connect(client.site.redis.url, NAMESPACE).redis
+    admin = Admin(client_of(redis))
     admin.pause("toy", "1")  # or the same worker would take the next step at once
     worker.let_go()
     finalizing = client.until(batch, "finalizing", *ENDED)
@@ -188,8 +189,8 @@ def test_batch_when_its_window_closes_then_expired_with_what_was_done(client: Cl
     worker = client.site.start_worker(is_held=True, **CHUNK)
     batch = client.create(client.store(lines(MANY)))
     worker.wait_until_held()
-    client.site.direct.zadd(keys.BATCH_ENDS, {batch.id: 1})
-    eventually(lambda: client.site.direct.hget(keys.BATCH + batch.id, "ending"), "the keeper closes the batch")
+    client.site.direct.zadd(KEYS.batch_ends, {batch.id: 1})
+    eventually(lambda: client.site.direct.hget(KEYS.batch + batch.id, "ending"), "the keeper closes the batch")
     worker.let_go()
     done = client.until(batch, *ENDED)
     assert (done.status, done.expired_at is not None) == ("expired", True)

@@ -15,12 +15,13 @@ from ferry.bulk.storage import Storage, storage_of
 from ferry.jobs import State, Submission, new_job_id
 from ferry.queue.connection import connect_async
 from ferry.queue.producer import Producer
-from ferry.settings import Settings
+from ferry.settings import NAMESPACE, Settings
 from ferry.tensors import TensorCodec
 from tests.fakes.frail_worker import DEADLY
 from tests.integration.bulk_desk import BulkDesk
 from tests.integration.sites import Site, a_site
 from tests.manifests import LIMITS, spec
+from tests.namespaces import client_of
 from tests.processes import GIVE_UP_S, eventually, running
 
 pytestmark = pytest.mark.timeout(300)
@@ -112,8 +113,8 @@ def test_batch_when_a_job_comes_amid_a_chunk_then_it_is_served_on_the_same_ticke
     payload = TensorCodec([spec("x", "float32", 3)]).pack([np.float32([[1, 2, 3]])])
 
     async def submit() -> None:
-        redis = connect_async(site.redis.url)
-        await Producer(redis, LIMITS).submit([Submission(job_id, "toy", "1", 1, payload)])
+        redis = connect_async(site.redis.url, NAMESPACE).redis
+        await Producer(client_of(redis), LIMITS).submit([Submission(job_id, "toy", "1", 1, payload)])
         await redis.aclose(close_connection_pool=True)
 
     asyncio.run(submit())

@@ -17,8 +17,8 @@ from openai import OpenAI
 from ferry.bulk.storage import PART_BYTES, Storage, storage_of
 from ferry.errors import NotFoundError, StorageError
 from ferry.local.ports import PortWish, choose_ports
-from ferry.queue import keys
 from ferry.settings import Settings
+from tests.namespaces import KEYS
 from tests.processes import GIVE_UP_S, Process, eventually, running
 
 pytestmark = pytest.mark.timeout(300)
@@ -191,7 +191,7 @@ def test_api_when_a_client_leaves_amid_its_upload_then_nothing_is_left(api: Api,
         eventually(lambda: any(path.stat().st_size for path in api.stored()), "some of it is stored")
     eventually(lambda: not api.stored(), "it is deleted again")
     with redis.Redis.from_url(redis_url) as client:
-        eventually(lambda: not client.keys("ferry:file*"), "nobody remembers it")
+        eventually(lambda: not client.keys(f"{KEYS.file}*"), "nobody remembers it")
     assert api.openai.files.list().data == []
 
 
@@ -200,7 +200,7 @@ def test_api_when_a_file_expires_then_it_is_deleted_with_its_bytes(
 ) -> None:
     made = start_api().openai.files.create(file=("in.jsonl", LINES), purpose="batch")
     with redis.Redis.from_url(redis_url) as client:
-        client.zadd(keys.FILE_ENDS, {made.id: 1})
+        client.zadd(KEYS.file_ends, {made.id: 1})
     api = start_api()  # sweeps when it starts
     eventually(lambda: not api.stored(), "the bytes are gone")
     with pytest.raises(openai.NotFoundError):
@@ -217,10 +217,10 @@ def test_api_when_it_is_killed_amid_an_upload_then_another_deletes_what_is_left(
         os.kill(api.process.pid, 9)
         api.process.wait()
     with redis.Redis.from_url(redis_url) as client:
-        (reserved,) = client.zrange(keys.FILE_ENDS, 0, -1)
-        client.zadd(keys.FILE_ENDS, {reserved: 1})
+        (reserved,) = client.zrange(KEYS.file_ends, 0, -1)
+        client.zadd(KEYS.file_ends, {reserved: 1})
         api = start_api()
-        eventually(lambda: not client.keys("ferry:file*"), "nobody remembers it")
+        eventually(lambda: not client.keys(f"{KEYS.file}*"), "nobody remembers it")
     assert api.stored() == []
 
 

@@ -14,8 +14,10 @@ from ferry.queue.connection import connect, connect_async
 from ferry.queue.consumer import Consumer
 from ferry.queue.keeper import Keeper, KeeperRules
 from ferry.queue.producer import Limits, Producer
+from ferry.settings import NAMESPACE
 from tests.fakes.sessions import FakeSession
 from tests.manifests import manifest
+from tests.namespaces import KEYS, client_of
 from tests.processes import GIVE_UP_S
 from worker.models import Model
 from worker.tickets import TicketRunner
@@ -33,8 +35,8 @@ class Cycle:
     """Submit, claim and settle on one Redis."""
 
     def __init__(self, url: str, result_ttl_s: float) -> None:
-        self.redis = connect(url)
-        self.async_redis = connect_async(url)
+        self.redis = connect(url, NAMESPACE).redis
+        self.async_redis = connect_async(url, NAMESPACE).redis
         limits = Limits(
             max_waiting_rows=10**6,
             max_waiting_bytes=2**31,
@@ -43,9 +45,9 @@ class Cycle:
             deadline_s=600,
             result_ttl_s=result_ttl_s,
         )
-        self.producer = Producer(self.async_redis, limits)
-        self.worker = Consumer(self.redis, worker="w1", lease_s=5)
-        self.keeper = Keeper(self.redis, KeeperRules(lease_s=5, max_attempts=3))
+        self.producer = Producer(client_of(self.async_redis), limits)
+        self.worker = Consumer(client_of(self.redis), worker="w1", lease_s=5)
+        self.keeper = Keeper(client_of(self.redis), KeeperRules(lease_s=5, max_attempts=3))
 
     async def submit(self, n_jobs: int, payload: bytes = PAYLOAD) -> list[str]:
         jobs = [Submission(new_job_id(), "toy", "1", 1, payload) for _ in range(n_jobs)]
@@ -65,7 +67,7 @@ class Cycle:
         return done
 
     def take_tickets(self) -> int:
-        return len(self.redis.lpop("ferry:tickets:toy:1", 1000) or [])
+        return len(self.redis.lpop(f"{KEYS.tickets}toy:1", 1000) or [])
 
     async def close(self) -> None:
         self.redis.close()
@@ -145,7 +147,7 @@ async def test_redis_when_all_jobs_have_expired_then_as_empty_as_before(cycle: C
     ids = await cycle.submit(300)
     await cycle.producer.cancel(ids[0])
     assert cycle.work(3) == 192
-    cycle.redis.zadd("ferry:deadlines", dict.fromkeys(ids, 1))
+    cycle.redis.zadd(KEYS.deadlines, dict.fromkeys(ids, 1))
     cycle.keeper.expire()
     cycle.keeper.lapse()
     assert cycle.take_tickets() == 1
@@ -155,12 +157,12 @@ async def test_redis_when_all_jobs_have_expired_then_as_empty_as_before(cycle: C
 
 def keys_of_jobs(cycle: Cycle) -> list[bytes]:
     """Every key but those that come and go by themselves: the keeper's lock and the last look at Redis' memory."""
-    return sorted(key for key in cycle.redis.keys("ferry:*") if key not in (b"ferry:keeper", b"ferry:memory"))
+    return sorted(set(cycle.redis.keys(f"{KEYS.prefix}*")) - {KEYS.keeper.encode(), KEYS.memory.encode()})
 
 
 async def _until_expired(cycle: Cycle) -> None:
     with anyio.fail_after(GIVE_UP_S):
-        while cycle.redis.keys("ferry:job:*"):  # noqa: ASYNC110  Redis tells nobody of an expiry
+        while cycle.redis.keys(f"{KEYS.job}*"):  # noqa: ASYNC110  Redis tells nobody of an expiry
             await anyio.sleep(0.02)
 
 
@@ -199,7 +201,7 @@ async def test_redis_when_models_and_workers_are_many_then_work_per_job_stays(
 ) -> None:
     others = [manifest(f"other{number}") for number in range(n_models - 1)]
     for number in range(n_workers):
-        worker = Consumer(cycle.redis, worker=f"w{number}", lease_s=5)
+        worker = Consumer(client_of(cycle.redis), worker=f"w{number}", lease_s=5)
         for other in others:
             worker.register(other)
         worker.beat([("toy", "1"), *((other.name, "1") for other in others)])

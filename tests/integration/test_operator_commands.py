@@ -12,12 +12,13 @@ from typer.testing import CliRunner
 from ferry.cli.main import app
 from ferry.errors import FerryError
 from ferry.jobs import Submission
-from ferry.queue import keys
 from ferry.queue.connection import connect
 from ferry.queue.consumer import Consumer
 from ferry.queue.keeper import Keeper, KeeperRules
 from ferry.queue.producer import Producer
+from ferry.settings import NAMESPACE
 from tests.manifests import manifest, submission
+from tests.namespaces import KEYS, client_of
 
 pytestmark = pytest.mark.anyio
 MAX_ATTEMPTS = 2
@@ -44,7 +45,7 @@ def ferry(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Ferry:
 
 @pytest.fixture
 def client(redis_url: str) -> redis.Redis:
-    return connect(redis_url)
+    return connect(redis_url, NAMESPACE).redis
 
 
 @pytest.fixture
@@ -55,14 +56,14 @@ async def queue(producer: Producer) -> Producer:
 
 def die(client: redis.Redis, job: Submission) -> None:
     """Let the workers that hold a job die until it is given up."""
-    worker = Consumer(client, worker="w", lease_s=5)
-    keeper = Keeper(client, KeeperRules(lease_s=5, max_attempts=MAX_ATTEMPTS))
+    worker = Consumer(client_of(client), worker="w", lease_s=5)
+    keeper = Keeper(client_of(client), KeeperRules(lease_s=5, max_attempts=MAX_ATTEMPTS))
     for _ in range(MAX_ATTEMPTS):
         claim = worker.claim("toy", "1", max_rows=8)
         assert [each.id for each in claim.jobs] == [job.id]
-        client.zadd(keys.LEASES, {claim.token: 1})
+        client.zadd(KEYS.leases, {claim.token: 1})
         assert keeper.lapse() is not None
-    client.delete(keys.KEEPER)
+    client.delete(KEYS.keeper)
 
 
 async def dead_job(queue: Producer, client: redis.Redis) -> Submission:
@@ -86,7 +87,7 @@ async def test_queue_pause_and_resume_when_typed_then_said_and_done(
     await queue.submit([submission(), submission()])
     paused = ferry("queue", "pause", "toy:1")
     assert "toy:1 is paused, 2 jobs wait. Go on: ferry queue resume toy:1" in paused.stdout
-    worker = Consumer(client, worker="w", lease_s=5)
+    worker = Consumer(client_of(client), worker="w", lease_s=5)
     assert worker.claim("toy", "1", max_rows=8).jobs == ()
     assert "toy:1 is open" in ferry("queue", "resume", "toy").stdout
     assert len(worker.claim("toy", "1", max_rows=8).jobs) == 2

@@ -16,9 +16,9 @@ import httpx
 import pytest
 
 from ferry.jobs import Outcome
-from ferry.queue import keys
 from ferry.queue.connection import connect
 from ferry.queue.consumer import Consumer
+from ferry.settings import NAMESPACE
 from tests import onnx_models
 from tests.integration.conftest import publish
 from tests.integration.sites import (
@@ -35,6 +35,7 @@ from tests.integration.sites import (
     until,
 )
 from tests.manifests import manifest, spec
+from tests.namespaces import KEYS, client_of
 from tests.processes import POLL_S, eventually
 
 pytestmark = pytest.mark.timeout(300)
@@ -116,7 +117,7 @@ def check_all_right(api: httpx.Client, jobs: dict[str, int]) -> None:
 
 def claimed(site: Site) -> set[str]:
     """Return the ids of all jobs that some worker holds."""
-    held = [site.direct.smembers(key) for key in site.direct.scan_iter(match=f"{keys.CLAIM}*", count=1000)]
+    held = [site.direct.smembers(key) for key in site.direct.scan_iter(match=f"{KEYS.claim}*", count=1000)]
     return set().union(*held)
 
 
@@ -226,8 +227,8 @@ def test_worker_when_redis_does_not_know_its_settle_script_then_it_has_in_hand_w
     site: Site,
 ) -> None:
     _, api = site.start_api()
-    client = connect(site.redis.url)
-    worker = Consumer(client, worker="by hand", lease_s=30)
+    client = connect(site.redis.url, NAMESPACE).redis
+    worker = Consumer(client_of(client), worker="by hand", lease_s=30)
     accepted(api)
     claim = worker.claim("toy", "1", max_rows=1)  # which makes the claim script known
     accepted(api)
@@ -424,8 +425,8 @@ def test_worker_when_it_wakes_up_long_after_its_lease_then_it_changes_nothing_of
     holder = site.start_worker(is_held=True)
     holder.wait_until_held()  # it took the job over
     job, leases = (
-        site.direct.hmget(keys.JOB + job_id, "state", "token", "attempts"),
-        site.direct.zrange(keys.LEASES, 0, -1),
+        site.direct.hmget(KEYS.job + job_id, "state", "token", "attempts"),
+        site.direct.zrange(KEYS.leases, 0, -1),
     )
     assert job == ["running", leases[0], "2"]
     assert len(leases) == 1
@@ -436,14 +437,14 @@ def test_worker_when_it_wakes_up_long_after_its_lease_then_it_changes_nothing_of
         lambda: "'dropped': 1" in sleeper.process.output, "the sleeper settles, and is told that none was its own"
     )
     time.sleep(LONGER_THAN_A_LEASE_S)  # in which it would renew what it holds
-    assert site.direct.hmget(keys.JOB + job_id, "state", "token", "attempts") == job
-    assert site.direct.zrange(keys.LEASES, 0, -1) == leases
-    assert site.direct.smembers(keys.CLAIM + leases[0]) == {job_id}
-    assert site.direct.exists(keys.INPUT + job_id)
-    assert site.direct.hget(keys.COUNTS + TOY_KEY, "succeeded") is None
+    assert site.direct.hmget(KEYS.job + job_id, "state", "token", "attempts") == job
+    assert site.direct.zrange(KEYS.leases, 0, -1) == leases
+    assert site.direct.smembers(KEYS.claim + leases[0]) == {job_id}
+    assert site.direct.exists(KEYS.input + job_id)
+    assert site.direct.hget(KEYS.counts + TOY_KEY, "succeeded") is None
 
     holder.let_go()
     assert succeeded(api, job_id)["output"] == ANSWER
-    assert site.direct.hget(keys.COUNTS + TOY_KEY, "succeeded") == "1"
+    assert site.direct.hget(KEYS.counts + TOY_KEY, "succeeded") == "1"
     assert site.attempts([job_id]) == {2}
     eventually(sleeper.process.is_running, "the sleeper goes on")

@@ -45,7 +45,8 @@ FAKE_STACK = textwrap.dedent(
         server = RedisServer(data_dir.redis, data_dir.logs / "redis.log")
         server.start(is_cancelled=stop.is_set, keep_open=(data_dir.lock_fd,))
         printer = PartPrinter(data_dir.logs / "ferry.log", sys.stdout)
-        info = RunInfo(os.getpid(), "http://api", "http://flower", server.url, str(data_dir.logs / "ferry.log"))
+        log = str(data_dir.logs / "ferry.log")
+        info = RunInfo(os.getpid(), "http://api", "http://flower", server.url, "ferry", log)
         try:
             launch = Launch(parts, ready_urls, info, "It is up.")
             status = run_launch(launch, data_dir, printer, stop=stop, redis=server)

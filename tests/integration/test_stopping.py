@@ -17,8 +17,8 @@ import pytest
 import redis
 
 from api.preferences import MAX_WAIT_S
-from ferry.queue import keys
 from tests.integration.sites import HOST, ROW, Site, a_site, accepted
+from tests.namespaces import KEYS
 from tests.processes import eventually
 
 pytestmark = pytest.mark.timeout(300)
@@ -57,8 +57,8 @@ def reads(site: Site) -> Iterator[set[str]]:
             is_watching.set()
             for event in monitor.listen():
                 verb, *names = event["command"].split()
-                if verb == "HMGET" and names[0].startswith(keys.JOB):
-                    seen.add(names[0].removeprefix(keys.JOB))
+                if verb == "HMGET" and names[0].startswith(KEYS.job):
+                    seen.add(names[0].removeprefix(KEYS.job))
                 if is_over.is_set():
                     return
 

@@ -9,12 +9,12 @@ import pytest
 
 from ferry.jobs import State
 from ferry.manifest import read_manifest
-from ferry.queue.keys import TICKETS
 from ferry.queue.producer import Producer
 from ferry.tensors import TensorCodec
 from tests import onnx_models
 from tests.integration.conftest import StartWorker, direct, job, publish, results, serving
 from tests.manifests import manifest, spec
+from tests.namespaces import KEYS
 from tests.processes import eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
@@ -148,7 +148,7 @@ async def test_worker_when_every_ticket_is_lost_then_the_keeper_sends_more(
     await producer.register(TOY)
     task = job(TOY, rows(1))
     await producer.submit([task])
-    await producer._redis.delete(TICKETS + "toy:1")
+    await producer._redis.delete(KEYS.tickets + "toy:1")
     start_worker()
     (record,) = await results(producer, [task.id])
     assert record.state is State.SUCCEEDED

@@ -17,9 +17,9 @@ from ferry.errors import InvalidInputError, NotFoundError
 from ferry.jobs import WORKER_LOST
 from worker.bulk.batch_files import BatchFiles, WorkedBatch
 from worker.bulk.chunks import RunChunk, read_chunk, store_chunk, to_store
+from worker.bulk.group_runs import SERVER_ERROR
 from worker.bulk.interludes import Interlude
 from worker.bulk.polite_files import PoliteWriter, polite_reader
-from worker.bulk.row_runner import SERVER_ERROR
 
 ERRORS_SUFFIX = ".jsonl"
 

@@ -5,23 +5,18 @@ Rows are counted over all groups of the chunk, each being one entry of the model
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-
-import numpy as np
+from dataclasses import replace
 
 from ferry.bulk.batch_records import Place
-from ferry.bulk.formats.base import ChunkRows, Group, PartResult, RowFault
-from ferry.errors import ModelError
+from ferry.bulk.formats.base import ChunkRows, PartResult, RowFault
 from ferry.jobs import WORKER_LOST, Claim, Outcome
-from ferry.manifest import NonFinite, TensorSpec
 from ferry.profile import Profile
-from ferry.tensors import Array
-from worker.batches import MAX_ERROR_CHARS, BatchRunner, Runnable
+from worker.batches import BatchRunner
+from worker.bulk.group_runs import GroupRun, Part, WholeGroupRun
 from worker.bulk.interludes import SLICE_S, Interlude, StepEndedError
-from worker.non_finite import blanked, faults
-
-SERVER_ERROR = 500
+from worker.execution import Executable
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +26,7 @@ class RowRunner:
 
     def __init__(
         self,
-        model: Runnable,
+        model: Executable,
         interlude: Interlude,
         place: Place,
         *,
@@ -53,7 +48,7 @@ class RowRunner:
         self._max_rows = model.limits.max_rows
         self._slice_rows = self._max_rows
         self._is_first_try = place == Place()
-        self._current: _GroupRun | None = None
+        self._current: GroupRun | None = None
         self.runs = 0
         self.run_us = 0
 
@@ -68,16 +63,18 @@ class RowRunner:
         Raises:
             StepLostError: the chunk is another's by now.
         """
-        first, outputs, row_faults = 0, [], []
+        first, parts, row_faults = 0, list[Part](), list[RowFault]()
         for group in rows.groups:
-            run = _GroupRun(self._model, group, first)
+            run = (GroupRun if self._model.is_batched else WholeGroupRun)(self._model, group, first)
             self._run_group(run)
-            outputs.append(run.outputs())
+            parts += run.parts()
             row_faults += run.faults()
             first += run.n_rows
-        return PartResult(rows, outputs, tuple(sorted(row_faults, key=lambda fault: fault.position)))
+        ran = replace(rows, groups=tuple(group for group, _ in parts))
+        row_faults.sort(key=lambda fault: fault.position)
+        return PartResult(ran, [outputs for _, outputs in parts], tuple(row_faults))
 
-    def company(self, n_jobs_rows: int, profile: Profile | None) -> "tuple[_GroupRun, int] | None":
+    def company(self, n_jobs_rows: int, profile: Profile | None) -> tuple[GroupRun, int] | None:
         """Return the group that is under way and how many of its rows may share a batch with so many others.
 
         As many as are run in the time that those take by themselves: who waits never waits twice as long for it.
@@ -90,12 +87,12 @@ class RowRunner:
             room = min(room, int((profile.a_us + profile.b_us * n_jobs_rows) / profile.b_us))
         return (run, room) if room > 0 else None
 
-    def stand_at(self, run: "_GroupRun", n_rows: int) -> None:
+    def stand_at(self, run: GroupRun, n_rows: int) -> None:
         """Say that the next rows of a group run now."""
         start = run.first + run.at
         self._interlude.stand_at(Place(start, start + n_rows, self.skipped))
 
-    def _run_group(self, run: "_GroupRun") -> None:
+    def _run_group(self, run: GroupRun) -> None:
         self._current = run
         try:
             while run.at < run.n_rows:
@@ -115,7 +112,7 @@ class RowRunner:
         finally:
             self._current = None
 
-    def _next_rows(self, run: "_GroupRun") -> int:
+    def _next_rows(self, run: GroupRun) -> int:
         """Return how many rows make the next slice: one at a time among suspects, none where one is to be left out."""
         at = run.first + run.at
         if at in self._skipped:
@@ -131,94 +128,6 @@ class RowRunner:
             return
         fitting = n_rows * SLICE_S / max(seconds, 1e-6)
         self._slice_rows = max(1, int(min(fitting, 2 * self._slice_rows) / self._max_rows)) * self._max_rows
-
-
-class _GroupRun:
-    """One group on its way through the model."""
-
-    def __init__(self, model: Runnable, group: Group, first: int) -> None:
-        self._model = model
-        self._group = group
-        self.first = first
-        self.n_rows = len(group.arrays[0]) if group.arrays else 0
-        self.at = 0
-        self._outputs: list[Array] | None = None
-        self._bad: dict[int, tuple[str, str]] = {}
-
-    def run(self, n_rows: int) -> None:
-        """Run the next rows in one batch; where it raises, in halves, until those at fault stand alone."""
-        self._run(self.at, self.at + n_rows)
-        self.at += n_rows
-
-    def rows(self, n_rows: int) -> list[Array]:
-        """Return the next rows, without running them."""
-        return [array[self.at : self.at + n_rows] for array in self._group.arrays]
-
-    def take(self, results: Sequence[Array]) -> None:
-        """Take the results of the next rows, which ran in another batch."""
-        self._keep(self.at, results)
-        self.at += len(results[0])
-
-    def fail(self, row: int, code: str, message: str) -> None:
-        """Say that a row has no result."""
-        self._bad.setdefault(row, (code, message))
-
-    def outputs(self) -> list[Array]:
-        """Return all results; rows at fault mean nothing. Shape: (rows, *inner) each."""
-        if self._outputs is None:
-            return [_nothing(spec, self.n_rows) for spec in self._model.outputs.specs]
-        return self._outputs
-
-    def faults(self) -> list[RowFault]:
-        """Return a fault for each position with a row at fault."""
-        if not self._bad:
-            return []
-        ends = np.cumsum(np.asarray(self._group.counts, dtype=np.int64))
-        found: dict[int, RowFault] = {}
-        for row in sorted(self._bad):
-            position = self._group.positions[int(np.searchsorted(ends, row, side="right"))]
-            code, message = self._bad[row]
-            found.setdefault(position, RowFault(position, code, message, status=SERVER_ERROR))
-        return list(found.values())
-
-    def _run(self, start: int, end: int) -> None:
-        try:
-            results = self._model.run([array[start:end] for array in self._group.arrays])
-            self._keep(start, results)
-        except Exception as error:  # noqa: BLE001  whatever the model does is the affair of these rows
-            if end - start == 1:
-                self.fail(start, ModelError.code, f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARS])
-                return
-        else:
-            return
-        middle = (start + end) // 2
-        self._run(start, middle)
-        self._run(middle, end)
-
-    def _keep(self, start: int, results: Sequence[Array]) -> None:
-        specs, n_rows = self._model.outputs.specs, len(results[0])
-        if self._model.non_finite is NonFinite.NULL:
-            results = blanked(results)
-        elif self._model.non_finite is NonFinite.FAIL:
-            for index, fault in faults(specs, results, [1] * n_rows).items():
-                self.fail(start + index, ModelError.code, fault)
-        if self._outputs is None:
-            self._outputs = [_room(spec, self.n_rows, result) for spec, result in zip(specs, results, strict=True)]
-        for whole, result, spec in zip(self._outputs, results, specs, strict=True):
-            if result.shape[1:] != whole.shape[1:]:
-                detail = f"output {spec.name!r} has rows of shape {result.shape[1:]}, before them {whole.shape[1:]}"
-                raise ValueError(detail)
-        for whole, result in zip(self._outputs, results, strict=True):
-            whole[start : start + n_rows] = result
-
-
-def _room(spec: TensorSpec, n_rows: int, like: Array) -> Array:
-    return np.zeros((n_rows, *like.shape[1:]), object if spec.is_string else like.dtype)
-
-
-def _nothing(spec: TensorSpec, n_rows: int) -> Array:
-    shape = (n_rows, *(size or 0 for size in spec.inner_shape))
-    return np.full(shape, "", object) if spec.is_string else np.zeros(shape, spec.numpy_dtype)
 
 
 def _sizes(n_rows: int, max_rows: int) -> Iterator[int]:

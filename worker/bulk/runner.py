@@ -16,7 +16,7 @@ from ferry.errors import FerryError, InvalidInputError, NotFoundError, QueueUnav
 from ferry.jobs import Claim, Outcome
 from ferry.manifest import Manifest
 from ferry.profile import Profile
-from worker.batches import MAX_ERROR_CHARS, BatchRunner, Runnable
+from worker.batches import BatchRunner
 from worker.bulk.assembly import Assembly
 from worker.bulk.batch_files import BatchFiles, WorkedBatch, rules_of
 from worker.bulk.chunks import RunChunk, run_chunk, store_chunk
@@ -32,6 +32,8 @@ from worker.bulk.interludes import (
 )
 from worker.bulk.quiet_thread import QuietThread
 from worker.bulk.row_runner import RowRunner, run_with_company
+from worker.execution import Executable, JobRunner
+from worker.outcomes import MAX_ERROR_CHARS
 
 SETTLE_RETRY_S = 0.2
 # A row is left out when it was under way at two deaths of a worker: within a slice, and by itself.
@@ -42,7 +44,7 @@ SERVE_S = 0.02
 logger = logging.getLogger(__name__)
 
 
-class BulkModel(Runnable, Protocol):
+class BulkModel(Executable, Protocol):
     """What a step needs of a model."""
 
     manifest: Manifest
@@ -58,7 +60,7 @@ class Leases(Keeping, Protocol):
 
 # Serves the waiting jobs of a model until a time of the clock; `alongside` runs a claim together with a chunk's rows,
 # or says None.
-Alongside = Callable[[BatchRunner, Claim], list[Outcome] | None]
+Alongside = Callable[[JobRunner, Claim], list[Outcome] | None]
 ServeWaiting = Callable[[ModelKey, float, Alongside | None], None]
 
 
@@ -246,7 +248,7 @@ class _Task:
         place = runner._steps.place(held) if held.attempt > 1 else Place()
         # Where a batch takes the same time whatever its rows, those who wait get theirs filled up with rows of the
         # chunk. Where something killed a worker, nothing else runs beside the rows that are looked at one by one.
-        self._is_beside = place == Place() and not _is_flat(self._model)
+        self._is_beside = place == Place() and not (self._model.is_batched and _is_flat(self._model))
         self._interlude = interlude = Interlude(
             held, runner._steps, runner._leases, serve=self._serve_waiting,
             served=(lambda: ()) if self._is_beside else runner._served,
@@ -311,7 +313,9 @@ class _Task:
         except Exception:  # whatever it is, it is no fault of the step; the jobs' lease lapses
             logger.exception("jobs of %s:%s could not be served amid %s", *key, self.held.id)
 
-    def _run_alongside(self, rows: RowRunner, batches: BatchRunner, claim: Claim) -> list[Outcome] | None:
+    def _run_alongside(self, rows: RowRunner, batches: JobRunner, claim: Claim) -> list[Outcome] | None:
+        if not isinstance(batches, BatchRunner):
+            return None
         return run_with_company(batches, claim, rows, self._model.profile)
 
     def _record(self) -> BatchRecord:

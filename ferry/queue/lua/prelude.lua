@@ -1,5 +1,5 @@
 -- What every script shares. Key names and constants above this line come from ferry/queue/keys.py.
--- One Redis database, no cluster: kombu needs that too, so keys may be built here.
+-- All keys begin with one hash tag, so they lie in one slot and may be built here; KEYS holds one of them, for a cluster.
 
 local function now()  -- microseconds and milliseconds of Redis' own clock
   local t = redis.call('TIME')

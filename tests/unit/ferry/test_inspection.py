@@ -9,8 +9,11 @@ from ferry import inspection as asking
 from ferry.errors import ConfigError, ModelRefusedError, NoWorkerError, QueueUnavailableError
 from ferry.inspection_process import INSPECTION_LIMIT_S, Reply
 from ferry.local.data_dir import RUN_FILE
+from ferry.queue.connection import QueueClient
+from ferry.queue.keys import CONTROL_QUEUE, Keys
 from ferry.settings import Settings
 from tests import onnx_models
+from tests.namespaces import KEYS, client_of
 
 # --- by a worker
 
@@ -30,10 +33,7 @@ class FakeRedis:
         assert 0 < timeout < 1
         return self.script.pop(0) if self.script else None
 
-    def __enter__(self) -> "FakeRedis":
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         pass
 
 
@@ -49,40 +49,40 @@ def test_ask_worker_when_one_answers_then_its_reply_is_returned() -> None:
     sent: list[list[object]] = []
     reply = {"error": {"code": "model_refused", "detail": "no"}}
     redis = FakeRedis([None, None, asking.STARTED, None, reply])
-    assert asking.ask_worker(QUESTION, redis=redis, send=sent.append) == reply
+    assert asking.ask_worker(QUESTION, client=client_of(redis), send=sent.append) == reply
     ((*question, reply_key),) = sent
     assert question == QUESTION
-    assert str(reply_key).startswith(asking.REPLY_PREFIX)
+    assert str(reply_key).startswith(KEYS.reply)
 
 
 def test_ask_worker_when_nobody_takes_it_then_the_wait_is_bounded() -> None:
     redis = FakeRedis()
     with pytest.raises(NoWorkerError, match=r"no worker answered within 30 s.*ferry up"):
-        asking.ask_worker(QUESTION, redis=redis, send=lambda args: None)
+        asking.ask_worker(QUESTION, client=client_of(redis), send=lambda args: None)
     assert redis.steps == asking.PICKUP_LIMIT_S / asking.STEP_S
 
 
 def test_ask_worker_when_the_worker_falls_silent_then_the_wait_is_bounded() -> None:
     redis = FakeRedis([asking.STARTED])
     with pytest.raises(NoWorkerError, match="fell silent"):
-        asking.ask_worker(QUESTION, redis=redis, send=lambda args: None)
+        asking.ask_worker(QUESTION, client=client_of(redis), send=lambda args: None)
     assert redis.steps <= (INSPECTION_LIMIT_S + 1) / asking.STEP_S + 1
 
 
 def test_ask_worker_when_redis_is_dead_then_nothing_is_sent() -> None:
     sent: list[list[object]] = []
     with pytest.raises(QueueUnavailableError):
-        asking.ask_worker(QUESTION, redis=DeadRedis(), send=sent.append)
+        asking.ask_worker(QUESTION, client=client_of(DeadRedis()), send=sent.append)
     assert sent == []
 
 
 def test_sender_when_a_question_is_sent_then_it_is_a_task_on_the_control_queue() -> None:
-    asking._sender("memory://")([*QUESTION, "ferry:reply:1"])
+    asking._sender("memory://", KEYS)([*QUESTION, f"{KEYS.reply}1"])
     with kombu.Connection("memory://") as connection:
-        message = connection.default_channel._get(asking.CONTROL_QUEUE)
+        message = connection.default_channel._get(CONTROL_QUEUE)
     assert message["headers"]["task"] == asking.INSPECT_TASK
     args, _, _ = json.loads(base64.b64decode(message["body"]))
-    assert args == [*QUESTION, "ferry:reply:1"]
+    assert args == [*QUESTION, f"{KEYS.reply}1"]
 
 
 # --- where to ask
@@ -93,17 +93,17 @@ def settings_of(tmp_path: Path, **values: object) -> Settings:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[object]]]:
-    """Pretend that onnxruntime is not installed and record (URL, question) instead of sending."""
-    calls: list[tuple[str, list[object]]] = []
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, list[object]]]:
+    """Pretend that onnxruntime is not installed and record (URL, namespace, question) instead of sending."""
+    calls: list[tuple[str, str, list[object]]] = []
     urls: list[str] = []
 
-    def connect(url: str) -> FakeRedis:
+    def connect(url: str, namespace: str) -> QueueClient:
         urls.append(url)
-        return FakeRedis()
+        return QueueClient(FakeRedis(), Keys(namespace))
 
-    def ask_worker(question: list[object], *, redis: object, send: object) -> Reply:
-        calls.append((urls[-1], question))
+    def ask_worker(question: list[object], *, client: QueueClient, send: object) -> Reply:
+        calls.append((urls[-1], client.keys.namespace, question))
         return {"error": {"code": "model_refused", "detail": "asked"}}
 
     monkeypatch.setattr(asking, "can_inspect_here", lambda: False)
@@ -118,13 +118,13 @@ def test_inspect_model_when_onnxruntime_is_here_then_no_worker_is_needed(tmp_pat
 
 
 def test_inspect_model_when_the_file_is_staged_then_its_place_is_sent(tmp_path: Path, asked) -> None:
-    settings = settings_of(tmp_path, redis_url="redis://example/7")
+    settings = settings_of(tmp_path, redis_url="redis://example/7", namespace="ours")
     staged = settings.models_dir / ".incoming-1" / "model.onnx"
     staged.parent.mkdir(parents=True)
     staged.write_bytes(b"model")
     with pytest.raises(ModelRefusedError, match="asked"):
         asking.inspect_model(staged, name="m", version="1", labels=("a",), settings=settings)
-    assert asked == [("redis://example/7", [".incoming-1/model.onnx", "m", "1", ["a"]])]
+    assert asked == [("redis://example/7", "ours", [".incoming-1/model.onnx", "m", "1", ["a"]])]
 
 
 def test_inspect_model_when_the_file_lies_elsewhere_then_a_copy_is_staged_and_deleted(tmp_path: Path, asked) -> None:
@@ -133,7 +133,7 @@ def test_inspect_model_when_the_file_lies_elsewhere_then_a_copy_is_staged_and_de
     path.write_bytes(b"model")
     with pytest.raises(ModelRefusedError, match="asked"):
         asking.inspect_model(path, name="m", version="1", settings=settings)
-    ((_, (staged, *_)),) = asked
+    ((_, _, (staged, *_)),) = asked
     assert staged.startswith(".incoming-")
     assert list(settings.models_dir.iterdir()) == []
 
@@ -145,7 +145,7 @@ def test_inspect_model_when_redis_is_embedded_then_the_running_stack_is_asked(tm
     with pytest.raises(ConfigError, match=r"run\.json.*ferry up"):
         asking.inspect_model(path, name="m", version="1", settings=settings)
     settings.data_dir.mkdir()
-    (settings.data_dir / RUN_FILE).write_text('{"redis_url": "redis://127.0.0.1:7777/0"}')
+    (settings.data_dir / RUN_FILE).write_text('{"redis_url": "redis://127.0.0.1:7777/0", "namespace": "theirs"}')
     with pytest.raises(ModelRefusedError, match="asked"):
         asking.inspect_model(path, name="m", version="1", settings=settings)
-    assert asked[0][0] == "redis://127.0.0.1:7777/0"
+    assert asked[0][:2] == ("redis://127.0.0.1:7777/0", "theirs")

@@ -16,8 +16,9 @@ from ferry.tensors import TensorCodec
 from tests import onnx_models
 from tests.fakes.sessions import FakeSession, doubled
 from tests.manifests import manifest, spec
-from worker.batches import MAX_ERROR_CHARS, BatchRunner
+from worker.batches import BatchRunner
 from worker.models import Model
+from worker.outcomes import MAX_ERROR_CHARS
 
 POISON = 666.0
 # What onnxruntime said of 4 rows of 32 GB each, on a CPU.

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from ferry.errors import InvalidInputError
-from ferry.inspection import REPLY_PREFIX, STARTED
+from ferry.inspection import STARTED
 from ferry.inspection_process import manifest_from
 from tests import onnx_models
+from tests.namespaces import KEYS, client_of
 from worker.inspection_answers import answer
 
-KEY = REPLY_PREFIX + "1"
+KEY = KEYS.reply + "1"
 
 
 class FakeRedis:
@@ -45,7 +46,7 @@ def test_answer_when_the_file_is_staged_then_the_reply_is_pushed_and_expires(tmp
     (tmp_path / ".incoming-1").mkdir()
     onnx_models.save(onnx_models.doubled(), tmp_path / ".incoming-1" / "model.onnx")
     redis = FakeRedis()
-    answer(".incoming-1/model.onnx", "m", "1", [], KEY, models_dir=tmp_path, redis=redis)
+    answer(".incoming-1/model.onnx", "m", "1", [], KEY, models_dir=tmp_path, client=client_of(redis))
     started, reply = redis.lists[KEY]
     assert started == STARTED
     assert manifest_from(reply).ref == "m:1"
@@ -59,14 +60,14 @@ def test_answer_when_the_path_leaves_the_repository_then_the_file_is_not_opened(
     onnx_models.save(onnx_models.doubled(), tmp_path / "secret.onnx")
     (root / "link.onnx").symlink_to(tmp_path / "secret.onnx")
     redis = FakeRedis()
-    answer(staged, "m", "1", [], KEY, models_dir=root, redis=redis)
+    answer(staged, "m", "1", [], KEY, models_dir=root, client=client_of(redis))
     assert redis.lists[KEY][-1]["error"]["code"] == "invalid_input"
 
 
 def test_answer_when_the_reply_key_is_another_key_then_nothing_is_written(tmp_path: Path) -> None:
     redis = FakeRedis()
     with pytest.raises(InvalidInputError, match="reply key"):
-        answer("model.onnx", "m", "1", [], "ferry:jobs", models_dir=tmp_path, redis=redis)
+        answer("model.onnx", "m", "1", [], KEYS.job + "1", models_dir=tmp_path, client=client_of(redis))
     assert redis.lists == {}
 
 

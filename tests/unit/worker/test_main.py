@@ -10,8 +10,7 @@ import httpx
 import pytest
 
 from ferry.errors import ConfigError
-from ferry.inspection import CONTROL_QUEUE
-from ferry.queue.keys import TICKETS
+from ferry.queue.keys import CONTROL_QUEUE, TICKETS
 from ferry.repository import Repository
 from ferry.settings import Settings
 from tests import onnx_models

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ferry.errors import ModelRefusedError
-from ferry.manifest import MODEL_FILE, TensorSpec
+from ferry.manifest import MODEL_FILE, ExecutionMode, FixedInput, TensorSpec
 from tests import onnx_models
 from tests.fakes.sessions import FakeSession, doubled
 from tests.manifests import manifest, profile, spec
@@ -15,6 +15,81 @@ ROWS = np.arange(6, dtype=np.float32).reshape(2, 3)
 def model(compute=doubled, **signature: object) -> tuple[Model, FakeSession]:
     session = FakeSession(compute)
     return Model(manifest(**(XYZ | signature)), session), session
+
+
+# --- whole jobs and layouts
+
+
+def whole(compute=doubled, **signature: object) -> tuple[Model, FakeSession]:
+    return model(compute, mode=ExecutionMode.WHOLE_JOB, **signature)
+
+
+def test_run_whole_when_arrays_come_then_the_session_gets_them_as_they_are() -> None:
+    any_two = (TensorSpec(name="x", dtype="float32", shape=(None, None)),)
+    made, session = whole(inputs=any_two, outputs=any_two)
+    (result,) = made.run_whole([ROWS])
+    assert session.feeds[0]["x"] is ROWS
+    assert result.tolist() == (ROWS * 2).tolist()
+
+
+def test_run_whole_when_outputs_have_no_rows_then_they_come_back_in_any_shape() -> None:
+    outputs = (
+        TensorSpec(name="boxes", dtype="float32", shape=(None, 3)),
+        TensorSpec(name="n", dtype="int64", shape=(), batch_axis=None),
+        TensorSpec(name="free", dtype="float32", shape=(), batch_axis=None, has_any_rank=True),
+    )
+    made, _ = whole(lambda x: [x[:1], np.int64(1), x[0, 0]], outputs=outputs)
+    boxes, n, free = made.run_whole([ROWS])
+    assert (boxes.shape, n.shape, free.shape) == ((1, 3), (), ())
+
+
+def test_run_whole_when_an_output_is_not_of_the_manifests_shape_then_an_error_names_both() -> None:
+    made, _ = whole(lambda x: [x[:, :2]])
+    with pytest.raises(ValueError, match=r"output 'y' has shape \(2, 2\), its manifest says \[None, 3\]"):
+        made.run_whole([ROWS])
+
+
+def test_run_when_a_state_has_its_batch_axis_second_then_the_session_gets_and_gives_that_layout() -> None:
+    state = (TensorSpec(name="x", dtype="float32", shape=(2, None, 3), batch_axis=1),)
+    made, session = model(inputs=state, outputs=state)
+    rows = np.arange(24, dtype=np.float32).reshape((4, 2, 3))
+    (result,) = made.run([rows])
+    assert session.feeds[0]["x"].shape == (2, 4, 3)
+    assert np.array_equal(session.feeds[0]["x"][:, 1], rows[1])
+    assert np.array_equal(result, rows * 2)
+
+
+@pytest.mark.parametrize("mode", list(ExecutionMode))
+def test_run_when_an_input_is_fixed_then_every_run_gets_its_value(mode: ExecutionMode) -> None:
+    session = FakeSession(lambda x, rate: [x * rate])
+    fixed = FixedInput(name="rate", dtype="int64", values=(3,))
+    made = Model(manifest(mode=mode, **XYZ).model_copy(update={"fixed_inputs": (fixed,)}), session)
+    run = made.run if made.is_batched else made.run_whole
+    assert run([ROWS])[0].tolist() == (ROWS * 3).tolist()
+
+
+def test_run_when_an_output_is_a_list_of_maps_then_a_tensor_in_key_order() -> None:
+    outputs = (spec("label", "int64"), spec("scores", "float32", 2, map_keys=("no", "yes")))
+    made, _ = model(
+        lambda x: [np.zeros(2, np.int64), [{"no": 0.25, "yes": 0.75}, {"yes": 1.0, "no": 0.0}]], outputs=outputs
+    )
+    assert made.run([ROWS])[1].tolist() == [[0.25, 0.75], [0.0, 1.0]]
+
+
+def test_claim_rows_when_whole_jobs_are_short_then_a_claim_holds_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, _ = whole()
+    assert made.claim_rows == 1
+    clock = iter([0.0, 0.001])
+    monkeypatch.setattr("worker.models.time.perf_counter", lambda: next(clock))
+    made.run_whole([ROWS])
+    assert made.claim_rows == 5
+
+
+def test_warm_up_when_whole_jobs_then_one_run_of_zeros_with_one_row() -> None:
+    x = (TensorSpec(name="x", dtype="float32", shape=(2, None, 3), batch_axis=1),)
+    made, session = whole(inputs=x, outputs=x)
+    made.warm_up()
+    assert [feed["x"].shape for feed in session.feeds] == [(2, 1, 3)]
 
 
 # --- running

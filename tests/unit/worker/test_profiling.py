@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ferry.manifest import ExecutionMode, TensorSpec
 from tests.manifests import manifest, spec
 from worker.models import Model
 from worker.profiling import (
@@ -24,12 +25,12 @@ SIZES = [2**n for n in range(11)]
 class Machine:
     """A model of x (rows, 3) whose runs take as long as the test says, on a clock that only runs turn."""
 
-    def __init__(self, seconds, *, raises=lambda x: False, inputs=None, **batching: object) -> None:
+    def __init__(self, seconds, *, raises=lambda x: False, inputs=None, outputs=None, **batching: object) -> None:
         self.now = 0.0
         self.seconds = seconds
         self.raises = raises
         self.runs: list[tuple[int, ...]] = []
-        made = manifest(**({"max_rows": None} | batching), inputs=inputs)
+        made = manifest(**({"max_rows": None} | batching), inputs=inputs, outputs=outputs)
         self.model = Model(made, self)
 
     def clock(self) -> float:
@@ -56,6 +57,17 @@ def curve(a_us: float, b_us: float, sizes: list[int] = SIZES) -> dict[int, float
 
 
 # --- measuring
+
+
+def test_measure_when_jobs_run_whole_then_one_size_and_no_more_than_the_budget() -> None:
+    state = (TensorSpec(name="x", dtype="float32", shape=(2, None, None), batch_axis=1),)
+    free = (TensorSpec(name="y", dtype="float32", shape=(), batch_axis=None, has_any_rank=True),)
+    machine = Machine(line(1000, 0), mode=ExecutionMode.WHOLE_JOB, inputs=state, outputs=free)
+    measured = machine.measure(Budget(latency_s=0.2, total_s=0.0045))
+    assert list(measured.seconds) == [1]
+    assert measured.seconds[1] == pytest.approx(0.001)
+    assert machine.runs == [(2, 1, 64)] * 6
+    assert choose(measured.seconds, BUDGET).max_rows == 1
 
 
 def test_measure_when_the_model_is_quick_then_every_size_several_times() -> None:

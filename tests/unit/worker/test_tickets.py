@@ -7,6 +7,7 @@ import pytest
 
 from ferry.errors import QueueUnavailableError
 from ferry.jobs import State, Submission
+from ferry.manifest import ExecutionMode
 from ferry.profile import Tuning
 from tests.fakes.memory_queue import MemoryQueue
 from tests.fakes.sessions import FakeSession
@@ -92,6 +93,32 @@ def test_serve_when_jobs_wait_then_run_settled_and_summed_up() -> None:
     assert bench.model.outputs.unpack(record.output)[0].tolist() == [[6, 1]]
     assert bench.state(second) is State.SUCCEEDED
     assert bench.queue.leases == bench.queue.claims == {}
+
+
+def test_serve_when_jobs_run_whole_then_each_has_its_own_run_and_answer() -> None:
+    bench = Bench(mode=ExecutionMode.WHOLE_JOB)
+    arrays = [np.full((n, 3), n, np.float32) for n in (1, 2, 3)]
+    ids = bench.submit(*(submission(payload=bench.model.inputs.pack([array])) for array in arrays))
+    summary = bench.serve()
+    assert (summary["jobs"], summary["rows"], summary["batches"]) == (3, 3, 3)
+    assert bench.session.rows_a_run == [1, 2, 3]
+    for job_id, array in zip(ids, arrays, strict=True):
+        output = bench.queue.jobs[job_id].record.output
+        assert bench.model.outputs.unpack(output)[0].tolist() == sums(array)[0].tolist()
+
+
+def test_serve_when_a_claim_of_whole_jobs_takes_too_long_then_the_rest_waits_without_an_attempt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("worker.whole_jobs.CLAIM_LIMIT_S", -1.0)
+    monkeypatch.setattr(Model, "claim_rows", 3)
+    bench = Bench(mode=ExecutionMode.WHOLE_JOB)
+    payload = bench.model.inputs.pack([np.zeros((1, 3), np.float32)])
+    ids = bench.submit(*(submission(payload=payload) for _ in range(3)))
+    summary = bench.serve()
+    assert (summary["jobs"], summary["batches"], summary.get("dropped")) == (3, 3, None)
+    records = [bench.queue.jobs[job_id].record for job_id in ids]
+    assert [(record.state, record.attempts) for record in records] == [(State.SUCCEEDED, 1)] * 3
 
 
 def test_serve_when_nothing_waits_then_no_run_and_no_lease() -> None:

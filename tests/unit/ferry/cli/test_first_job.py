@@ -94,7 +94,7 @@ def test_running_api_url_when_no_stack_is_up_then_there_is_none(settings: Settin
 
 def test_running_api_url_when_a_stack_is_up_then_its_address_is_told(settings: Settings) -> None:
     with DataDir(settings.data_dir) as data_dir:
-        data_dir.write_run_info(RunInfo(1, "http://127.0.0.1:8123", "", "", ""))
+        data_dir.write_run_info(RunInfo(1, "http://127.0.0.1:8123", "", "", "ferry", ""))
         assert running_api_url(settings) == "http://127.0.0.1:8123"
     assert running_api_url(settings) is None
 

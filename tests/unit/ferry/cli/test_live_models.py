@@ -51,7 +51,7 @@ class Api:
                 pass
 
         self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.info = RunInfo(1, f"http://127.0.0.1:{self.server.server_port}", "", "", "")
+        self.info = RunInfo(1, f"http://127.0.0.1:{self.server.server_port}", "", "", "ferry", "")
 
 
 @pytest.fixture

@@ -184,7 +184,7 @@ def test_show_when_a_stack_is_up_then_the_first_job_goes_to_it(two_versions, fer
     result = ferry_models("show", "classes")
     assert "A first job, once `ferry up` runs:\n\ncurl -s http://127.0.0.1:8000/v1/predictions" in result.stdout
     with DataDir(tmp_path / ".ferry") as data_dir:
-        data_dir.write_run_info(RunInfo(1, "http://127.0.0.1:8123", "", "", ""))
+        data_dir.write_run_info(RunInfo(1, "http://127.0.0.1:8123", "", "", "ferry", ""))
         assert "A first job:\n\ncurl -s http://127.0.0.1:8123/v1/predictions" in ferry_models("show", "classes").stdout
 
 

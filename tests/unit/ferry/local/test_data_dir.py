@@ -7,7 +7,7 @@ import pytest
 from ferry.errors import ConfigError
 from ferry.local.data_dir import DataDir, RunInfo, read_run_info
 
-INFO = RunInfo(1, "http://api", "http://flower", "redis://", "log", ("port 8000 is taken",))
+INFO = RunInfo(1, "http://api", "http://flower", "redis://", "ferry", "log", ("port 8000 is taken",))
 
 
 def test_enter_when_the_folder_is_new_makes_it_private(tmp_path: Path) -> None:

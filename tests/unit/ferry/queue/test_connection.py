@@ -12,6 +12,7 @@ from ferry.queue.connection import (
     connect_async,
     redis_errors,
 )
+from ferry.settings import NAMESPACE
 
 URL = "redis://:hunter2@localhost:1/0"
 
@@ -86,7 +87,7 @@ def test_redis_errors_when_nothing_of_redis_is_raised_then_it_passes_through() -
 
 @pytest.mark.parametrize("make", [connect, connect_async])
 def test_connect_when_made_then_every_wait_is_bounded_and_nothing_is_sent_twice(make) -> None:
-    options = make(URL).connection_pool.connection_kwargs
+    options = make(URL, NAMESPACE).redis.connection_pool.connection_kwargs
     assert (options["socket_connect_timeout"], options["socket_timeout"]) == (CONNECT_TIMEOUT_S, CALL_TIMEOUT_S)
     assert options["retry"].get_retries() == 0
     assert options["decode_responses"] is False
@@ -94,7 +95,7 @@ def test_connect_when_made_then_every_wait_is_bounded_and_nothing_is_sent_twice(
 
 
 def test_connect_async_when_made_then_its_pool_is_bounded_and_waits_a_while() -> None:
-    pool = connect_async(URL).connection_pool
+    pool = connect_async(URL, NAMESPACE).redis.connection_pool
     assert isinstance(pool, redis.asyncio.BlockingConnectionPool)
     assert (pool.max_connections, pool.timeout) == (POOL_SIZE, POOL_TIMEOUT_S)
 

@@ -18,6 +18,7 @@ from ferry.queue.keeper import (
     KeeperThread,
 )
 from ferry.queue.scripts import script
+from tests.namespaces import KEYS, client_of
 
 RULES = KeeperRules(lease_s=3.0, max_attempts=4, dead_ttl_s=60.0)
 
@@ -26,12 +27,13 @@ class ScriptedRedis:
     """Takes scripts and answers each call with what the test says."""
 
     def __init__(self, **replies: object) -> None:
-        self.replies = {script(name): reply for name, reply in replies.items()}
+        self.replies = {script(name, KEYS): reply for name, reply in replies.items()}
         self.calls: list[tuple[str, list[str | int]]] = []
 
     def register_script(self, text: str):
-        def call(args: list[str | int]) -> object:
-            name = next(each for each in ("expire", "lapse") if script(each) == text)
+        def call(keys: list[str], args: list[str | int]) -> object:
+            assert keys == [KEYS.nothing]
+            name = next(each for each in ("expire", "lapse") if script(each, KEYS) == text)
             self.calls.append((name, args))
             reply = self.replies[text]
             if isinstance(reply, Exception):
@@ -104,37 +106,37 @@ def keep(house: House):
 
 def test_expire_when_leading_then_the_number_of_jobs_ended() -> None:
     client = ScriptedRedis(expire=7)
-    assert Keeper(client, RULES).expire() == 7
+    assert Keeper(client_of(client), RULES).expire() == 7
     ((name, (_, most)),) = client.calls
     assert (name, most) == ("expire", MAX_EXPIRED_A_CALL)
 
 
 def test_expire_when_another_leads_then_none() -> None:
-    assert Keeper(ScriptedRedis(expire=NOT_LEADING), RULES).expire() is None
+    assert Keeper(client_of(ScriptedRedis(expire=NOT_LEADING)), RULES).expire() is None
 
 
 def test_lapse_when_leading_then_claims_and_tickets() -> None:
     client = ScriptedRedis(lapse=[2, 5])
-    assert Keeper(client, RULES).lapse() == (2, 5)
+    assert Keeper(client_of(client), RULES).lapse() == (2, 5)
     ((_, (_, _, attempts, most, grace_ms, dead_ttl_ms, is_free)),) = client.calls
     assert (attempts, most, grace_ms, dead_ttl_ms, is_free) == (4, MAX_LAPSED_A_CALL, 0, 60_000, 0)
 
 
 def test_lapse_when_after_an_outage_then_no_lease_ends_before_a_whole_one_from_now() -> None:
     client = ScriptedRedis(lapse=[0, 0])
-    Keeper(client, RULES).lapse(after_outage=True)
-    Keeper(client, RULES).lapse(is_new=True)
+    Keeper(client_of(client), RULES).lapse(after_outage=True)
+    Keeper(client_of(client), RULES).lapse(is_new=True)
     assert [args[-3] for _, args in client.calls] == [3000, 3000]
     assert [args[-1] for _, args in client.calls] == [1, 0]
 
 
 def test_lapse_when_another_leads_then_none() -> None:
-    assert Keeper(ScriptedRedis(lapse=NOT_LEADING), RULES).lapse() is None
+    assert Keeper(client_of(ScriptedRedis(lapse=NOT_LEADING)), RULES).lapse() is None
 
 
 def test_keeper_when_it_calls_then_always_as_the_same_holder_and_no_other_keeper_is_it() -> None:
     client = ScriptedRedis(expire=0, lapse=[0, 0])
-    one, other = Keeper(client, RULES), Keeper(client, RULES)
+    one, other = Keeper(client_of(client), RULES), Keeper(client_of(client), RULES)
     one.expire(), one.lapse(), other.expire()
     first, second, third = (args[0] for _, args in client.calls)
     assert first == second != third
@@ -142,7 +144,7 @@ def test_keeper_when_it_calls_then_always_as_the_same_holder_and_no_other_keeper
 
 def test_keeper_when_redis_is_away_then_unavailable() -> None:
     away = redis.ConnectionError("refused")
-    alone = Keeper(ScriptedRedis(expire=away, lapse=away), RULES)
+    alone = Keeper(client_of(ScriptedRedis(expire=away, lapse=away)), RULES)
     with pytest.raises(QueueUnavailableError):
         alone.expire()
     with pytest.raises(QueueUnavailableError):

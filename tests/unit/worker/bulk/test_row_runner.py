@@ -8,7 +8,7 @@ import pytest
 from ferry.bulk.batch_records import Place
 from ferry.bulk.formats.base import ChunkRows, Group, PartResult
 from ferry.jobs import Claim, ClaimedJob
-from ferry.manifest import NonFinite
+from ferry.manifest import ExecutionMode, NonFinite, TensorSpec
 from ferry.profile import Profile
 from tests.fakes.sessions import FakeSession, doubled
 from tests.manifests import manifest, spec
@@ -325,3 +325,52 @@ def test_company_when_the_chunk_was_lost_then_the_jobs_are_run_by_themselves() -
     runner = RowRunner(model, Lost(meanwhile), Place())  # type: ignore[arg-type]
     runner.run(rows_of(range(20)))
     assert set(seen) == {None}
+
+
+# --- whole jobs
+
+
+def whole_model(
+    compute: Callable[[np.ndarray], list[np.ndarray]], *, rule: NonFinite = NonFinite.ALLOW
+) -> tuple[Model, FakeSession]:
+    session = FakeSession(compute)
+    inputs = (TensorSpec(name="x", dtype="float32", shape=(None, 1)),)
+    outputs = (TensorSpec(name="y", dtype="float32", shape=(None, None)),)
+    made = manifest(inputs=inputs, outputs=outputs, mode=ExecutionMode.WHOLE_JOB)
+    return Model(made.model_copy(update={"non_finite": rule}), session), session
+
+
+def test_run_when_the_model_runs_whole_jobs_then_each_row_is_a_run_with_a_batch_axis_of_one() -> None:
+    model, session = whole_model(lambda x: [x - x.mean()])
+    result = RowRunner(model, Pauses(), NOWHERE).run(rows_of([1.0, 5.0, 9.0]))
+    assert [feed["x"].shape for feed in session.feeds] == [(1, 1)] * 3
+    assert [outputs[0].tolist() for outputs in result.outputs] == [[[0.0], [0.0], [0.0]]]
+
+
+def test_run_when_whole_jobs_give_answers_of_different_shapes_then_a_group_for_each_shape() -> None:
+    model, _ = whole_model(lambda x: [np.repeat(x, int(x[0, 0]), axis=1)])
+    result = RowRunner(model, Pauses(), NOWHERE).run(rows_of([1.0, 2.0, 1.0]))
+    assert [list(group.positions) for group in result.rows.groups] == [[0, 2], [1]]
+    assert [outputs[0].tolist() for outputs in result.outputs] == [[[1.0], [1.0]], [[2.0, 2.0]]]
+
+
+def test_run_when_a_whole_job_raises_then_that_row_alone_has_no_result() -> None:
+    model, session = whole_model(raise_on_poison)
+    result = RowRunner(model, Pauses(), NOWHERE).run(rows_of([1.0, POISON, 3.0]))
+    assert [(fault.position, fault.message) for fault in result.all_faults()] == [(1, "ValueError: poisoned")]
+    assert len(session.feeds) == 3
+
+
+def test_run_when_a_whole_job_is_not_finite_and_must_be_then_the_fault_names_the_output() -> None:
+    model, _ = whole_model(lambda x: [x * np.float32(np.inf)], rule=NonFinite.FAIL)
+    result = RowRunner(model, Pauses(), NOWHERE).run(rows_of([1.0]))
+    assert [fault.message for fault in result.all_faults()] == ["output 'y' has Infinity"]
+
+
+def test_run_when_lines_hold_whole_jobs_with_their_own_batch_axis_then_they_run_and_answer_so() -> None:
+    model, session = whole_model(lambda x: [x - x.mean()])
+    jobs = np.float32([[[1.0], [3.0]], [[5.0], [9.0]]])
+    group = Group((0, 1), [jobs], (1, 1), (False, False), (None, None))
+    result = RowRunner(model, Pauses(), NOWHERE).run(ChunkRows(("a", "b"), (1, 2), (group,)))
+    assert [feed["x"].shape for feed in session.feeds] == [(2, 1)] * 2
+    assert result.outputs[0][0].tolist() == [[[-1.0], [1.0]], [[-2.0], [2.0]]]

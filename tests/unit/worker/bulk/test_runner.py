@@ -15,9 +15,9 @@ from ferry.errors import InvalidInputError, ModelError, NotFoundError, QueueUnav
 from ferry.jobs import Claim, ClaimedJob
 from tests.processes import GIVE_UP_S
 from tests.unit.worker.bulk.test_steps_of_a_batch import BATCH, TOY, Works, npy, rows
-from worker.batches import MAX_ERROR_CHARS
 from worker.bulk.interludes import StepLostError, StepReleasedError, StepStoppedError
 from worker.bulk.runner import SETTLE_RETRY_S, StepSummary
+from worker.outcomes import MAX_ERROR_CHARS
 
 OTHER = ("other", "2")
 
