@@ -304,3 +304,21 @@ async def test_client_when_a_scalar_is_any_kind_of_number_then_taken(api: Api, a
     call = _submission("boxes", {"boxes": boxes, "threshold": array})
     answer = await done(api, call.content, kept, "boxes")
     assert answer["output"]["n"] == 2
+
+
+@pytest.mark.parametrize("dtype", ["string", "float32"])
+async def test_whole_job_when_an_output_is_one_element_a_row_then_a_single_row_gets_it_bare(
+    api: Api, dtype: str
+) -> None:
+    outputs = (spec("label", dtype), tensor("bare", (), dtype=dtype))
+    await api.add_model(manifest("one", outputs=outputs, mode=WHOLE))
+    value = {"string": "größer", "float32": 2.5}[dtype]
+    made = [
+        np.array([value], object if dtype == "string" else dtype),
+        np.array(value, object if dtype == "string" else dtype),
+    ]
+    answer = await done(api, {"version": "one", "input": {"x": [1, 2, 3]}}, lambda _: made, "one")
+    assert answer["output"] == {"label": value, "bare": value}
+    assert answer["output_shapes"] == {"label": [], "bare": []}
+    many = await done(api, {"version": "one", "input": {"x": [[1, 2, 3]]}}, lambda _: made, "one")
+    assert many["output"] == {"label": [value], "bare": value}
