@@ -326,6 +326,11 @@ class Manifest(_Strict):
         return all(spec.batch_axis is not None and spec.shape[spec.batch_axis] in (None, 1) for spec in self.inputs)
 
     @property
+    def has_rows_first(self) -> bool:
+        """Whether the model is batched and every tensor has its rows first, as most models have."""
+        return self.is_batched and not any(spec.batch_axis for spec in (*self.inputs, *self.outputs))
+
+    @property
     def labels_index(self) -> int:
         """Which output the labels are for."""
         names = [spec.name for spec in self.outputs]
