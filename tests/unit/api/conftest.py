@@ -56,7 +56,7 @@ class Api:
         put_model(self.models, added)
         await self.services.catalog.refresh()
         if is_served:
-            self.queue.beat([(added.name, added.version)])
+            self.queue.beat(dict.fromkeys([(added.name, added.version)], ""))
             await self.services.catalog.refresh()
 
     def claim(self, name: str = "toy", version: str = "1") -> Claim:
@@ -151,7 +151,7 @@ async def api(api_settings: Settings, anyio_backend: object) -> AsyncIterator[Ap
     """The API with the model toy:1 of tests.manifests, which one worker serves."""
     queue = MemoryQueue(limits_of(api_settings))
     await queue.register(manifest())
-    queue.beat([("toy", "1")])
+    queue.beat({("toy", "1"): ""})
     put_model(api_settings.models_dir, manifest())
     files = MemoryFiles(Storage(str(api_settings.data_dir.absolute() / "files")))
     batches = MemoryBatches(files, queue)
