@@ -1,6 +1,6 @@
 """Jobs and models as the JSON that clients read (Replicate's prediction shape). Pure functions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -48,17 +48,20 @@ class JSONAnswer(Response):
         return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def prediction(record: JobRecord, entry: Entry | None, *, base_url: str, flower_url: str) -> dict[str, Any]:
-    """Return a job in Replicate's shape with Ferry's extra fields.
+def prediction(
+    record: JobRecord, entry: Entry | None, *, calls: Callable[[str], str], base_url: str, flower_url: str
+) -> dict[str, Any]:
+    """Return a job in Replicate's shape with Ferry's extra fields; `calls`: what the caller calls a job.
 
     `entry` is None when the model has been removed since: then there is no telling what the bytes mean, as when its
     version was replaced by another model.
     """
-    url = f"{base_url}/v1/predictions/{record.id}"
+    own_id = calls(record.id)
+    url = f"{base_url}/v1/predictions/{own_id}"
     inputs = _tensors(record.input, entry.inputs) if entry and record.input is not None else None
     outputs = _tensors(record.output, entry.outputs) if entry and record.output is not None else None
     return {
-        "id": record.id,
+        "id": own_id,
         "model": f"{OWNER}/{record.model}",
         "version": record.version,
         "status": _STATUS[record.state],
@@ -69,7 +72,7 @@ def prediction(record: JobRecord, entry: Entry | None, *, base_url: str, flower_
         "labels": labels_of_job(entry.manifest, outputs, single=record.single) if entry and outputs else None,
         "error": record.error,
         "error_code": record.error_code,
-        "replay_of": record.replay_of,
+        "replay_of": calls(record.replay_of) if record.replay_of else None,
         "logs": "",
         "rows": record.rows,
         "attempts": record.attempts,

@@ -22,6 +22,7 @@ from ferry.settings import ENV_PREFIX, Settings
 from ferry.tensors import Array, codec_of
 from tests.fakes.memory_batches import MemoryBatches
 from tests.fakes.memory_files import MemoryFiles
+from tests.fakes.memory_keys import MemoryKeys
 from tests.fakes.memory_queue import MemoryQueue
 from tests.fakes.skipping_loop import SkippingLoop
 from tests.manifests import manifest
@@ -147,7 +148,13 @@ def api_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 @pytest.fixture
-async def api(api_settings: Settings, anyio_backend: object) -> AsyncIterator[Api]:
+def api_keys() -> MemoryKeys | None:
+    """The API keys that are asked for; None: none is."""
+    return None
+
+
+@pytest.fixture
+async def api(api_settings: Settings, api_keys: MemoryKeys | None, anyio_backend: object) -> AsyncIterator[Api]:
     """The API with the model toy:1 of tests.manifests, which one worker serves."""
     queue = MemoryQueue(limits_of(api_settings))
     await queue.register(manifest())
@@ -155,7 +162,7 @@ async def api(api_settings: Settings, anyio_backend: object) -> AsyncIterator[Ap
     put_model(api_settings.models_dir, manifest())
     files = MemoryFiles(Storage(str(api_settings.data_dir.absolute() / "files")))
     batches = MemoryBatches(files, queue)
-    app = build_app(api_settings, queue=queue, files=files, batches=batches)
+    app = build_app(api_settings, queue=queue, files=files, batches=batches, finder=api_keys)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),
