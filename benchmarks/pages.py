@@ -32,7 +32,7 @@ from benchmarks.digits import digits
 from benchmarks.ferry_system import FERRY, stack
 from benchmarks.places import RESULTS
 from benchmarks.processes import descendants
-from benchmarks.w1_waiting import fresh_folder
+from benchmarks.turns import fresh_folder
 from benchmarks.wrk import load
 from ferry.queue.keys import COUNTS
 
