@@ -36,6 +36,7 @@ from benchmarks.ferry_system import FERRIES, FERRY
 from benchmarks.peer_systems import CELERY_BATCHES, PEERS_UNDER_TEST
 from benchmarks.places import RESULTS, WORK
 from benchmarks.plan import FULL, PEERS, QUICK, Plan
+from benchmarks.reports import Source
 
 FORMAT = 1
 Step = Callable[[Plan, dict[str, Any]], dict[str, Any]]
@@ -90,10 +91,10 @@ def main() -> int:
     run(path, plan, {name: known[name] for name in chosen}, is_whole=is_whole)
     if arguments.quick:
         report = json.loads(path.read_text())
-        for shown in (w1_tables.throughput_table, w1_tables.latency_table, tables.bars_table):
-            print(f"\n{shown(report)}")
+        shown = (w1_tables.throughput_table(report), w1_tables.latency_table(report))
+        print(*shown, tables.bars_table([Source(path.name, report)]), sep="\n\n")
     else:
-        say(f"written: {page.write(path)}")
+        say(f"written: {', '.join(map(str, page.write()))}")
     return 0
 
 

@@ -32,7 +32,8 @@ def stack(
 ) -> Iterator[RunInfo]:
     """Run `ferry up` with one worker and its embedded Redis on a fresh data folder.
 
-    `durability` is the Redis's `appendfsync`, or "none" for no append-only file; `settings` are further FERRY_ settings by their names in lower case.
+    `durability` is the Redis's `appendfsync`, or "none" for no append-only file; `settings` are further FERRY_
+    settings by their names in lower case.
     """
     env = {
         "FERRY_DATA_DIR": str(folder / "data"), "FERRY_MODELS_DIR": str(models_dir), "FERRY_REDIS_URL": "",

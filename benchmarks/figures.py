@@ -53,3 +53,8 @@ def w1(report: Report, system: str, clients: int, field: str = "per_s") -> float
 def ratio(above: float | None, below: float | None) -> float | None:
     """Return a quotient, or None where either part is missing."""
     return above / below if above is not None and below else None
+
+
+def per_core_s(us_per_job: float | None) -> float | None:
+    """Return jobs per second of processor time, from microseconds a job."""
+    return 1e6 / us_per_job if us_per_job else None

@@ -50,7 +50,8 @@ def _celery(port: int, setting: Setting, *, pool: str) -> Sequence[Sequence[str]
     # The solo pool is one process by its nature, and with one process faster than prefork.
     pool = pool if setting.processes == 1 else "prefork"
     worker = (
-        "celery", "-A", "server", "worker", f"--pool={pool}", f"--concurrency={setting.processes}", "--loglevel=warning",
+        "celery", "-A", "server", "worker", f"--pool={pool}", f"--concurrency={setting.processes}",
+        "--loglevel=warning",
     )  # fmt: skip
     api = (
         "uvicorn", "server:api", f"--host={HOST}", f"--port={port}", f"--workers={setting.fronts}", "--no-access-log",

@@ -1,0 +1,34 @@
+"""The committed result files: which run of a workload is the last. Knows nothing of what the figures mean."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.figures import Report
+from benchmarks.places import RESULTS
+
+_DAYS = "????-??-??.json"  # one file a day; other tools write files with longer names
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A report and the name of its file."""
+
+    name: str
+    report: Report
+
+    @property
+    def day(self) -> str:
+        """The day of its run."""
+        return self.name.removesuffix(".json")
+
+
+def sources(folder: Path = RESULTS) -> list[Source]:
+    """Return every run of `make bench`, the last first."""
+    return [Source(path.name, json.loads(path.read_text())) for path in sorted(folder.glob(_DAYS), reverse=True)]
+
+
+def last_with(found: Sequence[Source], step: str) -> Source | None:
+    """Return the last run that measured a workload."""
+    return next((source for source in found if source.report.get(step)), None)
