@@ -25,9 +25,9 @@ W1 = """\
 ## W1: one row a request, submitted and waited for in one call
 
 Median (range) of {repeats} alternated turns of {seconds:g} s. Each system serves the same ONNX file with one
-onnxruntime thread a model process, batches of up to 64, and gets the same 784 floats as JSON from wrk; each first had to name 20
-sample digits rightly. Ferry is all of `ferry up` with one worker: API, worker, Redis, Flower. Processor time is that of
-all processes of the system with 64 clients.
+onnxruntime thread a model process, batches of up to 64, and gets the same 784 floats as JSON from wrk; each first had
+to name 20 sample digits rightly. Ferry is all of `ferry up` with one worker: API, worker, Redis, Flower. Processor time
+is that of all processes of the system with 64 clients.
 
 ![jobs per second](benchmarks/w1.svg)"""
 DURABILITY = """\

@@ -1,0 +1,69 @@
+import re
+
+import pytest
+
+from benchmarks import headline, page, sections
+from benchmarks.reports import last_with, sources
+from tests.unit.benchmarks.reports_of_tests import source, system
+
+FERRY = system("Ferry", 1000.0, 300.0)
+
+
+def test_render_when_a_peer_is_faster_then_it_says_that_ferry_is_behind() -> None:
+    text = headline.render(source(ferry=FERRY, mosec=system("mosec", 3000.0, 90.0), other=system("Other", 10.0, 900.0)))
+    text = " ".join(text.split())
+    assert "**Ferry is behind mosec 3,000 (90 µs), 3.0 times as many jobs/s**." in text
+    assert "It is ahead of Other 10 (900 µs)." in text
+    assert "Less processor time a job than Ferry: mosec." in text
+
+
+def test_render_when_a_peer_is_slower_but_cheaper_then_it_says_so() -> None:
+    text = " ".join(headline.render(source(ferry=FERRY, mlserver=system("MLServer", 900.0, 200.0))).split())
+    assert "No peer in this run is faster. It is ahead of MLServer 900 (200 µs)." in text
+    assert "Less processor time a job than Ferry: MLServer." in text
+
+
+def test_render_when_durability_was_measured_then_it_says_what_it_costs() -> None:
+    text = headline.render(
+        source(ferry=FERRY, ferry_no_aof=system("F", 1100.0, 1.0), ferry_always=system("F", 250.0, 1.0))
+    )
+    assert "Ferry serves 1.10 times the jobs/s with nothing on disk and 0.25 times" in " ".join(text.split())
+
+
+def test_render_when_a_peer_could_not_run_then_it_is_left_out() -> None:
+    broken = system("mosec", 3000.0, 90.0, error="OSError: no")
+    assert "mosec" not in headline.render(source(ferry=FERRY, mosec=broken))
+
+
+def test_render_when_ferry_was_not_measured_then_it_is_refused() -> None:
+    with pytest.raises(ValueError, match="no run of Ferry with 64 clients"):
+        headline.render(source(mosec=system("mosec", 3000.0, 90.0)))
+
+
+def test_written_when_a_mark_is_missing_then_it_is_named() -> None:
+    with pytest.raises(ValueError, match="lost its marks"):
+        headline.written("a README without marks")
+
+
+def test_readme_when_compared_with_the_last_committed_run_then_its_figures_are_those() -> None:
+    last = last_with(sources(), "w1")
+    assert last is not None
+    readme = page.README.read_text()
+    assert headline.written(readme) == headline.render(last), "run .ferry/bench/harness/bin/python -m benchmarks.page"
+
+
+def test_readme_when_any_figure_is_edited_then_it_no_longer_is_the_last_run() -> None:
+    last = last_with(sources(), "w1")
+    assert last is not None
+    right = headline.render(last)
+    figures = list(re.finditer(r"\d+", right))
+    assert len(figures) > 20
+    for figure in figures:
+        edited = right[: figure.start()] + str(int(figure.group()) + 1) + right[figure.end() :]
+        readme = headline.replaced(page.README.read_text(), edited)
+        assert headline.written(readme) != headline.render(last)
+
+
+def test_page_when_compared_with_the_committed_runs_then_its_tables_are_those() -> None:
+    figures = page.figures_of(page.PAGE.read_text())
+    assert figures == sections.render(sources()), "run .ferry/bench/harness/bin/python -m benchmarks.page"
