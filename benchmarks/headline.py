@@ -7,13 +7,14 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.figures import Report, ratio, w1
+from benchmarks.figures import Report, others_cores, ratio, w1
 from benchmarks.reports import Source
 from benchmarks.tables import number
 
 BEGIN, END = "<!-- headline: begin (written by make bench) -->", "<!-- headline: end -->"
 HEAD = 64  # clients
 WIDTH = 120
+QUIET_CORES = 0.1  # what other programs may use before the paragraph has to say it
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ def render(source: Source) -> str:
         at the best setting of a sweep, {source.day}: Ferry serves **{number(ours)} jobs/s** with {number(cpu_us)} µs of
         processor time a job, p50 {_ms(report, "p50_ms")}, p99 {_ms(report, "p99_ms")}, and has every accepted job on
         disk within a second. {_behind(peers, ours)} {_ahead(peers, ours)} {_processor_time(peers, cpu_us)}
-        The peers in memory lose accepted jobs with their processes. {_durability(report, ours)}
+        The peers in memory lose accepted jobs with their processes. {_durability(report, ours)} {_disturbed(report)}
         Settings, latencies and method: [docs/benchmarks.md](docs/benchmarks.md)."""
     return textwrap.fill(" ".join(text.split()), WIDTH, break_long_words=False, break_on_hyphens=False)
 
@@ -109,6 +110,13 @@ def _durability(report: Report, ours: float) -> str:
         if (found := w1(report, name, HEAD)) is not None
     ]
     return f"What durability costs: Ferry serves {_joined(costs)}." if costs else ""
+
+
+def _disturbed(report: Report) -> str:
+    others = others_cores(report["w1"])
+    if others is None or others <= QUIET_CORES:
+        return ""
+    return f"Other programs used {number(others, 1)} of the cores meanwhile, so every rate is too low."
 
 
 def _ms(report: Report, field: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks import headline
 from benchmarks.places import DOCS, ROOT
-from benchmarks.reports import last_with, sources
+from benchmarks.reports import last_w1, last_with, sources
 from benchmarks.sections import PLOTS, render
 
 BEGIN, END = "<!-- figures: begin (written by make bench) -->", "<!-- figures: end -->"
@@ -38,9 +38,9 @@ def write() -> list[Path]:
     _, _, after = rest.partition(END)
     PAGE.write_text(f"{before}{BEGIN}\n\n{render(found)}\n{END}{after}")
     for step in ("w1", "w2", "w5"):
-        if source := last_with(found, step):
+        if source := last_w1(found) if step == "w1" else last_with(found, step):
             draw({step: source.report[step]}, DOCS / PLOTS)
-    if source := last_with(found, "w1"):
+    if source := last_w1(found):
         README.write_text(headline.replaced(README.read_text(), headline.render(source)))
     return [PAGE, README]
 

@@ -29,6 +29,11 @@ def sources(folder: Path = RESULTS) -> list[Source]:
     return [Source(path.name, json.loads(path.read_text())) for path in sorted(folder.glob(_DAYS), reverse=True)]
 
 
-def last_with(found: Sequence[Source], step: str) -> Source | None:
-    """Return the last run that measured a workload."""
-    return next((source for source in found if source.report.get(step)), None)
+def last_with(found: Sequence[Source], *steps: str) -> Source | None:
+    """Return the last run that measured these workloads, all in the one run."""
+    return next((source for source in found if all(source.report.get(step) for step in steps)), None)
+
+
+def last_w1(found: Sequence[Source]) -> Source | None:
+    """Return the last run of W1 with peers at settings that the same run's sweep chose."""
+    return last_with(found, "sweep", "w1")

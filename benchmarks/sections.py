@@ -3,13 +3,11 @@
 Knows the page's words; nothing of files, nothing of plots but their names.
 """
 
-import statistics
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from benchmarks import tables, w1_tables
-from benchmarks.figures import Report
-from benchmarks.reports import Source, last_with
+from benchmarks.figures import Report, others_cores
+from benchmarks.reports import Source, last_w1, last_with
 
 PLOTS = "benchmarks"  # folder beside the page
 BARS = """\
@@ -72,7 +70,7 @@ def render(sources: Sequence[Source]) -> str:
             SWEEP.format(**plan), provenance(source, "sweep"), w1_tables.sweep_table(source.report),
             f"Settings that failed:\n\n{failed}" if failed else "",
         ))))  # fmt: skip
-    if source := last_with(sources, "w1"):
+    if source := last_w1(sources):
         report, plan = source.report, source.report["taken"]["w1"]["plan"]
         parts += [
             W1.format(**plan), provenance(source, "w1"), w1_tables.throughput_table(report),
@@ -91,18 +89,6 @@ def provenance(source: Source, step: str) -> str:
     text = f"{taken['date'][:10]}, commit {taken['commit']}, {machine['cores']} cores of {machine['cpu']}"
     if "load_before" in taken:
         text += f"; load average {taken['load_before']:g} before and {taken['load_after']:g} after"
-    if others := list(_others_cores(report[step])):
-        text += f"; other programs used {statistics.median(others):.2f} cores meanwhile (median)"
+    if (others := others_cores(report[step])) is not None:
+        text += f"; other programs used {others:.2f} cores meanwhile (median)"
     return f"{text}. Raw figures: [{source.name}](../benchmarks/results/{source.name})."
-
-
-def _others_cores(found: Any) -> Iterator[float]:
-    """Yield `others_cores` of every run below."""
-    if isinstance(found, dict):
-        if "others_cores" in found:
-            yield found["others_cores"]
-        for each in found.values():
-            yield from _others_cores(each)
-    elif isinstance(found, list):
-        for each in found:
-            yield from _others_cores(each)
