@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.figures import Report, others_cores, ratio, w1
-from benchmarks.reports import Source
+from benchmarks.reports import Source, last_w1
 from benchmarks.tables import number
 
 BEGIN, END = "<!-- headline: begin (written by make bench) -->", "<!-- headline: end -->"
+NOT_MEASURED = "How fast Ferry is beside other servers: `make bench-peers` measures it, each peer at its best setting."
 HEAD = 64  # clients
 WIDTH = 120
 QUIET_CORES = 0.1  # what other programs may use before the paragraph has to say it
@@ -23,8 +24,14 @@ class _Peer:
     per_s: float
     cpu_us: float
 
-    def in_words(self) -> str:
-        return f"{self.label} {number(self.per_s)} ({number(self.cpu_us)} µs)"
+    def in_words(self, more: str = "") -> str:
+        return f"{self.label} ({number(self.per_s)} jobs/s, {number(self.cpu_us)} µs{more})"
+
+
+def paragraph(sources: Sequence[Source]) -> str:
+    """Return README's paragraph from the runs, the last first; what to do where none has peers at their best."""
+    source = last_w1(sources)
+    return render(source) if source else NOT_MEASURED
 
 
 def render(source: Source) -> str:
@@ -37,16 +44,27 @@ def render(source: Source) -> str:
     ours, cpu_us = w1(report, "ferry", HEAD), w1(report, "ferry", HEAD, "cpu_us_per_job")
     if ours is None or cpu_us is None:
         raise ValueError(f"{source.name} has no run of Ferry with {HEAD} clients")
-    peers = _peers(report)
     cores = report["machine"]["cores"]
     text = f"""
         One row a request, submitted and waited for in one call, {HEAD} clients, {cores} cores for everything, each peer
         at the best setting of a sweep, {source.day}: Ferry serves **{number(ours)} jobs/s** with {number(cpu_us)} µs of
         processor time a job, p50 {_ms(report, "p50_ms")}, p99 {_ms(report, "p99_ms")}, and has every accepted job on
-        disk within a second. {_behind(peers, ours)} {_ahead(peers, ours)} {_processor_time(peers, cpu_us)}
-        The peers in memory lose accepted jobs with their processes. {_durability(report, ours)} {_disturbed(report)}
+        disk within a second. {verdict(report)}
         Settings, latencies and method: [docs/benchmarks.md](docs/benchmarks.md)."""
     return textwrap.fill(" ".join(text.split()), WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+def verdict(report: Report) -> str:
+    """Return where Ferry is behind, where it is ahead and what durability costs; empty without figures for Ferry."""
+    ours, cpu_us = w1(report, "ferry", HEAD), w1(report, "ferry", HEAD, "cpu_us_per_job")
+    if ours is None or cpu_us is None:
+        return ""
+    peers = _peers(report)
+    sentences = (
+        _behind(peers, ours), _ahead(peers, ours), _processor_time(peers, cpu_us),
+        "The peers in memory lose accepted jobs with their processes.", _durability(report, ours), _disturbed(report),
+    )  # fmt: skip
+    return " ".join(filter(None, sentences))
 
 
 def written(readme: str) -> str:
@@ -84,7 +102,7 @@ def _behind(peers: Sequence[_Peer], ours: float) -> str:
     faster = [peer for peer in peers if peer.per_s > ours]
     if not faster:
         return "No peer in this run is faster."
-    each = _joined([f"{peer.in_words()}, {number(peer.per_s / ours, 1)} times as many jobs/s" for peer in faster])
+    each = _joined([peer.in_words(f", {number(peer.per_s / ours, 1)} times as fast") for peer in faster])
     return f"**Ferry is behind {each}**."
 
 

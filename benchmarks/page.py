@@ -40,8 +40,7 @@ def write() -> list[Path]:
     for step in ("w1", "w2", "w5"):
         if source := last_w1(found) if step == "w1" else last_with(found, step):
             draw({step: source.report[step]}, DOCS / PLOTS)
-    if source := last_w1(found):
-        README.write_text(headline.replaced(README.read_text(), headline.render(source)))
+    README.write_text(headline.replaced(README.read_text(), headline.paragraph(found)))
     return [PAGE, README]
 
 

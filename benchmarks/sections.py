@@ -5,7 +5,7 @@ Knows the page's words; nothing of files, nothing of plots but their names.
 
 from collections.abc import Callable, Sequence
 
-from benchmarks import tables, w1_tables
+from benchmarks import headline, tables, w1_tables
 from benchmarks.figures import Report, others_cores
 from benchmarks.reports import Source, last_w1, last_with
 
@@ -63,30 +63,38 @@ _OTHERS: dict[str, tuple[str, Callable[[Report], str]]] = {
 def render(sources: Sequence[Source]) -> str:
     """Return everything between the page's marks; `sources` are the runs, the last first."""
     parts = [f"{BARS}\n\n{tables.bars_table(sources)}"]
-    if source := last_with(sources, "sweep"):
-        plan = source.report["taken"]["sweep"]["plan"]
-        failed = w1_tables.failed_settings(source.report)
-        parts.append("\n\n".join(filter(None, (
-            SWEEP.format(**plan), provenance(source, "sweep"), w1_tables.sweep_table(source.report),
-            f"Settings that failed:\n\n{failed}" if failed else "",
-        ))))  # fmt: skip
     if source := last_w1(sources):
-        report, plan = source.report, source.report["taken"]["w1"]["plan"]
-        parts += [
-            W1.format(**plan), provenance(source, "w1"), w1_tables.throughput_table(report),
-            w1_tables.latency_table(report), DURABILITY, w1_tables.durability_table(report),
-        ]  # fmt: skip
+        parts += [*_sweep(source), *_waiting(source)]
     for step, (text, make) in _OTHERS.items():
         if source := last_with(sources, step):
             parts.append(f"{text}\n\n{provenance(source, step)}\n\n{make(source.report)}")
     return "\n\n".join(parts) + "\n"
 
 
+def _sweep(source: Source) -> list[str]:
+    failed = w1_tables.failed_settings(source.report)
+    return [
+        SWEEP.format(**source.report["taken"]["sweep"]["plan"]), provenance(source, "sweep"),
+        w1_tables.sweep_table(source.report), *([f"Settings that failed:\n\n{failed}"] if failed else []),
+    ]  # fmt: skip
+
+
+def _waiting(source: Source) -> list[str]:
+    report = source.report
+    verdict = headline.verdict(report)
+    return [
+        W1.format(**report["taken"]["w1"]["plan"]), *([f"With 64 clients: {verdict}"] if verdict else []),
+        provenance(source, "w1"), w1_tables.throughput_table(report), w1_tables.latency_table(report),
+        DURABILITY, w1_tables.durability_table(report),
+    ]  # fmt: skip
+
+
 def provenance(source: Source, step: str) -> str:
     """Return when, on what and how undisturbed a workload was measured."""
     report, taken = source.report, source.report["taken"][step]
     machine = report["machine"]
-    text = f"{taken['date'][:10]}, commit {taken['commit']}, {machine['cores']} cores of {machine['cpu']}"
+    changes = "" if report.get("is_clean", True) else " with changes"
+    text = f"{taken['date'][:10]}, commit {taken['commit']}{changes}, {machine['cores']} cores of {machine['cpu']}"
     if "load_before" in taken:
         text += f"; load average {taken['load_before']:g} before and {taken['load_after']:g} after"
     if (others := others_cores(report[step])) is not None:

@@ -1,7 +1,7 @@
 import pytest
 
 from benchmarks import headline, page, sections
-from benchmarks.reports import last_w1, sources
+from benchmarks.reports import Source, sources
 from tests.unit.benchmarks.reports_of_tests import source, system
 
 FERRY = system("Ferry", 1000.0, 300.0)
@@ -10,14 +10,14 @@ FERRY = system("Ferry", 1000.0, 300.0)
 def test_render_when_a_peer_is_faster_then_it_says_that_ferry_is_behind() -> None:
     text = headline.render(source(ferry=FERRY, mosec=system("mosec", 3000.0, 90.0), other=system("Other", 10.0, 900.0)))
     text = " ".join(text.split())
-    assert "**Ferry is behind mosec 3,000 (90 µs), 3.0 times as many jobs/s**." in text
-    assert "It is ahead of Other 10 (900 µs)." in text
+    assert "**Ferry is behind mosec (3,000 jobs/s, 90 µs, 3.0 times as fast)**." in text
+    assert "It is ahead of Other (10 jobs/s, 900 µs)." in text
     assert "Less processor time a job than Ferry: mosec." in text
 
 
 def test_render_when_a_peer_is_slower_but_cheaper_then_it_says_so() -> None:
     text = " ".join(headline.render(source(ferry=FERRY, mlserver=system("MLServer", 900.0, 200.0))).split())
-    assert "No peer in this run is faster. It is ahead of MLServer 900 (200 µs)." in text
+    assert "No peer in this run is faster. It is ahead of MLServer (900 jobs/s, 200 µs)." in text
     assert "Less processor time a job than Ferry: MLServer." in text
 
 
@@ -45,6 +45,13 @@ def test_render_when_other_programs_ran_then_it_says_how_much_they_used() -> Non
     assert "Other programs" not in headline.render(source(ferry=FERRY))
 
 
+def test_paragraph_when_there_are_several_runs_then_the_last_with_a_sweep_is_told() -> None:
+    last, older = source(ferry=system("Ferry", 500.0, 300.0)), source(ferry=FERRY)
+    without = Source("2026-01-03.json", {**older.report, "sweep": {}})
+    assert headline.paragraph([without, last, older]) == headline.render(last)
+    assert headline.paragraph([without]) == headline.NOT_MEASURED
+
+
 def test_written_when_a_mark_is_missing_then_it_is_named() -> None:
     with pytest.raises(ValueError, match="lost its marks"):
         headline.written("a README without marks")
@@ -58,10 +65,8 @@ def test_replaced_when_written_again_then_only_the_paragraph_between_the_marks_c
 
 
 def test_readme_when_compared_with_the_last_committed_run_then_its_figures_are_those() -> None:
-    last = last_w1(sources())
-    assert last is not None
-    readme = page.README.read_text()
-    assert headline.written(readme) == headline.render(last), "run .ferry/bench/harness/bin/python -m benchmarks.page"
+    right = headline.paragraph(sources())
+    assert headline.written(page.README.read_text()) == right, "run .ferry/bench/harness/bin/python -m benchmarks.page"
 
 
 def test_page_when_compared_with_the_committed_runs_then_its_tables_are_those() -> None:
