@@ -17,7 +17,8 @@ from benchmarks.ferry_system import FERRY, body
 from benchmarks.places import MODELS
 from benchmarks.plan import WARM_UP_CLIENTS, Plan
 from benchmarks.processes import cpu_by_part
-from benchmarks.w1_waiting import Say, fresh_folder
+from benchmarks.turns import fresh_folder
+from benchmarks.w1_waiting import Say
 from benchmarks.w6_limits import bare_session
 from benchmarks.wrk import load
 from ferry.jobs import JobRecord, State, new_job_id

@@ -26,12 +26,11 @@ def follow_repository(shelf: Shelf, pulse: Pulse) -> type[bootsteps.StartStopSte
             super().__init__(parent, **options)
             self._timer: Any = None
             # Whose tickets this worker takes: all it serves, but for versions that are registered with other files.
-            self._followed: set[tuple[str, str]] | None = None
+            self._followed: set[tuple[str, str]] = set()
 
         def start(self, parent: Any) -> None:
             """Begin to look; called again after each reconnect, when the old timer is gone."""
-            if self._followed is None:
-                self._followed = set(shelf.keys())
+            self._followed = self._followed or set(shelf.keys())
             self._timer = parent.timer.call_repeatedly(REFRESH_EVERY_S, self._refresh, (parent,))
 
         def stop(self, parent: Any) -> None:  # noqa: ARG002  Celery's signature
@@ -44,10 +43,9 @@ def follow_repository(shelf: Shelf, pulse: Pulse) -> type[bootsteps.StartStopSte
             for model in changes.unloaded:
                 logger.info("no longer serving %s:%s", *model)
             wanted = {model for model in shelf.keys() if not shelf.is_other(model)}  # noqa: SIM118  no dictionary
-            followed = self._followed or set()
-            for model in wanted - followed:
+            for model in wanted - self._followed:
                 consumer.add_task_queue(ticket_queue(*model))
-            for model in followed - wanted:
+            for model in self._followed - wanted:
                 consumer.cancel_task_queue(ticket_queue(*model))
             self._followed = wanted
             if changes != Changes():
