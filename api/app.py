@@ -24,7 +24,7 @@ from api.protocol import STOP_BELL, StopBell
 from api.routes import batches as batches_routes
 from api.routes import dead_letters as dead_letters_routes
 from api.routes import files as files_routes
-from api.routes import health, infer, keys, metrics, models, pages, predict, predictions, repository, stats
+from api.routes import health, infer, keys, metrics, models, oip_models, pages, predict, predictions, repository, stats
 from api.services import BatchBook, DeadLetterOffice, Figures, FileBook, JobQueue, Services, WholeQueue
 from api.submitter import Submitter
 from api.waiters import Waiters
@@ -97,6 +97,7 @@ def build_app(
         dead_letters_routes,
         predict,
         infer,
+        oip_models,
         files_routes,
         batches_routes,
         models,

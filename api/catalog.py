@@ -20,7 +20,7 @@ from ferry.profile import BatchLimits, Profile, Tuning, limits_in_force
 from ferry.queue.producer import ModelStatus
 from ferry.queue.versions import LATEST
 from ferry.repository import Repository
-from ferry.tensors import TensorCodec
+from ferry.tensors import Codec, codec_of
 
 REFRESH_EVERY_S = 1.0
 # A name that is not known is looked for once more, at most this often; who asks meanwhile waits for the next look.
@@ -52,14 +52,14 @@ class Entry:
         return limits_in_force(self.manifest, self.profile, self.tuning)
 
     @cached_property
-    def inputs(self) -> TensorCodec:
+    def inputs(self) -> Codec:
         """Packs the inputs of a job."""
-        return TensorCodec(self.manifest.inputs)
+        return codec_of(self.manifest.inputs, is_batched=self.manifest.is_batched)
 
     @cached_property
-    def outputs(self) -> TensorCodec:
+    def outputs(self) -> Codec:
         """Unpacks the outputs of a job."""
-        return TensorCodec(self.manifest.outputs)
+        return codec_of(self.manifest.outputs, is_batched=self.manifest.is_batched)
 
 
 class DrainRate:

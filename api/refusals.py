@@ -28,9 +28,14 @@ def check_fits_at_all(settings: Settings, submission: Submission) -> None:
     most_rows = min(settings.max_waiting_rows, settings.max_rows_in_all)
     most_bytes = min(settings.max_waiting_bytes, settings.max_bytes_in_all)
     if submission.rows > most_rows or size > most_bytes:
+        remedy = (
+            "send them as several jobs"
+            if submission.rows > 1
+            else "raise FERRY_MAX_WAITING_BYTES and FERRY_MAX_BYTES_IN_ALL"
+        )
         raise InvalidInputError(
             f"{submission.rows} rows of {size} bytes are more than may wait at all ({most_rows} rows, {most_bytes} "
-            "bytes); send them as several jobs"
+            f"bytes); {remedy}"
         )
 
 

@@ -12,10 +12,10 @@ from fastapi import Response
 from api.catalog import Entry
 from ferry.examples import Examples
 from ferry.jobs import JobRecord, State
-from ferry.json_outputs import json_ready, top_labels
-from ferry.manifest import TensorSpec
+from ferry.json_outputs import json_ready, labels_of_job, tensor_ready
+from ferry.manifest import FixedInput, Manifest, TensorSpec
 from ferry.queue.versions import LATEST
-from ferry.tensors import Array, TensorCodec
+from ferry.tensors import Array, Codec, without_batch_axis
 
 OWNER = "local"
 _STATUS = {
@@ -63,9 +63,10 @@ def prediction(record: JobRecord, entry: Entry | None, *, base_url: str, flower_
         "version": record.version,
         "status": _STATUS[record.state],
         "state": record.state.value,
-        "input": _named(inputs, single=record.single),
-        "output": _named(outputs, single=record.single),
-        "labels": _labels(outputs, entry, single=record.single),
+        "input": _named(entry.manifest, entry.inputs, inputs, single=record.single) if entry and inputs else None,
+        "output": _named(entry.manifest, entry.outputs, outputs, single=record.single) if entry and outputs else None,
+        "output_shapes": _shapes(entry.manifest, outputs, single=record.single) if entry and outputs else None,
+        "labels": labels_of_job(entry.manifest, outputs, single=record.single) if entry and outputs else None,
         "error": record.error,
         "error_code": record.error_code,
         "replay_of": record.replay_of,
@@ -102,15 +103,15 @@ def model(entries: list[Entry], aliases: dict[str, str]) -> dict[str, Any]:
 
 
 def examples(entry: Entry, made: Examples) -> dict[str, Any]:
-    """Return rows to try a model with, each as the `input` of a job of one row."""
+    """Return inputs to try a model with, each as the `input` of a job."""
     inputs = [
         {
             spec.name: json_ready(array[row : row + 1], single=True)
             for spec, array in zip(entry.manifest.inputs, made.arrays, strict=True)
         }
-        for row in range(made.n_rows)
+        for row in range(made.count)
     ]
-    truths: Sequence[str | None] = made.truths or [None] * made.n_rows
+    truths: Sequence[str | None] = made.truths or [None] * made.count
     return {
         "object": "list",
         "model": entry.manifest.name,
@@ -124,7 +125,7 @@ def version(entry: Entry) -> dict[str, Any]:
     """Return one version: its signature, limits and who serves it.
 
     `batching` is what the manifest says, None where it leaves it to the measurement in `profile`; `max_rows` and
-    `max_wait_ms` are in force.
+    `max_wait_ms` are in force. `execution` says whether jobs share runs, and why.
     """
     manifest, limits = entry.manifest, entry.limits
     return {
@@ -132,7 +133,11 @@ def version(entry: Entry) -> dict[str, Any]:
         "created_at": manifest.created_at or None,
         "inputs": [_tensor(spec) for spec in manifest.inputs],
         "outputs": [_tensor(spec) for spec in manifest.outputs],
+        "fixed_inputs": [_fixed_input(fixed) for fixed in manifest.fixed_inputs],
         "labels": list(manifest.labels),
+        "labels_of": manifest.outputs[manifest.labels_index].name if manifest.labels else None,
+        "execution": manifest.execution.model_dump(),
+        "has_rows": manifest.has_rows,
         "batching": manifest.batching.model_dump(),
         "max_rows": limits.max_rows,
         "max_wait_ms": limits.max_wait_ms,
@@ -163,23 +168,28 @@ def _second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _tensors(payload: bytes, codec: TensorCodec) -> dict[str, Array] | None:
-    """Return tensors by name; None when the payload is of another signature (the version was replaced)."""
+def _tensors(payload: bytes, codec: Codec) -> list[Array] | None:
+    """Return tensors in the manifest's order; None when the payload has another signature (another model since)."""
     try:
-        arrays = codec.unpack(payload)
+        return codec.unpack(payload)
     except ValueError:
         return None
-    return {spec.name: array for spec, array in zip(codec.specs, arrays, strict=True)}
 
 
-def _named(tensors: dict[str, Array] | None, *, single: bool) -> dict[str, Any] | None:
-    return tensors and {name: json_ready(array, single=single) for name, array in tensors.items()}
+def _named(manifest: Manifest, codec: Codec, arrays: Sequence[Array], *, single: bool) -> dict[str, Any]:
+    is_batched = manifest.is_batched
+    return {
+        spec.name: tensor_ready(spec, array, single=single, is_batched=is_batched)
+        for spec, array in zip(codec.specs, arrays, strict=True)
+    }
 
 
-def _labels(outputs: dict[str, Array] | None, entry: Entry | None, *, single: bool) -> Any:
-    if outputs is None or entry is None:
+def _shapes(manifest: Manifest, outputs: Sequence[Array], *, single: bool) -> dict[str, list[int]] | None:
+    """Return the shapes of a whole job's outputs: nested lists do not show the axes after an empty one."""
+    if manifest.is_batched:
         return None
-    return top_labels(entry.manifest.labels, next(iter(outputs.values())), single=single)
+    shown = zip(manifest.outputs, outputs, strict=True)
+    return {spec.name: list((without_batch_axis(spec, array) if single else array).shape) for spec, array in shown}
 
 
 def _metrics(record: JobRecord) -> dict[str, float]:
@@ -210,9 +220,19 @@ def _tensor(spec: TensorSpec) -> dict[str, Any]:
         "name": spec.name,
         "dtype": spec.dtype,
         "datatype": spec.oip_datatype,
-        "shape": shape,
+        "shape": None if spec.has_any_rank else shape,
+        "batch_axis": spec.batch_axis,
         "range": list(spec.range) if spec.range else None,
         "preprocess": spec.preprocess.model_dump() if spec.preprocess else None,
+    }
+
+
+def _fixed_input(fixed: FixedInput) -> dict[str, Any]:
+    return {
+        "name": fixed.name,
+        "dtype": fixed.dtype,
+        "shape": list(fixed.shape),
+        "values": list(fixed.values),
     }
 
 

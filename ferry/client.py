@@ -48,7 +48,7 @@ class Client(BulkCalls):
 
     Every method raises ApiError when the API refuses, ApiUnreachableError when nobody answers, and takes 429 and 503
     with a Retry-After as "come back later", a few times. Inputs are numbers, nested lists or numpy arrays by tensor
-    name; one row may leave the batch axis out, and is answered without it.
+    name, in the model's own layout; one row may leave the batch axis out, and is answered without it.
     """
 
     def __init__(

@@ -55,6 +55,7 @@ class Prediction:
     version: str
     status: Status
     output: Any = None
+    output_shapes: Mapping[str, list[int]] | None = None  # of models that run whole jobs
     labels: Any = None
     error: str | None = None
     error_code: str | None = None
@@ -112,6 +113,7 @@ def read_prediction(response: httpx.Response) -> Prediction:
             version=body["version"],
             status=body["status"],
             output=body.get("output"),
+            output_shapes=body.get("output_shapes"),
             labels=body.get("labels"),
             error=body.get("error"),
             error_code=body.get("error_code"),

@@ -148,9 +148,9 @@ def _submission(model: str, inputs: Mapping[str, Any]) -> Call:
 
 
 def _plain(value: Any) -> Any:
-    """Return what orjson can write: it takes arrays of numbers in the machine's own order, and no others."""
+    """Return what orjson can write: it takes arrays of numbers with an axis, in the machine's own order."""
     if not isinstance(value, np.ndarray) or (
-        value.flags.c_contiguous and value.dtype.isnative and value.dtype.kind in _NUMBER_KINDS
+        value.ndim and value.flags.c_contiguous and value.dtype.isnative and value.dtype.kind in _NUMBER_KINDS
     ):
         return value
     return value.tolist()

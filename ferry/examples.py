@@ -1,10 +1,12 @@
-"""Rows that a model takes, to try it with: real ones that lie beside it, else made up from its signature.
+"""Inputs that a model takes, to try it with: real ones that lie beside it, else made up from its signature.
 
-Real ones are `samples/*.npz` in a version's folder: an array (N, *inner) for each input, by its name, and optionally
-`y` (N), what each row is. Bytes (uint8) of an input of floats that has a range are spread over it: 255 is its end.
+An example is one row; where the model has no rows, it is one whole tensor for each input. Real ones are
+`samples/*.npz` in a version's folder: an array (N, *example) for each input, by its name, and optionally `y` (N), what
+each example is. Bytes (uint8) of an input of floats that has a range are spread over it: 255 is its end.
 Knows nothing of HTTP, Redis or onnxruntime.
 """
 
+import math
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +26,10 @@ _TEXT = "example"
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Rows. arrays: (n_rows, *inner) each, in the manifest's order. truths: what each row is, where that is known."""
+    """Examples. arrays: (count, *example) each, in the manifest's order. truths: what each is, where that is known."""
 
     arrays: list[Array]
-    n_rows: int
+    count: int
     truths: list[str] | None
     is_made_up: bool
 
@@ -35,19 +37,31 @@ class Examples:
 def examples_of(
     manifest: Manifest, folder: Path | None, count: int, *, free_axis_size: int = FREE_AXIS_SIZE
 ) -> Examples:
-    """Return up to `count` rows: fewer where there are fewer, or where rows are large (MOST_ELEMENTS)."""
+    """Return up to `count` examples: fewer where there are fewer, or where they are large (MOST_ELEMENTS)."""
     samples = _read(manifest, folder) if folder else None
     if samples is None:
-        count = max(1, min(count, MOST_ELEMENTS // max(1, _row_elements(manifest, free_axis_size))))
+        shapes = [example_shape(manifest, spec, free_axis_size=free_axis_size) for spec in manifest.inputs]
+        count = max(1, min(count, MOST_ELEMENTS // max(1, sum(map(math.prod, shapes)))))
         rng = np.random.default_rng(0)
-        arrays = [_made_up(spec, count, free_axis_size, rng) for spec in manifest.inputs]
+        arrays = [_made_up(spec, (count, *shape), rng) for spec, shape in zip(manifest.inputs, shapes, strict=True)]
         return Examples(arrays, count, None, is_made_up=True)
     arrays, truths = samples
-    row_elements = sum(array[0].size for array in arrays)
-    count = max(1, min(count, len(arrays[0]), MOST_ELEMENTS // max(1, row_elements)))
-    rows = [_fitted(array[:count], spec) for array, spec in zip(arrays, manifest.inputs, strict=True)]
+    n_elements = sum(array[0].size for array in arrays)
+    count = max(1, min(count, len(arrays[0]), MOST_ELEMENTS // max(1, n_elements)))
+    taken = [_fitted(array[:count], spec) for array, spec in zip(arrays, manifest.inputs, strict=True)]
     named = None if truths is None else [_name_of(truth, manifest.labels) for truth in truths[:count].tolist()]
-    return Examples(rows, count, named, is_made_up=False)
+    return Examples(taken, count, named, is_made_up=False)
+
+
+def example_shape(manifest: Manifest, spec: TensorSpec, *, free_axis_size: int) -> tuple[int, ...]:
+    """Return the shape of one example of an input, as clients send it: a row without its batch axis, or the tensor."""
+    if spec.has_any_rank:
+        return (free_axis_size,)
+    shape = spec.inner_shape if manifest.has_rows else spec.shape
+    batch_axis = None if manifest.has_rows else spec.batch_axis
+    return tuple(
+        (1 if axis == batch_axis else free_axis_size) if size is None else size for axis, size in enumerate(shape)
+    )
 
 
 def _read(manifest: Manifest, folder: Path) -> tuple[list[Array], Array | None] | None:
@@ -62,19 +76,20 @@ def _read(manifest: Manifest, folder: Path) -> tuple[list[Array], Array | None] 
                 truths = file.get(TRUTHS)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile):
             continue
-        n_rows = len(arrays[0]) if arrays[0].ndim else 0
-        if n_rows and all(_fits(array, spec, n_rows) for array, spec in zip(arrays, manifest.inputs, strict=True)):
-            return arrays, truths if truths is not None and truths.shape == (n_rows,) else None
+        count = len(arrays[0]) if arrays[0].ndim else 0
+        fits = (_fits(manifest, spec, array, count) for spec, array in zip(manifest.inputs, arrays, strict=True))
+        if count and all(fits):
+            return arrays, truths if truths is not None and truths.shape == (count,) else None
     return None
 
 
-def _fits(array: Array, spec: TensorSpec, n_rows: int) -> bool:
-    return (
-        array.ndim == len(spec.shape)
-        and len(array) == n_rows
-        and all(want in (None, have) for have, want in zip(array.shape[1:], spec.inner_shape, strict=True))
-        and (array.dtype.kind in "US") == spec.is_string
-    )
+def _fits(manifest: Manifest, spec: TensorSpec, array: Array, count: int) -> bool:
+    if array.shape[:1] != (count,) or (array.dtype.kind in "US") != spec.is_string:
+        return False
+    wanted, shape = spec.inner_shape if manifest.has_rows else spec.shape, array.shape[1:]
+    if spec.has_any_rank:
+        return True
+    return len(shape) == len(wanted) and all(want in (None, have) for have, want in zip(shape, wanted, strict=True))
 
 
 def _fitted(array: Array, spec: TensorSpec) -> Array:
@@ -90,8 +105,7 @@ def _name_of(truth: object, labels: tuple[str, ...]) -> str:
     return labels[truth] if isinstance(truth, int) and 0 <= truth < len(labels) else str(truth)
 
 
-def _made_up(spec: TensorSpec, count: int, free_axis_size: int, rng: np.random.Generator) -> Array:
-    shape = (count, *(free_axis_size if size is None else size for size in spec.inner_shape))
+def _made_up(spec: TensorSpec, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
     if spec.is_string:
         return np.full(shape, _TEXT, dtype=object)
     low, high = spec.range or (0.0, 1.0)
@@ -104,10 +118,3 @@ def _made_up(spec: TensorSpec, count: int, free_axis_size: int, rng: np.random.G
     # Whole numbers are often places in a table: the least two are in every one.
     least = int(np.ceil(low))
     return rng.integers(least, min(int(high), least + 1) + 1, shape).astype(spec.numpy_dtype)
-
-
-def _row_elements(manifest: Manifest, free_axis_size: int) -> int:
-    return sum(
-        int(np.prod([free_axis_size if size is None else size for size in spec.inner_shape]))
-        for spec in manifest.inputs
-    )

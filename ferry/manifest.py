@@ -368,8 +368,13 @@ class Manifest(_Strict):
 
     @property
     def has_rows(self) -> bool:
-        """Whether every input has a batch axis, so that one row can be sent by itself and files hold rows."""
-        return all(spec.batch_axis is not None for spec in self.inputs)
+        """Whether every input has a batch axis that can hold one row: it can be sent by itself, and files hold rows."""
+        return all(spec.batch_axis is not None and spec.shape[spec.batch_axis] in (None, 1) for spec in self.inputs)
+
+    @property
+    def has_rows_first(self) -> bool:
+        """Whether the model is batched and every tensor has its rows first, as most models have."""
+        return self.is_batched and not any(spec.batch_axis for spec in (*self.inputs, *self.outputs))
 
     @property
     def labels_index(self) -> int:

@@ -4,6 +4,7 @@ Source: Open Inference Protocol V2 with Triton's binary tensor extension. JSON c
 binary inputs follow it in the order of the inputs, row-major and little-endian.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,12 +12,15 @@ from typing import Any
 import numpy as np
 
 from ferry.errors import InvalidInputError
-from ferry.json_tensors import Rows, check_range, check_rows, read_shaped
+from ferry.json_elements import check_range
+from ferry.json_tensors import Rows, check_rows, read_shaped
 from ferry.manifest import Manifest, TensorSpec
-from ferry.tensors import Array, array_from_raw, raw_from_array
+from ferry.tensors import MAX_AXES, Array, array_from_raw, model_layout, raw_from_array, rows_first
 
 _REQUEST_FIELDS = frozenset({"id", "parameters", "inputs", "outputs"})
 MAX_ID_CHARS = 256
+# numpy makes no array whose axes other than the empty ones multiply to more.
+_MAX_TENSOR_BYTES = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +57,30 @@ def read_infer_request(manifest: Manifest, body: Any, tail: bytes | memoryview =
 def read_raw_request(manifest: Manifest, body: bytes) -> InferRequest:
     """Check a body that is one row of a one-input model's raw elements; all outputs come as raw bytes.
 
+    Where the input has no batch axis, the body is the whole tensor.
+
     Raises:
         InvalidInputError: the model has several inputs or axes of any size, or the bytes are not one row.
     """
     spec = manifest.inputs[0]
-    if len(manifest.inputs) != 1 or not (spec.is_fixed or (spec.is_string and None not in spec.inner_shape)):
+    shape = [1 if size is None and axis == spec.batch_axis else size for axis, size in enumerate(spec.shape)]
+    if len(manifest.inputs) != 1 or spec.has_any_rank or None in shape:
         raise InvalidInputError.at("#", f"{manifest.ref} needs a request with JSON: a raw body names no shape or input")
     raw = _with_length(body) if spec.is_string else body
-    rows = Rows([_from_raw(spec, (1, *(size or 0 for size in spec.inner_shape)), raw, "#")], n_rows=1, single=False)
+    array = _from_raw(spec, tuple(size or 0 for size in shape), raw, "#")
+    rows = Rows([rows_first(spec, array) if manifest.is_batched else array], n_rows=1, single=False)
     return InferRequest(rows, "", tuple((index, True) for index in range(len(manifest.outputs))))
 
 
 def infer_response(
     manifest: Manifest, request: InferRequest, arrays: Sequence[Array]
 ) -> tuple[dict[str, Any], list[bytes]]:
-    """Return the JSON of a response and the raw bytes that follow it."""
-    outputs, tail = [], []
+    """Return the JSON of a response and the raw bytes that follow it; `arrays` are as the job's codec unpacks them."""
+    outputs, tail, is_batched = [], [], manifest.is_batched
     for index, is_binary in request.outputs:
         spec, array = manifest.outputs[index], arrays[index]
+        if is_batched:
+            array = model_layout(spec, array)
         output: dict[str, Any] = {"name": spec.name, "shape": list(array.shape), "datatype": spec.oip_datatype}
         if is_binary:
             tail.append(raw_from_array(spec, array))
@@ -112,12 +122,15 @@ def _rows(manifest: Manifest, arrays: Mapping[str, Array]) -> Rows:
     for spec in manifest.inputs:
         if spec.name not in arrays:
             raise InvalidInputError.at("#/inputs", f"input {spec.name!r} is missing")
-    counts = {array.shape[0] for array in arrays.values()}
+    if not manifest.is_batched:
+        return Rows([arrays[spec.name] for spec in manifest.inputs], 1, single=False)
+    rows = [rows_first(spec, arrays[spec.name]) for spec in manifest.inputs]
+    counts = {array.shape[0] for array in rows}
     if len(counts) > 1:
         raise InvalidInputError.at("#/inputs", f"inputs have different numbers of rows ({sorted(counts)})")
     n_rows = counts.pop()
     check_rows(manifest, n_rows, "#/inputs")
-    return Rows([arrays[spec.name] for spec in manifest.inputs], n_rows, single=False)
+    return Rows(rows, n_rows, single=False)
 
 
 def _read_tensor(spec: TensorSpec, item: Mapping[str, Any], raw: bytes | memoryview | None, pointer: str) -> Array:
@@ -145,11 +158,17 @@ def _from_raw(spec: TensorSpec, shape: tuple[int, ...], raw: bytes | memoryview,
 
 
 def _shape(spec: TensorSpec, value: Any, pointer: str) -> tuple[int, ...]:
-    wanted = [-1, *(-1 if size is None else size for size in spec.inner_shape)]
     is_shape = isinstance(value, list) and all(type(size) is int and 0 <= size < 2**32 for size in value)
-    fits = is_shape and len(value) == len(wanted)
-    if not fits or any(have != want for have, want in zip(value, wanted, strict=True) if want >= 0):
-        raise InvalidInputError.at(pointer, f"expected {wanted} (-1 is any size), got {str(value)[:60]}")
+    if spec.has_any_rank:
+        wanted, fits = "any shape", is_shape and len(value) <= MAX_AXES
+    else:
+        sizes = [-1 if size is None else size for size in spec.shape]
+        wanted, fits = f"{sizes} (-1 is any size)", is_shape and len(value) == len(sizes)
+        fits = fits and all(want in (-1, have) for have, want in zip(value, sizes, strict=True))
+    if not fits:
+        raise InvalidInputError.at(pointer, f"expected {wanted}, got {str(value)[:60]}")
+    if math.prod(size or 1 for size in value) * spec.numpy_dtype.itemsize > _MAX_TENSOR_BYTES:
+        raise InvalidInputError.at(pointer, f"a tensor of shape {str(value)[:60]} is larger than any memory")
     return tuple(value)
 
 

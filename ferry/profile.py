@@ -61,15 +61,19 @@ class BatchLimits:
     max_wait_ms: float
 
 
-def limits_in_force(manifest: Manifest, profile: Profile | None = None, tuning: Tuning | None = None) -> BatchLimits:
-    """Return the first of each number that is said: tuned, in the manifest, measured, default.
+# One job is one run, and no run waits for another job.
+WHOLE_JOB_LIMITS = BatchLimits(max_rows=1, max_wait_ms=0.0)
 
-    A fixed batch axis cannot be tuned away: such a model runs at its own size. A whole job is one run and never waits.
+
+def limits_in_force(manifest: Manifest, profile: Profile | None = None, tuning: Tuning | None = None) -> BatchLimits:
+    """Return the first of each number that is set: tuned, in the manifest, measured, default.
+
+    A fixed batch axis cannot be tuned: such a model runs at its own size. For a model that runs whole jobs no number
+    counts.
     """
     if not manifest.is_batched:
-        return BatchLimits(max_rows=1, max_wait_ms=0.0)
-    batching = manifest.batching
-    tuned = tuning or Tuning()
+        return WHOLE_JOB_LIMITS
+    batching, tuned = manifest.batching, tuning or Tuning()
     measured_rows, measured_wait_ms = (profile.max_rows, profile.max_wait_ms) if profile else (DEFAULT_MAX_ROWS, 0.0)
     rows = (batching.fixed_rows, tuned.max_rows, batching.max_rows, measured_rows)
     waits = (tuned.max_wait_ms, batching.max_wait_ms, measured_wait_ms)

@@ -12,7 +12,7 @@ _OIP_TENSOR = {
         "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
         "datatype": STRING,
         "parameters": {"type": "object"},
-        "data": {"type": "array"},
+        "data": {"description": "elements in row-major order, flat or nested"},
     },
 }
 _OIP_HEADER = {

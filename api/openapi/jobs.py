@@ -33,6 +33,11 @@ _PREDICTION = {
             "type": ["object", "null"],
             "description": "nested lists by output name; NaN and infinities are null",
         },
+        "output_shapes": {
+            "type": ["object", "null"],
+            "description": "sizes of the axes by output name, where each job is a run of its own; else null",
+            "additionalProperties": {"type": "array", "items": {"type": "integer"}},
+        },
         "labels": {"description": "the label of the highest score, per row", "type": ["string", "array", "null"]},
         "error": NULLABLE_STRING,
         "error_code": NULLABLE_STRING,
@@ -176,7 +181,7 @@ PREDICT_BODY = {
             "required": ["x"],
             "additionalProperties": False,
             "properties": {
-                "x": {"type": "array", "description": "one row, nested or flat"},
+                "x": {"description": "one row, nested or flat; the whole tensor where the model has no rows"},
                 "model": {"type": "string", "minLength": 1},
             },
         },

@@ -2,8 +2,74 @@
 
 from typing import Any
 
-from api.openapi.parts import NULLABLE_STRING, STRING, TENSORS, answer, listing, problems
+from api.openapi.parts import NULLABLE_INTEGER, NULLABLE_STRING, STRING, TENSORS, answer, listing, problems
+from ferry.manifest import Evidence, ExecutionMode
 
+_TENSOR = {
+    "type": "object",
+    "required": ["name", "dtype", "datatype", "shape", "batch_axis"],
+    "properties": {
+        "name": STRING,
+        "dtype": STRING,
+        "datatype": {"type": "string", "description": "dtype by its name in the Open Inference Protocol"},
+        "shape": {
+            "type": ["array", "null"],
+            "items": {"type": "integer", "minimum": -1},
+            "description": "in the model's own layout; -1 is any size. null: any number of axes",
+        },
+        "batch_axis": NULLABLE_INTEGER | {"description": "the axis along which rows lie; null: it has no rows"},
+        "range": {"type": ["array", "null"], "items": {"type": "number"}},
+        "preprocess": {"type": ["object", "null"]},
+    },
+}
+_FIXED_INPUT = {
+    "type": "object",
+    "required": ["name", "dtype", "shape", "values"],
+    "properties": {
+        "name": STRING,
+        "dtype": STRING,
+        "shape": {"type": "array", "items": {"type": "integer"}},
+        "values": {"type": "array", "description": "in row-major order"},
+    },
+}
+_EXECUTION = {
+    "type": "object",
+    "required": ["mode", "reason", "evidence", "max_move"],
+    "properties": {
+        "mode": {
+            "enum": [mode.value for mode in ExecutionMode],
+            "description": "batched: rows of many jobs share a run. whole_job: each job is a run of its own",
+        },
+        "reason": STRING,
+        "evidence": {"enum": [evidence.value for evidence in Evidence]},
+        "max_move": {
+            "type": "number",
+            "description": "largest relative change of an answer when only the number of rows of a run changed",
+        },
+    },
+}
+_VERSION = {
+    "type": "object",
+    "required": ["id", "inputs", "outputs", "fixed_inputs", "labels", "labels_of", "execution", "has_rows"],
+    "properties": {
+        "id": STRING,
+        "inputs": {"type": "array", "items": _TENSOR},
+        "outputs": {"type": "array", "items": _TENSOR},
+        "fixed_inputs": {
+            "type": "array",
+            "items": _FIXED_INPUT,
+            "description": "inputs of the model that no client sends: the same value in every run",
+        },
+        "labels": {"type": "array", "items": STRING},
+        "labels_of": NULLABLE_STRING | {"description": "the output that has a score for each label"},
+        "execution": _EXECUTION,
+        "has_rows": {"type": "boolean", "description": "whether one row can be sent without the batch axis"},
+        "max_rows": {"type": "integer", "description": "rows of one run"},
+        "max_wait_ms": {"type": "number"},
+        "live_workers": {"type": "integer"},
+        "waiting_rows": {"type": "integer"},
+    },
+}
 _MODEL = {
     "type": "object",
     "required": ["id", "object", "name", "owner", "latest_version", "versions"],
@@ -15,9 +81,9 @@ _MODEL = {
         "owner": STRING,
         "name": STRING,
         "description": STRING,
-        "latest_version": {"type": "object"},
+        "latest_version": _VERSION,
         "aliases": {"type": "object", "additionalProperties": STRING},
-        "versions": {"type": "array", "items": {"type": "object"}},
+        "versions": {"type": "array", "items": _VERSION},
     },
 }
 MODELS: dict[int | str, dict[str, Any]] = {
@@ -29,7 +95,7 @@ MODELS: dict[int | str, dict[str, Any]] = {
 MODEL: dict[int | str, dict[str, Any]] = {200: answer("The model", _MODEL), **problems(404, 422)}
 EXAMPLES: dict[int | str, dict[str, Any]] = {
     200: answer(
-        "Rows",
+        "Inputs",
         listing(
             {
                 "type": "object",

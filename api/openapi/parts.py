@@ -8,7 +8,10 @@ NULLABLE_INTEGER = {"type": ["integer", "null"]}
 NULLABLE_NUMBER = {"type": ["number", "null"]}
 TENSORS = {
     "type": "object",
-    "description": "nested lists by tensor name, batch axis first; a single row may leave that axis out",
+    "description": (
+        "nested lists by tensor name, in the model's own layout; a bare value for a tensor without axes. "
+        "A single row may leave the batch axis out"
+    ),
     "additionalProperties": True,
 }
 PROBLEM: dict[str, Any] = {

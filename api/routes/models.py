@@ -42,10 +42,11 @@ async def show_examples(
     version: Annotated[str | None, Query(description="a number or an alias; left out, the latest")] = None,
     count: Annotated[int, Query(ge=1, le=MOST_EXAMPLES)] = 1,
 ) -> JSONAnswer:
-    """Show rows that the model takes, each as the `input` of a job, to try it with.
+    """Show inputs that the model takes, each as the `input` of a job, to try it with.
 
-    They are the rows in `samples/*.npz` beside the model, with what they are (`truth`); where there are none, rows made
-    up from its signature (`made_up`). Of large rows there are fewer than `count`.
+    They come from `samples/*.npz` beside the model, with what they are (`truth`); where there are none, they are made
+    up from its signature (`made_up`). An input is one row, or whole tensors where the model has no rows. Of large ones
+    there are fewer than `count`.
     """
     catalog = services_of(request).catalog
     entry = await catalog.find(name, version)

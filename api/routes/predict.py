@@ -16,7 +16,8 @@ from api.services import Services, services_of
 from api.terms import terms_from_headers
 from api.wire import JSONAnswer
 from ferry.errors import InvalidInputError, ModelError
-from ferry.json_tensors import Rows, escape_pointer, read_flat_row
+from ferry.json_tensors import Rows, escape_pointer, read_flat_input
+from ferry.tensors import Array
 
 router = APIRouter(tags=["predict"])
 
@@ -57,20 +58,34 @@ def _row(entry: Entry, body: dict[str, Any]) -> Rows:
         names = ", ".join(spec.name for spec in inputs)
         detail = f"{entry.manifest.ref} has {len(inputs)} inputs ({names}), /predict takes one; use /v1/predictions"
         raise InvalidInputError.at("#/model", detail)
-    output = entry.manifest.outputs[0]
-    if len(output.shape) != 2 or output.is_string:
+    output = entry.manifest.outputs[entry.manifest.labels_index]
+    if len(output.inner_shape) != 1 or output.is_string:
         detail = f"{entry.manifest.ref} does not give one score per class; use /v1/predictions"
         raise InvalidInputError.at("#/model", detail)
-    return Rows([read_flat_row(inputs[0], body["x"], "#/x")], n_rows=1, single=True)
+    return read_flat_input(entry.manifest, body["x"], "#/x")
 
 
 def _answer(entry: Entry, output: bytes) -> dict[str, Any]:
-    scores = entry.outputs.unpack(output)[0]
+    scores = _scores(entry, output)
     if np.isnan(scores).any():
         raise ModelError(f"{entry.manifest.ref} gave scores that are no numbers (NaN) for this row")
-    best = int(scores[0].argmax())
+    best = int(scores.argmax())
     answer: dict[str, Any] = {"prediction": best}
     labels = entry.manifest.labels
     if best < len(labels) and labels[best] != str(best):
         answer["label"] = labels[best]
     return answer
+
+
+def _scores(entry: Entry, output: bytes) -> Array:
+    """Return the scores of the one row. Shape: (classes,)."""
+    manifest = entry.manifest
+    index = manifest.labels_index
+    scores = entry.outputs.unpack(output)[index]
+    axis = 0 if manifest.is_batched else manifest.outputs[index].batch_axis
+    if axis is None and scores.ndim == 1 and scores.size:
+        return scores
+    if axis is None or scores.ndim != 2 or scores.shape[axis] != 1 or not scores.size:
+        detail = f"{manifest.ref} gave scores of shape {list(scores.shape)} for this row, not one for each class"
+        raise ModelError(f"{detail}; /v1/predictions gives outputs of any shape")
+    return scores.reshape(-1)

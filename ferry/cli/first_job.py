@@ -9,21 +9,21 @@ from ferry.local.data_dir import read_run_info
 from ferry.manifest import Manifest, TensorSpec
 from ferry.settings import Settings
 
-# Free inner axes of an example; the first size that the inspection tries.
+# Free axes of an example, other than the batch axis; the first size that the inspection tries.
 EXAMPLE_SIZE = 4
 # Above, an example is made by a one-line program: thousands of zeros cannot be read or pasted.
 MAX_SPELLED_OUT = 64
 
 
 def first_job(manifest: Manifest, *, api_url: str) -> str:
-    """Return a shell line that sends one row of zeros (or of "text") to the API and waits for the result."""
+    """Return a shell line that sends a job of zeros (or of "text") to the API and waits for the result.
+
+    It is one row; where the model has no rows, it is one tensor for each input.
+    """
     # Quoted, for an address of IPv6 has brackets.
     url = shlex.quote(f"{api_url}/v1/predictions")
     curl = f"curl -s {url} -H 'Content-Type: application/json' -H 'Prefer: wait' -d"
-    shapes = {
-        spec.name: [1, *(EXAMPLE_SIZE if size is None else size for size in spec.inner_shape)]
-        for spec in manifest.inputs
-    }
+    shapes = {spec.name: _shape(spec) for spec in manifest.inputs}
     if sum(math.prod(shape) for shape in shapes.values()) <= MAX_SPELLED_OUT:
         rows = {spec.name: _filled(spec, shapes[spec.name]) for spec in manifest.inputs}
         return f"{curl} {shlex.quote(json.dumps({'version': manifest.ref, 'input': rows}))}"
@@ -45,6 +45,15 @@ def running_api_url(settings: Settings) -> str | None:
 def expected_api_url(settings: Settings) -> str:
     """Return where the API of a stack started with these settings is reached, as long as the port is free."""
     return f"http://127.0.0.1:{settings.api_port}"
+
+
+def _shape(spec: TensorSpec) -> list[int]:
+    if spec.has_any_rank:
+        return [EXAMPLE_SIZE]
+    sizes = [EXAMPLE_SIZE if size is None else size for size in spec.shape]
+    if spec.batch_axis is not None and spec.shape[spec.batch_axis] is None:
+        sizes[spec.batch_axis] = 1
+    return sizes
 
 
 def _filled(spec: TensorSpec, shape: Sequence[int]) -> object:

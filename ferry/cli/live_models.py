@@ -29,7 +29,7 @@ def tune(ref: str, tuning: Tuning, settings: Settings, *, is_reset: bool = False
     Raises:
         ConfigError: no Redis is named and no stack is up.
         NotFoundError: the queue knows no such model; those it knows are told.
-        InvalidInputError: the model cannot run so many rows.
+        InvalidInputError: the model cannot run so many rows, or it runs one job at a time.
         QueueUnavailableError: Redis does not answer.
     """
     with admin_of(settings) as admin:

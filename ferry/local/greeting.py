@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from ferry.examples import FREE_AXIS_SIZE, example_shape
 from ferry.manifest import Manifest, TensorSpec
 
 _PLAIN_NAME = r"[A-Za-z0-9_.:/-]+"  # needs no quoting in a shell's double quotes
@@ -48,9 +49,9 @@ Ctrl-C stops it.
 def curl_example(api_url: str, manifests: Sequence[Manifest]) -> str:
     """Return a command for any POSIX shell: a prediction where some model takes numbers, else the list of models."""
     for manifest in manifests:
-        if all(spec.is_fixed and re.fullmatch(_PLAIN_NAME, spec.name) for spec in manifest.inputs):
+        if all(_is_plain(spec) for spec in manifest.inputs):
             # Filled in by python3, for a row of 784 numbers on the command line helps nobody.
-            tensors = ", ".join(f"'{spec.name}': {_row_expression(spec)}" for spec in manifest.inputs)
+            tensors = ", ".join(f"'{spec.name}': {_expression(manifest, spec)}" for spec in manifest.inputs)
             body = f"import json; print(json.dumps({{'version': '{manifest.name}', 'input': {{{tensors}}}}}))"
             return (
                 f'python3 -c "{body}" |\n'
@@ -59,11 +60,16 @@ def curl_example(api_url: str, manifests: Sequence[Manifest]) -> str:
     return f"curl -s {api_url}/v1/models"
 
 
-def _row_expression(spec: TensorSpec) -> str:
+def _is_plain(spec: TensorSpec) -> bool:
+    return spec.is_fixed and not spec.has_any_rank and re.fullmatch(_PLAIN_NAME, spec.name) is not None
+
+
+def _expression(manifest: Manifest, spec: TensorSpec) -> str:
+    """Return the Python expression of an example: [[0] * 784] * 2, say."""
     least, greatest = spec.range or (0, 0)
     value = f"{min(max(0, least), greatest):g}"
     if spec.dtype == "bool":
         value = "False"
-    for size in reversed(spec.inner_shape):
+    for size in reversed(example_shape(manifest, spec, free_axis_size=FREE_AXIS_SIZE)):
         value = f"[{value}] * {size}"
     return value

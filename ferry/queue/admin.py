@@ -110,11 +110,11 @@ def check_tuning(manifest: Manifest, tuning: Tuning) -> None:
     """Refuse what the model cannot do.
 
     Raises:
-        InvalidInputError: its batch axis is fixed at another number of rows, or its jobs run whole.
+        InvalidInputError: its batch axis is fixed at another number of rows, or each of its jobs is a run of its own.
     """
-    if not manifest.is_batched:
+    if not manifest.is_batched and (tuning.max_rows is not None or tuning.max_wait_ms is not None):
         raise InvalidInputError(
-            f"{manifest.ref} runs one job at a time, so it has no batch limits to tune: {manifest.execution.reason}"
+            f"{manifest.ref} runs one job at a time, so there is no batch to tune: {manifest.execution.reason}"
         )
     fixed = manifest.batching.fixed_rows
     if fixed is not None and tuning.max_rows not in (None, fixed):

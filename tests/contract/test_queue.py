@@ -9,8 +9,8 @@ import pytest
 
 from ferry.errors import InvalidInputError, NotFoundError
 from ferry.jobs import CLASS_SHARE, JobClass, State, Verdict, new_job_id
-from ferry.manifest import DEFAULT_MAX_ROWS
-from ferry.profile import Tuning
+from ferry.manifest import DEFAULT_MAX_ROWS, ExecutionMode
+from ferry.profile import WHOLE_JOB_LIMITS, Tuning
 from ferry.queue.keys import PUBLISH_MAX_BYTES, SMALL_INPUT_BYTES
 from tests.contract.conftest import MAX_ATTEMPTS, MemoryBench, RedisBench
 from tests.manifests import LIMITS, manifest, profile, submission
@@ -544,6 +544,14 @@ async def test_tune_when_the_batch_axis_is_fixed_then_its_rows_are_refused(bench
     with pytest.raises(InvalidInputError, match="toy:1 runs 4 rows at a time, not 2"):
         bench.admin.tune("toy", "1", Tuning(max_rows=2))
     assert bench.admin.tune("toy", "1", Tuning(max_wait_ms=3)).max_wait_ms == 3
+
+
+@pytest.mark.parametrize("tuning", [Tuning(max_rows=2), Tuning(max_wait_ms=1)])
+async def test_tune_when_a_job_is_one_run_then_refused_with_the_reason(bench: Bench, tuning: Tuning) -> None:
+    bench.announce(manifest(mode=ExecutionMode.WHOLE_JOB))
+    with pytest.raises(InvalidInputError, match=r"toy:1 runs one job at a time, .*: a test says so"):
+        bench.admin.tune("toy", "1", tuning)
+    assert bench.admin.tune("toy", "1", Tuning(), is_reset=True) == WHOLE_JOB_LIMITS
 
 
 # --- classes

@@ -1,7 +1,7 @@
 """Two Ferries on one Redis server: in two databases, or under two names in one. Neither hears or sees the other."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field

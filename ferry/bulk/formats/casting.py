@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ferry.errors import InvalidInputError
-from ferry.json_tensors import check_range, limits_of_dtype
+from ferry.json_elements import check_range, limits_of_dtype
 from ferry.manifest import TensorSpec
 from ferry.tensors import Array
 

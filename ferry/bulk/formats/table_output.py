@@ -49,8 +49,9 @@ def _free_name(name: str, rules: Rules) -> str:
 
 
 def has_labels(rules: Rules) -> bool:
-    """Say whether the first output are scores of the manifest's labels."""
-    return bool(rules.manifest.labels) and rules.manifest.outputs[0].inner_shape == (len(rules.manifest.labels),)
+    """Say whether the output that the labels are for has one score for each of them."""
+    labels, scores = rules.manifest.labels, rules.manifest.outputs[rules.manifest.labels_index]
+    return bool(labels) and not scores.is_string and scores.inner_shape == (len(labels),)
 
 
 def to_table(result: PartResult, rules: Rules, *, flat: bool) -> Any:
@@ -60,7 +61,8 @@ def to_table(result: PartResult, rules: Rules, *, flat: bool) -> Any:
     for name, values in result.rows.joined.items():
         columns[_free_name(name, rules)] = _picked(values, rows.positions)
     if has_labels(rules):
-        scores = rows.output(0, rules.manifest.outputs[0])
+        index = rules.manifest.labels_index
+        scores = rows.output(index, rules.manifest.outputs[index])
         columns["label"] = _labels(rules.manifest.labels, scores)
         columns["score"] = _plain(scores.max(axis=1))
     for index, spec in enumerate(rules.manifest.outputs):

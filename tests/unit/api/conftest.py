@@ -19,7 +19,7 @@ from ferry.jobs import Claim, Outcome
 from ferry.manifest import MODEL_FILE, Manifest, write_manifest
 from ferry.queue.producer import limits_of
 from ferry.settings import ENV_PREFIX, Settings
-from ferry.tensors import Array, TensorCodec
+from ferry.tensors import Array, codec_of
 from tests.fakes.memory_batches import MemoryBatches
 from tests.fakes.memory_files import MemoryFiles
 from tests.fakes.memory_queue import MemoryQueue
@@ -69,7 +69,7 @@ class Api:
         """Claim what waits, compute it job by job, and settle; with `error_code` every job fails."""
         claim = self.claim(name, version)
         served = self.queue.lanes[name, version].manifest
-        inputs, outputs = TensorCodec(served.inputs), TensorCodec(served.outputs)
+        inputs, outputs = (codec_of(specs, is_batched=served.is_batched) for specs in (served.inputs, served.outputs))
         outcomes = [
             Outcome(job.id, "ticket.1", claim.rows, len(claim.jobs), RUN_US, job.attempt, job.started_us)
             for job in claim.jobs

@@ -2,16 +2,19 @@ import asyncio
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from api.access import OF_ANY_KEY, scope_of
 from api.downloads import MEDIA_TYPES
 from ferry.access import Scope
-from tests.manifests import manifest
+from ferry.manifest import ExecutionMode, FixedInput, Manifest, TensorSpec
+from tests.manifests import manifest, spec
 from tests.unit.api.conftest import Api
 
 pytestmark = pytest.mark.anyio
 
 ROW = [1.0, 2.0, 3.0]
+FIXED = FixedInput(name="sr", dtype="int64", values=(16000,))
 INFER = {"200", "400", "404", "413", "415", "422", "500", "503", "504"}
 ANSWERS = {"application/json", "application/octet-stream", "text/event-stream", "text/plain", *MEDIA_TYPES.values()}
 # What a key's lack answers, by the scope that is needed.
@@ -32,6 +35,10 @@ STATUSES = {
     ("post", "/predict"): {"200", "400", "404", "413", "415", "422", "500", "503", "504"},
     ("post", "/v2/models/{name}/infer"): INFER,
     ("post", "/v2/models/{name}/versions/{version}/infer"): INFER,
+    ("get", "/v2/models/{name}"): {"200", "404", "422"},
+    ("get", "/v2/models/{name}/config"): {"200", "404", "422"},
+    ("get", "/v2/models/{name}/versions/{version}"): {"200", "404", "422"},
+    ("get", "/v2/models/{name}/versions/{version}/config"): {"200", "404", "422"},
     ("post", "/v1/files"): {"200", "400", "413", "415", "422", "503"},
     ("get", "/v1/files"): {"200", "400", "404", "422", "503"},
     ("get", "/v1/files/{file_id}"): {"200", "400", "404", "422", "503"},
@@ -112,6 +119,19 @@ async def test_prediction_when_compared_with_its_schema_then_the_same_fields(api
 async def test_model_when_compared_with_its_schema_then_the_same_fields(api: Api, schema: dict[str, Any]) -> None:
     body = (await api.client.get("/v1/models/toy")).json()
     assert set(body) == properties(schema, "get", "/v1/models/{name}", 200)
+
+
+@pytest.mark.parametrize("path", ["/v1/models/toy", "/v2/models/toy", "/v2/models/toy/config"])
+@pytest.mark.parametrize("mode", ExecutionMode)
+async def test_model_when_checked_by_its_schema_then_valid(
+    api: Api, schema: dict[str, Any], path: str, mode: ExecutionMode
+) -> None:
+    outputs = (spec("y", "float32", None), TensorSpec(name="s", dtype="string", batch_axis=None, has_any_rank=True))
+    taken = manifest(version="2", mode=mode, outputs=outputs[: 1 if mode is ExecutionMode.BATCHED else 2])
+    await api.add_model(Manifest(**taken.model_dump() | {"fixed_inputs": [FIXED]}))
+    body = (await api.client.get(path)).json()
+    (documented,) = schema["paths"][path.replace("toy", "{name}")]["get"]["responses"]["200"]["content"].values()
+    assert not [error.message for error in Draft202012Validator(documented["schema"]).iter_errors(body)]
 
 
 async def test_predict_when_compared_with_its_schema_then_the_same_fields(api: Api, schema: dict[str, Any]) -> None:

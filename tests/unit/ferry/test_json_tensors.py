@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from ferry.errors import InvalidInputError
+from ferry.json_elements import check_range
 from ferry.json_outputs import json_ready
-from ferry.json_tensors import check_range, read_flat_row, read_inputs, read_shaped
+from ferry.json_tensors import read_flat_row, read_inputs, read_shaped
 from ferry.manifest import OIP_DATATYPES
 from tests.manifests import manifest, spec
 

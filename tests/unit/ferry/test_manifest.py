@@ -71,6 +71,14 @@ def test_manifest_when_some_input_has_no_batch_axis_then_it_has_no_rows() -> Non
     assert not manifest(inputs=(spec("x", "float32", 3), rate), mode=ExecutionMode.WHOLE_JOB).has_rows
 
 
+@pytest.mark.parametrize(("size", "has_rows"), [(None, True), (1, True), (4, False), (0, False)])
+def test_has_rows_when_the_batch_axis_of_a_whole_job_is_fixed_then_only_at_one(
+    size: int | None, has_rows: bool
+) -> None:
+    tensor = TensorSpec(name="x", dtype="float32", shape=(size, 3))
+    assert manifest(inputs=(tensor,), mode=ExecutionMode.WHOLE_JOB).has_rows is has_rows
+
+
 def test_manifest_when_labels_are_for_a_named_output_then_its_index() -> None:
     outputs = (spec("label", "int64"), spec("scores", "float32", 2))
     made = Manifest(**manifest(outputs=outputs, labels=("a", "b")).model_dump() | {"labels_of": "scores"})

@@ -10,10 +10,6 @@ from tests.manifests import manifest, profile
 MEASURED = profile(max_rows=128, max_wait_ms=2.0)
 
 
-def made_of(batching: Batching) -> Manifest:
-    return Manifest(**manifest().model_dump() | {"batching": batching})
-
-
 @pytest.mark.parametrize(
     ("batching", "measured", "tuning", "rows", "wait_ms"),
     [
@@ -29,12 +25,13 @@ def made_of(batching: Batching) -> Manifest:
 def test_limits_in_force_when_several_say_a_number_then_tuned_manifest_measured_default(
     batching: Batching, measured: Profile | None, tuning: Tuning | None, rows: int, wait_ms: float
 ) -> None:
-    assert limits_in_force(made_of(batching), measured, tuning) == BatchLimits(rows, wait_ms)
+    model = Manifest(**manifest().model_dump() | {"batching": batching})
+    assert limits_in_force(model, measured, tuning) == BatchLimits(rows, wait_ms)
 
 
-def test_limits_in_force_when_whole_job_then_one_at_once_whatever_is_said() -> None:
-    whole = manifest(mode=ExecutionMode.WHOLE_JOB, max_rows=16)
-    assert limits_in_force(whole, MEASURED, Tuning(8, 2.0)) == BatchLimits(1, 0.0)
+def test_limits_in_force_when_a_job_is_one_run_then_one_row_and_no_wait_whatever_is_set() -> None:
+    model = manifest(mode=ExecutionMode.WHOLE_JOB, max_rows=16, max_wait_ms=5.0)
+    assert limits_in_force(model, MEASURED, Tuning(32, 9.0)) == BatchLimits(1, 0.0)
 
 
 def test_profile_when_sizes_and_times_differ_in_number_then_refused() -> None:

@@ -9,7 +9,7 @@ from tests.manifests import manifest, profile, spec
 from tests.unit.api.conftest import Api, assert_problem, put_model
 
 pytestmark = pytest.mark.anyio
-NO_IMAGES = {"preprocess": None}
+PLAIN = {"batch_axis": 0, "preprocess": None}
 
 
 async def test_list_models_when_there_are_versions_then_one_entry_a_model_in_both_habits(api: Api) -> None:
@@ -49,13 +49,16 @@ async def test_show_model_when_known_then_its_whole_signature(api: Api) -> None:
         "id": "1",
         "created_at": "2026-08-21T12:00:00Z",
         "inputs": [
-            {"name": "x", "dtype": "float32", "datatype": "FP32", "shape": [-1, 28, -1], "range": [0.0, 1.0]}
-            | NO_IMAGES
+            {"name": "x", "dtype": "float32", "datatype": "FP32", "shape": [-1, 28, -1], "range": [0.0, 1.0]} | PLAIN
         ],
         "outputs": [
-            {"name": "scores", "dtype": "float32", "datatype": "FP32", "shape": [-1, 2], "range": None} | NO_IMAGES
+            {"name": "scores", "dtype": "float32", "datatype": "FP32", "shape": [-1, 2], "range": None} | PLAIN
         ],
+        "fixed_inputs": [],
         "labels": ["no", "yes"],
+        "labels_of": "scores",
+        "execution": {"mode": "batched", "reason": "a test says so", "evidence": "declared", "max_move": 0.0},
+        "has_rows": True,
         "batching": {"max_rows": 32, "max_wait_ms": None, "max_job_rows": 100, "fixed_rows": None},
         "max_rows": 32,
         "max_wait_ms": 0.0,

@@ -53,6 +53,7 @@ async def test_post_when_accepted_then_the_whole_shape_of_a_starting_prediction(
         "state": "queued",
         "input": {"x": ROW},
         "output": None,
+        "output_shapes": None,
         "labels": None,
         "error": None,
         "error_code": None,
