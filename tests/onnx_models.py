@@ -251,32 +251,27 @@ def draws_random_numbers() -> onnx.ModelProto:
     )
 
 
-def maps(keys: Sequence[int] | Sequence[str] = (0, 1, 2), *, is_doubtful: bool = False) -> onnx.ModelProto:
-    """Give label (N, int64) and scores, a list of {key: score}, as scikit-learn classifiers do; scores = x (N, keys).
-
-    `is_doubtful`: no made-up x can be run.
-    """
+def maps(keys: Sequence[int] | Sequence[str] = (0, 1, 2)) -> onnx.ModelProto:
+    """Give label (N, int64) and scores, a list of {key: score} as scikit-learn classifiers do, for scores x (N, K)."""
     named = {"classlabels_strings": keys} if isinstance(keys[0], str) else {"classlabels_int64s": keys}
     key_type = TensorProto.STRING if isinstance(keys[0], str) else TensorProto.INT64
     nodes = [
         helper.make_node("ArgMax", ["x"], ["label"], axis=1, keepdims=0),
         helper.make_node("ZipMap", ["x"], ["scores"], domain="ai.onnx.ml", **named),
     ]
-    if is_doubtful:
-        nodes += [
-            helper.make_node("Identity", ["shape"], ["target"]),
-            helper.make_node("Reshape", ["x", "target"], ["never"]),
-        ]
     outputs = [value("label", TensorProto.INT64, ("N",)), map_output("scores", key_type)]
-    if is_doubtful:
-        outputs.append(value("never", shape=("N", 7)))
-    return model(
-        nodes,
-        [value("x", shape=("N", len(keys)))],
-        outputs,
-        initializers=[constant("shape", np.array([11, 7], np.int64))] if is_doubtful else (),
-        opsets={"ai.onnx.ml": 1},
+    return model(nodes, [value("x", shape=("N", len(keys)))], outputs, opsets={"ai.onnx.ml": 1})
+
+
+def maps_that_cannot_be_tried() -> onnx.ModelProto:
+    """Give scores, a list of maps, from a table that has no row for any made-up index."""
+    proto = raises_on_big_index(100)
+    proto.graph.node.append(
+        helper.make_node("ZipMap", ["y"], ["scores"], domain="ai.onnx.ml", classlabels_int64s=[0, 1])
     )
+    proto.opset_import.append(helper.make_opsetid("ai.onnx.ml", 1))
+    proto.graph.output[0].CopyFrom(map_output("scores"))
+    return proto
 
 
 def map_output(name: str, key_type: int = TensorProto.INT64) -> onnx.ValueInfoProto:

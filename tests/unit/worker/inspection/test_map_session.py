@@ -77,4 +77,4 @@ def test_inspect_when_labels_are_given_for_maps_then_they_name_the_keys(look) ->
 
 
 def test_inspect_when_maps_could_not_be_tried_then_refused_with_the_remedy(refuses) -> None:
-    refuses(onnx_models.maps(is_doubtful=True), "whose keys only a run shows, and made-up rows .*zipmap=False")
+    refuses(onnx_models.maps_that_cannot_be_tried(), "whose keys only a run shows, and made-up rows .*zipmap=False")
