@@ -8,7 +8,7 @@ import onnx
 from worker.inspection.batch_axis.control_flow import Branches, run_control_flow
 from worker.inspection.batch_axis.findings import Finding, MixesError, UnclearError, Verdict
 from worker.inspection.batch_axis.node import Inferred, Node
-from worker.inspection.batch_axis.rules import RULES, SHAPE_INPUTS
+from worker.inspection.batch_axis.rules import RULES, SAME_CONTENT, SHAPE_INPUTS
 from worker.inspection.batch_axis.rules.gated import CONTROL_FLOW, GATED
 from worker.inspection.batch_axis.shape_arithmetic import computed_entries, stored_entries
 from worker.inspection.batch_axis.sizes import ROWS, Size, over
@@ -18,6 +18,7 @@ from worker.inspection.batch_axis.values import UNKNOWN_VALUE, Counts, Dims, Row
 BROKEN = (AssertionError, AttributeError, IndexError, KeyError, OverflowError, RuntimeError, TypeError, ValueError)
 _NO_RULE = "is an operator that the walk does not know"
 _ARITHMETIC = ("uses the number of rows in the arithmetic", "use constants in place of the batch size")
+_INNER_SIZE = ("gives each row a result whose size is the number of rows", "use constants in place of the batch size")
 _LOST = "gives a result without a batch axis from inputs that have one"
 
 
@@ -77,6 +78,8 @@ class Walker:
         if any(value is not None and value.unknown for value in inputs) and key not in GATED:
             return [UNKNOWN_VALUE] * len(proto.output)
         outputs = _follow(node, key, content)
+        if key not in SAME_CONTENT and not any(value.data for value in content):
+            content = node.present()
         return [_complete(value, content) for value in _with_entries(node, outputs, content)]
 
     def _node(self, proto: onnx.NodeProto, inputs: Sequence[Value | None], domain: str) -> Node:
@@ -141,9 +144,14 @@ def _check_counts(node: Node, content: Sequence[Value]) -> None:
 
 
 def _check_kept(content: Sequence[Value], outputs: Sequence[Value]) -> None:
-    had_rows = any(value.rows is not None and value.data for value in content)
-    if had_rows and outputs and outputs[0].rows is None:
+    if not any(value.rows is not None and value.data for value in content) or not outputs:
+        return
+    value = outputs[0]
+    if value.rows is None:
         raise UnclearError(_LOST)
+    inner = [size for axis, size in enumerate(value.dims or ()) if axis != value.rows.axis]
+    if any(size is not None and size.counts_rows for size in inner):
+        raise MixesError(*_INNER_SIZE)
 
 
 def _with_entries(node: Node, outputs: Sequence[Value], content: Sequence[Value]) -> list[Value]:

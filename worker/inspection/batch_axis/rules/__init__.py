@@ -57,3 +57,7 @@ SHAPE_INPUTS: dict[tuple[str, str], tuple[int, ...]] = {
     ("", "AffineGrid"): (1,),
     ("", "CenterCropPad"): (1,),
 }
+# The entries of their results are those of the first input, whatever the shape inputs say.
+SAME_CONTENT = frozenset(
+    {("", name) for name in ("CastLike", "ConstantOfShape", "Expand", "Reshape", "Squeeze", "Tile", "Unsqueeze")}
+)

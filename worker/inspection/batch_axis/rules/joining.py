@@ -179,6 +179,8 @@ def _pad(node: Node) -> Value:
     around = (pads[place], pads[place + len(pads) // 2])
     if None in around:
         raise UnclearError("pads by an amount that could not be followed")
+    if any(pad is not None and pad.counts_rows for pad in pads):
+        raise UnclearError("pads by the number of rows")
     if around != (Size(0), Size(0)):
         raise MixesError("adds entries along the batch axis", "pad inner axes only")
     return node.out(value.rows, None if axes is not None or value.dims is None else _padded(value.dims, pads))
