@@ -65,6 +65,14 @@ CASES = [
         f"""(string[N,4] x) => (float[N,3] y) {{
             f = Reshape(x, flat) c = TfIdfVectorizer<{_COUNTS}>(f) r = TfIdfVectorizer<{_COUNTS}>(x) y = Sub(r, c) }}""",
         flat=ints(-1)), _X, texts(x=(None, 4))),
+    Case("texts_split_and_counted", "text", "independent", graph(
+        f"""(string[N,1] x) => (float[N,2] y) {{
+            f = Reshape(x, flat) s = com.microsoft.Tokenizer<mark=0, mincharnum=1, pad_value="#", separators=["o"]>(f)
+            c = TfIdfVectorizer<{_COUNTS}>(s) y = MatMul(c, w) }}""",
+        microsoft=True, flat=ints(-1), w=weights(3, 2)), _X, texts(x=(None, 1))),
+    Case("texts_split", "text", "mixes", graph(
+        """(string[N] x) => (string[N,M] y, int64[N] n) { y, n = StringSplit<delimiter="o">(x) }""", opset=20),
+        _X, texts(x=(None,))),
     Case("label_encoder", "text", "independent", graph(
         """(string[N] x) => (int64[N] y) {
             y = ai.onnx.ml.LabelEncoder<keys_strings=["good","bad"], values_int64s=[1,2], default_int64=-1>(x) }""",

@@ -18,10 +18,11 @@ _MAX_DEPTH = 4
 
 @dataclass(slots=True)
 class Branches:
-    """How a subgraph is walked: the walk itself, and the values outside."""
+    """How a subgraph is walked: the walk itself, the values outside, and where a doubt is noted."""
 
     walk: Callable[[onnx.GraphProto, Mapping[str, Value]], dict[str, Value]]
     outer: Mapping[str, Value]
+    doubt: Callable[[str], None]
 
     def outputs(self, graph: onnx.GraphProto, inputs: Sequence[Value]) -> list[Value]:
         """Return the values of a subgraph's outputs."""
@@ -70,7 +71,15 @@ def _if(proto: onnx.NodeProto, inputs: Sequence[Value | None], branches: Branche
     if chosen:
         return branches.outputs(_graph(proto, names[0 if chosen[0] else 1]), ())
     found = [branches.outputs(_graph(proto, name), ()) for name in names]
-    return [join(*values) for values in zip(*found, strict=True)]
+    return [_join_branches(one, other, branches) for one, other in zip(*found, strict=True)]
+
+
+def _join_branches(one: Value, other: Value, branches: Branches) -> Value:
+    """Join; torch writes squeeze(dim) as `If size == 1`: follow the squeezed tensor, and leave the proof to the trial."""
+    if one.unknown or other.unknown or one.rank is None or other.rank is None or one.rank == other.rank:
+        return join(one, other)
+    branches.doubt("gives tensors of different rank, by a size that is not known")
+    return min(one, other, key=lambda value: value.rank or 0)
 
 
 def _depends(value: Value) -> bool:

@@ -41,7 +41,7 @@ def computed_entries(node: Node) -> Entries | None:
 def _whole(array: np.ndarray) -> Dims:
     found: list[MaybeSize] = []
     for number in array.reshape(-1).tolist():
-        is_whole = isinstance(number, int | float) and abs(number) < 2**63 and number == int(number)
+        is_whole = isinstance(number, int | float) and abs(number) <= 2**63 and number == int(number)
         found.append(Size(int(number)) if is_whole else None)
     return tuple(found)
 

@@ -48,7 +48,8 @@ class Value:
 
     `dims` is None when the rank is unknown; `data` says that the content depends on what the rows hold, `counts` that
     it depends on how many there are. `entries` are the numbers of a tensor with at most one axis, where they are
-    known. `unknown` marks a tensor behind a node that the walk could not follow: nothing else of it is known then.
+    known. `padding` is the entry that fills up an inner axis as long as its longest row; None where no axis is such.
+    `unknown` marks a tensor behind a node that the walk could not follow: nothing else of it is known then.
     """
 
     dims: Dims | None = None
@@ -57,6 +58,7 @@ class Value:
     counts: Counts = Counts.NO
     entries: Dims | None = None
     is_float: bool | None = None
+    padding: bytes | None = None
     unknown: bool = False
 
     @property
@@ -91,7 +93,7 @@ def numbers(entries: Dims | None) -> list[int] | None:
 
 def join(one: Value, other: Value) -> Value:
     """Return what holds for both: the value behind two branches."""
-    if one.unknown or other.unknown or one.rows != other.rows:
+    if one.unknown or other.unknown or (one.rows, one.padding) != (other.rows, other.padding):
         return UNKNOWN_VALUE
     return Value(
         dims=_join_sizes(one.dims, other.dims),
@@ -100,6 +102,7 @@ def join(one: Value, other: Value) -> Value:
         counts=max(one.counts, other.counts),
         entries=one.entries if one.entries == other.entries else None,
         is_float=one.is_float if one.is_float == other.is_float else None,
+        padding=one.padding,
     )
 
 

@@ -100,6 +100,8 @@ def _check_output(name: str, value: Value) -> Finding | None:
         return _output(Verdict.MIXES, name, "depends on the number of rows", "use constants in place of the batch size")
     if value.counts is Counts.MAYBE:
         return _output(Verdict.UNKNOWN, name, "may depend on the number of rows")
+    if value.padding is not None:
+        return _output(Verdict.MIXES, name, "is as long as the longest row of the batch", "return a fixed size")
     if value.rows.is_plain:
         return None
     entries = (value.rows.outer, value.rows.inner)

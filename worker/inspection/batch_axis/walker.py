@@ -8,7 +8,7 @@ import onnx
 from worker.inspection.batch_axis.control_flow import Branches, run_control_flow
 from worker.inspection.batch_axis.findings import Finding, MixesError, UnclearError, Verdict
 from worker.inspection.batch_axis.node import Inferred, Node
-from worker.inspection.batch_axis.rules import RULES, SAME_CONTENT, SHAPE_INPUTS
+from worker.inspection.batch_axis.rules import KEEPS_ENTRIES, RULES, SAME_CONTENT, SHAPE_INPUTS
 from worker.inspection.batch_axis.rules.gated import CONTROL_FLOW, GATED
 from worker.inspection.batch_axis.shape_arithmetic import computed_entries, stored_entries
 from worker.inspection.batch_axis.sizes import ROWS, Size, over
@@ -19,6 +19,7 @@ BROKEN = (AssertionError, AttributeError, IndexError, KeyError, OverflowError, R
 _NO_RULE = "is an operator that the walk does not know"
 _ARITHMETIC = ("uses the number of rows in the arithmetic", "use constants in place of the batch size")
 _INNER_SIZE = ("gives each row a result whose size is the number of rows", "use constants in place of the batch size")
+_FILLED = ("works on texts filled up to the longest of the batch", "count the words with TfIdfVectorizer")
 _LOST = "gives a result without a batch axis from inputs that have one"
 
 
@@ -67,7 +68,7 @@ class Walker:
         domain = "" if proto.domain == "ai.onnx" else proto.domain
         key = (domain, proto.op_type)
         if domain == "" and proto.op_type in CONTROL_FLOW:
-            return run_control_flow(proto, inputs, Branches(self.run, values))
+            return run_control_flow(proto, inputs, Branches(self.run, values, lambda what: self._doubt(proto, what)))
         shape_inputs = SHAPE_INPUTS.get(key, ())
         if any(value is not None and value.data for index, value in enumerate(inputs) if index in shape_inputs):
             raise UnclearError("takes a size from the values of rows", "use fixed sizes", overrules=True)
@@ -77,10 +78,16 @@ class Walker:
             return [_shape_of(node)]
         if any(value is not None and value.unknown for value in inputs) and key not in GATED:
             return [UNKNOWN_VALUE] * len(proto.output)
+        padding = _padding(key, content)
         outputs = _follow(node, key, content)
+        if padding is not None:
+            outputs = [replace(value, padding=padding) for value in outputs]
         if key not in SAME_CONTENT and not any(value.data for value in content):
             content = node.present()
         return [_complete(value, content) for value in _with_entries(node, outputs, content)]
+
+    def _doubt(self, proto: onnx.NodeProto, what: str) -> None:
+        self.unclear.append(finding(Verdict.UNKNOWN, proto, what, "rely on the trial"))
 
     def _node(self, proto: onnx.NodeProto, inputs: Sequence[Value | None], domain: str) -> Node:
         inferred = [self.inferred.get(name, Inferred()) for name in proto.output]
@@ -106,6 +113,20 @@ def finding(verdict: Verdict, proto: onnx.NodeProto, what: str, remedy: str, *, 
 def stored(tensor: onnx.TensorProto) -> Value:
     """Return the value of an initializer."""
     return Value(dims=tuple(Size(size) for size in tensor.dims), entries=stored_entries(tensor))
+
+
+def _padding(key: tuple[str, str], content: Sequence[Value]) -> bytes | None:
+    """Return what fills up an inner axis of the outputs; only what ignores it may follow.
+
+    Raises:
+        UnclearError: when another operator works on the filled axis.
+    """
+    padding = next((value.padding for value in content if value.padding is not None), None)
+    if padding is None or key == ("", "TfIdfVectorizer"):
+        return None
+    if key not in KEEPS_ENTRIES:
+        raise UnclearError(*_FILLED, overrules=True)
+    return padding
 
 
 def _follow(node: Node, key: tuple[str, str], content: Sequence[Value]) -> Sequence[Value]:
@@ -195,12 +216,12 @@ def _found_rows(dims: Dims) -> Rows | None:
 def _shape_of(node: Node) -> Value:
     value = node.input()
     found = computed_entries(node)
+    counts = Counts.MAYBE if value.unknown or value.rows is not None else Counts.NO
     if value.unknown or found is None:
-        counts = Counts.MAYBE if value.unknown or value.rows is not None else Counts.NO
         return Value(dims=() if node.op_type == "Size" else (None,), counts=counts, is_float=False)
     entries = tuple(found.reshape(-1))
     dims = tuple(Size(size) for size in found.shape)
-    return Value(dims=dims, entries=entries, counts=_counts_of(entries, Counts.MAYBE), is_float=False)
+    return Value(dims=dims, entries=entries, counts=_counts_of(entries, counts), is_float=False)
 
 
 def _needed(graph: onnx.GraphProto) -> list[onnx.NodeProto]:

@@ -61,3 +61,5 @@ SHAPE_INPUTS: dict[tuple[str, str], tuple[int, ...]] = {
 SAME_CONTENT = frozenset(
     {("", name) for name in ("CastLike", "ConstantOfShape", "Expand", "Reshape", "Squeeze", "Tile", "Unsqueeze")}
 )
+# They change the shape alone: what fills up a tensor fills up their result.
+KEEPS_ENTRIES = frozenset({("", name) for name in ("Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze")})

@@ -12,8 +12,8 @@ _STATIC = "quantise statically (quantize_static)"
 _RANDOM = "draws random numbers"
 _NO_RANDOM = "export without sampling, or send the random values as an input"
 
-_VALUE_SIZED = ["NonZero", "NonMaxSuppression", "Unique", "Compress", "StringSplit"]
-_MICROSOFT_VALUE_SIZED = ["Unique", "Tokenizer", "BeamSearch", "GreedySearch", "Sampling", "WhisperBeamSearch"]
+_VALUE_SIZED = ["NonZero", "NonMaxSuppression", "Unique", "Compress"]
+_MICROSOFT_VALUE_SIZED = ["Unique", "BeamSearch", "GreedySearch", "Sampling", "WhisperBeamSearch"]
 _DYNAMIC = ["DynamicQuantizeMatMul", "DynamicQuantizeLinear"]
 RANDOM = frozenset(
     {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}

@@ -3,7 +3,8 @@
 from worker.inspection.batch_axis.findings import MixesError, UnclearError
 from worker.inspection.batch_axis.node import Node, axis_of, rank_of
 from worker.inspection.batch_axis.rules.base import BATCH_FIRST, FIXED_SIZE, Rule
-from worker.inspection.batch_axis.values import Rows, Value
+from worker.inspection.batch_axis.sizes import Size
+from worker.inspection.batch_axis.values import Dims, Rows, Value
 
 _TIME = ("runs over the batch axis as if it were time", BATCH_FIRST)
 
@@ -24,14 +25,25 @@ def _recurrent(states: tuple[int, ...], weights: tuple[int, ...]) -> Rule:
                 raise UnclearError(*FIXED_SIZE)
         if any((value := node.find(index)) is not None and value.rows is not None for index in weights):
             raise UnclearError("takes weights that differ from row to row")
+        shapes = _output_dims(node, batch_first=batch_first)
         if not found:
-            return [node.out(None, None, index) for index in range(3)]
+            return [node.out(None, dims, index) for index, dims in enumerate(shapes)]
         if any((rows.outer, rows.inner) != (found[0].outer, found[0].inner) for rows in found):
             raise UnclearError("combines states and inputs whose rows lie in different order")
         places = (0, 0, 0) if batch_first else (2, 1, 1)
-        return [node.out(found[0].at(place), None, index) for index, place in enumerate(places)]
+        return [node.out(found[0].at(places[index]), dims, index) for index, dims in enumerate(shapes)]
 
     return rule
+
+
+def _output_dims(node: Node, *, batch_first: bool) -> tuple[Dims, Dims, Dims]:
+    """Return the shapes of all outputs, of the last one, and of the last cell."""
+    x = node.input().dims or (None, None, None)
+    directions = Size(2 if node.attribute("direction", b"forward") == b"bidirectional" else 1)
+    hidden = Size(int(node.attribute("hidden_size", 1)))
+    if batch_first:
+        return (x[0], x[1], directions, hidden), (x[0], directions, hidden), (x[0], directions, hidden)
+    return (x[0], directions, x[1], hidden), (directions, x[1], hidden), (directions, x[1], hidden)
 
 
 def _rows_at(node: Node, index: int, batch: int, time: int) -> list[Rows]:
@@ -90,8 +102,6 @@ def first_axis(*places: int, data: tuple[int, ...] = (0,), what: str = "works al
                 raise UnclearError("takes parameters that differ from row to row")
             if value.rows.axis != 0:
                 raise MixesError(what, BATCH_FIRST)
-            if value.rank == 1 and index == 0 and node.proto.domain == "ai.onnx.ml":
-                raise MixesError("takes the whole batch for the features of one row", "give it (rows, features)")
             if found is not None and (found.outer, found.inner) != (value.rows.outer, value.rows.inner):
                 raise UnclearError("combines tensors whose rows lie in different order")
             found = value.rows
