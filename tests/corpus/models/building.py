@@ -32,7 +32,9 @@ class Case:
     fixed_rows: int | None = field(default=None)
 
 
-def graph(text: str, *, opset: int = 17, ml: bool = False, microsoft: bool = False, **weights: Array) -> onnx.ModelProto:
+def graph(
+    text: str, *, opset: int = 17, ml: bool = False, microsoft: bool = False, **weights: Array
+) -> onnx.ModelProto:
     """Parse `(inputs) => (outputs) { nodes }` and add the weights as initializers."""
     parsed = onnx.parser.parse_graph(f"corpus {text}")
     parsed.initializer.extend(onnx.numpy_helper.from_array(np.asarray(array), name) for name, array in weights.items())

@@ -18,15 +18,14 @@ _COUNTS = """mode="TF", min_gram_length=1, max_gram_length=1, max_skip_count=0, 
 def _zip_map() -> onnx.ModelProto:
     model = graph(
         f"""(float[N,3] x) => (int64[N] label, float[N,2] p) {{
-            label, q = ai.onnx.ml.LinearClassifier<{_LINEAR}>(x) p = ai.onnx.ml.ZipMap<classlabels_int64s=[0, 1]>(q) }}""",
+            label, q = ai.onnx.ml.LinearClassifier<{_LINEAR}>(x)
+            p = ai.onnx.ml.ZipMap<classlabels_int64s=[0, 1]>(q) }}""",
         ml=True,
     )
     element = onnx.helper.make_map_type_proto(
         onnx.TensorProto.INT64, onnx.helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, [])
     )
-    model.graph.output[1].CopyFrom(
-        onnx.helper.make_value_info("p", onnx.helper.make_sequence_type_proto(element))
-    )
+    model.graph.output[1].CopyFrom(onnx.helper.make_value_info("p", onnx.helper.make_sequence_type_proto(element)))
     return model
 
 
@@ -63,7 +62,8 @@ CASES = [
             c = TfIdfVectorizer<{_COUNTS}>(x) y = MatMul(c, w) }}""", w=weights(3, 2)), _X, texts(x=(None, 4))),
     Case("word_counts_of_all_rows", "text", "mixes", graph(
         f"""(string[N,4] x) => (float[N,3] y) {{
-            f = Reshape(x, flat) c = TfIdfVectorizer<{_COUNTS}>(f) r = TfIdfVectorizer<{_COUNTS}>(x) y = Sub(r, c) }}""",
+            f = Reshape(x, flat) c = TfIdfVectorizer<{_COUNTS}>(f) r = TfIdfVectorizer<{_COUNTS}>(x)
+            y = Sub(r, c) }}""",
         flat=ints(-1)), _X, texts(x=(None, 4))),
     Case("texts_split_and_counted", "text", "independent", graph(
         f"""(string[N,1] x) => (float[N,2] y) {{

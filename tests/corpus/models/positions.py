@@ -96,7 +96,8 @@ CASES = [
         "(float[N,8] x) => (float[M,8] y) { y = Concat<axis=0>(token, x) }", token=weights(1, 8)), _X, _ROW8),
     Case("class_token_in_front", "padding", "independent", graph(
         """(float[N,4,8] x) => (float[N,5,8] y) {
-            s = Shape<start=0, end=1>(x) t = Concat<axis=0>(s, inner) c = Expand(token, t) y = Concat<axis=1>(c, x) }""",
+            s = Shape<start=0, end=1>(x) t = Concat<axis=0>(s, inner) c = Expand(token, t)
+            y = Concat<axis=1>(c, x) }""",
         inner=ints(1, 8), token=weights(1, 1, 8)), _X, floats(x=(None, 4, 8))),
     Case("rows_padded", "padding", "mixes", graph(
         "(float[N,8] x) => (float[M,8] y) { y = Pad(x, pads) }", pads=ints(1, 0, 0, 0)), _X, _ROW8),

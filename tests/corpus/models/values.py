@@ -91,7 +91,8 @@ CASES = [
     Case("unique_rows", "selection", "mixes", graph(
         "(int64[N] x) => (int64[M] y) { y = Unique(x) }"), _X, whole_numbers(0, 4, x=(None,))),
     Case("non_max_suppression", "selection", "mixes", graph(
-        "(float[N,6,4] boxes, float[N,1,6] scores) => (int64[M,3] y) { y = NonMaxSuppression(boxes, scores, most, iou) }",
+        """(float[N,6,4] boxes, float[N,1,6] scores) => (int64[M,3] y) {
+            y = NonMaxSuppression(boxes, scores, most, iou) }""",
         most=ints(3), iou=np.array([0.5], np.float32)), {"boxes": 0, "scores": 0}, _boxes),
     Case("best_boxes", "selection", "independent", graph(
         """(float[N,6,4] boxes, float[N,1,6] scores) => (float[N,3,4] y) {

@@ -75,7 +75,7 @@ def _if(proto: onnx.NodeProto, inputs: Sequence[Value | None], branches: Branche
 
 
 def _join_branches(one: Value, other: Value, branches: Branches) -> Value:
-    """Join; torch writes squeeze(dim) as `If size == 1`: follow the squeezed tensor, and leave the proof to the trial."""
+    """Join. torch writes squeeze(dim) as `If size == 1`: follow the squeezed tensor, leave the rest to the trial."""
     if one.unknown or other.unknown or one.rank is None or other.rank is None or one.rank == other.rank:
         return join(one, other)
     branches.doubt("gives tensors of different rank, by a size that is not known")

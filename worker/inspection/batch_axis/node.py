@@ -1,4 +1,4 @@
-"""One node as the rules see it: its attributes, what is known of its inputs, and the shapes inferred for its outputs."""
+"""One node as the rules see it: attributes, what is known of its inputs, and the shapes inferred for its outputs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -138,7 +138,18 @@ def rank_of(value: Value) -> int:
     return value.rank
 
 
-def dims_of(value: Value) -> list[Size | None]:
+def rows_of(value: Value) -> Rows:
+    """Return where the rows lie.
+
+    Raises:
+        UnclearError: when there are none.
+    """
+    if value.rows is None:
+        raise UnclearError("works on a tensor whose batch axis is unknown")
+    return value.rows
+
+
+def dims_of(value: Value) -> Dims:
     """Return the shape.
 
     Raises:
@@ -146,4 +157,4 @@ def dims_of(value: Value) -> list[Size | None]:
     """
     if value.dims is None:
         raise UnclearError("works on a tensor whose rank is unknown")
-    return list(value.dims)
+    return value.dims

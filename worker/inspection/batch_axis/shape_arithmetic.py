@@ -1,34 +1,25 @@
-"""Computes the entries of small shape tensors by name: Shape, and the integer arithmetic that exporters put after it."""
+"""Computes the entries of small shape tensors: Shape, and the integer arithmetic that exporters put after it."""
 
 import math
 import operator
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-import onnx
 
+from worker.inspection.batch_axis.entries import (
+    MAX_ENTRIES,
+    Entries,
+    array_of,
+    as_array,
+    filled,
+    scalar,
+    stored_entries,
+    vector,
+    whole,
+)
 from worker.inspection.batch_axis.node import Node
 from worker.inspection.batch_axis.sizes import MaybeSize, Size, over, product, times
-from worker.inspection.batch_axis.values import Dims, Value, numbers
-
-# Arrays of Size or None.
-Entries = np.ndarray[Any, np.dtype[np.object_]]
-# Longer tensors are no shapes.
-MAX_ENTRIES = 64
-
-
-def stored_entries(tensor: onnx.TensorProto) -> Dims | None:
-    """Return the entries of a small stored tensor; one that is no whole number is None."""
-    if any(size < 0 for size in tensor.dims) or math.prod(tensor.dims) > MAX_ENTRIES:
-        return None
-    if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.data_type == onnx.TensorProto.STRING:
-        return None
-    try:
-        array = onnx.numpy_helper.to_array(tensor)
-    except (ValueError, TypeError, RuntimeError):
-        return None
-    return _whole(array)
+from worker.inspection.batch_axis.values import numbers
 
 
 def computed_entries(node: Node) -> Entries | None:
@@ -38,55 +29,20 @@ def computed_entries(node: Node) -> Entries | None:
     return None if found is None or found.size > MAX_ENTRIES else found
 
 
-def _whole(array: np.ndarray) -> Dims:
-    found: list[MaybeSize] = []
-    for number in array.reshape(-1).tolist():
-        is_whole = isinstance(number, int | float) and abs(number) <= 2**63 and number == int(number)
-        found.append(Size(int(number)) if is_whole else None)
-    return tuple(found)
-
-
-def _array(value: Value | None) -> Entries | None:
-    """Return the entries in their shape; all None where only the shape is known."""
-    shape = None if value is None else numbers(value.dims)
-    if value is None or shape is None or math.prod(shape) > MAX_ENTRIES:
-        return None
-    entries = value.entries if value.entries is not None else (None,) * math.prod(shape)
-    return _filled(entries, tuple(shape))
-
-
-def _filled(entries: Dims, shape: tuple[int, ...]) -> Entries | None:
-    if len(entries) != math.prod(shape):
-        return None
-    found = np.empty(len(entries), dtype=object)
-    found[:] = entries
-    return found.reshape(shape)
-
-
-def _vector(entries: Dims) -> Entries:
-    found = np.empty(len(entries), dtype=object)
-    found[:] = entries
-    return found
-
-
-def _scalar(entry: MaybeSize) -> Entries:
-    return _vector((entry,)).reshape(())
-
-
 def _shape(node: Node) -> Entries | None:
     value = node.input()
     if value.dims is None:
         return None
-    return _vector(value.dims[slice(node.attribute("start", 0), node.attribute("end"))])
+    return vector(value.dims[slice(node.attribute("start", 0), node.attribute("end"))])
 
 
 def _size(node: Node) -> Entries | None:
     value = node.input()
-    return None if value.dims is None else _scalar(product(value.dims))
+    return None if value.dims is None else scalar(product(value.dims))
 
 
 def _same(node: Node) -> Entries | None:
-    return _array(node.input())
+    return array_of(node.input())
 
 
 def _pairwise(combine: Callable[[Size, Size], MaybeSize]) -> Callable[[Node], Entries | None]:
@@ -96,20 +52,15 @@ def _pairwise(combine: Callable[[Size, Size], MaybeSize]) -> Callable[[Node], En
     apply = np.frompyfunc(combine_known, 2, 1)
 
     def rule(node: Node) -> Entries | None:
-        arrays = [_array(value) for value in node.inputs]
+        arrays = [array_of(value) for value in node.inputs]
         found = arrays[0]
         for array in arrays[1:]:
             if found is None or array is None:
                 return None
-            found = _as_array(apply(found, array))
+            found = as_array(apply(found, array))
         return found
 
     return rule
-
-
-def _as_array(found: Any) -> Entries:
-    """Undo numpy's habit of returning the object itself in place of an array without axes."""
-    return found if isinstance(found, np.ndarray) else _scalar(found)
 
 
 def _add(one: Size, other: Size) -> MaybeSize:
@@ -161,23 +112,23 @@ def _choose(condition: MaybeSize, one: MaybeSize, other: MaybeSize) -> MaybeSize
 
 
 def _where(node: Node) -> Entries | None:
-    condition, one, other = (_array(node.find(index)) for index in range(3))
+    condition, one, other = (array_of(node.find(index)) for index in range(3))
     if condition is None or one is None or other is None:
         return None
-    return _as_array(np.frompyfunc(_choose, 3, 1)(condition, one, other))
+    return as_array(np.frompyfunc(_choose, 3, 1)(condition, one, other))
 
 
 def _gather(node: Node) -> Entries | None:
-    data, indices = _array(node.input(0)), _array(node.input(1))
+    data, indices = array_of(node.input(0)), array_of(node.input(1))
     places = numbers(node.input(1).entries)
     if data is None or indices is None or places is None:
         return None
     found = np.take(data, np.array(places, dtype=np.int64).reshape(indices.shape), axis=node.attribute("axis", 0))
-    return _as_array(found)
+    return as_array(found)
 
 
 def _slice(node: Node) -> Entries | None:
-    data = _array(node.input())
+    data = array_of(node.input())
     bounds = [_integers(node, name, index) for index, name in enumerate(("starts", "ends", "axes", "steps"), 1)]
     starts, ends, axes, steps = bounds
     if data is None or starts is None or ends is None:
@@ -198,30 +149,30 @@ def _integers(node: Node, name: str, index: int) -> list[int] | None:
 
 
 def _concat(node: Node) -> Entries | None:
-    arrays = [_array(value) for value in node.present()]
+    arrays = [array_of(value) for value in node.present()]
     known = [array for array in arrays if array is not None]
     return np.concatenate(known, axis=node.attribute("axis", 0)) if len(known) == len(arrays) else None
 
 
 def _transpose(node: Node) -> Entries | None:
-    data = _array(node.input())
+    data = array_of(node.input())
     return None if data is None else np.transpose(data, node.attribute("perm"))
 
 
 def _reshape(node: Node) -> Entries | None:
-    data, shape = _array(node.input()), _integers(node, "shape", 1)
+    data, shape = array_of(node.input()), _integers(node, "shape", 1)
     if data is None or shape is None:
         return None
     return data.reshape([data.shape[place] if size == 0 else size for place, size in enumerate(shape)])
 
 
 def _unsqueeze(node: Node) -> Entries | None:
-    data, axes = _array(node.input()), _integers(node, "axes", 1)
+    data, axes = array_of(node.input()), _integers(node, "axes", 1)
     return None if data is None or axes is None else np.expand_dims(data, tuple(axes))
 
 
 def _squeeze(node: Node) -> Entries | None:
-    data, axes = _array(node.input()), _integers(node, "axes", 1)
+    data, axes = array_of(node.input()), _integers(node, "axes", 1)
     if data is None or (axes is None and node.find(1) is not None):
         return None
     return np.squeeze(data, None if axes is None else tuple(axes))
@@ -233,7 +184,7 @@ def _fill(node: Node) -> Entries | None:
         return None
     tensor = node.attribute("value")
     entry = (Size(0),) if tensor is None else stored_entries(tensor)
-    return None if not entry else _filled((entry[0],) * math.prod(shape), tuple(shape))
+    return None if not entry else filled((entry[0],) * math.prod(shape), tuple(shape))
 
 
 def _range(node: Node) -> Entries | None:
@@ -243,14 +194,14 @@ def _range(node: Node) -> Entries | None:
     start, limit, step = (bound[0] for bound in bounds if bound)
     if step == 0 or abs(limit - start) > MAX_ENTRIES * abs(step):
         return None
-    return _vector(tuple(Size(number) for number in range(start, limit, step)))
+    return vector(tuple(Size(number) for number in range(start, limit, step)))
 
 
 def _product(node: Node) -> Entries | None:
-    data = _array(node.input())
+    data = array_of(node.input())
     if data is None or data.ndim != 1 or node.attribute("axes", [0]) not in ([0], [-1]):
         return None
-    found = _scalar(product(data.tolist()))
+    found = scalar(product(data.tolist()))
     return found.reshape(1) if node.attribute("keepdims", 1) else found
 
 
@@ -261,14 +212,14 @@ def _each(change: Callable[[Size], MaybeSize]) -> Callable[[Node], Entries | Non
     apply = np.frompyfunc(change_known, 1, 1)
 
     def rule(node: Node) -> Entries | None:
-        data = _array(node.input())
-        return None if data is None else _as_array(apply(data))
+        data = array_of(node.input())
+        return None if data is None else as_array(apply(data))
 
     return rule
 
 
 def _expand(node: Node) -> Entries | None:
-    data, shape = _array(node.input()), numbers(node.entries(1))
+    data, shape = array_of(node.input()), numbers(node.entries(1))
     if data is None or shape is None or any(size < 0 for size in shape):
         return None
     target = np.broadcast_shapes(data.shape, tuple(shape))
@@ -278,12 +229,12 @@ def _expand(node: Node) -> Entries | None:
 def _constant(node: Node) -> Entries | None:
     for name in ("value_int", "value_float"):
         if (number := node.attribute(name)) is not None:
-            return _scalar(_whole(np.asarray(number))[0])
+            return scalar(whole(np.asarray(number))[0])
         if (given := node.attribute(f"{name}s")) is not None:
-            return _vector(_whole(np.asarray(given))) if len(given) <= MAX_ENTRIES else None
+            return vector(whole(np.asarray(given))) if len(given) <= MAX_ENTRIES else None
     tensor = node.attribute("value")
     entries = None if tensor is None else stored_entries(tensor)
-    return None if entries is None else _filled(entries, tuple(tensor.dims))
+    return None if entries is None else filled(entries, tuple(tensor.dims))
 
 
 _RULES: dict[str, Callable[[Node], Entries | None]] = {

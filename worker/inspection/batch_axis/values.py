@@ -67,16 +67,18 @@ class Value:
         return None if self.dims is None else len(self.dims)
 
     def before(self) -> MaybeSize:
-        """The number of elements per step of everything that lies outside the row: product of the axes before it."""
-        assert self.rows is not None
+        """The number of steps that lie outside the rows; None where it is unknown, or there are no rows."""
+        if self.rows is None:
+            return None
         if self.dims is None:
             return self.rows.outer if self.rows.axis == 0 else None
         return times(product(self.dims[: self.rows.axis]), self.rows.outer)
 
     def after(self) -> MaybeSize:
-        """The number of elements in one row, within one step of what lies outside it."""
-        assert self.rows is not None
-        return None if self.dims is None else times(self.rows.inner, product(self.dims[self.rows.axis + 1 :]))
+        """The number of elements of one row within one such step; None where it is unknown, or there are no rows."""
+        if self.rows is None or self.dims is None:
+            return None
+        return times(self.rows.inner, product(self.dims[self.rows.axis + 1 :]))
 
 
 UNKNOWN_VALUE = Value(unknown=True, counts=Counts.MAYBE)

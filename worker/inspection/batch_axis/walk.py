@@ -92,22 +92,23 @@ def _fixed_rows(graph: onnx.GraphProto, batch_axes: Mapping[str, int]) -> int | 
 
 
 def _check_output(name: str, value: Value) -> Finding | None:
+    """Return what speaks against an output, None where one index of its batch axis is the answer of one row."""
     if value.unknown:
         return _output(Verdict.UNKNOWN, name, "could not be followed")
     if value.rows is None:
         return _output(Verdict.MIXES, name, "has no batch axis: it is one result for all rows")
-    if value.counts is Counts.YES:
-        return _output(Verdict.MIXES, name, "depends on the number of rows", "use constants in place of the batch size")
-    if value.counts is Counts.MAYBE:
-        return _output(Verdict.UNKNOWN, name, "may depend on the number of rows")
     if value.padding is not None:
         return _output(Verdict.MIXES, name, "is as long as the longest row of the batch", "return a fixed size")
-    if value.rows.is_plain:
-        return None
-    entries = (value.rows.outer, value.rows.inner)
-    is_known = all(size is not None and not size.names for size in entries)
+    if value.counts is not Counts.NO:
+        verdict, may = (Verdict.MIXES, "") if value.counts is Counts.YES else (Verdict.UNKNOWN, "perhaps ")
+        return _output(verdict, name, f"{may}depends on the number of rows", "use constants in place of the batch size")
+    return None if value.rows.is_plain else _check_entries(name, value.rows)
+
+
+def _check_entries(name: str, rows: Rows) -> Finding:
+    is_known = all(size is not None and not size.names for size in (rows.outer, rows.inner))
     verdict = Verdict.MIXES if is_known else Verdict.UNKNOWN
-    return _output(verdict, name, f"has no batch axis: its axis {value.rows.axis} holds several entries for each row")
+    return _output(verdict, name, f"has no batch axis: its axis {rows.axis} holds several entries for each row")
 
 
 def _output(verdict: Verdict, name: str, what: str, remedy: str = _NO_AXIS) -> Finding:

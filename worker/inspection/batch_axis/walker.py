@@ -6,11 +6,12 @@ from dataclasses import replace
 import onnx
 
 from worker.inspection.batch_axis.control_flow import Branches, run_control_flow
+from worker.inspection.batch_axis.entries import stored_entries
 from worker.inspection.batch_axis.findings import Finding, MixesError, UnclearError, Verdict
 from worker.inspection.batch_axis.node import Inferred, Node
 from worker.inspection.batch_axis.rules import KEEPS_ENTRIES, RULES, SAME_CONTENT, SHAPE_INPUTS
 from worker.inspection.batch_axis.rules.gated import CONTROL_FLOW, GATED
-from worker.inspection.batch_axis.shape_arithmetic import computed_entries, stored_entries
+from worker.inspection.batch_axis.shape_arithmetic import computed_entries
 from worker.inspection.batch_axis.sizes import ROWS, Size, over
 from worker.inspection.batch_axis.values import UNKNOWN_VALUE, Counts, Dims, Rows, Value
 

@@ -3,14 +3,24 @@
 from collections.abc import Sequence
 
 from worker.inspection.batch_axis.findings import MixesError, UnclearError
-from worker.inspection.batch_axis.node import Node
+from worker.inspection.batch_axis.node import Node, rank_of, rows_of
 from worker.inspection.batch_axis.rules.base import FIXED_SIZE, ROW_CONSTANT, Rule
 from worker.inspection.batch_axis.rules.constants import rows_of_shape
 from worker.inspection.batch_axis.sizes import ONE, MaybeSize
 from worker.inspection.batch_axis.values import Dims, Rows, Value
 
-_UNARY = ["Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BitwiseNot", "Cast", "CastLike", "Ceil", "Celu", "Clip", "Cos", "Cosh", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "Identity", "IsInf", "IsNaN", "LeakyRelu", "Log", "Mish", "Neg", "Not", "Reciprocal", "Relu", "Round", "Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Swish", "Tan", "Tanh", "ThresholdedRelu", "RegexFullMatch"]
-_BROADCASTING = ["Add", "And", "BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Mean", "Min", "Mod", "Mul", "Or", "PRelu", "Pow", "StringConcat", "Sub", "Sum", "Where", "Xor"]
+_UNARY = [
+    "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BitwiseNot", "Cast", "CastLike", "Ceil", "Celu",
+    "Clip", "Cos", "Cosh", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "Identity", "IsInf",
+    "IsNaN", "LeakyRelu", "Log", "Mish", "Neg", "Not", "Reciprocal", "Relu", "Round", "Selu", "Shrink", "Sigmoid",
+    "Sign", "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Swish", "Tan", "Tanh", "ThresholdedRelu",
+    "RegexFullMatch",
+]  # fmt: skip
+_BROADCASTING = [
+    "Add", "And", "BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Div", "Equal", "Greater", "GreaterOrEqual",
+    "Less", "LessOrEqual", "Max", "Mean", "Min", "Mod", "Mul", "Or", "PRelu", "Pow", "StringConcat", "Sub", "Sum",
+    "Where", "Xor",
+]  # fmt: skip
 _MICROSOFT_UNARY = ["Gelu", "QuickGelu"]
 _MICROSOFT_BROADCASTING = ["BiasGelu", "FastGelu"]
 
@@ -56,9 +66,8 @@ def check_constant(value: Value, axis_from_right: int) -> None:
 
 
 def _align(value: Value, rank: int) -> Rows:
-    assert value.rows is not None
-    assert value.dims is not None
-    return value.rows.at(value.rows.axis + rank - len(value.dims))
+    rows = rows_of(value)
+    return rows.at(rows.axis + rank - rank_of(value))
 
 
 def _lone_rows(values: Sequence[Value], holders: Sequence[Value]) -> Rows | None:

@@ -1,7 +1,7 @@
 """Matrix products and Einsum: an axis that is summed over must not be the batch axis."""
 
 from worker.inspection.batch_axis.findings import MixesError, UnclearError
-from worker.inspection.batch_axis.node import Node, rank_of
+from worker.inspection.batch_axis.node import Node, dims_of, rank_of, rows_of
 from worker.inspection.batch_axis.rules.base import Rule
 from worker.inspection.batch_axis.rules.broadcasting import broadcast, check_constant
 from worker.inspection.batch_axis.sizes import ONE
@@ -24,17 +24,13 @@ def multiply(node: Node, left: Value, right: Value) -> Value:
     side_of_left, side_of_right = _side(left), _side(right)
     if side_of_left == -1 or side_of_right == -2:
         raise MixesError(*_SUMS)
-    rows, dims = broadcast([_stack(left, side_of_left), _stack(right, side_of_right)])
+    rows, stack = broadcast([_stack(left, side_of_left), _stack(right, side_of_right)])
     if (side_of_left or side_of_right) and (rows is not None or (side_of_left and side_of_right)):
         raise MixesError(*_PAIRS)
-    assert left.dims is not None
-    assert right.dims is not None
-    assert dims is not None
+    dims = (*(stack or ()), dims_of(left)[-2], dims_of(right)[-1])
     if side_of_left or side_of_right:
-        holder, axis = (left, len(dims)) if side_of_left else (right, len(dims) + 1)
-        assert holder.rows is not None
-        rows = holder.rows.at(axis)
-    return node.out(rows, (*dims, left.dims[-2], right.dims[-1]))
+        rows = rows_of(left if side_of_left else right).at(len(dims) - (2 if side_of_left else 1))
+    return node.out(rows, dims)
 
 
 def _unknown_rank(node: Node, left: Value) -> Value:
@@ -47,28 +43,24 @@ def _unknown_rank(node: Node, left: Value) -> Value:
 
 
 def _as_matrix(value: Value, *, is_left: bool) -> Value:
-    rank = rank_of(value)
-    if rank >= 2:
+    dims = dims_of(value)
+    if len(dims) >= 2:
         return value
-    if rank == 0 or value.rows is not None:
+    if not dims or value.rows is not None:
         raise MixesError(*_SUMS)
-    assert value.dims is not None
-    raise_rank = (ONE, *value.dims) if is_left else (*value.dims, ONE)
-    return Value(dims=raise_rank)
+    return Value(dims=(ONE, *dims) if is_left else (*dims, ONE))
 
 
 def _side(value: Value) -> int:
     """Return -2 or -1 when the rows lie in the matrix, 0 when in the stack or nowhere."""
     if value.rows is None:
         return 0
-    assert value.dims is not None
-    position = value.rows.axis - len(value.dims)
+    position = value.rows.axis - rank_of(value)
     return position if position >= -2 else 0
 
 
 def _stack(value: Value, side: int) -> Value:
-    assert value.dims is not None
-    return Value(dims=value.dims[:-2], rows=None if side else value.rows)
+    return Value(dims=dims_of(value)[:-2], rows=None if side else value.rows)
 
 
 def _matmul(node: Node) -> Value:
@@ -104,11 +96,11 @@ def _gemm(node: Node, addend: int = 2) -> Value:
 
 
 def _transposed(value: Value) -> Value:
-    if rank_of(value) < 2:
+    dims = dims_of(value)
+    rank = len(dims)
+    if rank < 2:
         return value
-    assert value.dims is not None
-    rank = len(value.dims)
-    dims = (*value.dims[:-2], value.dims[-1], value.dims[-2])
+    dims = (*dims[:-2], dims[-1], dims[-2])
     rows = value.rows
     if rows is not None and rows.axis >= rank - 2:
         rows = rows.at(2 * rank - 3 - rows.axis)

@@ -32,7 +32,7 @@ def _gated(what: str, remedy: str) -> Rule:
     return rule
 
 
-def _random(node: Node) -> Value:
+def _random(_: Node) -> Value:
     raise UnclearError(_RANDOM, _NO_RANDOM, overrules=True)
 
 

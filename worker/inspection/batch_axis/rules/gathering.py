@@ -1,7 +1,7 @@
 """Gather and scatter: indices must not reach from one row into another."""
 
 from worker.inspection.batch_axis.findings import MixesError, UnclearError
-from worker.inspection.batch_axis.node import Node, axis_of, dims_of, rank_of
+from worker.inspection.batch_axis.node import Node, axis_of, dims_of, rank_of, rows_of
 from worker.inspection.batch_axis.rules.base import Rule
 from worker.inspection.batch_axis.rules.broadcasting import check_constant
 from worker.inspection.batch_axis.sizes import ONE, product, times
@@ -88,11 +88,10 @@ def _gather_nd(node: Node) -> Value:
 
 
 def _picked_from_constant(node: Node, data: Value, indices: Value, shared: int) -> Value:
-    assert indices.rows is not None
-    if indices.rows.axis < shared:
-        rank = rank_of(data)
-        check_constant(data, indices.rows.axis - rank)
-    return node.out(indices.rows)
+    rows = rows_of(indices)
+    if rows.axis < shared:
+        check_constant(data, rows.axis - rank_of(data))
+    return node.out(rows)
 
 
 def _scatter_elements(node: Node) -> Value:
@@ -152,13 +151,12 @@ def _one_hot(node: Node) -> Value:
 def flat_indices(node: Node) -> Value:
     """ArrayFeatureExtractor: picks on the last axis by indices that it takes as one list."""
     data, indices = node.input(0), node.input(1)
-    rank = rank_of(data)
-    if data.rows is not None and data.rows.axis == rank - 1:
+    dims = dims_of(data)
+    if data.rows is not None and data.rows.axis == len(dims) - 1:
         raise _between(indices)
     if data.rows is not None and indices.rows is not None:
         raise MixesError(*_PAIRS)
-    assert data.dims is not None
-    lead = data.dims[:-1] if rank > 1 else (ONE,)
+    lead = dims[:-1] if len(dims) > 1 else (ONE,)
     length = product(indices.dims) if indices.dims is not None else None
     rows = data.rows
     if indices.rows is not None:

@@ -1,7 +1,7 @@
 """Operators on (rows, channels, ...): convolution, pooling, their normalisations, and resizing."""
 
 from worker.inspection.batch_axis.findings import MixesError, UnclearError
-from worker.inspection.batch_axis.node import Node
+from worker.inspection.batch_axis.node import Node, rows_of
 from worker.inspection.batch_axis.rules.base import EVALUATION, ROW_CONSTANT, Rule
 from worker.inspection.batch_axis.sizes import ONE, ROWS, Size
 from worker.inspection.batch_axis.values import Dims, Value
@@ -124,22 +124,16 @@ def _resize(node: Node) -> Value:
         place = given.index(place)
     if not _keeps(node, value, place):
         raise MixesError("interpolates along the batch axis", "resize the inner axes only")
-    dims = None if value.dims is None else (*value.dims[: value.rows.axis + 1],)
-    return node.out(value.rows, None if dims is None or value.dims is None else _resized(value, dims))
-
-
-def _resized(value: Value, kept: Dims) -> Dims:
-    assert value.dims is not None
-    return (*kept, *(None for _ in value.dims[len(kept) :]))
+    sizes = node.entries(3) if axes is None else None
+    return node.out(value.rows, sizes or (None if value.dims is None else (None,) * len(value.dims)))
 
 
 def _keeps(node: Node, value: Value, place: int) -> bool:
     """Say whether the batch axis keeps its size."""
-    assert value.rows is not None
     scales = node.attribute("scales")
     if scales is not None:
         return place < len(scales) and scales[place] == 1
-    for index, wanted in ((1 if node.op_type == "Upsample" or node.opset < 11 else 2, ONE), (3, value.rows.size)):
+    for index, wanted in ((1 if node.op_type == "Upsample" or node.opset < 11 else 2, ONE), (3, rows_of(value).size)):
         entries = node.entries(index)
         if entries and place < len(entries) and entries[place] is not None:
             return entries[place] == wanted or entries[place] == _as_fixed(node, wanted)

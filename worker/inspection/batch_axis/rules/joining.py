@@ -1,11 +1,11 @@
 """Operators that put tensors together or cut them: Concat, Split, Slice, Pad, Tile."""
 
 from worker.inspection.batch_axis.findings import MixesError, UnclearError
-from worker.inspection.batch_axis.node import Node, axis_of, dims_of
+from worker.inspection.batch_axis.node import Node, axis_of, dims_of, rows_of
 from worker.inspection.batch_axis.rules.base import FIXED_SIZE, OVER_ROWS, Rule
 from worker.inspection.batch_axis.rules.constants import rows_of_size
 from worker.inspection.batch_axis.sizes import ONE, MaybeSize, Size, over, times
-from worker.inspection.batch_axis.values import Dims, Rows, Value
+from worker.inspection.batch_axis.values import Dims, Rows, Value, numbers
 
 # No batch is that long: exporters write such a number for "to the end".
 _ENDS = 10**9
@@ -19,8 +19,7 @@ def _concat(node: Node) -> Value:
     dims = _concat_dims(values, axis)
     if not holders:
         return node.out(None, dims)
-    rows = holders[0].rows
-    assert rows is not None
+    rows = rows_of(holders[0])
     if any(value.rows is None or value.rows.axis != rows.axis for value in holders):
         raise MixesError("puts tensors together whose batch axes do not line up", OVER_ROWS)
     if rows.axis == axis:
@@ -95,15 +94,15 @@ def _slice(node: Node) -> Value:
     )
     if axes is None and node.find(3) is None and starts is not None:
         axes = tuple(Size(axis) for axis in range(len(starts)))
-    if axes is None or any(axis is None or axis.number is None for axis in axes):
+    places = numbers(axes)
+    if places is None:
         if value.rows is None:
             return node.out(None)
         raise UnclearError("slices axes that could not be followed")
     dims = None if value.dims is None else list(value.dims)
     rows = value.rows
-    for place, size in enumerate(axes):
-        assert size is not None
-        axis = axis_of(value, size.factor)
+    for place, given in enumerate(places):
+        axis = axis_of(value, given)
         start, end = _at(starts, place), _at(ends, place)
         step = ONE if steps is None and node.find(4) is None else _at(steps, place)
         if value.rows is not None and value.rows.axis == axis:

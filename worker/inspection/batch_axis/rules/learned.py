@@ -87,8 +87,7 @@ def _text_counts(node: Node) -> Value:
         raise UnclearError("counts the words that fill up shorter texts", "take the fill word out of the vocabulary")
     if rank_of(value) != 2 or value.rows.axis != 0:
         raise MixesError("takes the rows for the words of one text", "give it (rows, words)")
-    assert value.dims is not None
-    return node.out(value.rows, (value.dims[0], None))
+    return node.out(value.rows, (value.rows.size, None))
 
 
 def _split_text(node: Node) -> list[Value]:
