@@ -139,6 +139,8 @@ def _scan(proto: onnx.NodeProto, inputs: Sequence[Value | None], branches: Branc
     attributes = {attribute.name: attribute for attribute in proto.attribute}
     body = _graph(proto, "body")
     n_scanned = attributes["num_scan_inputs"].i
+    if not 0 < n_scanned <= len(inputs):
+        raise UnclearError("scans more inputs than it has", "check the model with onnx.checker", overrules=True)
     n_states = len(inputs) - n_scanned
     values = [value or UNKNOWN_VALUE for value in inputs]
     axes = list(attributes["scan_input_axes"].ints) if "scan_input_axes" in attributes else [0] * n_scanned

@@ -1,6 +1,7 @@
 """Shapes by onnx's own inference, on a copy without large weights. Fails quietly: shapes are then unknown."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 
 import onnx
 from onnx.inliner import inline_local_functions
@@ -13,6 +14,8 @@ from worker.inspection.batch_axis.values import Dims
 _MAX_KEPT = 256
 # A message over 2 GiB cannot be serialised; constants inside nodes are the only large part of the copy.
 _MAX_BYTES = 2**30
+# Longer lists of whole numbers are no shapes. Inference would make one axis of each entry.
+_MAX_AXES = 1024
 _ROWS_SYMBOL = "ferry_rows"
 _FLOATS = frozenset(
     {
@@ -40,13 +43,11 @@ def without_weights(model: onnx.ModelProto, batch_axes: Mapping[str, int]) -> on
     graph.input.extend(model.graph.input)
     for value in graph.input:
         _name_rows(value, batch_axes.get(value.name))
-    for output in model.graph.output:
-        graph.output.add(name=output.name)
-        elem_type = output.type.tensor_type.elem_type
-        if elem_type:
-            graph.output[-1].type.tensor_type.elem_type = elem_type
-        else:
-            graph.output[-1].type.CopyFrom(output.type)
+        _bound_list(value)
+    graph.output.extend(model.graph.output)
+    for output in graph.output:
+        if output.type.HasField("tensor_type"):
+            output.type.tensor_type.ClearField("shape")
     _add_initializers(model.graph, graph)
     return inline_local_functions(copy) if copy.functions else copy
 
@@ -58,29 +59,63 @@ def _name_rows(value: onnx.ValueInfoProto, axis: int | None) -> None:
         dims[axis].dim_param = _ROWS_SYMBOL
 
 
+def _bound_list(value: onnx.ValueInfoProto) -> None:
+    """Leave out the length of a list that could be taken for a shape with millions of axes."""
+    tensor = value.type.tensor_type
+    if len(tensor.shape.dim) == 1 and tensor.elem_type not in _FLOATS and tensor.shape.dim[0].dim_value > _MAX_AXES:
+        tensor.shape.dim[0].Clear()
+
+
 def _add_initializers(source: onnx.GraphProto, target: onnx.GraphProto) -> None:
     declared = {value.name for value in target.input}
     for tensor in source.initializer:
-        count = 1
-        for size in tensor.dims:
-            count *= size
+        count = math.prod(tensor.dims)
         is_external = tensor.data_location == onnx.TensorProto.EXTERNAL
-        if count <= _MAX_KEPT and not is_external:
+        if count <= _MAX_KEPT and min(tensor.dims, default=0) >= 0 and not is_external:
             target.initializer.append(tensor)
         elif tensor.name not in declared:
             target.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
+            _bound_list(target.input[-1])
 
 
 def infer(bare: onnx.ModelProto) -> dict[str, Inferred]:
     """Return what is known of each tensor of the main graph, by name."""
-    if bare.ByteSize() > _MAX_BYTES:
+    if bare.ByteSize() > _MAX_BYTES or not all(_is_filled(tensor) for tensor in _constants(bare.graph)):
         return {}
     try:
+        _check(bare)
         inferred = onnx.shape_inference.infer_shapes(bare, strict_mode=False, data_prop=True)
-    except (RuntimeError, ValueError, TypeError):
+    except (MemoryError, RuntimeError, ValueError, TypeError, onnx.checker.ValidationError):
         return {}
     graph = inferred.graph
     return {value.name: read(value) for values in (graph.value_info, graph.input, graph.output) for value in values}
+
+
+def _check(bare: onnx.ModelProto) -> None:
+    """Refuse a graph that breaks the standard: inference has ended the process on such.
+
+    Raises:
+        onnx.checker.ValidationError: when it does.
+    """
+    tensors = [output.type.tensor_type for output in bare.graph.output if output.type.HasField("tensor_type")]
+    for tensor in tensors:
+        tensor.shape.SetInParent()
+    try:
+        onnx.checker.check_model(bare)
+    finally:
+        for tensor in tensors:
+            tensor.ClearField("shape")
+
+
+def _constants(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    yield from graph.initializer
+    for node in graph.node:
+        yield from (attribute.t for attribute in node.attribute if attribute.HasField("t"))
+
+
+def _is_filled(tensor: onnx.TensorProto) -> bool:
+    """Say whether the file can hold as many entries as the shape states: up to 8 in a byte."""
+    return min(tensor.dims, default=0) >= 0 and math.prod(tensor.dims) <= 8 * tensor.ByteSize()
 
 
 def read(value: onnx.ValueInfoProto) -> Inferred:
