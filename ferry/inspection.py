@@ -10,13 +10,15 @@ import shutil
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from ferry.errors import ConfigError, ModelRefusedError, NoWorkerError, QueueUnavailableError
-from ferry.inspection_process import INSPECTION_LIMIT_S, Reply, manifest_from, run_inspection
+from ferry.inspection_process import INSPECTION_LIMIT_S, Reply, inspection_limit_s, manifest_from, run_inspection
 from ferry.local.data_dir import RUN_FILE
 from ferry.manifest import MODEL_FILE, Manifest
+from ferry.model_files import bring_files
 from ferry.queue.broker import transport_options
 from ferry.queue.connection import connect, redis_errors
 from ferry.queue.keys import CONTROL_QUEUE, Keys
@@ -30,7 +32,7 @@ INSPECT_TASK = "ferry.inspect_model"
 REPLY_TTL_S = 60
 # First on the reply list: a worker has taken the task, so the answer is worth waiting for.
 STARTED = "started"
-# Protobuf, hence a one-file ONNX model, ends at 2 GiB.
+# Protobuf ends at 2 GiB; larger models keep weights in other files, see `ferry.model_files.MAX_TOTAL_BYTES`.
 MAX_MODEL_BYTES = 2 * 2**30
 # A worker takes the task between two batches; on a busy one that is its batch's run time.
 PICKUP_LIMIT_S = 30
@@ -40,29 +42,52 @@ STEP_S = 0.5
 Send = Callable[[list[object]], None]
 
 
-def inspect_model(path: Path, *, name: str, version: str, labels: Sequence[str] = (), settings: Settings) -> Manifest:
+def inspect_model(
+    path: Path,
+    *,
+    name: str,
+    version: str,
+    labels: Sequence[str] = (),
+    settings: Settings,
+    source: Path | None = None,
+) -> Manifest:
     """Read and try a model file out; return the manifest it deserves.
+
+    `source`: the folder with the other files that the model names; by default the one `path` is in.
 
     Raises:
         ModelRefusedError: when Ferry will not serve it; the text says why and what to do.
         InvalidInputError: when name, version or labels do not fit.
         NoWorkerError, QueueUnavailableError, ConfigError: when no worker can be asked.
-    Effects: without onnxruntime here, a copy under `models_dir` for as long as it takes.
+    Effects: the files that the model names are copied beside `path`. Where that is not below `models_dir`, all are
+        copied to a folder there and deleted at the end.
     """
     check_file(path)
-    if can_inspect_here():
-        return manifest_from(run_inspection(path, name=name, version=version, labels=labels))
-    url, namespace = _queue_of(settings)
     with ExitStack() as stack:
         staged = path.resolve()
         if not staged.is_relative_to(settings.models_dir.resolve()):
             staged = stack.enter_context(Repository(settings.models_dir.resolve()).staging()) / MODEL_FILE
             shutil.copyfile(path, staged)
-        relative = staged.relative_to(settings.models_dir.resolve())
-        client = connect(url, namespace)
-        stack.callback(client.redis.close)
-        question: list[object] = [str(relative), name, version, list(labels)]
-        return manifest_from(ask_worker(question, client=client, send=_sender(url, client.keys)))
+        inspect = partial(_inspect_staged, staged, [name, version, list(labels)], settings)
+        reply = inspect()
+        if "files" in reply:
+            bring_files(reply["files"], source or path.parent, staged.parent)
+            reply = inspect()
+        return manifest_from(reply)
+
+
+def _inspect_staged(staged: Path, asked: list[object], settings: Settings) -> Reply:
+    """Inspect a file below `models_dir`, here or by a worker; `asked` is name, version and labels."""
+    if can_inspect_here():
+        name, version, labels = cast("tuple[str, str, list[str]]", asked)
+        return run_inspection(staged, name=name, version=version, labels=labels)
+    url, namespace = _queue_of(settings)
+    question = [str(staged.relative_to(settings.models_dir.resolve())), *asked]
+    client = connect(url, namespace)
+    try:
+        return ask_worker(question, client=client, send=_sender(url, client.keys), limit_s=inspection_limit_s(staged))
+    finally:
+        client.redis.close()
 
 
 def check_file(path: Path) -> None:
@@ -79,7 +104,7 @@ def check_file(path: Path) -> None:
     if size_bytes > MAX_MODEL_BYTES:
         raise ModelRefusedError(
             f"the file has {size_bytes / 2**30:.1f} GiB, the limit is {MAX_MODEL_BYTES // 2**30} GiB; "
-            "quantize the model or re-export it with float16 weights"
+            "keep its weights in another file (external data), quantize it, or re-export it with float16 weights"
         )
 
 
@@ -88,8 +113,10 @@ def can_inspect_here() -> bool:
     return all(importlib.util.find_spec(module) is not None for module in ("onnx", "onnxruntime", "worker"))
 
 
-def ask_worker(question: list[object], *, client: "ThreadClient", send: Send) -> Reply:
-    """Send (staged path, name, version, labels) to whichever worker is free, and wait for its reply.
+def ask_worker(
+    question: list[object], *, client: "ThreadClient", send: Send, limit_s: float = INSPECTION_LIMIT_S
+) -> Reply:
+    """Send (staged path, name, version, labels) to any free worker and wait for its reply; `limit_s`: its time for it.
 
     Raises:
         NoWorkerError: when nobody takes it within PICKUP_LIMIT_S, or its taker falls silent.
@@ -109,7 +136,7 @@ def ask_worker(question: list[object], *, client: "ThreadClient", send: Send) ->
             reply = json.loads(popped[1])
             if reply != STARTED:
                 return cast("Reply", reply)
-            patience_s, has_started = INSPECTION_LIMIT_S + STEP_S, True
+            patience_s, has_started = limit_s + STEP_S, True
     if has_started:
         raise NoWorkerError("the worker that took the file fell silent; see its log, then try again")
     raise NoWorkerError(

@@ -8,12 +8,13 @@ from rich.text import Text
 
 from ferry.cli.profile_plot import draw_profile
 from ferry.cli.terminal import has_utf8
-from ferry.manifest import MODEL_FILE, Manifest, NonFinite, TensorSpec
+from ferry.manifest import Manifest, NonFinite, TensorSpec
+from ferry.model_files import total_bytes
 from ferry.profile import BatchLimits, Profile
 from ferry.repository import Repository, Survey
 
-# Class names in `show`; a thousand of ImageNet's would fill the screen.
-_MAX_LABELS = 10
+# Class names or files in `show`; a thousand of ImageNet's would fill the screen.
+_MAX_SHOWN = 10
 
 
 def open_console() -> Console:
@@ -55,6 +56,8 @@ def details_table(manifest: Manifest) -> Table:
         "NaN and infinities": _non_finite(manifest),
         "created": manifest.created_at,
         "sha256": manifest.sha256,
+        "further files": _abridge([f"{file.name} ({_size(file.size_bytes)})" for file in manifest.files]),
+        "digest of all": manifest.digest if manifest.files else "",
         "metrics": ", ".join(f"{key} {figure:g}" for key, figure in manifest.metrics.items()),
         "versions": ", ".join(f"{key} {version}" for key, version in manifest.versions.items()),
     }
@@ -69,7 +72,7 @@ def entries_table(repository: Repository, survey: Survey) -> Table:
     table = Table("name", "version", "inputs", "outputs", "size", "created")
     for (name, version), manifest in survey.entries.items():
         try:
-            size_bytes = (repository.folder(name, version) / MODEL_FILE).stat().st_size
+            size_bytes = total_bytes(repository.folder(name, version), manifest)
         except FileNotFoundError:
             # Removed since the scan.
             continue
@@ -127,9 +130,9 @@ def say_batching(console: Console, profile: Profile | None, limits: BatchLimits)
         say(console, line)
 
 
-def _abridge(labels: Sequence[str]) -> str:
-    shown = ", ".join(labels[:_MAX_LABELS])
-    return f"{shown}, ... ({len(labels)})" if len(labels) > _MAX_LABELS else shown
+def _abridge(texts: Sequence[str]) -> str:
+    shown = ", ".join(texts[:_MAX_SHOWN])
+    return f"{shown}, ... ({len(texts)})" if len(texts) > _MAX_SHOWN else shown
 
 
 def _size(size_bytes: float) -> str:

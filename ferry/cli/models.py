@@ -43,7 +43,9 @@ Ref = Annotated[str, typer.Argument(metavar="NAME[:VERSION]", help="The model, a
 
 @app.command()
 def add(
-    file: Annotated[Path, typer.Argument(metavar="FILE.onnx", help="The model, one ONNX file.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE.onnx", help="The model. Files that it names (external data) are taken too.")
+    ],
     name: Annotated[str, typer.Option(help="What clients call it: a-z, 0-9, '.', '_' and '-'.")],
     labels: Annotated[Path | None, typer.Option(help="File with the class names, one a line.")] = None,
     version: Annotated[int | None, typer.Option(min=1, max=999_999_999, help="By default the next one.")] = None,
@@ -222,7 +224,9 @@ def _publish(
             # What is published is the copy that was inspected, whatever happens to the original meanwhile.
             copy = staged / MODEL_FILE
             shutil.copyfile(file, copy)
-            manifest = inspect_model(copy, name=name, version=version, labels=labels, settings=settings)
+            manifest = inspect_model(
+                copy, name=name, version=version, labels=labels, settings=settings, source=file.parent
+            )
             now = datetime.now(UTC).isoformat(timespec="seconds")
             write_manifest(manifest.model_copy(update={"created_at": now, "non_finite": non_finite}), staged)
             return repository.publish(staged)

@@ -6,9 +6,10 @@ from pathlib import Path
 from ferry.errors import InvalidInputError, ModelRefusedError
 from ferry.inspection import check_file
 from ferry.manifest import Batching, Manifest, is_name, is_version, sha256_of
-from worker.inspection import onnx_file, session, signature
-from worker.inspection.labels import check_labels
-from worker.inspection.outputs import believed_outputs, declared_outputs, observed_outputs
+from worker.inspection import external_data, onnx_file, session, signature
+from worker.inspection.labels import place_labels
+from worker.inspection.map_session import MapSession
+from worker.inspection.outputs import believed_outputs, declared_outputs, observed_outputs, with_map_keys
 from worker.inspection.trial import try_out
 
 
@@ -16,6 +17,7 @@ def inspect(path: Path, name: str, version: str, labels: Sequence[str] = ()) -> 
     """Return the manifest of an ONNX file; the same file always gives the same one.
 
     Raises:
+        FilesWantedError: files that the model names do not lie beside it.
         ModelRefusedError: when Ferry will not serve it; the text says why and what to do.
         InvalidInputError: when name, version or labels do not fit.
     """
@@ -32,13 +34,16 @@ def inspect(path: Path, name: str, version: str, labels: Sequence[str] = ()) -> 
 
 def _inspect(path: Path, name: str, version: str, labels: Sequence[str]) -> Manifest:
     proto = onnx_file.read(path)
-    onnx_file.refuse_foreign_parts(proto)
+    onnx_file.refuse_foreign_operators(proto)
+    tensors = list(onnx_file.tensors(proto))
+    external_data.require_files(tensors, path.parent)
+    files = external_data.record_files(tensors, path.parent)
     said = signature.read(proto.graph)
     versions = onnx_file.versions(proto)
     is_value_sized = onnx_file.is_value_sized(proto)
     # Up to 2 GiB that the session below reads again.
-    del proto
-    model = session.load(path)
+    del proto, tensors
+    model = MapSession(session.load(path))
     declared = declared_outputs(model)
     trial = try_out(model, said)
     if trial.outputs:
@@ -46,18 +51,21 @@ def _inspect(path: Path, name: str, version: str, labels: Sequence[str]) -> Mani
         outputs = observed_outputs(declared, trial.outputs, may_settle=may_settle)
     else:
         outputs = believed_outputs(declared, said.fixed_rows)
-    check_labels(labels, outputs[0])
+    outputs = with_map_keys(outputs, model.map_outputs, model.keys)
+    placed = place_labels(labels, outputs)
     fixed_rows = said.fixed_rows or (1 if trial.max_rows == 1 else None)
     return Manifest(
         name=name,
         version=version,
         inputs=said.inputs,
         outputs=outputs,
-        labels=tuple(labels),
+        labels=placed.labels,
+        labels_of=placed.output,
         batching=Batching(max_rows=fixed_rows, fixed_rows=fixed_rows),
         sha256=sha256_of(path),
+        files=files,
         versions=versions,
-        notes=(*_batch_notes(said.fixed_rows), *trial.notes),
+        notes=(*_batch_notes(said.fixed_rows), *trial.notes, *placed.notes),
     )
 
 

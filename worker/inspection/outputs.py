@@ -1,6 +1,6 @@
 """The outputs: what the file declares of them, what the trial's runs showed, and which of both is written down."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import onnxruntime as ort
 
@@ -8,19 +8,23 @@ from ferry.errors import ModelRefusedError
 from ferry.manifest import TensorSpec
 from ferry.tensors import Array
 from worker.inspection.element_types import DTYPE_OF_ORT, unsupported
+from worker.inspection.map_session import MAP_TYPES, PLAIN_TENSORS_HINT, MapKeys
 
 # (name, dtype, shape); an empty shape is a scalar or not known.
 Declared = tuple[str, str, list[int | str | None]]
 
 
 def declared_outputs(session: ort.InferenceSession) -> list[Declared]:
-    """Return each output as the file declares it.
+    """Return each output as the file declares it; a list of maps (ZipMap) as what becomes of it, (rows, keys).
 
     Raises:
         ModelRefusedError: when its type is not served.
     """
-    outputs = []
+    outputs: list[Declared] = []
     for output in session.get_outputs():
+        if output.type in MAP_TYPES:
+            outputs.append((output.name, "float32", [None, None]))
+            continue
         if output.type not in DTYPE_OF_ORT:
             raise unsupported("output", output.name, output.type)
         outputs.append((output.name, DTYPE_OF_ORT[output.type], output.shape))
@@ -73,6 +77,26 @@ def believed_outputs(declared: Sequence[Declared], fixed_rows: int | None) -> tu
         inner = (size if isinstance(size, int) else None for size in shape[1:])
         specs.append(TensorSpec(name=name, dtype=dtype, shape=(None, *inner)))
     return tuple(specs)
+
+
+def with_map_keys(
+    outputs: Sequence[TensorSpec], map_outputs: Collection[str], keys: Mapping[str, MapKeys]
+) -> tuple[TensorSpec, ...]:
+    """Return the outputs; those that are lists of maps (`map_outputs`) with their keys, as the runs showed them.
+
+    Raises:
+        ModelRefusedError: no run showed the keys of one.
+    """
+    return tuple(_with_keys(spec, keys.get(spec.name, ())) if spec.name in map_outputs else spec for spec in outputs)
+
+
+def _with_keys(spec: TensorSpec, keys: MapKeys) -> TensorSpec:
+    if not keys:
+        raise ModelRefusedError(
+            f"output {spec.name!r} is a list of maps (ZipMap), whose keys only a run shows, and made-up rows could not "
+            f"be run; {PLAIN_TENSORS_HINT}"
+        )
+    return TensorSpec.model_validate(spec.model_dump() | {"shape": (spec.shape[0], len(keys)), "map_keys": keys})
 
 
 def _render(shape: Sequence[int | str | None]) -> str:
