@@ -65,14 +65,19 @@ class Entry:
         return limits_in_force(self.manifest, self.profile, self.tuning)
 
     @cached_property
+    def is_batched(self) -> bool:
+        """Whether rows of many jobs share a run; kept, since every answer asks."""
+        return self.manifest.is_batched
+
+    @cached_property
     def inputs(self) -> Codec:
         """Packs the inputs of a job."""
-        return codec_of(self.manifest.inputs, is_batched=self.manifest.is_batched)
+        return codec_of(self.manifest.inputs, is_batched=self.is_batched)
 
     @cached_property
     def outputs(self) -> Codec:
         """Unpacks the outputs of a job."""
-        return codec_of(self.manifest.outputs, is_batched=self.manifest.is_batched)
+        return codec_of(self.manifest.outputs, is_batched=self.is_batched)
 
 
 class DrainRate:

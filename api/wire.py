@@ -58,6 +58,7 @@ def prediction(
     """
     own_id = calls(record.id)
     url = f"{base_url}/v1/predictions/{own_id}"
+    single, is_batched = record.single, entry is None or entry.is_batched
     inputs = _tensors(record.input, entry.inputs) if entry and record.input is not None else None
     outputs = _tensors(record.output, entry.outputs) if entry and record.output is not None else None
     return {
@@ -66,10 +67,12 @@ def prediction(
         "version": record.version,
         "status": _STATUS[record.state],
         "state": record.state.value,
-        "input": _named(entry.manifest, entry.inputs, inputs, single=record.single) if entry and inputs else None,
-        "output": _named(entry.manifest, entry.outputs, outputs, single=record.single) if entry and outputs else None,
-        "output_shapes": _shapes(entry.manifest, outputs, single=record.single) if entry and outputs else None,
-        "labels": labels_of_job(entry.manifest, outputs, single=record.single) if entry and outputs else None,
+        "input": _named(entry.inputs, inputs, single=single, is_batched=is_batched) if entry and inputs else None,
+        "output": _named(entry.outputs, outputs, single=single, is_batched=is_batched) if entry and outputs else None,
+        "output_shapes": None
+        if is_batched or not entry or not outputs
+        else _shapes(entry.manifest, outputs, single=single),
+        "labels": labels_of_job(entry.manifest, outputs, single=single) if entry and outputs else None,
         "error": record.error,
         "error_code": record.error_code,
         "replay_of": calls(record.replay_of) if record.replay_of else None,
@@ -181,20 +184,17 @@ def _tensors(payload: bytes, codec: Codec) -> list[Array] | None:
         return None
 
 
-def _named(manifest: Manifest, codec: Codec, arrays: Sequence[Array], *, single: bool) -> dict[str, Any]:
-    is_batched = manifest.is_batched
-    return {
-        spec.name: tensor_ready(spec, array, single=single, is_batched=is_batched)
-        for spec, array in zip(codec.specs, arrays, strict=True)
-    }
+def _named(codec: Codec, arrays: Sequence[Array], *, single: bool, is_batched: bool) -> dict[str, Any]:
+    pairs = zip(codec.specs, arrays, strict=True)
+    if is_batched and single:  # as most are: a row has no batch axis that may lie elsewhere
+        return {spec.name: json_ready(array, single=True) for spec, array in pairs}
+    return {spec.name: tensor_ready(spec, array, single=single, is_batched=is_batched) for spec, array in pairs}
 
 
-def _shapes(manifest: Manifest, outputs: Sequence[Array], *, single: bool) -> dict[str, list[int]] | None:
+def _shapes(manifest: Manifest, outputs: Sequence[Array], *, single: bool) -> dict[str, list[int]]:
     """Return the shapes of a whole job's outputs: nested lists do not show the axes after an empty one."""
-    if manifest.is_batched:
-        return None
-    shown = zip(manifest.outputs, outputs, strict=True)
-    return {spec.name: list((without_batch_axis(spec, array) if single else array).shape) for spec, array in shown}
+    pairs = zip(manifest.outputs, outputs, strict=True)
+    return {spec.name: list((without_batch_axis(spec, array) if single else array).shape) for spec, array in pairs}
 
 
 def _metrics(record: JobRecord) -> dict[str, float]:
