@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from ferry.errors import ConfigError, ModelRefusedError, NoWorkerError, QueueUnavailableError
-from ferry.inspection_process import INSPECTION_LIMIT_S, Reply, manifest_from, run_inspection
+from ferry.inspection_process import INSPECTION_LIMIT_S, Reply, TrialOptions, manifest_from, run_inspection
 from ferry.local.data_dir import RUN_FILE
 from ferry.manifest import MODEL_FILE, Manifest
 from ferry.queue.broker import transport_options
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 INSPECT_TASK = "ferry.inspect_model"
 REPLY_TTL_S = 60
+EXAMPLE_FILE = "example.npz"
 # First on the reply list: a worker has taken the task, so the answer is worth waiting for.
 STARTED = "started"
 # Protobuf, hence a one-file ONNX model, ends at 2 GiB.
@@ -40,18 +41,27 @@ STEP_S = 0.5
 Send = Callable[[list[object]], None]
 
 
-def inspect_model(path: Path, *, name: str, version: str, labels: Sequence[str] = (), settings: Settings) -> Manifest:
+def inspect_model(
+    path: Path,
+    *,
+    name: str,
+    version: str,
+    labels: Sequence[str] = (),
+    options: TrialOptions | None = None,
+    settings: Settings,
+) -> Manifest:
     """Read and try a model file out; return the manifest it deserves.
 
     Raises:
         ModelRefusedError: when Ferry will not serve it; the text says why and what to do.
-        InvalidInputError: when name, version or labels do not fit.
+        InvalidInputError: when name, version, labels or options do not fit.
         NoWorkerError, QueueUnavailableError, ConfigError: when no worker can be asked.
-    Effects: without onnxruntime here, a copy under `models_dir` for as long as it takes.
+    Effects: without onnxruntime here, a copy (of the example, too) under `models_dir` for as long as it takes.
     """
     check_file(path)
+    options = options or TrialOptions()
     if can_inspect_here():
-        return manifest_from(run_inspection(path, name=name, version=version, labels=labels))
+        return manifest_from(run_inspection(path, name=name, version=version, labels=labels, options=options))
     url, namespace = _queue_of(settings)
     with ExitStack() as stack:
         staged = path.resolve()
@@ -61,8 +71,20 @@ def inspect_model(path: Path, *, name: str, version: str, labels: Sequence[str] 
         relative = staged.relative_to(settings.models_dir.resolve())
         client = connect(url, namespace)
         stack.callback(client.redis.close)
-        question: list[object] = [str(relative), name, version, list(labels)]
+        wire_options = options.to_wire(_staged_example(options, settings, stack))
+        question: list[object] = [str(relative), name, version, list(labels), wire_options]
         return manifest_from(ask_worker(question, client=client, send=_sender(url, client.keys)))
+
+
+def _staged_example(options: TrialOptions, settings: Settings, stack: ExitStack) -> str:
+    """Copy the example to where workers can read it; return its place in `models_dir`, empty without one."""
+    if options.example is None:
+        return ""
+    root = settings.models_dir.resolve()
+    # In a folder of its own: the model's is published as it is.
+    staged = stack.enter_context(Repository(root).staging()) / EXAMPLE_FILE
+    shutil.copyfile(options.example, staged)
+    return str(staged.relative_to(root))
 
 
 def check_file(path: Path) -> None:
@@ -89,7 +111,7 @@ def can_inspect_here() -> bool:
 
 
 def ask_worker(question: list[object], *, client: "ThreadClient", send: Send) -> Reply:
-    """Send (staged path, name, version, labels) to whichever worker is free, and wait for its reply.
+    """Send (staged path, name, version, labels, options) to whichever worker is free, and wait for its reply.
 
     Raises:
         NoWorkerError: when nobody takes it within PICKUP_LIMIT_S, or its taker falls silent.

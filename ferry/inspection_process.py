@@ -41,6 +41,16 @@ class TrialOptions:
         if self.is_rows_independent:
             yield "--rows-independent"
 
+    def to_wire(self, example: str) -> dict[str, Any]:
+        """Return what a worker is sent; `example` is the place of the example in the model repository, or empty."""
+        return {"fixed": list(self.fixed), "example": example, "rows_independent": self.is_rows_independent}
+
+    @classmethod
+    def from_wire(cls, sent: dict[str, Any], root: Path) -> "TrialOptions":
+        """Return the options that `to_wire` sent, with the example below the repository `root`."""
+        example = root / sent["example"] if sent["example"] else None
+        return cls(tuple(sent["fixed"]), example, is_rows_independent=bool(sent["rows_independent"]))
+
 
 def run_inspection(
     path: Path,
