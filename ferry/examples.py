@@ -13,10 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ferry.manifest import Manifest, TensorSpec
+from ferry.manifest import SAMPLES_DIR, Manifest, TensorSpec
 from ferry.tensors import Array
 
-SAMPLES_DIR = "samples"
 TRUTHS = "y"
 # A free inner axis has this size where nobody measured the model at another.
 FREE_AXIS_SIZE = 1

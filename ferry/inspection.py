@@ -10,13 +10,23 @@ import shutil
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from ferry.errors import ConfigError, ModelRefusedError, NoWorkerError, QueueUnavailableError
-from ferry.inspection_process import INSPECTION_LIMIT_S, Reply, TrialOptions, manifest_from, run_inspection
+from ferry.inspection_process import (
+    INSPECTION_LIMIT_S,
+    Reply,
+    TrialOptions,
+    inspection_limit_s,
+    manifest_from,
+    run_inspection,
+)
 from ferry.local.data_dir import RUN_FILE
 from ferry.manifest import MODEL_FILE, Manifest
+from ferry.model_files import bring_files
 from ferry.queue.broker import transport_options
 from ferry.queue.connection import connect, redis_errors
 from ferry.queue.keys import CONTROL_QUEUE, Keys
@@ -31,7 +41,7 @@ REPLY_TTL_S = 60
 EXAMPLE_FILE = "example.npz"
 # First on the reply list: a worker has taken the task, so the answer is worth waiting for.
 STARTED = "started"
-# Protobuf, hence a one-file ONNX model, ends at 2 GiB.
+# Protobuf ends at 2 GiB; larger models keep weights in other files, see `ferry.model_files.MAX_TOTAL_BYTES`.
 MAX_MODEL_BYTES = 2 * 2**30
 # A worker takes the task between two batches; on a busy one that is its batch's run time.
 PICKUP_LIMIT_S = 30
@@ -39,6 +49,16 @@ PICKUP_LIMIT_S = 30
 STEP_S = 0.5
 
 Send = Callable[[list[object]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What an inspection needs to know besides the file."""
+
+    name: str
+    version: str
+    labels: tuple[str, ...]
+    options: TrialOptions
 
 
 def inspect_model(
@@ -49,38 +69,54 @@ def inspect_model(
     labels: Sequence[str] = (),
     options: TrialOptions | None = None,
     settings: Settings,
+    source: Path | None = None,
 ) -> Manifest:
     """Read and try a model file out; return the manifest it deserves.
+
+    `source`: the folder with the other files that the model names; by default the one `path` is in.
 
     Raises:
         ModelRefusedError: when Ferry will not serve it; the text says why and what to do.
         InvalidInputError: when name, version, labels or options do not fit.
         NoWorkerError, QueueUnavailableError, ConfigError: when no worker can be asked.
-    Effects: without onnxruntime here, a copy (of the example, too) under `models_dir` for as long as it takes.
+    Effects: the files that the model names are copied beside `path`. Where that is not below `models_dir`, all are
+        copied to a folder there and deleted at the end; so is the example for a worker.
     """
     check_file(path)
-    options = options or TrialOptions()
-    if can_inspect_here():
-        return manifest_from(run_inspection(path, name=name, version=version, labels=labels, options=options))
-    url, namespace = _queue_of(settings)
     with ExitStack() as stack:
         staged = path.resolve()
         if not staged.is_relative_to(settings.models_dir.resolve()):
             staged = stack.enter_context(Repository(settings.models_dir.resolve()).staging()) / MODEL_FILE
             shutil.copyfile(path, staged)
-        relative = staged.relative_to(settings.models_dir.resolve())
+        asked = _Question(name, version, tuple(labels), options or TrialOptions())
+        inspect = partial(_inspect_staged, staged, asked, settings)
+        reply = inspect()
+        if "files" in reply:
+            bring_files(reply["files"], source or path.parent, staged.parent)
+            reply = inspect()
+        return manifest_from(reply)
+
+
+def _inspect_staged(staged: Path, asked: _Question, settings: Settings) -> Reply:
+    """Inspect a file below `models_dir`, here or by a worker."""
+    if can_inspect_here():
+        return run_inspection(
+            staged, name=asked.name, version=asked.version, labels=asked.labels, options=asked.options
+        )
+    url, namespace = _queue_of(settings)
+    root = settings.models_dir.resolve()
+    with ExitStack() as stack:
+        options = asked.options.to_wire(_staged_example(asked.options, root, stack))
+        question: list[object] = [str(staged.relative_to(root)), asked.name, asked.version, list(asked.labels), options]
         client = connect(url, namespace)
         stack.callback(client.redis.close)
-        wire_options = options.to_wire(_staged_example(options, settings, stack))
-        question: list[object] = [str(relative), name, version, list(labels), wire_options]
-        return manifest_from(ask_worker(question, client=client, send=_sender(url, client.keys)))
+        return ask_worker(question, client=client, send=_sender(url, client.keys), limit_s=inspection_limit_s(staged))
 
 
-def _staged_example(options: TrialOptions, settings: Settings, stack: ExitStack) -> str:
-    """Copy the example to where workers can read it; return its place in `models_dir`, empty without one."""
+def _staged_example(options: TrialOptions, root: Path, stack: ExitStack) -> str:
+    """Copy the example to where workers can read it; return its place in the repository `root`, empty without one."""
     if options.example is None:
         return ""
-    root = settings.models_dir.resolve()
     # In a folder of its own: the model's is published as it is.
     staged = stack.enter_context(Repository(root).staging()) / EXAMPLE_FILE
     shutil.copyfile(options.example, staged)
@@ -101,7 +137,7 @@ def check_file(path: Path) -> None:
     if size_bytes > MAX_MODEL_BYTES:
         raise ModelRefusedError(
             f"the file has {size_bytes / 2**30:.1f} GiB, the limit is {MAX_MODEL_BYTES // 2**30} GiB; "
-            "quantize the model or re-export it with float16 weights"
+            "keep its weights in another file (external data), quantize it, or re-export it with float16 weights"
         )
 
 
@@ -110,8 +146,10 @@ def can_inspect_here() -> bool:
     return all(importlib.util.find_spec(module) is not None for module in ("onnx", "onnxruntime", "worker"))
 
 
-def ask_worker(question: list[object], *, client: "ThreadClient", send: Send) -> Reply:
-    """Send (staged path, name, version, labels, options) to whichever worker is free, and wait for its reply.
+def ask_worker(
+    question: list[object], *, client: "ThreadClient", send: Send, limit_s: float = INSPECTION_LIMIT_S
+) -> Reply:
+    """Send (staged path, name, version, labels, options) to any free worker; wait `limit_s` for its reply.
 
     Raises:
         NoWorkerError: when nobody takes it within PICKUP_LIMIT_S, or its taker falls silent.
@@ -131,7 +169,7 @@ def ask_worker(question: list[object], *, client: "ThreadClient", send: Send) ->
             reply = json.loads(popped[1])
             if reply != STARTED:
                 return cast("Reply", reply)
-            patience_s, has_started = INSPECTION_LIMIT_S + STEP_S, True
+            patience_s, has_started = limit_s + STEP_S, True
     if has_started:
         raise NoWorkerError("the worker that took the file fell silent; see its log, then try again")
     raise NoWorkerError(

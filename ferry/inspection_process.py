@@ -14,9 +14,12 @@ from typing import Any, cast
 
 from ferry.errors import FerryError, InvalidInputError, ModelRefusedError
 from ferry.manifest import Manifest
+from ferry.repository_entry import stamps_of
 
-# Loading 2 GiB and a few runs take tens of seconds; a model that loops for ever must not hold a worker.
+# A few runs take tens of seconds at most; a model that loops for ever must not hold a worker.
 INSPECTION_LIMIT_S = 120
+# The files are read twice, for their digest and by onnxruntime; a slow network disk gives so many bytes a second.
+_SLOW_READ_BYTES_PER_S = 50 * 2**20
 
 Reply = dict[str, Any]
 
@@ -59,9 +62,13 @@ def run_inspection(
     version: str,
     labels: Sequence[str] = (),
     options: TrialOptions | None = None,
-    limit_s: float = INSPECTION_LIMIT_S,
+    limit_s: float | None = None,
 ) -> Reply:
-    """Inspect in a process of its own; return {"manifest": ...} or {"error": {"code", "detail"}}, whatever happens."""
+    """Inspect in a process of its own; return what `worker.inspection` prints or a refusal, whatever happens.
+
+    `limit_s`: by default `inspection_limit_s` of the file.
+    """
+    limit_s = inspection_limit_s(path) if limit_s is None else limit_s
     if any("\n" in label for label in labels):
         return refusal("a label is one line of text; one of these has a line break", InvalidInputError.code)
     command = [sys.executable, "-m", "worker.inspection", f"--name={name}", f"--version={version}", "--labels=-"]
@@ -86,6 +93,12 @@ def run_inspection(
     return refusal(_obituary(done))
 
 
+def inspection_limit_s(path: Path) -> float:
+    """Return how long the inspection of a model may take, in seconds; it grows with all files in its folder."""
+    folder_bytes = sum(size_bytes for _, _, size_bytes in stamps_of(path.parent))
+    return INSPECTION_LIMIT_S + 2 * folder_bytes / _SLOW_READ_BYTES_PER_S
+
+
 def refusal(detail: str, code: str = ModelRefusedError.code) -> Reply:
     """Return the reply that says no."""
     return {"error": {"code": code, "detail": detail}}
@@ -99,6 +112,8 @@ def manifest_from(reply: Reply) -> Manifest:
     """
     if "manifest" in reply:
         return Manifest.model_validate(reply["manifest"])
+    if "files" in reply:
+        raise ModelRefusedError(f"files that it names are not beside it: {', '.join(reply['files'])}")
     kinds = {kind.code: kind for kind in FerryError.__subclasses__()}
     raise kinds.get(reply["error"]["code"], ModelRefusedError)(reply["error"]["detail"])
 

@@ -4,6 +4,7 @@ Written by `training/` and `ferry models add`, read by api and worker. Knows not
 """
 
 import hashlib
+import json
 import math
 import re
 from enum import StrEnum
@@ -14,14 +15,19 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from ferry.file_names import why_not_a_file_name
+
 MANIFEST_FILE = "manifest.json"
 MODEL_FILE = "model.onnx"
+SAMPLES_DIR = "samples"
 MANIFEST_FORMAT = 1
 
 # Names stand in Redis keys, URLs and folder names: one harmless alphabet for all three.
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 # A version is a positive integer without leading zeros, as Triton and TensorFlow Serving have it.
 VERSION_PATTERN = r"^[1-9][0-9]{0,8}$"
+# Names in a version's folder that no further file of the model may have.
+RESERVED_NAMES = frozenset({MANIFEST_FILE, MODEL_FILE, SAMPLES_DIR})
 
 # dtype in the manifest (numpy's names) -> datatype on the Open Inference Protocol.
 OIP_DATATYPES = {
@@ -112,7 +118,7 @@ class TensorSpec(_Strict):
     has_any_rank: bool = False
     range: tuple[float, float] | None = None
     preprocess: Preprocess | None = None
-    map_keys: tuple[int | str, ...] = ()
+    map_keys: tuple[int, ...] | tuple[str, ...] = ()
 
     @field_validator("dtype")
     @classmethod
@@ -129,6 +135,19 @@ class TensorSpec(_Strict):
             raise ValueError(
                 f"{self.name}: batch_axis is {self.batch_axis}, but `shape` has {len(self.shape)} axes; "
                 "set batch_axis to null where the tensor has no rows"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _map_keys_fit(self) -> Self:
+        if not self.map_keys:
+            return self
+        if len(set(self.map_keys)) != len(self.map_keys):
+            raise ValueError(f"{self.name}: a key is in `map_keys` twice")
+        if self.dtype != "float32" or len(self.shape) != 2 or self.shape[1] != len(self.map_keys):
+            raise ValueError(
+                f"{self.name}: with {len(self.map_keys)} `map_keys` the dtype must be float32 and the shape "
+                f"[null, {len(self.map_keys)}]"
             )
         return self
 
@@ -258,6 +277,28 @@ class NonFinite(StrEnum):
     FAIL = "fail"  # the job that has one fails
 
 
+class ModelFile(_Strict):
+    """A further file of a model: weights that model.onnx keeps outside (ONNX external data).
+
+    `name` is its path in the version's folder, with "/" between the parts.
+    """
+
+    name: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size_bytes: int = Field(ge=0)
+
+    @field_validator("name")
+    @classmethod
+    def _stays_in_the_folder(cls, value: str) -> str:
+        if reason := why_not_a_file_name(value, reserved=RESERVED_NAMES):
+            raise ValueError(f"{value!r} {reason}")
+        return value
+
+
+# Fields of the manifest that are part of `Manifest.digest` as they are.
+_ANSWER_FIELDS = {"format", "inputs", "outputs", "fixed_inputs", "labels", "labels_of", "non_finite"}
+
+
 class Manifest(_Strict):
     """Everything api and worker need to know of one version of one model."""
 
@@ -279,6 +320,8 @@ class Manifest(_Strict):
     deadline_s: float | None = Field(default=None, gt=0, le=MAX_DEADLINE_S)
     non_finite: NonFinite = NonFinite.ALLOW
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="digest of model.onnx")
+    # The other files that model.onnx names, in the order of their names; they lie in the same folder.
+    files: tuple[ModelFile, ...] = ()
     created_at: str = ""
     # Informational, never read by the queue: figures from training, library versions, digest of the data.
     metrics: dict[str, float] = {}
@@ -292,6 +335,9 @@ class Manifest(_Strict):
             names = [spec.name for spec in specs]
             if len(set(names)) != len(names):
                 raise ValueError(f"two {kind}s have the same name: {', '.join(names)}")
+        files = [file.name for file in self.files]
+        if len(set(files)) != len(files):
+            raise ValueError(f"two of `files` have the same name: {', '.join(files)}")
         return self
 
     @model_validator(mode="after")
@@ -326,10 +372,31 @@ class Manifest(_Strict):
         return all(spec.batch_axis is not None and spec.shape[spec.batch_axis] in (None, 1) for spec in self.inputs)
 
     @property
+    def has_rows_first(self) -> bool:
+        """Whether the model is batched and every tensor has its rows first, as most models have."""
+        return self.is_batched and not any(spec.batch_axis for spec in (*self.inputs, *self.outputs))
+
+    @property
     def labels_index(self) -> int:
         """Which output the labels are for."""
         names = [spec.name for spec in self.outputs]
         return names.index(self.labels_of) if self.labels_of else 0
+
+    @property
+    def digest(self) -> str:
+        """The version's identity, in hex: a sha256 over all files and over every field that can change an answer.
+
+        Names, texts, figures and batching limits are not part of it. It is computed anew each time: keep it.
+        """
+        content = {
+            "model": self.sha256,
+            "files": sorted((file.name, file.sha256) for file in self.files),
+            "mode": self.execution.mode,
+            # Without defaults: a field that a later Ferry adds leaves the digests of today's manifests as they are.
+            **self.model_dump(mode="json", include=_ANSWER_FIELDS, exclude_defaults=True),
+        }
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(text.encode("ascii")).hexdigest()
 
     @property
     def ref(self) -> str:

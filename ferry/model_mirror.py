@@ -1,4 +1,4 @@
-"""Models from an object store: a repository's folder kept equal to `NAME/VERSION/{model.onnx, manifest.json}` there.
+"""Models from an object store: a repository's folder kept equal to the versions there, which have the same files.
 
 A version is copied beside, checked and then renamed into place by the repository itself, so nobody sees half of one.
 Over there its manifest is written last and deleted first, so a version without one is none. What this machine got in
@@ -12,16 +12,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from ferry.bulk.storage import Storage, storage_errors
 from ferry.errors import ConflictError, FerryError, InvalidInputError, ModelRefusedError
-from ferry.manifest import MANIFEST_FILE, MODEL_FILE, is_name, is_version
+from ferry.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, is_name, is_version, read_manifest
+from ferry.model_files import file_names
 from ferry.repository import Key, Repository
+from ferry.repository_entry import reason_of
 from ferry.settings import Settings, storage_options_of
 
 # In the folder of a version that came from over there, and goes when it is gone there.
 MARK = ".mirrored"
 _LOCK = ".mirror.lock"
 _COPY_BYTES = 2**20
+
+# Of a version there: the size in bytes of each of its files, by their paths below its folder.
+Sizes = dict[str, int]
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +52,8 @@ class Mirror:
             if not is_mine:
                 return False
             there = self._listed()
-            for key, size_bytes in there.items():
-                self._follow(key, size_bytes)
+            for key, sizes in there.items():
+                self._follow(key, sizes)
             self._drop_all_but(set(there))
         return True
 
@@ -54,10 +61,11 @@ class Mirror:
         """Copy a version of this folder to there, its manifest last.
 
         Raises:
+            OSError: it is not here, or was removed at this moment.
             StorageError: it is full or away.
         """
         folder = self._repository.folder(name, version)
-        for file in (MODEL_FILE, MANIFEST_FILE):
+        for file in (*file_names(read_manifest(folder)), MANIFEST_FILE):
             with (folder / file).open("rb") as source, self._storage.create(f"{name}/{version}/{file}") as upload:
                 while piece := source.read(_COPY_BYTES):
                     upload.write(piece)
@@ -71,31 +79,29 @@ class Mirror:
         self._storage.delete(f"{name}/{version}/{MANIFEST_FILE}")
         self._storage.delete_folder(f"{name}/{version}")
 
-    def _listed(self) -> dict[Key, int]:
-        """Return the versions there that are whole, and the sizes of their models in bytes."""
-        found = self._storage.list_folder("")
-        whole: dict[Key, int] = {}
-        for path in found:
+    def _listed(self) -> dict[Key, Sizes]:
+        """Return the versions there that have a manifest and a model, and the sizes of their files."""
+        found: dict[Key, Sizes] = {}
+        for path, size_bytes in self._storage.list_folder("").items():
             name, _, rest = path.partition("/")
             version, _, file = rest.partition("/")
-            size_bytes = found.get(f"{name}/{version}/{MODEL_FILE}")
-            if file == MANIFEST_FILE and size_bytes is not None and is_name(name) and is_version(version):
-                whole[name, version] = size_bytes
-        return whole
+            if is_name(name) and is_version(version):
+                found.setdefault((name, version), {})[file] = size_bytes
+        return {key: sizes for key, sizes in found.items() if MANIFEST_FILE in sizes and MODEL_FILE in sizes}
 
-    def _follow(self, key: Key, size_bytes: int) -> None:
+    def _follow(self, key: Key, sizes: Sizes) -> None:
         name, version = key
         wanted = self._read(f"{name}/{version}/{MANIFEST_FILE}")
-        if self._refused.get(key) == (wanted, size_bytes):
+        if self._refused.get(key) == (wanted, sizes):
             return
         self._refused.pop(key, None)
         try:
-            self._take(name, version, wanted)
+            self._take(name, version, wanted, sizes)
         except (ConflictError, InvalidInputError, ModelRefusedError) as error:
-            self._refused[key] = (wanted, size_bytes)
+            self._refused[key] = (wanted, sizes)
             logger.warning("%s:%s is not taken from FERRY_MODELS_URL: %s", name, version, error.detail)
 
-    def _take(self, name: str, version: str, wanted: bytes) -> None:
+    def _take(self, name: str, version: str, wanted: bytes, sizes: Sizes) -> None:
         """Copy a version, unless it is here; one that changed there is replaced."""
         folder = self._repository.folder(name, version)
         if folder.exists():
@@ -104,19 +110,22 @@ class Mirror:
                     return
             if not (folder / MARK).exists():
                 raise ConflictError(f"{name}:{version} is here already, and differs from that of FERRY_MODELS_URL")
+        files = _files_of(wanted, sizes)
         with self._repository.staging() as staged:
             (staged / MANIFEST_FILE).write_bytes(wanted)
             (staged / MARK).touch()
-            with (
-                self._storage.open(f"{name}/{version}/{MODEL_FILE}") as source,
-                (staged / MODEL_FILE).open("wb") as copy,
-            ):
-                while piece := _read_piece(source.read):
-                    copy.write(piece)
+            for file in files:
+                self._download(f"{name}/{version}/{file}", staged / file)
             if folder.exists():
                 self._repository.remove(name, version)
             self._repository.publish(staged)
         logger.info("%s:%s came from FERRY_MODELS_URL", name, version)
+
+    def _download(self, key: str, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with self._storage.open(key) as source, target.open("wb") as copy:
+            while piece := _read_piece(source.read):
+                copy.write(piece)
 
     def _drop_all_but(self, there: set[Key]) -> None:
         for mark in self._repository.root.glob(f"[!.]*/*/{MARK}"):
@@ -187,6 +196,23 @@ def mirror_of(settings: Settings) -> Mirror | None:
         return None
     storage = Storage(settings.models_url, storage_options_of(settings), setting="FERRY_MODELS_URL")
     return Mirror(storage, Repository(Path(settings.models_dir)))
+
+
+def _files_of(wanted: bytes, sizes: Sizes) -> tuple[str, ...]:
+    """Return the files that a manifest there names.
+
+    Raises:
+        ModelRefusedError: it is not a manifest, or a file is missing there or has another size.
+    """
+    try:
+        manifest = Manifest.model_validate_json(wanted)
+    except ValidationError as error:
+        raise ModelRefusedError(reason_of(error)) from error
+    for file in manifest.files:
+        if sizes.get(file.name) != file.size_bytes:
+            has = f"has {sizes[file.name]} bytes" if file.name in sizes else "is missing"
+            raise ModelRefusedError(f"{file.name} {has} there, its manifest says {file.size_bytes} bytes")
+    return file_names(manifest)
 
 
 def _read_piece(read: Callable[[int], bytes]) -> bytes:

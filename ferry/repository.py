@@ -1,4 +1,6 @@
-"""The model repository: a folder of `NAME/VERSION/{model.onnx, manifest.json}`. Owns its layout and how it changes.
+"""The model repository: folders `NAME/VERSION` with model.onnx, manifest.json and the other files that the model names.
+
+Owns its layout and how it changes.
 
 Every change is one rename on the repository's own file system, so a reader sees a version whole or not at all.
 Knows nothing of onnxruntime, Redis or who serves what.
@@ -16,19 +18,20 @@ from pydantic import ValidationError
 
 from ferry.errors import ConflictError, InvalidInputError, ModelRefusedError, NotFoundError
 from ferry.folders import delete, rename_into, visible_folders
-from ferry.manifest import MODEL_FILE, Manifest, is_name, is_version, read_manifest, sha256_of
+from ferry.manifest import Manifest, is_name, is_version, read_manifest
+from ferry.model_files import check_files
 from ferry.repository_entry import BrokenEntryError, Stamps, read_entry, reason_of, stamps_of
 
 # Hidden names: a scan passes over what is on its way in or out.
 INCOMING_PREFIX = ".incoming-"
 OUTGOING_PREFIX = ".outgoing-"
-# Copying the largest file (2 GiB) takes minutes at worst; what is a day old was left by a killed process.
+# Copying the largest model (64 GiB) takes an hour at worst; what is a day old was left by a killed process.
 LEFTOVER_AGE_S = 24 * 3600
 # An ext4 volume has this folder at its top; it is nobody's model.
 _NOT_A_MODEL = frozenset({"lost+found"})
 
 Key = tuple[str, str]
-Fingerprint = tuple[tuple[str, str, *Stamps], ...]
+Fingerprint = tuple[tuple[str, str, Stamps], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +66,8 @@ class Repository:
         return found
 
     def fingerprint(self) -> Fingerprint:
-        """Return a value that changes whenever a scan may find something else; costs two stats a version."""
-        return tuple((*key, *stamps_of(self.root / key[0] / key[1])) for key in self._keys())
+        """Return a value that changes whenever a scan may find something else; costs one stat a file."""
+        return tuple((*key, stamps_of(self.root / key[0] / key[1])) for key in self._keys())
 
     def folder(self, name: str, version: str) -> Path:
         """Return where a version lies, whether or not it is there.
@@ -112,16 +115,14 @@ class Repository:
         """Move a staged folder to the place its manifest names, in one step, and return that manifest.
 
         Raises:
-            ModelRefusedError: when the folder is not a whole version, or the model is not the one the manifest names.
+            ModelRefusedError: when the folder is not a whole version, or a file is not the one the manifest names.
             ConflictError: when that version exists.
         """
         try:
             manifest = read_manifest(staged)
-            digest = sha256_of(staged / MODEL_FILE)
         except (OSError, ValidationError) as error:
             raise ModelRefusedError(f"{staged} cannot be published: {reason_of(error)}") from error
-        if digest != manifest.sha256:
-            raise ModelRefusedError(f"{staged / MODEL_FILE} has sha256 {digest}, its manifest says {manifest.sha256}")
+        check_files(staged, manifest)
         target = self.folder(manifest.name, manifest.version)
         if not rename_into(staged, target):
             raise ConflictError(

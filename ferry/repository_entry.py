@@ -1,13 +1,16 @@
 """One version's folder in the model repository: read whole, or said why it cannot be served. Changes nothing."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from ferry.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, is_name, is_version, read_manifest
+from ferry.manifest import MANIFEST_FILE, SAMPLES_DIR, Manifest, is_name, is_version, read_manifest
+from ferry.model_files import what_is_missing
 
-# mtime in ns and size in bytes of the manifest, then of the model; -1 where there is none
-Stamps = tuple[int, int, int, int]
+# (path below the folder, mtime in ns, size in bytes) of each file, in the order of the paths.
+Stamps = tuple[tuple[str, int, int], ...]
 
 
 class BrokenEntryError(Exception):
@@ -15,7 +18,7 @@ class BrokenEntryError(Exception):
 
 
 def read_entry(folder: Path) -> Manifest:
-    """Return the manifest of the folder NAME/VERSION; the model is looked for and not read.
+    """Return the manifest of the folder NAME/VERSION; the model's files are looked for and not read.
 
     Raises:
         BrokenEntryError: when it is not a whole version of that name and number.
@@ -27,13 +30,13 @@ def read_entry(folder: Path) -> Manifest:
         raise BrokenEntryError(f"folder {version!r} is no version: a whole number from 1")
     try:
         manifest = read_manifest(folder)
-        has_model = (folder / MODEL_FILE).is_file()
+        missing = what_is_missing(folder, manifest)
     except (OSError, ValidationError) as error:
         raise BrokenEntryError(reason_of(error)) from error
     if (manifest.name, manifest.version) != (name, version):
         raise BrokenEntryError(f"{MANIFEST_FILE} says {manifest.ref}, the folder says {name}:{version}")
-    if not has_model:
-        raise BrokenEntryError(f"{MODEL_FILE} is missing")
+    if missing:
+        raise BrokenEntryError(missing)
     return manifest
 
 
@@ -48,13 +51,26 @@ def reason_of(error: OSError | ValidationError) -> str:
 
 
 def stamps_of(folder: Path) -> Stamps:
-    """Return what changes whenever one of the two files does."""
-    stamps: list[int] = []
-    for file in (MANIFEST_FILE, MODEL_FILE):
+    """Return what changes whenever a file of the version does; hidden files and the samples are not part of it."""
+    return tuple(sorted(_stamps(str(folder), "")))
+
+
+def _stamps(folder: str, below: str) -> Iterator[tuple[str, int, int]]:
+    try:
+        with os.scandir(folder) as found:
+            entries = list(found)
+    except OSError:  # removed at this moment, or closed to us
+        return
+    for entry in entries:
+        name = below + entry.name
+        if entry.name.startswith(".") or name == SAMPLES_DIR:
+            continue
         try:
-            status = (folder / file).stat()
+            # Folders are not followed through links, which may form a loop; of a linked file, the file counts.
+            if entry.is_dir(follow_symlinks=False):
+                yield from _stamps(entry.path, name + "/")
+            else:
+                status = entry.stat()
+                yield name, status.st_mtime_ns, status.st_size
         except OSError:
-            stamps += (-1, -1)
-        else:
-            stamps += (status.st_mtime_ns, status.st_size)
-    return (stamps[0], stamps[1], stamps[2], stamps[3])
+            continue

@@ -185,6 +185,12 @@ def without_batch_axis(spec: TensorSpec, array: Array) -> Array:
     return array if axis is None or array.ndim <= axis or array.shape[axis] != 1 else array.take(0, axis)
 
 
+def with_batch_axis(spec: TensorSpec, array: Array) -> Array:
+    """Return what `without_batch_axis` gave as the model has it."""
+    axis = spec.batch_axis
+    return array if axis is None or array.ndim == len(spec.shape) else np.expand_dims(array, axis)
+
+
 def array_from_raw(spec: TensorSpec, shape: tuple[int, ...], raw: bytes | memoryview) -> Array:
     """Return the array that `raw` holds: row-major and little-endian, text as 4-byte length and UTF-8 bytes each.
 

@@ -240,6 +240,44 @@ def draws_random_numbers() -> onnx.ModelProto:
     )
 
 
+EXTERNAL_FILE = "weights.bin"
+EXTERNAL_BYTES = np.array([1, 2, 3], np.float32).tobytes()
+
+
+def external_weights(place: str = "initializer", location: str = EXTERNAL_FILE, **extent: int) -> onnx.ModelProto:
+    """Give y = x + w, with w = EXTERNAL_BYTES in another file.
+
+    `place` of w: an initializer, a node's attribute, one inside a subgraph, or a sparse initializer that the model does
+    not use. `extent`: offset and length in the file.
+    """
+    weights = constant("w", np.ones(3, np.float32))
+    make_external(weights, location, **extent)
+    nodes = [helper.make_node("Add", ["x", "w"], ["y"])]
+    initializers = [weights] if place == "initializer" else [constant("yes", np.array(True))]
+    if place == "attribute":
+        nodes.insert(0, helper.make_node("Constant", [], ["w"], value=weights))
+    if place == "subgraph":
+        inner = helper.make_graph(
+            [helper.make_node("Constant", [], ["v"], value=weights)], "branch", [], [value("v", shape=(3,))]
+        )
+        nodes.insert(0, helper.make_node("If", ["yes"], ["w"], then_branch=inner, else_branch=inner))
+    proto = model(nodes, [value("x")], [value("y")], initializers=initializers)
+    if place == "sparse":
+        indices = constant("", np.array([0, 1, 2], np.int64))
+        proto.graph.node[0].input[1] = "dense"
+        proto.graph.initializer.append(constant("dense", np.ones(3, np.float32)))
+        proto.graph.sparse_initializer.append(helper.make_sparse_tensor(weights, indices, [3]))
+    return proto
+
+
+def make_external(tensor: onnx.TensorProto, location: str, **extent: int) -> None:
+    """Let a tensor say that its values are in a file."""
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, text in {"location": location, **{key: str(number) for key, number in extent.items()}}.items():
+        tensor.external_data.add(key=key, value=text)
+
+
 # --- refused
 
 
@@ -267,24 +305,6 @@ def custom_operator() -> onnx.ModelProto:
 def unknown_operator() -> onnx.ModelProto:
     """Use an operator that the ONNX standard does not have."""
     return model([helper.make_node("Fancy", ["x"], ["y"])], [value("x")], [value("y")])
-
-
-def external_weights(place: str = "initializer") -> onnx.ModelProto:
-    """Keep a tensor in another file: an initializer, a node's attribute, or one inside a subgraph."""
-    weights = constant("w", np.ones(3, np.float32))
-    weights.ClearField("raw_data")
-    weights.data_location = TensorProto.EXTERNAL
-    weights.external_data.add(key="location", value="weights.bin")
-    nodes = [helper.make_node("Add", ["x", "w"], ["y"])]
-    if place == "attribute":
-        nodes.insert(0, helper.make_node("Constant", [], ["w"], value=weights))
-    if place == "subgraph":
-        inner = helper.make_graph(
-            [helper.make_node("Constant", [], ["v"], value=weights)], "branch", [], [value("v", shape=(3,))]
-        )
-        nodes.insert(0, helper.make_node("If", ["yes"], ["w"], then_branch=inner, else_branch=inner))
-    initializers = [weights] if place == "initializer" else [constant("yes", np.array(True))]
-    return model(nodes, [value("x")], [value("y")], initializers=initializers)
 
 
 def future_opset() -> onnx.ModelProto:

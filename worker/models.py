@@ -8,7 +8,8 @@ import numpy as np
 import onnxruntime
 
 from ferry.errors import ModelRefusedError
-from ferry.manifest import MODEL_FILE, Manifest, TensorSpec, sha256_of
+from ferry.manifest import MODEL_FILE, Manifest, TensorSpec
+from ferry.model_files import check_files
 from ferry.profile import BatchLimits, Profile, Tuning, limits_in_force
 from ferry.tensors import Array, TensorCodec, WholeCodec, model_layout, rows_first
 from worker.map_outputs import arrays_from_maps
@@ -129,15 +130,10 @@ def load_model(folder: Path, manifest: Manifest, *, threads: int, accelerator: A
     """Load one version's folder into a session, on an accelerator that is prepared.
 
     Raises:
-        ModelRefusedError: the file is not the one the manifest names, or onnxruntime will not load it, or not there.
+        ModelRefusedError: a file is not the one the manifest names, or onnxruntime will not load it, or not there.
     """
+    check_files(folder, manifest)
     path = folder / MODEL_FILE
-    try:
-        digest = sha256_of(path)
-    except OSError as error:
-        raise ModelRefusedError(f"{manifest.ref}: cannot read {path}: {error.strerror}") from error
-    if digest != manifest.sha256:
-        raise ModelRefusedError(f"{manifest.ref}: {path} has sha256 {digest}, its manifest says {manifest.sha256}")
     options = onnxruntime.SessionOptions()
     # Set by us: onnxruntime would size its pool from the host, not from the container's quota.
     options.intra_op_num_threads = threads

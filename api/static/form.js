@@ -2,23 +2,24 @@
 
 import { el } from "./dom.js";
 import { rowOfImage } from "./image.js";
+import { exampleShape } from "./shapes.js";
 
 // A short list of numbers gets a field each; what is longer is written as JSON.
 const MOST_FIELDS = 16;
 const NUMBER = /^(u?int|float)/;
 
 /** What an input takes, in words: "float32, 28 × 28, from 0 to 1". */
-export function described(spec) {
-  const inner = spec.shape.slice(1).map((size) => (size < 0 ? "any" : size));
+function described(spec, shape) {
+  const sizes = shape?.map((size) => (size < 0 ? "any" : size));
   const range = spec.range ? `, from ${spec.range[0]} to ${spec.range[1]}` : "";
-  return `${spec.dtype}, ${inner.length ? inner.join(" × ") : "one value"}${range}`;
+  return `${spec.dtype}, ${!sizes ? "any shape" : sizes.length ? sizes.join(" × ") : "one value"}${range}`;
 }
 
 /** The fields of one input; `read()` returns its value, or throws an Error that says what is wrong with it. */
-function fieldsOf(spec, example, id) {
-  const inner = spec.shape.slice(1);
-  if (!inner.length || (inner.length === 1 && inner[0] === 1)) return single(spec, inner.length ? example?.[0] : example, id, inner.length);
-  if (inner.length === 1 && inner[0] > 1 && inner[0] <= MOST_FIELDS && NUMBER.test(spec.dtype)) return several(spec, example, id);
+function fieldsOf(spec, shape, example, id) {
+  if (!shape || shape.length > 1) return asJson(spec, example, id);
+  if (!shape.length || shape[0] === 1) return single(spec, shape.length ? example?.[0] : example, id, shape.length);
+  if (shape[0] > 1 && shape[0] <= MOST_FIELDS && NUMBER.test(spec.dtype)) return several(spec, shape[0], example, id);
   return asJson(spec, example, id);
 }
 
@@ -32,9 +33,9 @@ function single(spec, example, id, axes) {
   return { label: id, nodes: [input], read: () => wrap(valueOf(spec, input, spec.name)) };
 }
 
-function several(spec, example, id) {
-  const inputs = Array.from({ length: spec.shape[1] }, (_, at) =>
-    textField(spec, example?.[at], `${id}-${at}`, `${spec.name}, value ${at + 1} of ${spec.shape[1]}`));
+function several(spec, length, example, id) {
+  const inputs = Array.from({ length }, (_, at) =>
+    textField(spec, example?.[at], `${id}-${at}`, `${spec.name}, value ${at + 1} of ${length}`));
   return {
     label: null,
     nodes: [el("div", { class: "values" }, inputs)],
@@ -112,9 +113,10 @@ export function dropsInto(zone, take) {
 export function buildForm(place, version, example) {
   const fields = version.inputs.map((spec, at) => {
     const id = `input-${at}`;
-    const field = fieldsOf(spec, example?.[spec.name], id);
+    const shape = exampleShape(version, spec);
+    const field = fieldsOf(spec, shape, example?.[spec.name], id);
     const title = field.label ? el("label", { for: field.label }, spec.name) : el("span", { class: "label" }, spec.name);
-    place.append(el("div", { class: "field" }, title, el("span", { class: "note" }, ` ${described(spec)}`), field.nodes));
+    place.append(el("div", { class: "field" }, title, el("span", { class: "note" }, ` ${described(spec, shape)}`), field.nodes));
     return [spec.name, field.read];
   });
   return () => Object.fromEntries(fields.map(([name, read]) => [name, read()]));

@@ -95,9 +95,9 @@ export function rowOf(field, shape) {
   return shape.at(-1) === 1 && shape.length === 3 ? rows.map((row) => row.map((value) => [value])) : rows;
 }
 
-/** Whether an input is a digit in MNIST's frame: 28 x 28 numbers from 0 to 1. */
-export function isDigitInput(spec) {
-  const inner = spec.shape.slice(1).join("x");
+/** Whether an input is a digit in MNIST's frame: 28 x 28 numbers from 0 to 1. shape: of one example. */
+export function isDigitInput(spec, shape) {
+  const inner = shape?.join("x");
   const range = spec.range ?? [];
   return ["28x28", "28x28x1", "784"].includes(inner) && spec.dtype.startsWith("float") && range[0] === 0 && range[1] === 1;
 }

@@ -64,12 +64,12 @@ export function lifeOf(job, trouble) {
 }
 
 /** Show a job's outputs: scores as bars where they are one list of numbers, else as JSON. */
-export function outputsOf(job, labels) {
+export function outputsOf(job, { labels, labels_of: labelsOf }) {
   if (job.output === null) return job.data_removed ? [el("p", { class: "note" }, "The model was removed; its output cannot be read any more.")] : [];
-  return Object.entries(job.output).map(([name, value], index) => {
-    const isList = Array.isArray(value) && value.length <= MOST_BARS && value.every((each) => typeof each === "number");
+  return Object.entries(job.output).map(([name, value]) => {
+    const isList = Array.isArray(value) && value.length > 0 && value.length <= MOST_BARS && value.every((each) => typeof each === "number");
     if (!isList) return el("figure", {}, el("figcaption", {}, name), el("pre", {}, cut(JSON.stringify(value, null, 1), MOST_SHOWN)));
-    return barsOf(name, value, index === 0 && labels.length === value.length ? labels : value.map((_, at) => String(at)));
+    return barsOf(name, value, name === labelsOf && labels.length === value.length ? labels : value.map((_, at) => String(at)));
   });
 }
 

@@ -3,6 +3,7 @@
 import { askJson, events } from "./api.js";
 import { choose } from "./dom.js";
 import { isDigitInput } from "./frame.js";
+import { exampleShape } from "./shapes.js";
 
 // What the numbers do not tell (aliases, what is paused) is looked for this often.
 const EVERY_MS = 20_000;
@@ -40,7 +41,7 @@ export function offer(select) {
 }
 
 export const isDigit = (version) =>
-  version.inputs.length === 1 && isDigitInput(version.inputs[0]) && version.labels.length === 10;
+  version.inputs.length === 1 && isDigitInput(version.inputs[0], exampleShape(version, version.inputs[0])) && version.labels.length === 10;
 
 export async function refresh() {
   try {

@@ -6,6 +6,7 @@ import { buildForm } from "./form.js";
 import { frameDigit, rowOf } from "./frame.js";
 import { faultOf, follow, isOver, lifeOf, outputsOf } from "./job.js";
 import * as models from "./models.js";
+import { exampleShape } from "./shapes.js";
 import { asCurl, asPython, copy } from "./snippets.js";
 import { paintField, Sheet } from "./strokes.js";
 
@@ -86,7 +87,7 @@ function readInput(version) {
   if (readForm) return readForm();
   if (!field) throw new Error("Draw a digit first, or take a sample.");
   const [spec] = version.inputs;
-  return { [spec.name]: rowOf(field, spec.shape.slice(1)) };
+  return { [spec.name]: rowOf(field, exampleShape(version, spec)) };
 }
 
 async function send() {
@@ -115,7 +116,7 @@ async function send() {
 async function watch(job, version, signal) {
   const news = (now, passing) => {
     byId("try-life").replaceChildren(...lifeOf(now, passing).filter(Boolean));
-    byId("try-scores").replaceChildren(...outputsOf(now, version.labels));
+    byId("try-scores").replaceChildren(...outputsOf(now, version));
     show(byId("try-cancel"), !isOver(now));
     byId("try-cancel").dataset.id = now.id;
     say(byId("try-answer"), answerOf(now, version));
@@ -129,7 +130,7 @@ async function watch(job, version, signal) {
 function answerOf(job, version) {
   if (job.state === "queued") return version.live_workers ? "Queued …" : "Queued: no live worker serves this model, so it waits for one.";
   if (job.state === "running") return "Running …";
-  if (job.state === "succeeded") return job.labels === null ? "Done." : `Answer: ${[job.labels].flat().join(", ")}`;
+  if (job.state === "succeeded") return job.labels === null ? "Done." : `Answer: ${[job.labels].flat(Infinity).join(", ")}`;
   return job.state === "failed" ? "The job failed." : "The job was canceled.";
 }
 

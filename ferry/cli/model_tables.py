@@ -8,12 +8,13 @@ from rich.text import Text
 
 from ferry.cli.profile_plot import draw_profile
 from ferry.cli.terminal import has_utf8
-from ferry.manifest import MODEL_FILE, Manifest, NonFinite, TensorSpec
+from ferry.manifest import Batching, Evidence, Manifest, NonFinite, TensorSpec
+from ferry.model_files import total_bytes
 from ferry.profile import BatchLimits, Profile
 from ferry.repository import Repository, Survey
 
-# Class names in `show`; a thousand of ImageNet's would fill the screen.
-_MAX_LABELS = 10
+# Class names or files in `show`; a thousand of ImageNet's would fill the screen.
+_MAX_SHOWN = 10
 
 
 def open_console() -> Console:
@@ -28,7 +29,7 @@ def say(console: Console, text: str) -> None:
 
 
 def print_manifest(console: Console, manifest: Manifest) -> None:
-    """Print what a model takes and gives, how it is batched, and its notes."""
+    """Print what a model takes and gives, how it is executed and why, and its notes."""
     table = Table("", "name", "dtype", "shape")
     if any(spec.range for spec in (*manifest.inputs, *manifest.outputs)):
         table.add_column("range")
@@ -37,7 +38,19 @@ def print_manifest(console: Console, manifest: Manifest) -> None:
             bounds = [f"{spec.range[0]:g} to {spec.range[1]:g}"] if spec.range else []
             table.add_row(kind, Text(spec.name), spec.dtype, _shape(spec), *bounds)
     console.print(table)
-    say(console, f"batching: {_batching(manifest)}")
+    for each in manifest.fixed_inputs:
+        say(
+            console,
+            f"fixed input: {each.name} = {', '.join(map(str, each.values))} ({each.dtype}), clients do not send it",
+        )
+    say(console, f"execution: {_execution(manifest)}")
+    say(console, f"why: {_evidence(manifest)}: {manifest.execution.reason}")
+    if manifest.execution.max_move:
+        say(
+            console,
+            f"rounding: an answer moved by up to {manifest.execution.max_move:.1e} (relative) when only the number of rows in"
+            " a run changed",
+        )
     for note in manifest.notes:
         say(console, f"note: {note}")
 
@@ -55,6 +68,8 @@ def details_table(manifest: Manifest) -> Table:
         "NaN and infinities": _non_finite(manifest),
         "created": manifest.created_at,
         "sha256": manifest.sha256,
+        "further files": _abridge([f"{file.name} ({_size(file.size_bytes)})" for file in manifest.files]),
+        "digest of all": manifest.digest if manifest.files else "",
         "metrics": ", ".join(f"{key} {figure:g}" for key, figure in manifest.metrics.items()),
         "versions": ", ".join(f"{key} {version}" for key, version in manifest.versions.items()),
     }
@@ -69,7 +84,7 @@ def entries_table(repository: Repository, survey: Survey) -> Table:
     table = Table("name", "version", "inputs", "outputs", "size", "created")
     for (name, version), manifest in survey.entries.items():
         try:
-            size_bytes = (repository.folder(name, version) / MODEL_FILE).stat().st_size
+            size_bytes = total_bytes(repository.folder(name, version), manifest)
         except FileNotFoundError:
             # Removed since the scan.
             continue
@@ -87,15 +102,35 @@ def broken_table(survey: Survey) -> Table:
 
 
 def _shape(spec: TensorSpec) -> str:
-    return f"({', '.join(['N', *('any' if size is None else str(size) for size in spec.inner_shape)])})"
+    """Render a shape in the model's own layout; N is the number of rows."""
+    if spec.has_any_rank:
+        return "any"
+    sizes = ["any" if size is None else str(size) for size in spec.shape]
+    if spec.batch_axis is not None and spec.shape[spec.batch_axis] is None:
+        sizes[spec.batch_axis] = "N"
+    return f"({', '.join(sizes)})"
 
 
 def _tensors(specs: Sequence[TensorSpec]) -> Text:
     return Text("\n".join(f"{spec.name} {spec.dtype} {_shape(spec).replace(' ', '')}" for spec in specs))
 
 
-def _batching(manifest: Manifest) -> str:
+def _execution(manifest: Manifest) -> str:
     batching = manifest.batching
+    if not manifest.is_batched:
+        return "whole jobs: each job is one run by itself"
+    return f"batched: {_batching(batching)}"
+
+
+def _evidence(manifest: Manifest) -> str:
+    return {
+        Evidence.PROVEN: "tried",
+        Evidence.DECLARED: "declared in the manifest, not tried",
+        Evidence.OVERRIDDEN: "overridden",
+    }[manifest.execution.evidence]
+
+
+def _batching(batching: Batching) -> str:
     if batching.fixed_rows is not None and batching.fixed_rows > 1:
         return f"exactly {batching.fixed_rows} rows in one run, short batches are padded"
     if batching.max_rows is None:
@@ -127,9 +162,9 @@ def say_batching(console: Console, profile: Profile | None, limits: BatchLimits)
         say(console, line)
 
 
-def _abridge(labels: Sequence[str]) -> str:
-    shown = ", ".join(labels[:_MAX_LABELS])
-    return f"{shown}, ... ({len(labels)})" if len(labels) > _MAX_LABELS else shown
+def _abridge(texts: Sequence[str]) -> str:
+    shown = ", ".join(texts[:_MAX_SHOWN])
+    return f"{shown}, ... ({len(texts)})" if len(texts) > _MAX_SHOWN else shown
 
 
 def _size(size_bytes: float) -> str:

@@ -43,8 +43,10 @@ Ref = Annotated[str, typer.Argument(metavar="NAME[:VERSION]", help="The model, a
 
 
 @app.command()
-def add(
-    file: Annotated[Path, typer.Argument(metavar="FILE.onnx", help="The model, one ONNX file.")],
+def add(  # noqa: PLR0913, PLR0917 - an argument for each option
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE.onnx", help="The model. Files that it names (external data) are taken too.")
+    ],
     name: Annotated[str, typer.Option(help="What clients call it: a-z, 0-9, '.', '_' and '-'.")],
     labels: Annotated[Path | None, typer.Option(help="File with the class names, one a line.")] = None,
     version: Annotated[int | None, typer.Option(min=1, max=999_999_999, help="By default the next one.")] = None,
@@ -84,7 +86,13 @@ def add(
         manifest = _publish(
             file,
             lambda copy: inspect_model(
-                copy, name=name, version=label, labels=names, options=options, settings=settings
+                copy,
+                name=name,
+                version=label,
+                labels=names,
+                options=options,
+                settings=settings,
+                source=file.parent,
             ),
             non_finite=non_finite,
             repository=repository,

@@ -3,7 +3,8 @@
     python -m worker.inspection FILE --name N --version V [--labels FILE] [--set NAME=VALUE]... [--example FILE.npz]
         [--rows-independent]
 
-prints one JSON object, {"manifest": ...} or {"error": {"code", "detail"}}, as its last line; exit 0 in both cases.
+prints one JSON object as its last line and exits with 0: {"manifest": ...}, {"error": {"code", "detail"}}, or
+{"files": {name: tensor}} when these files, which the model names, must be put beside it first.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from ferry.errors import FerryError
 from ferry.inspection_process import Reply, TrialOptions, refusal
+from worker.inspection.external_data import FilesWantedError
 from worker.inspection.labels import read_labels
 from worker.inspection.manifests import inspect
 
@@ -33,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         manifest = inspect(options.file, options.name, options.version, read_labels(options.labels), trial)
         reply: Reply = {"manifest": manifest.model_dump(mode="json")}
+    except FilesWantedError as error:
+        reply = {"files": error.wanted}
     except FerryError as error:
         reply = refusal(error.detail, error.code)
     except OSError as error:

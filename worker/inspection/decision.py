@@ -4,6 +4,8 @@ Rows share a run only where the trial saw no influence and the graph does not sp
 run of its own, which is right for every model.
 """
 
+from collections.abc import Iterator
+
 from ferry.errors import InvalidInputError
 from ferry.manifest import Evidence, Execution, ExecutionMode
 from worker.equality import TOLERANCE
@@ -26,7 +28,7 @@ def decide(trial: Trial, finding: Finding, *, is_overridden: bool = False) -> Ex
         if is_overridden:
             raise InvalidInputError(f"{_OVERRIDE} is not possible: {obstacle}")
         return Execution(mode=ExecutionMode.WHOLE_JOB, reason=obstacle, evidence=Evidence.PROVEN)
-    doubt = _doubt(trial, finding)
+    doubt = next(_doubts(trial, finding), "")
     # A move by influence is none by the number of rows.
     max_move = trial.max_move if trial.layout is not None and not (trial.influence or trial.random) else 0.0
     if not doubt:
@@ -51,27 +53,26 @@ def _why_no_rows(trial: Trial) -> str:
     return ""
 
 
-def _doubt(trial: Trial, finding: Finding) -> str:
-    """Say why rows must not share a run, in one sentence with the node and the remedy; empty where they may."""
+def _doubts(trial: Trial, finding: Finding) -> Iterator[str]:
+    """Yield why rows must not share a run, each a sentence with the node and the remedy, the surest first."""
     if finding.verdict is Verdict.MIXES:
-        return f"rows influence each other: {_with_node(finding)}; {finding.remedy}"
+        yield f"rows influence each other: {_with_node(finding)}; {finding.remedy}"
     if trial.random:
-        return f"{trial.random}; re-export in inference mode"
+        yield f"{trial.random}; re-export in inference mode"
     if trial.influence:
-        return (
+        yield (
             f"{trial.influence}{_unclear(finding)}; re-export in inference mode, quantize statically, or with "
             "batch_first=True"
         )
     if trial.place_move > TOLERANCE and finding.verdict is not Verdict.INDEPENDENT:
-        return (
+        yield (
             f"a row's outcome moves by {trial.place_move:.1e} with its place in the run (output "
             f"{trial.place_output!r}){_unclear(finding)}; {FREE_AXIS}, rows first"
         )
     if trial.untried:
-        return f"it could not be tried: {trial.untried}; give real inputs with --example FILE.npz"
+        yield f"it could not be tried: {trial.untried}; give real inputs with --example FILE.npz"
     if finding.overrules_trial:
-        return f"a trial proves nothing here: {_with_node(finding)}; {finding.remedy}"
-    return ""
+        yield f"a trial proves nothing here: {_with_node(finding)}; {finding.remedy}"
 
 
 def _why_batched(finding: Finding) -> str:

@@ -36,6 +36,8 @@ def dtype_of(value: onnx.ValueInfoProto) -> str:
 def unsupported(kind: str, name: str, got: str) -> ModelRefusedError:
     """Return the refusal of an input or output (`kind`) whose type is not served."""
     remedy = "cast it inside the model and re-export"
-    if got.startswith(("seq", "map", "optional", "sparse")):
-        remedy = "re-export with plain tensors (scikit-learn models: options={'zipmap': False})"
+    if got.startswith("seq(tensor"):
+        remedy = "join its tensors to one inside the model (Concat), or give each as an output, and re-export"
+    elif got.startswith(("seq", "map", "optional", "sparse")):
+        remedy = "re-export with plain tensors"
     return ModelRefusedError(f"{kind} {name!r} is of type {got}; served are {', '.join(OIP_DATATYPES)}: {remedy}")

@@ -5,6 +5,7 @@ The same number of rows with the row at the same place must give the same number
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from worker.inspection import neighbours
 from worker.inspection.comparison import is_rounding, largest_strict_move, rounding_move, strict_move, usual_magnitude
 from worker.inspection.layout import Layout, Source
 from worker.inspection.made_up_rows import Rows, count, take
-from worker.inspection.runs import OutOfTimeError, Runner
+from worker.inspection.runs import Runner
 from worker.inspection.session import ORT_ERRORS, brief
 
 Bounds = Mapping[str, tuple[int, int]]
@@ -90,20 +91,20 @@ class InfluenceTrial:
             raise RandomModelError(_RANDOM)
         return reference
 
-    def _checks(self, setting: Setting, rows: Rows, reference: list[Array]) -> Iterator[Callable[[], None]]:
+    def _checks(self, setting: Setting, rows: Rows, reference: list[Array]) -> Iterator[Callable[[], object]]:
         """Yield the checks of one setting, the essential ones first."""
         kinds = (*neighbours.ESSENTIAL, *(kind for kind in neighbours.KINDS if kind not in neighbours.ESSENTIAL))
         for kept in _kept_sets(setting.n_rows):
             for kind in kinds:
-                yield lambda kept=kept, kind=kind: self._change(setting, rows, reference, kept, kind)
+                yield partial(self._change, setting, rows, reference, kept, kind)
             if len(kept) < setting.n_rows:
                 copies = take(rows, [kept[0]] * setting.n_rows)
-                yield lambda kept=kept, copies=copies: self._compare(rows, reference, kept, copies, "copies of it")
+                yield partial(self._compare, rows, reference, kept, copies, "copies of it")
         for shift in sorted({1, setting.n_rows // 2, setting.n_rows - 1} - {0}):
-            yield lambda shift=shift: self._roll(rows, reference, shift)
+            yield partial(self._roll, rows, reference, shift)
         if self.layout.inputs.fixed_rows is None:
             for index in sorted({0, setting.n_rows // 2, setting.n_rows - 1}):
-                yield lambda index=index: self._alone(rows, reference, index)
+                yield partial(self._alone, rows, reference, index)
 
     def _change(self, setting: Setting, rows: Rows, reference: list[Array], kept: list[int], kind: str) -> None:
         changed = neighbours.changed_rows(rows, kind, setting.bounds, self._random)

@@ -60,7 +60,8 @@ def feed_of(choice: BatchAxes, rows: Rows) -> Feed:
 def run_counts(runner: Runner, choice: BatchAxes, source: Source, runs: list[Run]) -> None:
     """Append runs of 1, 2 and 3 rows, or one of as many rows as the batch axis is fixed at, to `runs`."""
     for n_rows in (choice.fixed_rows,) if choice.fixed_rows else _ROW_COUNTS:
-        runs.append((n_rows, runner.run(feed_of(choice, source(n_rows)))))
+        outputs = runner.run(feed_of(choice, source(n_rows)))
+        runs.append((n_rows, outputs))
 
 
 def find_layout(choice: BatchAxes, names: Sequence[str], runs: Sequence[Run]) -> Layout:

@@ -50,9 +50,7 @@ class Plan:
 
     def bytes_of(self, n_rows: int) -> int:
         """Return the size of so many rows, in bytes."""
-        return sum(
-            n_rows * math.prod(self.shape(each.name)) * each.numpy_dtype.itemsize for each in self.inputs
-        )
+        return sum(n_rows * math.prod(self.shape(each.name)) * each.numpy_dtype.itemsize for each in self.inputs)
 
 
 def symbols_of(inner: Mapping[str, tuple[Axis, ...]]) -> list[str]:

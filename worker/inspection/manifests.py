@@ -7,14 +7,15 @@ from ferry.errors import InvalidInputError, ModelRefusedError
 from ferry.inspection import check_file
 from ferry.inspection_process import TrialOptions
 from ferry.manifest import Batching, Execution, ExecutionMode, Manifest, TensorSpec, is_name, is_version, sha256_of
-from worker.inspection import onnx_file, session, signature
+from worker.inspection import external_data, onnx_file, session, signature
 from worker.inspection.batch_axes import BatchAxes, inner_axes
 from worker.inspection.decision import FREE_AXIS, decide
 from worker.inspection.example import read_example
 from worker.inspection.fixed_inputs import fix_inputs
-from worker.inspection.graph_walk import Finding, cannot_tell
-from worker.inspection.labels import check_labels
-from worker.inspection.outputs import Declared, declared_batch_axis, declared_outputs, describe_outputs
+from worker.inspection.graph_walk import Finding, walk
+from worker.inspection.labels import place_labels
+from worker.inspection.map_session import MapSession
+from worker.inspection.outputs import Declared, declared_batch_axis, declared_outputs, describe_outputs, with_map_keys
 from worker.inspection.runs import Runner
 from worker.inspection.signature import Signature
 from worker.inspection.trial import BUDGET_S, Trial, try_out
@@ -26,6 +27,7 @@ def inspect(
     """Return the manifest of an ONNX file; the same file and options give the same one.
 
     Raises:
+        FilesWantedError: files that the model names do not lie beside it.
         ModelRefusedError: when Ferry will not serve it; the text says why and what to do.
         InvalidInputError: when name, version, labels or options do not fit.
     """
@@ -42,18 +44,20 @@ def inspect(
 
 def _inspect(path: Path, name: str, version: str, labels: Sequence[str], options: TrialOptions) -> Manifest:
     proto = onnx_file.read(path)
-    onnx_file.refuse_foreign_parts(proto)
+    onnx_file.refuse_foreign_operators(proto)
+    tensors = list(onnx_file.tensors(proto))
+    external_data.require_files(tensors, path.parent)
+    files = external_data.record_files(tensors, path.parent)
     said, fixed_inputs = fix_inputs(signature.read(proto.graph), options.fixed)
     versions = onnx_file.versions(proto)
     is_value_sized = onnx_file.is_value_sized(proto)
     # Up to 2 GiB that the session below reads again.
-    del proto
+    del proto, tensors
     example = read_example(options.example, said) if options.example else None
-    model = session.load(path)
+    model = MapSession(session.load(path))
     declared = declared_outputs(model)
     runner = Runner(model, fixed_inputs, budget_s=BUDGET_S)
     trial = try_out(runner, said, [output.name for output in declared], example)
-    del model
     finding = _walk(path, trial.choice.axes if trial.choice else {})
     execution = decide(trial, finding, is_overridden=options.is_rows_independent)
     execution, output_axes = _output_axes(execution, trial, said, declared)
@@ -64,9 +68,9 @@ def _inspect(path: Path, name: str, version: str, labels: Sequence[str], options
         is_batched=execution.mode is ExecutionMode.BATCHED,
         has_free_axes=_has_free_axes(trial, said),
         is_value_sized=is_value_sized,
-        map_keys=runner.map_keys,
     )
-    check_labels(labels, outputs[0])
+    outputs = with_map_keys(outputs, model.map_outputs, model.keys)
+    placed = place_labels(labels, outputs)
     fixed_rows = _fixed_rows(execution, trial)
     return Manifest(
         name=name,
@@ -74,18 +78,20 @@ def _inspect(path: Path, name: str, version: str, labels: Sequence[str], options
         inputs=_inputs(execution, trial, said),
         outputs=outputs,
         fixed_inputs=fixed_inputs,
-        labels=tuple(labels),
+        labels=placed.labels,
+        labels_of=placed.output,
         execution=execution,
         batching=Batching(max_rows=fixed_rows, fixed_rows=fixed_rows),
         sha256=sha256_of(path),
+        files=files,
         versions=versions,
-        notes=(*_batch_notes(fixed_rows), *trial.notes),
+        notes=(*_batch_notes(fixed_rows), *trial.notes, *placed.notes),
     )
 
 
 def _walk(path: Path, batch_axes: Mapping[str, int]) -> Finding:
     """Walk the graph; the one place where the walk is called."""
-    return cannot_tell(batch_axes)
+    return walk(onnx_file.read(path), batch_axes)
 
 
 def _output_axes(

@@ -18,7 +18,7 @@ IntChange = Callable[[Array, int, int, np.random.Generator], Array]
 _FLOATS: dict[str, Change] = {
     "zeros": lambda x, _: np.zeros_like(x),
     "negated": lambda x, _: -x - 1,
-    "noise": lambda x, random: random.normal(0, 3, x.shape),
+    "noise": lambda x, random: np.asarray(random.normal(0, 3, x.shape)),
     "times 255": lambda x, _: x * 255 + 1,
     "times 0.05": lambda x, _: x * 0.05,
     "huge": lambda x, random: random.choice([-30_000.0, 30_000.0], x.shape),
@@ -29,7 +29,7 @@ _FLOATS: dict[str, Change] = {
 _INTS: dict[str, IntChange] = {
     "zeros": lambda x, *_: np.zeros_like(x),
     "negated": lambda x, low, top, _: low + (top - np.clip(x, low, top)),
-    "noise": lambda x, low, top, random: random.integers(low, top, x.shape, endpoint=True),
+    "noise": lambda x, low, top, random: np.asarray(random.integers(low, top, x.shape, endpoint=True)),
     "times 255": lambda x, _, top, __: np.full_like(x, top),
     "times 0.05": lambda x, low, *_: np.full_like(x, low),
     "huge": lambda x, low, top, random: random.choice([low, top], x.shape),
@@ -38,7 +38,7 @@ _INTS: dict[str, IntChange] = {
 _BOOLS: dict[str, Change] = {
     "zeros": lambda x, _: np.zeros_like(x),
     "negated": lambda x, _: ~x,
-    "noise": lambda x, random: random.random(x.shape) < 0.5,
+    "noise": lambda x, random: np.asarray(random.random(x.shape) < 0.5),
     "times 255": lambda x, _: np.ones_like(x),
 }
 _TEXTS: dict[str, Change] = {

@@ -1,4 +1,4 @@
-"""The ONNX file as a protobuf message: parsed, walked, and refused where parts of it lie elsewhere. Runs nothing."""
+"""The ONNX file as a protobuf message: parsed, walked, refused where an operator is missing. Runs nothing."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -38,18 +38,12 @@ def read(path: Path) -> onnx.ModelProto:
     return proto
 
 
-def refuse_foreign_parts(proto: onnx.ModelProto) -> None:
-    """Look for what the one file does not hold: weights in other files, operators of other libraries.
+def refuse_foreign_operators(proto: onnx.ModelProto) -> None:
+    """Look for operators of other libraries.
 
     Raises:
         ModelRefusedError: when there is any.
     """
-    for tensor in _tensors(proto):
-        if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
-            raise ModelRefusedError(
-                f"the weights of {tensor.name!r} lie in another file (external data); re-export with "
-                "onnx.save(onnx.load(FILE), OUT, save_as_external_data=False)"
-            )
     local = {(function.domain, function.name) for function in proto.functions}
     for node in _nodes(proto):
         if node.domain not in _KNOWN_DOMAINS and (node.domain, node.op_type) not in local:
@@ -86,13 +80,14 @@ def _subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
         yield from attribute.graphs
 
 
-def _tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Yield every tensor stored in the file."""
+def tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Yield every tensor of the model: initializers and attributes, dense and sparse, also of subgraphs."""
     nodes = list(_nodes(proto))
     for graph in (proto.graph, *(graph for node in nodes for graph in _subgraphs(node))):
         yield from graph.initializer
         yield from _dense_parts(graph.sparse_initializer)
-    for attribute in (attribute for node in nodes for attribute in node.attribute):
+    defaults = (attribute for function in proto.functions for attribute in function.attribute_proto)
+    for attribute in (*defaults, *(attribute for node in nodes for attribute in node.attribute)):
         yield from (attribute.t, *attribute.tensors)
         yield from _dense_parts((attribute.sparse_tensor, *attribute.sparse_tensors))
 

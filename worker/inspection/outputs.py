@@ -1,39 +1,35 @@
 """The outputs: what the file declares of them, what the trial's runs showed, and which of both is written down."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-import onnxruntime as ort
-
+from ferry.errors import ModelRefusedError
 from ferry.manifest import TensorSpec
 from ferry.tensors import Array
 from worker.inspection.element_types import DTYPE_OF_ORT, unsupported
 from worker.inspection.layout import Run
-
-_MAPS = re.compile(r"seq\(map\((int64|string),tensor\(float\)\)\)")
+from worker.inspection.map_session import MAP_TYPES, PLAIN_TENSORS_HINT, MapKeys, MapSession
 
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """One output as the file declares it. An empty shape is a scalar or not known. `is_maps`: a list of maps."""
+    """One output as the file declares it. An empty shape is a scalar or not known."""
 
     name: str
     dtype: str
     shape: tuple[int | str | None, ...] = ()
-    is_maps: bool = False
 
 
-def declared_outputs(session: ort.InferenceSession) -> list[Declared]:
-    """Return each output as the file declares it.
+def declared_outputs(session: MapSession) -> list[Declared]:
+    """Return each output as the file declares it; a list of maps (ZipMap) as what becomes of it, (rows, keys).
 
     Raises:
         ModelRefusedError: when its type is not served.
     """
     outputs = []
     for output in session.get_outputs():
-        if _MAPS.fullmatch(output.type):
-            outputs.append(Declared(output.name, "float32", (None, None), is_maps=True))
+        if output.type in MAP_TYPES:
+            outputs.append(Declared(output.name, "float32", (None, None)))
         elif output.type in DTYPE_OF_ORT:
             outputs.append(Declared(output.name, DTYPE_OF_ORT[output.type], tuple(output.shape)))
         else:
@@ -55,7 +51,6 @@ def describe_outputs(
     is_batched: bool,
     has_free_axes: bool,
     is_value_sized: bool,
-    map_keys: Mapping[int, tuple[int | str, ...]],
 ) -> tuple[TensorSpec, ...]:
     """Return the outputs in the model's own layout, as the runs showed them, or as declared where nothing ran.
 
@@ -68,22 +63,41 @@ def describe_outputs(
     for index, (output, batch_axis) in enumerate(zip(declared, batch_axes, strict=True)):
         seen = [outputs[index] for _, outputs in runs]
         dtype = output.dtype if not seen else "string" if seen[0].dtype == object else seen[0].dtype.name
-        keys = map_keys.get(index, ())
         has_rank = is_batched or not is_value_sized
         shape = _shape_of(output, seen, may_settle=may_settle, has_rank=has_rank)
         if shape is None:
-            specs.append(
-                TensorSpec(name=output.name, dtype=dtype, batch_axis=None, has_any_rank=True, map_keys=keys)
-            )
+            specs.append(TensorSpec(name=output.name, dtype=dtype, batch_axis=None, has_any_rank=True))
             continue
         axis = batch_axis if batch_axis is not None and batch_axis < len(shape) else None
         if is_batched and axis is not None:
             shape = (*shape[:axis], None, *shape[axis + 1 :])
-        specs.append(TensorSpec(name=output.name, dtype=dtype, shape=shape, batch_axis=axis, map_keys=keys))
+        specs.append(TensorSpec(name=output.name, dtype=dtype, shape=shape, batch_axis=axis))
     return tuple(specs)
 
 
-def _shape_of(output: Declared, seen: Sequence[Array], *, may_settle: bool, has_rank: bool) -> tuple[int | None, ...] | None:
+def with_map_keys(
+    outputs: Sequence[TensorSpec], map_outputs: Collection[str], keys: Mapping[str, MapKeys]
+) -> tuple[TensorSpec, ...]:
+    """Return the outputs; those that are lists of maps (`map_outputs`) with their keys, as the runs showed them.
+
+    Raises:
+        ModelRefusedError: no run showed the keys of one.
+    """
+    return tuple(_with_keys(spec, keys.get(spec.name, ())) if spec.name in map_outputs else spec for spec in outputs)
+
+
+def _with_keys(spec: TensorSpec, keys: MapKeys) -> TensorSpec:
+    if not keys:
+        raise ModelRefusedError(
+            f"output {spec.name!r} is a list of maps (ZipMap), whose keys only a run shows, and made-up rows could not "
+            f"be run; give real inputs with --example FILE.npz, or {PLAIN_TENSORS_HINT}"
+        )
+    return TensorSpec.model_validate(spec.model_dump() | {"shape": (spec.shape[0], len(keys)), "map_keys": keys})
+
+
+def _shape_of(
+    output: Declared, seen: Sequence[Array], *, may_settle: bool, has_rank: bool
+) -> tuple[int | None, ...] | None:
     """Return the sizes that cannot change, None for others; None for all where the number of axes is not known."""
     if not seen:
         return tuple(_size(axis) for axis in output.shape) or None

@@ -1,24 +1,23 @@
-"""One run of the model under inspection: fixed inputs are added, maps become arrays, and time is kept."""
+"""One run of the model under inspection: fixed inputs are added, and time is kept."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, cast
+from typing import Protocol
 
 import numpy as np
 
 from ferry.manifest import FixedInput
 from ferry.tensors import Array
-from worker.map_outputs import Maps, arrays_from_maps, keys_of
 
 # Arrays by input name, in the model's own layout.
 Feed = Mapping[str, Array]
 
 
 class Session(Protocol):
-    """What a run needs of onnxruntime's session."""
+    """What a run needs of a session."""
 
-    def run(self, output_names: Sequence[str] | None, feed: dict[str, Any]) -> Sequence[Any]:
-        """Run the model once."""
+    def run(self, names: list[str] | None, feed: Feed) -> list[Array]:
+        """Run the model once; return all outputs."""
 
 
 class OutOfTimeError(Exception):
@@ -26,7 +25,7 @@ class OutOfTimeError(Exception):
 
 
 class Runner:
-    """Runs a session until its time is up. `map_keys`: the keys of each output that is a list of maps, else empty."""
+    """Runs a session until its time is up."""
 
     def __init__(
         self,
@@ -42,7 +41,6 @@ class Runner:
         self.budget_s = budget_s
         self._started = clock()
         self.last_run_s = 0.0
-        self.map_keys: dict[int, tuple[int | str, ...]] = {}
 
     @property
     def spent_s(self) -> float:
@@ -61,10 +59,4 @@ class Runner:
         before = self._clock()
         results = self._session.run(None, {**feed, **self._fixed})
         self.last_run_s = self._clock() - before
-        return [self._array(index, result) for index, result in enumerate(results)]
-
-    def _array(self, index: int, result: Any) -> Array:
-        if not isinstance(result, list):
-            return np.asarray(result)
-        maps = cast("Maps", result)
-        return arrays_from_maps(maps, self.map_keys.setdefault(index, keys_of(maps)))
+        return [np.asarray(result) for result in results]

@@ -72,8 +72,20 @@ def _why_not_loaded(message: str) -> str:
             f"it has ONNX IR version {found[1]}, onnxruntime {ort.__version__} takes up to {found[2]}; "
             f"re-export with an older onnx package or set model.ir_version = {found[2]}"
         )
+    if found := re.search(r"Failed to construct locale with name:\s*([^:\s]+)", message):
+        return _no_locale(found[1])
     if "not a registered function/op" in message or "No Op registered for" in message:
         return f"onnxruntime does not have one of its operators ({brief(message)}); re-export with standard operators"
     if "Could not find an implementation for" in message:
         return f"onnxruntime cannot run it on a CPU ({brief(message)}); re-export with float32 tensors"
     return f"onnxruntime cannot load it: {brief(message)}; check it with onnx.checker.check_model and export it again"
+
+
+def _no_locale(name: str) -> str:
+    """Say what to install for a text model (StringNormalizer), or how to export it so that it needs nothing."""
+    return (
+        f"it needs the locale {name} to change the case of text (StringNormalizer), which this machine lacks; install "
+        "it wherever workers run (Debian, Ubuntu: `apt-get install locales-all`; Fedora: "
+        "`dnf install glibc-langpack-en`; Ferry's worker image has it), or export the model with the locale C "
+        "(skl2onnx: options={TfidfVectorizer: {'locale': 'C'}}), which knows the case of a-z alone"
+    )

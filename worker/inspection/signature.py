@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -26,7 +27,7 @@ class Input:
     axes: tuple[Axis, ...] | None
 
     @property
-    def numpy_dtype(self) -> np.dtype[object]:
+    def numpy_dtype(self) -> np.dtype[Any]:
         """The dtype of its arrays; text is numpy's object dtype."""
         return np.dtype(object if self.dtype == "string" else self.dtype)
 
@@ -43,7 +44,9 @@ class Input:
         if array.ndim != len(self.axes):
             return f"has {array.ndim} axes, {wanted}"
         pairs = zip(array.shape, self.axes, strict=True)
-        return "" if all(isinstance(axis, str) or size == axis for size, axis in pairs) else f"is {array.shape}, {wanted}"
+        return (
+            "" if all(isinstance(axis, str) or size == axis for size, axis in pairs) else f"is {array.shape}, {wanted}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from worker.inspection.batch_axes import BatchAxes, candidates, inner_axes, why_
 from worker.inspection.example import Example, rows_of
 from worker.inspection.id_range import find_tops
 from worker.inspection.influence import InfluenceFoundError, InfluenceTrial, RandomModelError, Setting
-from worker.inspection.layout import Layout, NotRowsError, Run, Source, find_layout, run_counts
+from worker.inspection.layout import Layout, NotRowsError, Run, find_layout, run_counts
 from worker.inspection.made_up_rows import Kind, Plan, Rows, count, make_up_rows, symbols_of, take
 from worker.inspection.runs import OutOfTimeError, Runner
 from worker.inspection.session import ORT_ERRORS, brief
@@ -124,7 +124,9 @@ def _find_plan(runner: Runner, signature: Signature, choice: BatchAxes, trial: T
                 continue
             trial.runs = runs
             if size != _SIZES[0]:
-                trial.notes.append(f"free axes ran at size {size}; at size {_SIZES[0]} the model raised: {first_reason}")
+                trial.notes.append(
+                    f"free axes ran at size {size}; at size {_SIZES[0]} the model raised: {first_reason}"
+                )
             return plan
     trial.untried = f"the model cannot run made-up rows ({first_reason})"
     return None
@@ -223,9 +225,10 @@ def _run_whole(runner: Runner, signature: Signature, example: Example | None, tr
             break
         try:
             outputs = runner.run({name: array[0] for name, array in make_up_rows(sized, 1).items()})
-        except (OutOfTimeError, *ORT_ERRORS):
+        except OutOfTimeError:
+            break
+        except ORT_ERRORS:
             continue
         trial.runs.append((1, outputs))
     if not trial.runs:
         trial.notes.append("the model cannot run made-up inputs: the shapes of its outputs are those it declares")
-

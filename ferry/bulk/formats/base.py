@@ -133,7 +133,9 @@ class Asked:
 class Group:
     """Rows of one chunk whose arrays share their inner shapes.
 
-    Shape: each array (sum of counts, *inner), in the manifest's order of inputs. positions: whose rows, a range where
+    Shape: each array (sum of counts, *inner), in the manifest's order of inputs. Of a model that runs whole jobs each
+    entry along the first axis is one job: a row without its batch axis where `singles` says so, else the job's whole
+    array; all of a group alike, and every count is 1. positions: whose rows, a range where
     they are consecutive. counts: how many rows of the model each has (a line of JSONL may hold several). singles:
     whether the batch axis was left out. asked: per position, where the infer protocol said something.
     """

@@ -77,7 +77,8 @@ class PlainRows:
     def __init__(self, rules: Rules, n_lines: int, *, is_bare: bool) -> None:
         specs = rules.manifest.inputs
         self._columns = [_Column(spec, n_lines) for spec in specs]
-        self._is_able = simdjson is not None and all(column.is_able for column in self._columns) and not rules.join
+        is_plain = simdjson is not None and rules.manifest.has_rows_first
+        self._is_able = is_plain and all(column.is_able for column in self._columns) and not rules.join
         self._is_bare, self._limit = is_bare, rules.manifest.batching.max_job_rows
         self._is_infer = rules.endpoint == "infer"
         self._read: Callable[[Any, int], int] = self._read_infer if self._is_infer else self._read_prediction

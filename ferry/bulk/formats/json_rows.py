@@ -15,7 +15,7 @@ from ferry.errors import InvalidInputError
 from ferry.json_tensors import Rows, check_rows, read_inputs, read_shaped
 from ferry.manifest import MAX_MAX_JOB_ROWS, Manifest
 from ferry.oip import MAX_ID_CHARS, read_infer_request
-from ferry.tensors import Array
+from ferry.tensors import Array, without_batch_axis
 
 # Lines parsed and converted together: more gain nothing. When one is faulty those of its shape are read one by one.
 BLOCK_LINES = 32
@@ -52,13 +52,15 @@ def read_bodies(bodies: Iterable[tuple[int, Any]], rules: Rules) -> tuple[tuple[
     They are taken a block at a time: held all at once, their many lists keep the garbage collector busy.
     """
     reader = _INFER if rules.endpoint == "infer" else _PREDICTIONS
+    share_shapes = rules.manifest.has_rows_first
     pieces: list[_Piece] = []
     faults: list[RowFault] = []
     each = iter(bodies)
     while block := list(islice(each, BLOCK_LINES)):
         shapes: dict[Any, list[tuple[int, Any]]] = {}
         for position, body in block:
-            shapes.setdefault(reader.shape(body, rules.manifest), []).append((position, body))
+            key = reader.shape(body, rules.manifest) if share_shapes else None
+            shapes.setdefault(key, []).append((position, body))
         for shape, lines in shapes.items():
             positions, same = [position for position, _ in lines], [body for _, body in lines]
             done = None if shape is None else _together(reader, same, positions, rules.manifest)
@@ -68,10 +70,16 @@ def read_bodies(bodies: Iterable[tuple[int, Any]], rules: Rules) -> tuple[tuple[
             for position, body in lines:
                 try:
                     row = reader.alone(body, position, rules.manifest)
-                    pieces.append(([row], row.arrays))
+                    pieces.append(([row], row.arrays if rules.manifest.is_batched else _as_entry(row, rules.manifest)))
                 except InvalidInputError as error:
                     faults.append(input_fault(position, error, rules))
-    return _groups(pieces), faults
+    return _groups(pieces, by_singles=not rules.manifest.is_batched), faults
+
+
+def _as_entry(row: _Row, manifest: Manifest) -> list[Array]:
+    """Return a whole job as one entry of a group: its arrays behind an axis of their own. See `Group`."""
+    pairs = zip(manifest.inputs, row.arrays, strict=True)
+    return [(without_batch_axis(spec, array) if row.single else array)[np.newaxis] for spec, array in pairs]
 
 
 def _together(reader: "_Reader", bodies: list[Any], positions: list[int], manifest: Manifest) -> _Piece | None:
@@ -85,10 +93,11 @@ def _together(reader: "_Reader", bodies: list[Any], positions: list[int], manife
     return (rows, arrays) if all(row.count <= limit for row in rows) else None
 
 
-def _groups(pieces: list[_Piece]) -> tuple[Group, ...]:
-    by_shape: dict[tuple[tuple[int, ...], ...], list[_Piece]] = {}
+def _groups(pieces: list[_Piece], *, by_singles: bool) -> tuple[Group, ...]:
+    by_shape: dict[object, list[_Piece]] = {}
     for piece in pieces:
-        by_shape.setdefault(tuple(array.shape[1:] for array in piece[1]), []).append(piece)
+        single = piece[0][0].single if by_singles else None
+        by_shape.setdefault((single, *(array.shape[1:] for array in piece[1])), []).append(piece)
     groups = []
     for same in by_shape.values():
         # Pieces keep ascending positions inside; between them the order is restored when outputs are written.

@@ -5,16 +5,18 @@ The numbers of all rows are written by one call of orjson and then parted; a lin
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import orjson
 
 from ferry.bulk.formats.base import Asked, Group, PartResult, Rules
 from ferry.bulk.formats.error_lines import request_ids
-from ferry.json_outputs import top_labels
-from ferry.manifest import TensorSpec
-from ferry.tensors import Array
+from ferry.json_outputs import labels_of_job, tensor_ready, top_labels
+from ferry.json_tensors import Rows
+from ferry.manifest import Manifest, TensorSpec
+from ferry.oip import InferRequest, infer_response
+from ferry.tensors import Array, with_batch_axis
 
 _OK = 200
 # Lines joined into one piece that is written.
@@ -50,6 +52,8 @@ def _in_order(result: PartResult, rules: Rules) -> Iterator[tuple[int, bytes]]:
     faulty = {fault.position for fault in result.all_faults()}
     groups = result.rows.groups if result.outputs else ()
     bodies = _infer_bodies if rules.endpoint == "infer" else _prediction_bodies
+    if not rules.manifest.has_rows_first:
+        bodies = _bodies_one_by_one
     if len(groups) == 1:
         ordered: Iterator[tuple[int, bytes]] = zip(
             groups[0].positions, bodies(groups[0], result.outputs[0], rules), strict=True
@@ -83,6 +87,44 @@ def _infer_bodies(group: Group, outputs: Sequence[Array], rules: Rules) -> Itera
         identity = b',"id":' + orjson.dumps(wanted.id) if wanted.id else b""
         yield b"%b%b]%b}" % (head, b",".join(pieces), identity)
         start += count
+
+
+def _bodies_one_by_one(group: Group, outputs: Sequence[Array], rules: Rules) -> Iterator[bytes]:
+    """As `_infer_bodies`, for whole jobs and for rows along any axis: each body as the synchronous call makes it."""
+    manifest, start = rules.manifest, 0
+    for count, is_single, asked in zip(group.counts, group.singles, group.asked, strict=True):
+        own = [output[start : start + count] for output in outputs]
+        if not manifest.is_batched:
+            pairs = zip(manifest.outputs, own, strict=True)
+            own = [with_batch_axis(spec, array[0]) if is_single else array[0] for spec, array in pairs]
+        start += count
+        body = (
+            _infer_body(manifest, own, asked)
+            if rules.endpoint == "infer"
+            else _prediction_body(manifest, own, is_single=is_single)
+        )
+        yield orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _infer_body(manifest: Manifest, outputs: Sequence[Array], asked: Asked | None) -> dict[str, Any]:
+    every = tuple((index, False) for index in range(len(outputs)))
+    request = InferRequest(Rows([], 1, single=False), asked.id if asked else "", asked.outputs if asked else every)
+    return infer_response(manifest, request, outputs)[0]
+
+
+def _prediction_body(manifest: Manifest, outputs: Sequence[Array], *, is_single: bool) -> dict[str, Any]:
+    pairs = zip(manifest.outputs, outputs, strict=True)
+    is_batched = manifest.is_batched
+    return {
+        "model": manifest.name,
+        "version": manifest.version,
+        "status": "succeeded",
+        "output": {
+            spec.name: tensor_ready(spec, array, single=is_single, is_batched=is_batched) for spec, array in pairs
+        },
+        "labels": labels_of_job(manifest, outputs, single=is_single),
+        "error": None,
+    }
 
 
 def _described(spec: TensorSpec, shape: tuple[int, ...]) -> bytes:

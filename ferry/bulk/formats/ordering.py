@@ -37,9 +37,15 @@ class OutputRows:
         """Return output `index` of the rows that have one; needs one inner shape.
 
         Shape: (rows, *inner).
+
+        Raises:
+            InvalidInputError: rows of this part have several inner shapes.
         """
         empty = np.empty((0, *(size or 0 for size in spec.inner_shape)), spec.numpy_dtype)
-        rows = _joined([outputs[index] for outputs in self._outputs], empty)
+        parts = [outputs[index] for outputs in self._outputs]
+        if len({part.shape[1:] for part in parts}) > 1:
+            raise InvalidInputError(f"output {spec.name!r} differs in shape from row to row; ask for jsonl")
+        rows = _joined(parts, empty)
         return rows if self.taken is None else rows[self.taken]
 
     def aligned(self, index: int, spec: TensorSpec) -> Array:

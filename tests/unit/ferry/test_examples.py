@@ -7,7 +7,7 @@ import pytest
 
 from ferry.examples import MOST_ELEMENTS, examples_of
 from ferry.json_tensors import read_inputs
-from ferry.manifest import Manifest, TensorSpec
+from ferry.manifest import ExecutionMode, Manifest, TensorSpec
 from tests.manifests import manifest, spec
 
 
@@ -87,3 +87,40 @@ def test_examples_when_a_file_is_broken_then_the_next_one(tmp_path: Path) -> Non
     (tmp_path / "samples" / "aa.npz").write_bytes((tmp_path / "samples" / "b.npz").read_bytes()[:60])
     made = examples_of(manifest(inputs=(spec("x", "float32", 3),)), tmp_path, 2)
     assert (made.is_made_up, made.count) == (False, 1)
+
+
+BOXES = (
+    TensorSpec(name="boxes", dtype="float32", shape=(None, 4), batch_axis=None),
+    TensorSpec(name="threshold", dtype="float32", batch_axis=None),
+    TensorSpec(name="any", dtype="int64", batch_axis=None, has_any_rank=True),
+)
+STATE = TensorSpec(name="h", dtype="float32", shape=(2, None, 4), batch_axis=1)
+
+
+def test_examples_when_the_model_has_no_rows_then_whole_tensors_that_it_takes() -> None:
+    model = manifest(inputs=BOXES, mode=ExecutionMode.WHOLE_JOB)
+    made = examples_of(model, None, 3, free_axis_size=5)
+    assert [array.shape for array in made.arrays] == [(3, 5, 4), (3,), (3, 5)]
+    for number in range(made.count):
+        value = {each.name: array[number].tolist() for each, array in zip(BOXES, made.arrays, strict=True)}
+        assert read_inputs(model, value).arrays[0].shape == (5, 4)
+
+
+def test_examples_when_one_input_has_no_rows_then_those_that_have_get_one() -> None:
+    made = examples_of(manifest(inputs=(STATE, BOXES[1]), mode=ExecutionMode.WHOLE_JOB), None, 3, free_axis_size=5)
+    assert [array.shape for array in made.arrays] == [(3, 2, 1, 4), (3,)]
+
+
+@pytest.mark.parametrize("mode", ExecutionMode)
+def test_examples_when_rows_lie_along_another_axis_then_rows_without_it(mode: ExecutionMode, tmp_path: Path) -> None:
+    model = manifest(inputs=(STATE,), mode=mode)
+    assert examples_of(model, None, 3).arrays[0].shape == (3, 2, 4)
+    put_samples(tmp_path, h=np.ones((2, 2, 4)))
+    made = examples_of(model, tmp_path, 3)
+    assert (made.is_made_up, made.arrays[0].shape) == (False, (2, 2, 4))
+
+
+def test_examples_when_samples_of_a_model_without_rows_lie_beside_then_one_job_each(tmp_path: Path) -> None:
+    put_samples(tmp_path, boxes=np.ones((2, 7, 4)), threshold=np.array([0.5, 0.6]), any=np.ones((2, 1), np.int64))
+    made = examples_of(manifest(inputs=BOXES, mode=ExecutionMode.WHOLE_JOB), tmp_path, 5)
+    assert (made.is_made_up, made.count, made.arrays[0].shape) == (False, 2, (2, 7, 4))

@@ -1,5 +1,6 @@
 import base64
 import json
+import os
 from pathlib import Path
 
 import kombu
@@ -7,7 +8,7 @@ import pytest
 
 from ferry import inspection as asking
 from ferry.errors import ConfigError, ModelRefusedError, NoWorkerError, QueueUnavailableError
-from ferry.inspection_process import INSPECTION_LIMIT_S, Reply
+from ferry.inspection_process import INSPECTION_LIMIT_S, Reply, inspection_limit_s
 from ferry.local.data_dir import RUN_FILE
 from ferry.queue.connection import QueueClient
 from ferry.queue.keys import CONTROL_QUEUE, Keys
@@ -93,7 +94,13 @@ def settings_of(tmp_path: Path, **values: object) -> Settings:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, list[object]]]:
+def replies() -> list[Reply]:
+    """What the worker replies first; then it refuses."""
+    return []
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, replies: list[Reply]) -> list[tuple[str, str, list[object]]]:
     """Pretend that onnxruntime is not installed and record (URL, namespace, question) instead of sending."""
     calls: list[tuple[str, str, list[object]]] = []
     urls: list[str] = []
@@ -102,9 +109,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, list[object]]
         urls.append(url)
         return QueueClient(FakeRedis(), Keys(namespace))
 
-    def ask_worker(question: list[object], *, client: QueueClient, send: object) -> Reply:
+    def ask_worker(question: list[object], *, client: QueueClient, send: object, limit_s: float) -> Reply:
+        assert limit_s >= INSPECTION_LIMIT_S
         calls.append((urls[-1], client.keys.namespace, question))
-        return {"error": {"code": "model_refused", "detail": "asked"}}
+        return replies.pop(0) if replies else {"error": {"code": "model_refused", "detail": "asked"}}
 
     monkeypatch.setattr(asking, "can_inspect_here", lambda: False)
     monkeypatch.setattr(asking, "connect", connect)
@@ -149,3 +157,64 @@ def test_inspect_model_when_redis_is_embedded_then_the_running_stack_is_asked(tm
     with pytest.raises(ModelRefusedError, match="asked"):
         asking.inspect_model(path, name="m", version="1", settings=settings)
     assert asked[0][:2] == ("redis://127.0.0.1:7777/0", "theirs")
+
+
+# --- files that the model names
+
+WANTED = {"weights.bin": "w"}
+
+
+def test_inspect_model_when_the_worker_wants_files_then_they_are_staged_and_it_is_asked_again(
+    tmp_path: Path, asked, replies: list[Reply], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(tmp_path, redis_url="redis://example/7")
+    path = onnx_models.save(onnx_models.external_weights(), tmp_path / "model.onnx")
+    (tmp_path / "weights.bin").write_bytes(onnx_models.EXTERNAL_BYTES)
+    replies.append({"files": WANTED})
+    staged: list[list[str]] = []
+    ask = asking.ask_worker
+
+    def look_and_ask(question: list[object], **more: object) -> Reply:
+        staged.append(sorted(file.name for file in (settings.models_dir / str(question[0])).parent.iterdir()))
+        return ask(question, **more)
+
+    monkeypatch.setattr(asking, "ask_worker", look_and_ask)
+    with pytest.raises(ModelRefusedError, match="asked"):
+        asking.inspect_model(path, name="m", version="1", settings=settings)
+    assert staged == [["model.onnx"], ["model.onnx", "weights.bin"]]
+    assert asked[0] == asked[1]
+    assert list(settings.models_dir.iterdir()) == []
+
+
+def test_inspect_model_when_the_worker_never_has_enough_then_it_is_asked_twice(
+    tmp_path: Path, asked, replies: list[Reply]
+) -> None:
+    path = onnx_models.save(onnx_models.external_weights(), tmp_path / "model.onnx")
+    (tmp_path / "weights.bin").write_bytes(onnx_models.EXTERNAL_BYTES)
+    replies += [{"files": WANTED}] * 3
+    with pytest.raises(ModelRefusedError, match="not beside it: weights"):
+        asking.inspect_model(path, name="m", version="1", settings=settings_of(tmp_path, redis_url="redis://example/7"))
+    assert len(asked) == 2
+
+
+def test_inspect_model_when_the_worker_asks_for_a_file_elsewhere_then_it_does_not_get_it(
+    tmp_path: Path, asked, replies: list[Reply]
+) -> None:
+    settings = settings_of(tmp_path, redis_url="redis://example/7")
+    folder = tmp_path / "download"
+    folder.mkdir()
+    path = onnx_models.save(onnx_models.external_weights(), folder / "model.onnx")
+    (tmp_path / "secret").write_bytes(b"secret")
+    replies.append({"files": {"../secret": "w"}})
+    with pytest.raises(ModelRefusedError, match=r"'\.\./secret', which leaves the model's folder"):
+        asking.inspect_model(path, name="m", version="1", settings=settings)
+    assert list(settings.models_dir.iterdir()) == []
+
+
+def test_inspection_limit_when_files_are_large_then_it_grows(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.touch()
+    assert inspection_limit_s(path) == INSPECTION_LIMIT_S
+    (tmp_path / "weights.bin").touch()
+    os.truncate(tmp_path / "weights.bin", 10 * 2**30)  # a hole: takes no space
+    assert INSPECTION_LIMIT_S + 300 < inspection_limit_s(path) < INSPECTION_LIMIT_S + 600

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,12 @@ from ferry.manifest import (
     MANIFEST_FILE,
     OIP_DATATYPES,
     Batching,
+    Evidence,
+    Execution,
     ExecutionMode,
     FixedInput,
     Manifest,
+    ModelFile,
     NonFinite,
     TensorSpec,
     is_name,
@@ -297,3 +301,97 @@ def test_sha256_of_when_the_file_is_larger_than_a_piece_then_its_digest(tmp_path
     content = bytes(range(256)) * 4096
     (tmp_path / "file").write_bytes(content)
     assert sha256_of(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
+# --- files and identity
+
+FILE = ModelFile(name="w.data", sha256="1" * 64, size_bytes=7)
+
+
+@pytest.mark.parametrize("name", ["../w.data", "/w.data", "model.onnx", ".w", ""])
+def test_model_file_when_its_name_is_impossible_then_refused(name: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(repr(name))):
+        ModelFile(name=name, sha256="1" * 64, size_bytes=7)
+
+
+def test_manifest_when_two_files_have_one_name_then_refused() -> None:
+    with pytest.raises(ValidationError, match="two of `files` have the same name: w"):
+        Manifest.model_validate(manifest().model_dump() | {"files": [FILE.model_dump()] * 2})
+
+
+DIGEST = "e8ac8404e0c9fb02b395020eb3ed8732bd92c99f4b494adb5eb3ea66ad52c8b4"
+
+
+def test_digest_when_the_manifest_is_the_same_then_it_is_on_every_machine() -> None:
+    """A change of this value gives every version of every model another identity: it must be meant."""
+    assert manifest().digest == DIGEST
+    assert Manifest.model_validate_json(manifest().to_json()).digest == DIGEST
+
+
+@pytest.mark.parametrize(
+    "update",
+    [
+        {"inputs": (spec("z", "float32", 3),)},
+        {"outputs": (spec("y", "float64", 2),)},
+        {"fixed_inputs": (FixedInput(name="rate", dtype="int64", values=(16000,)),)},
+        {"labels": ("a", "b")},
+        {"labels_of": "y"},
+        {"execution": Execution(mode=ExecutionMode.WHOLE_JOB, reason="a test says so")},
+        {"non_finite": NonFinite.NULL},
+        {"sha256": "f" * 64},
+        {"files": (FILE,)},
+        {"files": (FILE.model_copy(update={"sha256": "2" * 64}),)},
+    ],
+)
+def test_digest_when_an_answer_may_change_then_it_is_another(update: dict[str, object]) -> None:
+    assert manifest().model_copy(update=update).digest != DIGEST
+
+
+def test_digest_when_two_manifests_name_other_files_then_they_differ() -> None:
+    digests = {
+        manifest().model_copy(update={"files": files}).digest
+        for files in ((), (FILE,), (FILE.model_copy(update={"sha256": "2" * 64}),))
+    }
+    assert len(digests) == 3
+
+
+@pytest.mark.parametrize(
+    "update",
+    [
+        {"name": "other", "version": "2"},
+        {"description": "words", "notes": ("a note",), "created_at": "2026-01-01"},
+        {"metrics": {"accuracy": 0.9}, "versions": {"onnx": "1"}, "data_digest": "d"},
+        {"batching": Batching(max_rows=1, max_wait_ms=3), "deadline_s": 5.0},
+        {"execution": Execution(mode=ExecutionMode.BATCHED, reason="x", evidence=Evidence.PROVEN, max_move=0.1)},
+    ],
+)
+def test_digest_when_no_answer_changes_then_it_stays(update: dict[str, object]) -> None:
+    assert manifest().model_copy(update=update).digest == DIGEST
+
+
+def test_digest_when_files_are_in_another_order_then_it_stays() -> None:
+    other = FILE.model_copy(update={"name": "v.data"})
+    one, two = (manifest().model_copy(update={"files": files}) for files in ((FILE, other), (other, FILE)))
+    assert one.digest == two.digest
+
+
+# --- map keys
+
+
+@pytest.mark.parametrize("keys", [(0, 1, 2), ("0", "1", "2"), (-(2**63), 0, 2**63 - 1)])
+def test_map_keys_when_written_and_read_then_they_are_the_same(keys: tuple[int | str, ...]) -> None:
+    made = spec("y", "float32", 3, map_keys=keys)
+    assert TensorSpec.model_validate_json(made.model_dump_json()).map_keys == keys
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"map_keys": (0, 1)}, r"with 2 `map_keys` the dtype must be float32 and the shape \[null, 2\]"),
+        ({"map_keys": (0, 1, 2), "dtype": "float64"}, "the dtype must be float32"),
+        ({"map_keys": (0, 1, 1)}, "a key is in `map_keys` twice"),
+    ],
+)
+def test_map_keys_when_they_do_not_fit_then_refused(fields: dict[str, object], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        TensorSpec.model_validate({"name": "y", "dtype": "float32", "shape": (None, 3)} | fields)

@@ -6,18 +6,26 @@ import pytest
 
 from ferry.bulk.storage import Storage
 from ferry.errors import StorageError
-from ferry.manifest import MANIFEST_FILE, MODEL_FILE, sha256_of, write_manifest
+from ferry.manifest import MANIFEST_FILE, MODEL_FILE, ModelFile, sha256_of, write_manifest
 from ferry.model_mirror import MARK, Mirror, MirrorThread, mirror_of
 from ferry.repository import Repository
 from ferry.settings import Settings
 from tests.manifests import manifest
 
 
-def put(root: Path, version: str = "1", content: bytes = b"model", name: str = "toy") -> None:
+def put(
+    root: Path, version: str = "1", content: bytes = b"model", name: str = "toy", files: dict[str, bytes] | None = None
+) -> None:
     folder = root / name / version
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / MODEL_FILE).write_bytes(content)
-    write_manifest(manifest(name, version).model_copy(update={"sha256": sha256_of(folder / MODEL_FILE)}), folder)
+    for file, data in {MODEL_FILE: content, **(files or {})}.items():
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_bytes(data)
+    more = tuple(
+        ModelFile(name=file, sha256=sha256_of(folder / file), size_bytes=len(data))
+        for file, data in (files or {}).items()
+    )
+    update = {"sha256": sha256_of(folder / MODEL_FILE), "files": more}
+    write_manifest(manifest(name, version).model_copy(update=update), folder)
 
 
 class Bench:
@@ -102,6 +110,55 @@ def test_push_and_remove_when_done_here_then_there_too(bench: Bench, tmp_path: P
     other.pull()
     assert list(elsewhere.scan()) == []
     bench.mirror.remove("toy", "1")
+
+
+WEIGHTS = {"w.data": b"weights", "parts/v.data": b"more"}
+
+
+def test_push_and_pull_when_a_model_has_further_files_then_all_travel(bench: Bench, tmp_path: Path) -> None:
+    put(bench.here, files=WEIGHTS)
+    bench.mirror.push("toy", "1")
+    elsewhere = Repository(tmp_path / "elsewhere")
+    assert Mirror(Storage(str(bench.there)), elsewhere).pull()
+    assert {file: (elsewhere.folder("toy", "1") / file).read_bytes() for file in WEIGHTS} == WEIGHTS
+    assert elsewhere.scan()["toy", "1"] == bench.repository.scan()["toy", "1"]
+    bench.mirror.remove("toy", "1")
+    assert [path for path in (bench.there / "toy").rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda file: file.unlink(), "parts/v.data is missing there, its manifest says 4 bytes"),
+        (lambda file: file.write_bytes(b"half more"), "parts/v.data has 9 bytes there"),
+        (lambda file: file.write_bytes(b"evil"), "has sha256"),
+    ],
+)
+def test_pull_when_a_further_file_is_not_whole_there_then_not_taken_until_it_is(
+    bench: Bench, caplog: pytest.LogCaptureFixture, damage, words: str
+) -> None:
+    put(bench.there, files=WEIGHTS)
+    damage(bench.there / "toy/1/parts/v.data")
+    for _ in range(2):
+        bench.mirror.pull()
+    assert bench.versions() == {}
+    assert len([message for message in caplog.messages if words in message]) == 1
+    assert list(bench.here.glob(".incoming-*")) == []
+    put(bench.there, files=WEIGHTS | {"parts/v.data": b"mended"})
+    bench.mirror.pull()
+    assert bench.versions() == {"toy:1": b"model"}
+
+
+def test_pull_when_the_manifest_there_is_damaged_then_the_field_is_named(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(bench.there, files=WEIGHTS)
+    manifest_file = bench.there / "toy/1" / MANIFEST_FILE
+    manifest_file.write_text(manifest_file.read_text().replace("w.data", "../w.data"))
+    bench.mirror.pull()
+    assert "files.0.name" in caplog.text
+    assert "leaves the model's folder" in caplog.text
+    assert bench.versions() == {}
 
 
 class Away:

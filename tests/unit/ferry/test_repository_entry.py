@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from ferry.manifest import MANIFEST_FILE, MODEL_FILE, write_manifest
+from ferry.manifest import MANIFEST_FILE, MODEL_FILE, ModelFile, write_manifest
 from ferry.repository_entry import BrokenEntryError, read_entry, stamps_of
 from tests.manifests import manifest
 
@@ -63,15 +63,50 @@ def test_read_entry_when_the_folders_name_is_impossible_then_it_is_broken(
         read_entry(tmp_path / name / version)
 
 
-@pytest.mark.parametrize("name", [MANIFEST_FILE, MODEL_FILE])
-@pytest.mark.parametrize("change", [lambda file: file.write_bytes(b"more"), lambda file: os.utime(file, (1, 1))])
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda file: file.unlink(), "parts/w.data is missing"),
+        (lambda file: file.write_bytes(b"longer"), "parts/w.data has 6 bytes, the manifest says 3"),
+        (lambda file: (file.unlink(), file.mkdir()), "parts/w.data is missing"),
+    ],
+)
+def test_read_entry_when_a_further_file_is_damaged_then_it_says_how(entry: Path, damage, reason: str) -> None:
+    add_file(entry)
+    assert [file.name for file in read_entry(entry).files] == ["parts/w.data"]
+    damage(entry / "parts/w.data")
+    with pytest.raises(BrokenEntryError, match=reason):
+        read_entry(entry)
+
+
+def add_file(entry: Path) -> None:
+    (entry / "parts").mkdir()
+    (entry / "parts/w.data").write_bytes(b"abc")
+    file = ModelFile(name="parts/w.data", sha256="0" * 64, size_bytes=3)
+    write_manifest(manifest().model_copy(update={"files": (file,)}), entry)
+
+
+@pytest.mark.parametrize("name", [MANIFEST_FILE, MODEL_FILE, "parts/w.data"])
+@pytest.mark.parametrize(
+    "change", [lambda file: file.write_bytes(b"more"), lambda file: os.utime(file, (1, 1)), Path.unlink]
+)
 def test_stamps_of_when_a_file_changes_then_they_do_too(entry: Path, name: str, change) -> None:
+    add_file(entry)
     before = stamps_of(entry)
     assert stamps_of(entry) == before
     change(entry / name)
     assert stamps_of(entry) != before
 
 
-def test_stamps_of_when_a_file_is_missing_then_they_say_so(entry: Path) -> None:
-    (entry / MODEL_FILE).unlink()
-    assert stamps_of(entry)[2:] == (-1, -1)
+def test_stamps_of_when_it_is_asked_then_neither_hidden_files_nor_samples_nor_linked_folders_are_part(
+    entry: Path, tmp_path: Path
+) -> None:
+    (entry / "samples").mkdir()
+    (entry / "samples" / "rows.npz").touch()
+    (entry / ".mirrored").touch()
+    (entry / "loop").symlink_to(tmp_path)
+    assert [name for name, _, size in stamps_of(entry) if name != "loop"] == [MANIFEST_FILE, MODEL_FILE]
+
+
+def test_stamps_of_when_there_is_no_folder_then_there_are_none(tmp_path: Path) -> None:
+    assert stamps_of(tmp_path / "none") == ()

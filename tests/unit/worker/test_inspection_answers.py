@@ -53,6 +53,18 @@ def test_answer_when_the_file_is_staged_then_the_reply_is_pushed_and_expires(tmp
     assert redis.expiries == {KEY: 60}
 
 
+def test_answer_when_the_model_names_files_then_they_are_wanted_and_then_used(tmp_path: Path) -> None:
+    folder = tmp_path / ".incoming-1"
+    folder.mkdir()
+    onnx_models.save(onnx_models.external_weights(), folder / "model.onnx")
+    redis = FakeRedis()
+    answer(".incoming-1/model.onnx", "m", "1", [], KEY, models_dir=tmp_path, client=client_of(redis))
+    assert redis.lists[KEY][-1] == {"files": {onnx_models.EXTERNAL_FILE: "w"}}
+    (folder / onnx_models.EXTERNAL_FILE).write_bytes(onnx_models.EXTERNAL_BYTES)
+    answer(".incoming-1/model.onnx", "m", "1", [], KEY, models_dir=tmp_path, client=client_of(redis))
+    assert [file.name for file in manifest_from(redis.lists[KEY][-1]).files] == [onnx_models.EXTERNAL_FILE]
+
+
 @pytest.mark.parametrize("staged", ["../secret.onnx", "/etc/passwd", ".incoming-1/../../secret.onnx", "link.onnx"])
 def test_answer_when_the_path_leaves_the_repository_then_the_file_is_not_opened(tmp_path: Path, staged: str) -> None:
     root = tmp_path / "models"

@@ -1,8 +1,10 @@
+import hashlib
+
 import numpy as np
 import pytest
 
 from ferry.errors import ModelRefusedError
-from ferry.manifest import MODEL_FILE, ExecutionMode, FixedInput, TensorSpec
+from ferry.manifest import MODEL_FILE, ExecutionMode, FixedInput, ModelFile, TensorSpec
 from tests import onnx_models
 from tests.fakes.sessions import FakeSession, doubled
 from tests.manifests import manifest, profile, spec
@@ -244,6 +246,21 @@ def test_load_model_when_the_file_is_missing_then_refused(tmp_path) -> None:
     (tmp_path / "toy" / "1" / MODEL_FILE).unlink()
     with pytest.raises(ModelRefusedError, match=r"toy:1: cannot read .*: No such file or directory"):
         load_model(tmp_path / "toy" / "1", made, threads=1)
+
+
+def test_load_model_when_it_has_further_files_then_they_are_checked_and_used(tmp_path) -> None:
+    content = onnx_models.external_weights().SerializeToString()
+    data = onnx_models.EXTERNAL_BYTES
+    entry = ModelFile(name=onnx_models.EXTERNAL_FILE, sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
+    made = put_model(tmp_path, content).model_copy(update={"files": (entry,)})
+    folder = tmp_path / "toy" / "1"
+    (folder / entry.name).write_bytes(data)
+    assert load_model(folder, made, threads=1).run([ROWS])[0].tolist() == (ROWS + np.float32([1, 2, 3])).tolist()
+    (folder / entry.name).write_bytes(data[::-1])
+    with pytest.raises(
+        ModelRefusedError, match=f"toy:1: .*weights.bin has sha256 .*, its manifest says {entry.sha256}"
+    ):
+        load_model(folder, made, threads=1)
 
 
 @pytest.mark.parametrize("content", [b"", b"no model", onnx_models.corrupted()])

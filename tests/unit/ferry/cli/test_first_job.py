@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ferry.cli.first_job import expected_api_url, first_job, running_api_url
+from ferry.json_tensors import read_inputs
 from ferry.local.data_dir import RUN_FILE, DataDir, RunInfo
 from ferry.manifest import Manifest, TensorSpec
 from ferry.settings import Settings
@@ -43,6 +44,34 @@ def test_first_job_when_it_is_pasted_then_it_fits_the_model(width: int) -> None:
         "version": "m:1",
         "input": {"x": [[0.5] * width], 'it\'s "text" ü': [["text"] * 4], "flag": [False], "i": [[0]]},
     }
+
+
+STATE = TensorSpec(name="h", dtype="float32", shape=(2, None, 3), batch_axis=1)
+WIDE = TensorSpec(name="w", dtype="float32", shape=(None, 100), batch_axis=None)
+NO_ROWS = (
+    TensorSpec(name="boxes", dtype="float32", shape=(None, 2), batch_axis=None),
+    TensorSpec(name="sr", dtype="int64", batch_axis=None),
+    TensorSpec(name="any", dtype="string", batch_axis=None, has_any_rank=True),
+)
+BOXES = {"boxes": [[0.0, 0.0]] * 4, "sr": 0, "any": ["text"] * 4}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "sent"),
+    [
+        ((STATE,), {"h": [[[0.0] * 3]] * 2}),
+        (NO_ROWS, BOXES),
+        ((*NO_ROWS, WIDE), BOXES | {"w": [[0.0] * 100] * 4}),
+    ],
+)
+def test_first_job_when_a_job_is_one_run_then_whole_tensors_in_the_models_layout(
+    inputs: tuple[TensorSpec, ...], sent: dict[str, object]
+) -> None:
+    model = manifest_of(*inputs)
+    assert not model.is_batched
+    sent_inputs = body_of(first_job(model, api_url="http://127.0.0.1:8001"))["input"]
+    assert sent_inputs == sent
+    read_inputs(model, sent_inputs)
 
 
 def test_first_job_when_the_address_is_of_ipv6_then_no_shell_expands_its_brackets() -> None:

@@ -9,6 +9,7 @@ import pytest
 from ferry.cli.live_models import batching_of, tune
 from ferry.errors import ConfigError
 from ferry.local.data_dir import DataDir, RunInfo
+from ferry.manifest import ExecutionMode
 from ferry.profile import PROFILES_DIR, BatchLimits, Tuning
 from ferry.settings import Settings
 from tests.manifests import manifest, profile
@@ -71,6 +72,12 @@ def version(**changes: object) -> dict[str, object]:
     return {
         "id": "1", "sha256": MODEL.sha256, "max_rows": 5, "max_wait_ms": 2.0, "profile": measured,
     } | changes  # fmt: skip
+
+
+def test_batching_of_when_a_job_is_one_run_then_one_row_whatever_was_measured(settings: Settings) -> None:
+    keep(settings)
+    model = manifest(max_rows=None, mode=ExecutionMode.WHOLE_JOB)
+    assert batching_of(model, settings)[1] == BatchLimits(1, 0.0)
 
 
 def test_batching_of_when_no_stack_is_up_then_the_kept_profile(settings: Settings) -> None:

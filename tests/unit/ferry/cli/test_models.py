@@ -1,9 +1,11 @@
 import shutil
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from ferry import model_files
 from ferry.cli import models
 from ferry.local.data_dir import DataDir, RunInfo
 from ferry.repository import Repository
@@ -112,6 +114,58 @@ def test_add_when_the_model_is_refused_then_the_file_and_the_remedy_are_named(
 ) -> None:
     file = onnx_models.save(onnx_models.future_opset(), tmp_path / "future.onnx")
     fails_with(ferry_models("add", file, "--name", "m"), "future.onnx is refused: it uses opset 999", "re-export")
+    assert list(repository.root.iterdir()) == []
+
+
+# --- add: files that the model names
+
+
+def put_external(folder: Path, location: str = "parts/weights.bin") -> Path:
+    (folder / location).parent.mkdir(parents=True, exist_ok=True)
+    (folder / location).write_bytes(onnx_models.EXTERNAL_BYTES)
+    return onnx_models.save(onnx_models.external_weights(location=location), folder / "net.onnx")
+
+
+def test_add_when_the_model_names_files_then_they_are_published_with_it(
+    ferry_models, repository: Repository, tmp_path: Path
+) -> None:
+    result = ferry_models("add", put_external(tmp_path / "download"), "--name", "m")
+    assert result.exit_code == 0, result.stderr
+    folder = repository.folder("m", "1")
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert files == {"manifest.json", "model.onnx", "parts/weights.bin"}
+    assert (folder / "parts/weights.bin").read_bytes() == onnx_models.EXTERNAL_BYTES
+    assert [file.name for file in repository.scan()["m", "1"].files] == ["parts/weights.bin"]
+    shown = ferry_models("show", "m").stdout
+    assert "parts/weights.bin (12 B)" in shown
+    assert ferry_models("remove", "m", "--yes").exit_code == 0
+    assert list(repository.root.iterdir()) == []
+
+
+def test_add_when_a_named_file_is_missing_then_tensor_and_path_are_named(
+    ferry_models, repository: Repository, tmp_path: Path
+) -> None:
+    file = put_external(tmp_path / "download")
+    (tmp_path / "download/parts/weights.bin").unlink()
+    fails_with(
+        ferry_models("add", file, "--name", "m"),
+        "net.onnx is refused: tensor 'w' has its values in 'parts/weights.bin'",
+        f"there is no file {tmp_path}/download/parts/weights.bin",
+    )
+    assert list(repository.root.iterdir()) == []
+
+
+def test_add_when_it_is_interrupted_amid_the_copy_then_nothing_is_left(
+    ferry_models, repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = put_external(tmp_path / "download")
+
+    def interrupted(source: BinaryIO, target: BinaryIO, length: int) -> None:
+        target.write(source.read(1))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(model_files.shutil, "copyfileobj", interrupted)
+    assert ferry_models("add", file, "--name", "m").exit_code != 0
     assert list(repository.root.iterdir()) == []
 
 

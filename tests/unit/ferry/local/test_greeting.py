@@ -57,6 +57,10 @@ def test_example_when_pasted_into_a_shell_sends_json() -> None:
         (TensorSpec(name="x", dtype="float32", shape=(None, 2), range=(-9, -5)), [-5, -5]),
         (TensorSpec(name="x", dtype="bool", shape=(None, 2)), [False, False]),
         (TensorSpec(name="x", dtype="int64", shape=(None,)), 0),
+        (TensorSpec(name="x", dtype="int64", shape=(2, None, 1), batch_axis=1), [[0], [0]]),
+        (TensorSpec(name="x", dtype="int64", batch_axis=None), 0),
+        (TensorSpec(name="x", dtype="int64", shape=(2, 1), batch_axis=None), [[0], [0]]),
+        (TensorSpec(name="x", dtype="int64", shape=(2, 1), batch_axis=0), [[0], [0]]),
     ],
 )
 def test_example_fills_in_a_value_the_model_takes(spec: TensorSpec, value: object) -> None:

@@ -67,7 +67,7 @@ def test_inspect_when_the_file_is_above_the_limit_then_its_size_is_named(tmp_pat
     path = tmp_path / "model.onnx"
     path.touch()
     os.truncate(path, 3 * 2**30)  # a hole: takes no space
-    with pytest.raises(ModelRefusedError, match=r"3\.0 GiB, the limit is 2 GiB; quantize"):
+    with pytest.raises(ModelRefusedError, match=r"3\.0 GiB, the limit is 2 GiB; keep its weights in another file"):
         inspect(path, "m", "1")
 
 

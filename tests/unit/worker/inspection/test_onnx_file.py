@@ -9,26 +9,23 @@ REFUSED = {
     "text": (b"this is no model at all", "damaged or is no ONNX model"),
     "damaged": (onnx_models.corrupted(), "export or download it again"),
     "other protobuf": (b"\x08\x08", "holds no graph"),
-    "external initializer": (onnx_models.external_weights(), "'w' lie in another file .external data.; re-export"),
-    "external attribute": (onnx_models.external_weights("attribute"), "external data"),
-    "external in a subgraph": (onnx_models.external_weights("subgraph"), "external data"),
     "custom operator": (onnx_models.custom_operator(), "acme.ops:Fancy is a custom one.*standard"),
 }
 
 
 @pytest.mark.parametrize(("content", "words"), REFUSED.values(), ids=REFUSED)
-def test_read_when_parts_are_damaged_or_elsewhere_then_it_says_why(
+def test_read_when_it_is_damaged_or_needs_a_library_then_it_says_why(
     refuses, content: onnx.ModelProto | bytes, words: str
 ) -> None:
     refuses(content, words)
 
 
-def test_refuse_foreign_parts_when_the_custom_operator_is_a_local_function_then_it_is_ours() -> None:
+def test_refuse_foreign_operators_when_the_custom_operator_is_a_local_function_then_it_is_ours() -> None:
     proto = onnx_models.custom_operator()
     body = [helper.make_node("Identity", ["a"], ["b"])]
     opsets = [helper.make_opsetid("", onnx_models.OPSET)]
     proto.functions.append(helper.make_function("acme.ops", "Fancy", ["a"], ["b"], body, opsets))
-    onnx_file.refuse_foreign_parts(proto)
+    onnx_file.refuse_foreign_operators(proto)
 
 
 def test_is_value_sized_when_a_branch_holds_the_operator_then_it_is_found() -> None:

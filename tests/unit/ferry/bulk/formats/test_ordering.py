@@ -13,8 +13,10 @@ from ferry.bulk.formats.error_lines import write_errors
 from ferry.bulk.formats.jsonl_output import write_lines
 from ferry.bulk.formats.ordering import OutputRows
 from ferry.bulk.formats.registry import OUTPUT_FORMATS, format_named
+from ferry.bulk.formats.table_output import to_table
 from ferry.json_outputs import json_ready, top_labels
 from ferry.json_tensors import Rows
+from ferry.manifest import Manifest
 from ferry.oip import InferRequest, infer_response
 from tests.manifests import manifest, spec
 from tests.unit.ferry.bulk.formats.cases import LABELS, TOY, chunks_of, fake_model, npy, rows_of, rules
@@ -113,6 +115,22 @@ def test_write_lines_when_outputs_are_of_any_dtype_and_shape_then_nested_as_they
     write_lines(written, PartResult(rows, [[y]]), rules(manifest(inputs=TOY.inputs, outputs=(out,))))
     lines = [orjson.loads(line) for line in written.getvalue().splitlines()]
     assert [line["response"]["body"]["output"]["y"] for line in lines] == expected
+
+
+def test_outputs_when_the_labels_are_of_another_output_than_the_first_then_from_its_scores() -> None:
+    outputs = (spec("other", "float32", 3), spec("scores", "float32", 3))
+    model = Manifest(
+        **manifest(inputs=TOY.inputs, outputs=outputs, labels=LABELS).model_dump() | {"labels_of": "scores"}
+    )
+    (rows,) = chunks_of("npy", npy(rows_of(2)), rules(model))
+    other, scores = np.array([[9, 0, 0]] * 2, np.float32), np.array([[0, 0, 5], [0, 6, 0]], np.float32)
+    part, out = PartResult(rows, [[other, scores]]), io.BytesIO()
+    table = to_table(part, rules(model), flat=True)
+    assert table.column("label").to_pylist() == ["yes", "maybe"]
+    assert table.column("score").to_pylist() == [5, 6]
+    write_lines(out, part, rules(model))
+    lines = [orjson.loads(line) for line in out.getvalue().splitlines()]
+    assert [line["response"]["body"]["labels"] for line in lines] == ["yes", "maybe"]
 
 
 def test_unrun_faults_when_some_rows_are_faulty_then_the_others_get_one() -> None:
