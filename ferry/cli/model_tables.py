@@ -48,8 +48,8 @@ def print_manifest(console: Console, manifest: Manifest) -> None:
     if manifest.execution.max_move:
         say(
             console,
-            f"rounding: an answer moved by up to {manifest.execution.max_move:.1e} (relative) when only the number of rows in"
-            " a run changed",
+            f"rounding: an answer moved by up to {manifest.execution.max_move:.1e} of its size when only the number of"
+            " rows in a run changed",
         )
     for note in manifest.notes:
         say(console, f"note: {note}")

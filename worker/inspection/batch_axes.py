@@ -66,12 +66,15 @@ def _choices(signature: Signature) -> Iterator[BatchAxes]:
     by_convention = [symbol for symbol in shared if is_batch_symbol(symbol)]
     for symbol in by_convention:
         yield _of_symbol(signature, symbol)
-    if (choice := _first_axes(signature)) is not None:
-        yield choice
+    first_axes = _first_axes(signature)
+    if first_axes is not None and first_axes.fixed_rows is None:
+        yield first_axes
     for symbol in shared:
         yield _of_symbol(signature, symbol)
     if all(each.free_axes for each in signature.inputs):
         yield BatchAxes({each.name: each.free_axes[0] for each in signature.inputs})
+    if first_axes is not None:
+        yield first_axes
 
 
 def _of_symbol(signature: Signature, symbol: str) -> BatchAxes:

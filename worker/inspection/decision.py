@@ -60,10 +60,7 @@ def _doubts(trial: Trial, finding: Finding) -> Iterator[str]:
     if trial.random:
         yield f"{trial.random}; re-export in inference mode"
     if trial.influence:
-        yield (
-            f"{trial.influence}{_unclear(finding)}; re-export in inference mode, quantize statically, or with "
-            "batch_first=True"
-        )
+        yield f"{trial.influence}{_unclear(finding)}; {trial.remedy}"
     if trial.place_move > TOLERANCE and finding.verdict is not Verdict.INDEPENDENT:
         yield (
             f"a row's outcome moves by {trial.place_move:.1e} with its place in the run (output "

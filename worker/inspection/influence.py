@@ -3,7 +3,7 @@
 The same number of rows with the row at the same place must give the same numbers. Knows no file and no manifest.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -21,6 +21,8 @@ from worker.inspection.session import ORT_ERRORS, brief
 Bounds = Mapping[str, tuple[int, int]]
 # Up to this number of rows each is watched by itself; above, the first, the last, and every other one.
 _MAX_SINGLES = 4
+_INFERENCE_MODE = "re-export in inference mode, quantize statically, or export with batch_first=True"
+_NO_ROWS = "the axis is no batch axis: re-export with a free batch axis in front (batch_first=True)"
 _RANDOM = "the same rows give other results in each run: the model draws random numbers"
 
 
@@ -34,7 +36,12 @@ class Setting:
 
 
 class InfluenceFoundError(Exception):
-    """A row's outcome depends on other rows. The message is a clause that says which output and which change."""
+    """A row's outcome depends on other rows. `what` is a clause with the output and the change."""
+
+    def __init__(self, what: str, remedy: str = _INFERENCE_MODE) -> None:
+        super().__init__(what)
+        self.what = what
+        self.remedy = remedy
 
 
 class RandomModelError(Exception):
@@ -57,7 +64,7 @@ class InfluenceTrial:
     first_error: str = ""
     _random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
 
-    def try_all(self, settings: Sequence[Setting]) -> None:
+    def try_all(self, settings: Iterable[Setting]) -> None:
         """Try every setting; one that does not run is passed over.
 
         Raises:
@@ -140,7 +147,8 @@ class InfluenceTrial:
                 move = rounding_move(here, there, usual_magnitude(one))
                 if not is_rounding(move, one.dtype.name):
                     raise InfluenceFoundError(
-                        f"a row's outcome depends on its place in the run (output {name!r}, {n_rows} rows in a run)"
+                        f"a row's outcome depends on its place in the run (output {name!r}, {n_rows} rows in a run)",
+                        _NO_ROWS,
                     )
                 if move > self.place_move:
                     self.place_move, self.place_output = move, name
