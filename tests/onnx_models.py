@@ -153,14 +153,25 @@ def wide_kernel() -> onnx.ModelProto:
     )
 
 
-def initializer_among_inputs() -> onnx.ModelProto:
-    """Give y = x + bias, where bias is a graph input with a default, as IR version 3 wanted it."""
-    return model(
-        [helper.make_node("Add", ["x", "bias"], ["y"])],
-        [value("x"), value("bias", shape=(3,))],
+def initializer_among_inputs(ir_version: int = IR_VERSION) -> onnx.ModelProto:
+    """Give y = x + bias + shift, where both are graph inputs with a default: IR version 3 wanted that, later ones may.
+
+    `shift` is a sparse one where the format knows them.
+    """
+    proto = model(
+        [helper.make_node("Add", ["x", "bias"], ["z"]), helper.make_node("Add", ["z", "shift"], ["y"])],
+        [value("x"), value("bias", shape=(3,)), value("shift", shape=(3,))],
         [value("y")],
         initializers=[constant("bias", np.ones(3, np.float32))],
+        opsets={"": 8} if ir_version < 4 else None,
+        ir_version=ir_version,
     )
+    if ir_version < 4:
+        proto.graph.initializer.append(constant("shift", np.ones(3, np.float32)))
+    else:
+        values, places = constant("shift", np.ones(1, np.float32)), constant("", np.array([1], np.int64))
+        proto.graph.sparse_initializer.append(helper.make_sparse_tensor(values, places, [3]))
+    return proto
 
 
 def classes(n_classes: int) -> onnx.ModelProto:
@@ -240,6 +251,42 @@ def draws_random_numbers() -> onnx.ModelProto:
     )
 
 
+def maps(keys: Sequence[int] | Sequence[str] = (0, 1, 2)) -> onnx.ModelProto:
+    """Give label (N, int64) and scores, a list of {key: score} as scikit-learn classifiers do, for scores x (N, K)."""
+    named = {"classlabels_strings": keys} if isinstance(keys[0], str) else {"classlabels_int64s": keys}
+    key_type = TensorProto.STRING if isinstance(keys[0], str) else TensorProto.INT64
+    nodes = [
+        helper.make_node("ArgMax", ["x"], ["label"], axis=1, keepdims=0),
+        helper.make_node("ZipMap", ["x"], ["scores"], domain="ai.onnx.ml", **named),
+    ]
+    outputs = [value("label", TensorProto.INT64, ("N",)), map_output("scores", key_type)]
+    return model(nodes, [value("x", shape=("N", len(keys)))], outputs, opsets={"ai.onnx.ml": 1})
+
+
+def maps_that_cannot_be_tried() -> onnx.ModelProto:
+    """Give scores, a list of maps, from a table that has no row for any made-up index."""
+    proto = raises_on_big_index(100)
+    proto.graph.node.append(
+        helper.make_node("ZipMap", ["y"], ["scores"], domain="ai.onnx.ml", classlabels_int64s=[0, 1])
+    )
+    proto.opset_import.append(helper.make_opsetid("ai.onnx.ml", 1))
+    proto.graph.output[0].CopyFrom(map_output("scores"))
+    return proto
+
+
+def map_output(name: str, key_type: int = TensorProto.INT64) -> onnx.ValueInfoProto:
+    """Return an output that is a list of maps from a class to its score."""
+    scores = helper.make_map_type_proto(key_type, helper.make_tensor_type_proto(TensorProto.FLOAT, None))
+    return helper.make_value_info(name, helper.make_sequence_type_proto(scores))
+
+
+def changes_case(locale: str) -> onnx.ModelProto:
+    """Give y = the text x (N) in lower case, as scikit-learn's text models do."""
+    node = helper.make_node("StringNormalizer", ["x"], ["y"], case_change_action="LOWER", locale=locale)
+    shape = ("N",)
+    return model([node], [value("x", TensorProto.STRING, shape)], [value("y", TensorProto.STRING, shape)])
+
+
 EXTERNAL_FILE = "weights.bin"
 EXTERNAL_BYTES = np.array([1, 2, 3], np.float32).tobytes()
 
@@ -317,14 +364,11 @@ def future_ir_version() -> onnx.ModelProto:
     return model([helper.make_node("Add", ["x", "x"], ["y"])], [value("x")], [value("y")], ir_version=999)
 
 
-def list_of_maps() -> onnx.ModelProto:
-    """Give what scikit-learn classifiers give by default: a list of {class: probability}."""
-    node = helper.make_node("ZipMap", ["x"], ["y"], domain="ai.onnx.ml", classlabels_int64s=[0, 1, 2])
-    probabilities = helper.make_map_type_proto(
-        TensorProto.INT64, helper.make_tensor_type_proto(TensorProto.FLOAT, None)
-    )
-    output = helper.make_value_info("y", helper.make_sequence_type_proto(probabilities))
-    return model([node], [value("x")], [output], opsets={"ai.onnx.ml": 1})
+def sequence_of_tensors() -> onnx.ModelProto:
+    """Give what scikit-learn's multi-output classifiers do: a list of tensors."""
+    node = helper.make_node("SequenceConstruct", ["x", "x"], ["y"])
+    output = helper.make_tensor_sequence_value_info("y", TensorProto.FLOAT, None)
+    return model([node], [value("x")], [output])
 
 
 def scalar_input() -> onnx.ModelProto:

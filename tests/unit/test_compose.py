@@ -177,6 +177,12 @@ def test_lock_when_a_workers_group_is_installed_then_one_onnxruntime(group: str,
     assert [name for name in named if name.startswith("onnxruntime")] == [flavour]
 
 
+def test_worker_image_when_a_text_model_asks_for_english_then_both_names_of_the_locale_are_there() -> None:
+    text = dockerfile(SERVICES["worker"]["build"])
+    assert "localedef --no-archive -i en_US -f UTF-8 /locale/en_US.utf8 && ln -s en_US.utf8 /locale/en_US" in text
+    assert "COPY --from=build /locale /usr/lib/locale" in text.rpartition("\nFROM ")[2]
+
+
 # --- on a GPU
 
 

@@ -95,7 +95,10 @@ def test_add_when_labels_are_given_then_they_are_in_the_manifest(ferry_models, r
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (b"no\nyes\nperhaps\n", "3 labels, but the last axis of output 'scores' has 2"),
+        (
+            b"no\nyes\nperhaps\n",
+            "3 labels, and no output has one score for each: the last axis of output 'scores' has 2",
+        ),
         (b"no\n\nyes\n", "no label in line 2"),
         (b"no\n\xff\n", "not UTF-8"),
     ],

@@ -9,7 +9,7 @@ REFUSED = {
     "bfloat16": (onnx_models.raw_identity(TensorProto.BFLOAT16), "'x' is of type bfloat16; served are .*: cast"),
     "float8": (onnx_models.raw_identity(TensorProto.FLOAT8E4M3FN), "float8e4m3fn"),
     "complex": (onnx_models.raw_identity(TensorProto.COMPLEX64), "complex64"),
-    "maps": (onnx_models.list_of_maps(), "seq.map.*'zipmap': False"),
+    "sequence": (onnx_models.sequence_of_tensors(), r"'y' is of type seq\(tensor\(float\)\).*join its tensors to one"),
 }
 
 

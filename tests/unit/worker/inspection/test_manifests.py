@@ -39,11 +39,12 @@ def test_inspect_when_the_file_is_the_same_then_so_is_the_manifest(look) -> None
 
 
 def test_inspect_when_labels_fit_then_they_are_recorded(look) -> None:
-    assert look(onnx_models.classes(2), ("no", "yes")).labels == ("no", "yes")
+    manifest = look(onnx_models.classes(2), ("no", "yes"))
+    assert (manifest.labels, manifest.labels_of) == (("no", "yes"), "scores")
 
 
 def test_inspect_when_labels_do_not_fit_then_both_numbers_are_named(look) -> None:
-    with pytest.raises(InvalidInputError, match="2 labels, but the last axis of output 'scores' has 3"):
+    with pytest.raises(InvalidInputError, match=r"2 labels, and no output .* last axis of output 'scores' has 3"):
         look(onnx_models.classes(3), ("no", "yes"))
 
 

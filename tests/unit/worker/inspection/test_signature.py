@@ -1,5 +1,6 @@
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import helper
 
@@ -47,9 +48,20 @@ def test_read_when_names_or_axes_cannot_be_served_then_it_says_why(
     refuses(content, words)
 
 
-def test_read_when_an_initializer_stands_among_the_inputs_then_it_is_none() -> None:
-    said = signature.read(onnx_models.initializer_among_inputs().graph)
-    assert [spec.name for spec in said.inputs] == ["x"]
+@pytest.mark.parametrize("ir_version", [3, onnx_models.IR_VERSION])
+def test_read_when_initializers_are_among_the_inputs_then_they_are_none_as_for_onnxruntime(ir_version: int) -> None:
+    proto = onnx_models.initializer_among_inputs(ir_version)
+    assert [value.name for value in proto.graph.input] == ["x", "bias", "shift"]
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    inputs = [spec.name for spec in signature.read(proto.graph).inputs]
+    assert inputs == [value.name for value in session.get_inputs()] == ["x"]
+
+
+@pytest.mark.parametrize("ir_version", [3, onnx_models.IR_VERSION])
+def test_inspect_when_initializers_are_among_the_inputs_then_nobody_has_to_send_them(look, ir_version: int) -> None:
+    manifest = look(onnx_models.initializer_among_inputs(ir_version))
+    assert [(spec.name, spec.shape) for spec in manifest.inputs] == [("x", (None, 3))]
+    assert manifest.notes == ()
 
 
 def test_read_when_inner_axes_are_sizes_then_none_is_free() -> None:
