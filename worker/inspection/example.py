@@ -23,7 +23,8 @@ def read_example(path: Path, signature: Signature) -> Example:
         InvalidInputError: when it is no such file, or an array is missing or does not fit; the text names it.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here, since numpy leaves a file open that is no ZIP.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             names = set(file.files)
             missing = [each.name for each in signature.inputs if each.name not in names]
             if missing:
