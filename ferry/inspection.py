@@ -10,12 +10,20 @@ import shutil
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from ferry.errors import ConfigError, ModelRefusedError, NoWorkerError, QueueUnavailableError
-from ferry.inspection_process import INSPECTION_LIMIT_S, Reply, inspection_limit_s, manifest_from, run_inspection
+from ferry.inspection_process import (
+    INSPECTION_LIMIT_S,
+    Reply,
+    TrialOptions,
+    inspection_limit_s,
+    manifest_from,
+    run_inspection,
+)
 from ferry.local.data_dir import RUN_FILE
 from ferry.manifest import MODEL_FILE, Manifest
 from ferry.model_files import bring_files
@@ -30,6 +38,7 @@ if TYPE_CHECKING:
 
 INSPECT_TASK = "ferry.inspect_model"
 REPLY_TTL_S = 60
+EXAMPLE_FILE = "example.npz"
 # First on the reply list: a worker has taken the task, so the answer is worth waiting for.
 STARTED = "started"
 # Protobuf ends at 2 GiB; larger models keep weights in other files, see `ferry.model_files.MAX_TOTAL_BYTES`.
@@ -42,12 +51,23 @@ STEP_S = 0.5
 Send = Callable[[list[object]], None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What an inspection needs to know besides the file."""
+
+    name: str
+    version: str
+    labels: tuple[str, ...]
+    options: TrialOptions
+
+
 def inspect_model(
     path: Path,
     *,
     name: str,
     version: str,
     labels: Sequence[str] = (),
+    options: TrialOptions | None = None,
     settings: Settings,
     source: Path | None = None,
 ) -> Manifest:
@@ -57,10 +77,10 @@ def inspect_model(
 
     Raises:
         ModelRefusedError: when Ferry will not serve it; the text says why and what to do.
-        InvalidInputError: when name, version or labels do not fit.
+        InvalidInputError: when name, version, labels or options do not fit.
         NoWorkerError, QueueUnavailableError, ConfigError: when no worker can be asked.
     Effects: the files that the model names are copied beside `path`. Where that is not below `models_dir`, all are
-        copied to a folder there and deleted at the end.
+        copied to a folder there and deleted at the end; so is the example for a worker.
     """
     check_file(path)
     with ExitStack() as stack:
@@ -68,7 +88,8 @@ def inspect_model(
         if not staged.is_relative_to(settings.models_dir.resolve()):
             staged = stack.enter_context(Repository(settings.models_dir.resolve()).staging()) / MODEL_FILE
             shutil.copyfile(path, staged)
-        inspect = partial(_inspect_staged, staged, [name, version, list(labels)], settings)
+        asked = _Question(name, version, tuple(labels), options or TrialOptions())
+        inspect = partial(_inspect_staged, staged, asked, settings)
         reply = inspect()
         if "files" in reply:
             bring_files(reply["files"], source or path.parent, staged.parent)
@@ -76,18 +97,30 @@ def inspect_model(
         return manifest_from(reply)
 
 
-def _inspect_staged(staged: Path, asked: list[object], settings: Settings) -> Reply:
-    """Inspect a file below `models_dir`, here or by a worker; `asked` is name, version and labels."""
+def _inspect_staged(staged: Path, asked: _Question, settings: Settings) -> Reply:
+    """Inspect a file below `models_dir`, here or by a worker."""
     if can_inspect_here():
-        name, version, labels = cast("tuple[str, str, list[str]]", asked)
-        return run_inspection(staged, name=name, version=version, labels=labels)
+        return run_inspection(
+            staged, name=asked.name, version=asked.version, labels=asked.labels, options=asked.options
+        )
     url, namespace = _queue_of(settings)
-    question = [str(staged.relative_to(settings.models_dir.resolve())), *asked]
-    client = connect(url, namespace)
-    try:
+    root = settings.models_dir.resolve()
+    with ExitStack() as stack:
+        options = asked.options.to_wire(_staged_example(asked.options, root, stack))
+        question: list[object] = [str(staged.relative_to(root)), asked.name, asked.version, list(asked.labels), options]
+        client = connect(url, namespace)
+        stack.callback(client.redis.close)
         return ask_worker(question, client=client, send=_sender(url, client.keys), limit_s=inspection_limit_s(staged))
-    finally:
-        client.redis.close()
+
+
+def _staged_example(options: TrialOptions, root: Path, stack: ExitStack) -> str:
+    """Copy the example to where workers can read it; return its place in the repository `root`, empty without one."""
+    if options.example is None:
+        return ""
+    # In a folder of its own: the model's is published as it is.
+    staged = stack.enter_context(Repository(root).staging()) / EXAMPLE_FILE
+    shutil.copyfile(options.example, staged)
+    return str(staged.relative_to(root))
 
 
 def check_file(path: Path) -> None:
@@ -116,7 +149,7 @@ def can_inspect_here() -> bool:
 def ask_worker(
     question: list[object], *, client: "ThreadClient", send: Send, limit_s: float = INSPECTION_LIMIT_S
 ) -> Reply:
-    """Send (staged path, name, version, labels) to any free worker and wait for its reply; `limit_s`: its time for it.
+    """Send (staged path, name, version, labels, options) to any free worker; wait `limit_s` for its reply.
 
     Raises:
         NoWorkerError: when nobody takes it within PICKUP_LIMIT_S, or its taker falls silent.

@@ -7,7 +7,8 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,8 +24,45 @@ _SLOW_READ_BYTES_PER_S = 50 * 2**20
 Reply = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class TrialOptions:
+    """What an operator says about a trial.
+
+    `fixed`: inputs with one value in every run, each as NAME=VALUE. `example`: a file of real inputs (`numpy.savez`).
+    `is_rows_independent`: rows may share a run, whatever the trial finds.
+    """
+
+    fixed: tuple[str, ...] = ()
+    example: Path | None = None
+    is_rows_independent: bool = False
+
+    def arguments(self) -> Iterator[str]:
+        """Yield the arguments of `python -m worker.inspection` that say so."""
+        yield from (f"--set={text}" for text in self.fixed)
+        if self.example is not None:
+            yield f"--example={self.example.resolve()}"
+        if self.is_rows_independent:
+            yield "--rows-independent"
+
+    def to_wire(self, example: str) -> dict[str, Any]:
+        """Return what a worker is sent; `example` is the place of the example in the model repository, or empty."""
+        return {"fixed": list(self.fixed), "example": example, "rows_independent": self.is_rows_independent}
+
+    @classmethod
+    def from_wire(cls, sent: dict[str, Any], root: Path) -> "TrialOptions":
+        """Return the options that `to_wire` sent, with the example below the repository `root`."""
+        example = root / sent["example"] if sent["example"] else None
+        return cls(tuple(sent["fixed"]), example, is_rows_independent=bool(sent["rows_independent"]))
+
+
 def run_inspection(
-    path: Path, *, name: str, version: str, labels: Sequence[str] = (), limit_s: float | None = None
+    path: Path,
+    *,
+    name: str,
+    version: str,
+    labels: Sequence[str] = (),
+    options: TrialOptions | None = None,
+    limit_s: float | None = None,
 ) -> Reply:
     """Inspect in a process of its own; return what `worker.inspection` prints or a refusal, whatever happens.
 
@@ -34,6 +72,7 @@ def run_inspection(
     if any("\n" in label for label in labels):
         return refusal("a label is one line of text; one of these has a line break", InvalidInputError.code)
     command = [sys.executable, "-m", "worker.inspection", f"--name={name}", f"--version={version}", "--labels=-"]
+    command += (options or TrialOptions()).arguments()
     try:
         done = subprocess.run(
             [*command, "--", str(path.resolve())],

@@ -1,7 +1,8 @@
 """Small ONNX models for tests, each built on the spot with the onnx package; none comes from a file.
 
-Every function returns a ModelProto; `save` writes one. The first group is served, each model for one thing that must
-work; the second group is refused, each for one reason. Axis names: N rows, W any width.
+Every function returns a ModelProto; `save` writes one. The first group is batched, each model for one thing that must
+work; the second group is served one job a run; the third group is refused, each for one reason. Axis names: N
+rows, W any width.
 """
 
 from collections.abc import Sequence
@@ -70,7 +71,7 @@ def constant(name: str, array: np.ndarray) -> onnx.TensorProto:
     return numpy_helper.from_array(array, name)
 
 
-# --- served
+# --- batched
 
 
 def doubled(shape: Shape = ("N", 3)) -> onnx.ModelProto:
@@ -220,37 +221,6 @@ def reciprocal() -> onnx.ModelProto:
     return model([helper.make_node("Reciprocal", ["x"], ["y"])], [value("x")], [value("y")])
 
 
-def built_in_batch_of_one() -> onnx.ModelProto:
-    """Give y (N, 3) through a Reshape to (1, 3): declared free, but more than one row raises."""
-    return model(
-        [helper.make_node("Reshape", ["x", "shape"], ["y"])],
-        [value("x")],
-        [value("y")],
-        initializers=[constant("shape", np.array([1, 3], np.int64))],
-    )
-
-
-def mixes_rows(n_rows: int | str = "N") -> onnx.ModelProto:
-    """Give y = x minus the batch's mean, as batch normalization left in training mode does."""
-    return model(
-        [
-            helper.make_node("ReduceMean", ["x"], ["mean"], axes=[0], keepdims=1),
-            helper.make_node("Sub", ["x", "mean"], ["y"]),
-        ],
-        [value("x", shape=(n_rows, 3))],
-        [value("y", shape=(n_rows, 3))],
-    )
-
-
-def draws_random_numbers() -> onnx.ModelProto:
-    """Give y = x + noise: never the same twice."""
-    return model(
-        [helper.make_node("RandomNormalLike", ["x"], ["noise"]), helper.make_node("Add", ["x", "noise"], ["y"])],
-        [value("x")],
-        [value("y")],
-    )
-
-
 def maps(keys: Sequence[int] | Sequence[str] = (0, 1, 2)) -> onnx.ModelProto:
     """Give label (N, int64) and scores, a list of {key: score} as scikit-learn classifiers do, for scores x (N, K)."""
     named = {"classlabels_strings": keys} if isinstance(keys[0], str) else {"classlabels_int64s": keys}
@@ -285,6 +255,204 @@ def changes_case(locale: str) -> onnx.ModelProto:
     node = helper.make_node("StringNormalizer", ["x"], ["y"], case_change_action="LOWER", locale=locale)
     shape = ("N",)
     return model([node], [value("x", TensorProto.STRING, shape)], [value("y", TensorProto.STRING, shape)])
+
+
+# --- served one job a run: rows influence each other, or there are none
+
+
+def no_batch_output() -> onnx.ModelProto:
+    """Give y (3,): the mean over all rows."""
+    node = helper.make_node("ReduceMean", ["x"], ["y"], axes=[0], keepdims=0)
+    return model([node], [value("x")], [value("y", shape=(3,))])
+
+
+def different_fixed_batches() -> onnx.ModelProto:
+    """Take a (2, 3) and b (4, 3)."""
+    return model(
+        [helper.make_node("Concat", ["a", "b"], ["y"], axis=0)],
+        [value("a", shape=(2, 3)), value("b", shape=(4, 3))],
+        [value("y", shape=(6, 3))],
+    )
+
+
+def scalar_input() -> onnx.ModelProto:
+    """Take x (N, 3) and a scalar factor."""
+    return model(
+        [helper.make_node("Mul", ["x", "factor"], ["y"])], [value("x"), value("factor", shape=())], [value("y")]
+    )
+
+
+def mixes_rows(n_rows: int | str = "N") -> onnx.ModelProto:
+    """Give y = x minus the batch's mean, as batch normalization left in training mode does."""
+    return model(
+        [
+            helper.make_node("ReduceMean", ["x"], ["mean"], axes=[0], keepdims=1),
+            helper.make_node("Sub", ["x", "mean"], ["y"]),
+        ],
+        [value("x", shape=(n_rows, 3))],
+        [value("y", shape=(n_rows, 3))],
+    )
+
+
+def draws_random_numbers() -> onnx.ModelProto:
+    """Give y = x + noise: never the same twice."""
+    return model(
+        [helper.make_node("RandomNormalLike", ["x"], ["noise"]), helper.make_node("Add", ["x", "noise"], ["y"])],
+        [value("x")],
+        [value("y")],
+    )
+
+
+def built_in_batch_of_one() -> onnx.ModelProto:
+    """Give y (N, 3) through a Reshape to (1, 3): declared free, but more than one row raises."""
+    return model(
+        [helper.make_node("Reshape", ["x", "shape"], ["y"])],
+        [value("x")],
+        [value("y")],
+        initializers=[constant("shape", np.array([1, 3], np.int64))],
+    )
+
+
+def leans_on_neighbours(part: float = 1e-4) -> onnx.ModelProto:
+    """Give y = x + part * (the batch's mean)."""
+    return model(
+        [
+            helper.make_node("ReduceMean", ["x"], ["mean"], axes=[0], keepdims=1),
+            helper.make_node("Mul", ["mean", "part"], ["z"]),
+            helper.make_node("Add", ["x", "z"], ["y"]),
+        ],
+        [value("x")],
+        [value("y")],
+        initializers=[constant("part", np.float32(part))],
+    )
+
+
+def adds_by_place(n_rows: int = 4) -> onnx.ModelProto:
+    """Give y = x + p, with a p for each place: axis 0 is a sequence that no neighbour changes."""
+    places = np.arange(3 * n_rows, dtype=np.float32).reshape(n_rows, 3)
+    return model(
+        [helper.make_node("Add", ["x", "p"], ["y"])],
+        [value("x", shape=(n_rows, 3))],
+        [value("y", shape=(n_rows, 3))],
+        initializers=[constant("p", places)],
+    )
+
+
+def decides_over_the_batch(operator: str, limit: float) -> onnx.ModelProto:
+    """Give y = x / 255 where the largest ("ReduceMax") or smallest ("ReduceMin") number of the batch is above limit."""
+    return model(
+        [
+            helper.make_node(operator, ["x"], ["m"], keepdims=0),
+            helper.make_node("Greater", ["m", "limit"], ["is_large"]),
+            helper.make_node("Div", ["x", "k"], ["z"]),
+            helper.make_node("Where", ["is_large", "z", "x"], ["y"]),
+        ],
+        [value("x")],
+        [value("y")],
+        initializers=[constant("limit", np.float32(limit)), constant("k", np.float32(255))],
+    )
+
+
+def sums_up() -> onnx.ModelProto:
+    """Give the running sum of x (T, 3) over axis 0: only the last row depends on all others."""
+    return model(
+        [helper.make_node("CumSum", ["x", "axis"], ["y"])],
+        [value("x", shape=("T", 3))],
+        [value("y", shape=("T", 3))],
+        initializers=[constant("axis", np.array(0, np.int64))],
+    )
+
+
+def trims_to_the_longest() -> onnx.ModelProto:
+    """Give the columns of x (N, W) that are not zero in every row: rows beside a longer one get longer."""
+    return model(
+        [
+            helper.make_node("Abs", ["x"], ["a"]),
+            helper.make_node("ReduceMax", ["a"], ["m"], axes=[0], keepdims=0),
+            helper.make_node("Cast", ["m"], ["keep"], to=TensorProto.BOOL),
+            helper.make_node("Compress", ["x", "keep"], ["y"], axis=1),
+        ],
+        [value("x", shape=("N", "W"))],
+        [value("y", shape=("N", "V"))],
+    )
+
+
+def mixes_large_ids(above: int) -> onnx.ModelProto:
+    """Give y (N, 3) = ids % 7 + 1 if any id of the batch is larger than `above`; raises on ids from 1000 on."""
+    return model(
+        [
+            helper.make_node("Gather", ["table", "ids"], ["e"]),
+            helper.make_node("ReduceMax", ["ids"], ["m"], keepdims=0),
+            helper.make_node("Greater", ["m", "above"], ["is_large"]),
+            helper.make_node("Cast", ["is_large"], ["one"], to=TensorProto.INT64),
+            helper.make_node("Add", ["e", "one"], ["y"]),
+        ],
+        [value("ids", TensorProto.INT64)],
+        [value("y", TensorProto.INT64)],
+        initializers=[constant("table", np.arange(1000) % 7), constant("above", np.array(above))],
+    )
+
+
+def mixes_text() -> onnx.ModelProto:
+    """Give y (N, int64) = 1 if any text of the batch is "yes"."""
+    proto = string_input()
+    proto.graph.node[1].CopyFrom(helper.make_node("ReduceMax", ["label"], ["m"], keepdims=0))
+    proto.graph.node.append(helper.make_node("Max", ["label", "m"], ["y"]))
+    del proto.graph.output[:]
+    proto.graph.output.append(value("y", TensorProto.INT64, ("N", 1)))
+    return proto
+
+
+def moves_with_count(part: float) -> onnx.ModelProto:
+    """Give y = x * (1 + part * N): what rounding that depends on the number of rows does, made larger."""
+    return model(
+        [
+            helper.make_node("Shape", ["x"], ["shape"], end=1),
+            helper.make_node("Cast", ["shape"], ["n"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", ["n", "part"], ["p"]),
+            helper.make_node("Mul", ["x", "p"], ["z"]),
+            helper.make_node("Add", ["x", "z"], ["y"]),
+        ],
+        [value("x")],
+        [value("y")],
+        initializers=[constant("part", np.float32(part))],
+    )
+
+
+def keeps_state(rows: str | None = "N") -> onnx.ModelProto:
+    """Take x (N, T), a state (2, N, 8) and a scalar sr; give y (N, 1) = mean of x * sr, and next (2, N, 8).
+
+    `rows` is the symbol of the batch axis, None for axes without names.
+    """
+    width = "T" if rows else None
+    return model(
+        [
+            helper.make_node("Cast", ["sr"], ["rate"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", ["x", "rate"], ["z"]),
+            helper.make_node("ReduceMean", ["z"], ["y"], axes=[1], keepdims=1),
+            helper.make_node("Add", ["state", "y"], ["next"]),
+        ],
+        [value("x", shape=(rows, width)), value("state", shape=(2, rows, 8)), value("sr", TensorProto.INT64, ())],
+        [value("y", shape=(rows, 1)), value("next", shape=(2, rows, 8))],
+    )
+
+
+def boxes() -> onnx.ModelProto:
+    """Give the places (K, 2) of what is not zero in x (N, 3): K depends on values."""
+    return model(
+        [helper.make_node("NonZero", ["x"], ["at"]), helper.make_node("Transpose", ["at"], ["y"], perm=[1, 0])],
+        [value("x")],
+        [value("y", TensorProto.INT64, ("K", 2))],
+    )
+
+
+def pairs() -> onnx.ModelProto:
+    """Give y (N, N) = x @ x^T: two axes follow the rows."""
+    return model(
+        [helper.make_node("Transpose", ["x"], ["t"], perm=[1, 0]), helper.make_node("MatMul", ["x", "t"], ["y"])],
+        [value("x")],
+        [value("y", shape=("N", "N"))],
+    )
 
 
 EXTERNAL_FILE = "weights.bin"
@@ -328,21 +496,6 @@ def make_external(tensor: onnx.TensorProto, location: str, **extent: int) -> Non
 # --- refused
 
 
-def no_batch_output() -> onnx.ModelProto:
-    """Give y (3,): the mean over all rows."""
-    node = helper.make_node("ReduceMean", ["x"], ["y"], axes=[0], keepdims=0)
-    return model([node], [value("x")], [value("y", shape=(3,))])
-
-
-def different_fixed_batches() -> onnx.ModelProto:
-    """Take a (2, 3) and b (4, 3)."""
-    return model(
-        [helper.make_node("Concat", ["a", "b"], ["y"], axis=0)],
-        [value("a", shape=(2, 3)), value("b", shape=(4, 3))],
-        [value("y", shape=(6, 3))],
-    )
-
-
 def custom_operator() -> onnx.ModelProto:
     """Use an operator of a library nobody has."""
     node = helper.make_node("Fancy", ["x"], ["y"], domain="acme.ops")
@@ -369,13 +522,6 @@ def sequence_of_tensors() -> onnx.ModelProto:
     node = helper.make_node("SequenceConstruct", ["x", "x"], ["y"])
     output = helper.make_tensor_sequence_value_info("y", TensorProto.FLOAT, None)
     return model([node], [value("x")], [output])
-
-
-def scalar_input() -> onnx.ModelProto:
-    """Take x (N, 3) and a scalar factor."""
-    return model(
-        [helper.make_node("Mul", ["x", "factor"], ["y"])], [value("x"), value("factor", shape=())], [value("y")]
-    )
 
 
 def corrupted() -> bytes:

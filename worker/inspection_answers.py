@@ -6,11 +6,11 @@ The inspection runs in a process of its own, so a worker never loads the `onnx` 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ferry.errors import InvalidInputError
 from ferry.inspection import REPLY_TTL_S, STARTED
-from ferry.inspection_process import refusal, run_inspection
+from ferry.inspection_process import TrialOptions, refusal, run_inspection
 
 if TYPE_CHECKING:
     import redis
@@ -23,12 +23,15 @@ def answer(
     name: str,
     version: str,
     labels: Sequence[str],
+    options: dict[str, Any],
     reply_key: str,
     *,
     models_dir: Path,
     client: "ThreadClient",
 ) -> None:
     """Inspect a file staged in the model repository for someone without onnxruntime.
+
+    `options` are `TrialOptions.to_wire`'s.
 
     Effects: pushes STARTED, then the reply, to the list `reply_key`, which expires after REPLY_TTL_S.
 
@@ -40,10 +43,12 @@ def answer(
     _push(client.redis, reply_key, STARTED)
     root = models_dir.resolve()
     path = (root / staged).resolve()
-    if path.is_relative_to(root):
-        reply = run_inspection(path, name=name, version=version, labels=labels)
+    trial = TrialOptions.from_wire(options, root)
+    outside = [each for each in (path, trial.example) if each and not each.resolve().is_relative_to(root)]
+    if outside:
+        reply = refusal(f"{str(outside[0])!r} lies outside the model repository", InvalidInputError.code)
     else:
-        reply = refusal(f"{staged!r} lies outside the model repository", InvalidInputError.code)
+        reply = run_inspection(path, name=name, version=version, labels=labels, options=trial)
     _push(client.redis, reply_key, reply)
 
 

@@ -19,6 +19,8 @@ def register_tasks(app: Celery, tickets: TicketRunner, inspect: Callable[..., No
         return tickets.serve(task.request.id, name, version)
 
     @app.task(name=INSPECT_TASK, shared=False)
-    def inspect_model(staged: str, name: str, version: str, labels: list[str], reply_key: str) -> None:
-        """Inspect a staged model file for someone without onnxruntime."""
-        inspect(staged, name, version, labels, reply_key)
+    def inspect_model(
+        staged: str, name: str, version: str, labels: list[str], options: dict[str, Any], reply_key: str
+    ) -> None:
+        """Inspect a staged model file for a command line without onnxruntime."""
+        inspect(staged, name, version, labels, options, reply_key)

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from ferry.cli.profile_plot import draw_profile
 from ferry.cli.terminal import has_utf8
-from ferry.manifest import Manifest, NonFinite, TensorSpec
+from ferry.manifest import Batching, Evidence, Manifest, NonFinite, TensorSpec
 from ferry.model_files import total_bytes
 from ferry.profile import BatchLimits, Profile
 from ferry.repository import Repository, Survey
@@ -29,7 +29,7 @@ def say(console: Console, text: str) -> None:
 
 
 def print_manifest(console: Console, manifest: Manifest) -> None:
-    """Print what a model takes and gives, how it is batched, and its notes."""
+    """Print what a model takes and gives, how it is executed and why, and its notes."""
     table = Table("", "name", "dtype", "shape")
     if any(spec.range for spec in (*manifest.inputs, *manifest.outputs)):
         table.add_column("range")
@@ -38,7 +38,19 @@ def print_manifest(console: Console, manifest: Manifest) -> None:
             bounds = [f"{spec.range[0]:g} to {spec.range[1]:g}"] if spec.range else []
             table.add_row(kind, Text(spec.name), spec.dtype, _shape(spec), *bounds)
     console.print(table)
-    say(console, f"batching: {_batching(manifest)}")
+    for each in manifest.fixed_inputs:
+        say(
+            console,
+            f"fixed input: {each.name} = {', '.join(map(str, each.values))} ({each.dtype}), clients do not send it",
+        )
+    say(console, f"execution: {_execution(manifest)}")
+    say(console, f"why: {_evidence(manifest)}: {manifest.execution.reason}")
+    if manifest.execution.max_move:
+        say(
+            console,
+            f"rounding: an answer moved by up to {manifest.execution.max_move:.1e} of its size when only the number of"
+            " rows in a run changed",
+        )
     for note in manifest.notes:
         say(console, f"note: {note}")
 
@@ -90,15 +102,35 @@ def broken_table(survey: Survey) -> Table:
 
 
 def _shape(spec: TensorSpec) -> str:
-    return f"({', '.join(['N', *('any' if size is None else str(size) for size in spec.inner_shape)])})"
+    """Render a shape in the model's own layout; N is the number of rows."""
+    if spec.has_any_rank:
+        return "any"
+    sizes = ["any" if size is None else str(size) for size in spec.shape]
+    if spec.batch_axis is not None and spec.shape[spec.batch_axis] is None:
+        sizes[spec.batch_axis] = "N"
+    return f"({', '.join(sizes)})"
 
 
 def _tensors(specs: Sequence[TensorSpec]) -> Text:
     return Text("\n".join(f"{spec.name} {spec.dtype} {_shape(spec).replace(' ', '')}" for spec in specs))
 
 
-def _batching(manifest: Manifest) -> str:
+def _execution(manifest: Manifest) -> str:
     batching = manifest.batching
+    if not manifest.is_batched:
+        return "whole jobs: each job is one run by itself"
+    return f"batched: {_batching(batching)}"
+
+
+def _evidence(manifest: Manifest) -> str:
+    return {
+        Evidence.PROVEN: "tried",
+        Evidence.DECLARED: "declared in the manifest, not tried",
+        Evidence.OVERRIDDEN: "overridden",
+    }[manifest.execution.evidence]
+
+
+def _batching(batching: Batching) -> str:
     if batching.fixed_rows is not None and batching.fixed_rows > 1:
         return f"exactly {batching.fixed_rows} rows in one run, short batches are padded"
     if batching.max_rows is None:

@@ -1,7 +1,7 @@
 """`ferry models`: the commands that put models in the repository, show, tune and remove them. Knows no onnxruntime."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ from ferry.cli.model_tables import (
 )
 from ferry.errors import ConflictError, FerryError, InvalidInputError, ModelRefusedError, NotFoundError
 from ferry.inspection import check_file, inspect_model
+from ferry.inspection_process import TrialOptions
 from ferry.manifest import MAX_MAX_ROWS, MAX_MAX_WAIT_MS, MODEL_FILE, Manifest, NonFinite, is_version, write_manifest
 from ferry.model_mirror import mirror_of
 from ferry.profile import Tuning
@@ -42,7 +43,7 @@ Ref = Annotated[str, typer.Argument(metavar="NAME[:VERSION]", help="The model, a
 
 
 @app.command()
-def add(
+def add(  # noqa: PLR0913, PLR0917 - an argument for each option
     file: Annotated[
         Path, typer.Argument(metavar="FILE.onnx", help="The model. Files that it names (external data) are taken too.")
     ],
@@ -56,6 +57,16 @@ def add(
             " (null), or fail the job that has one."
         ),
     ] = NonFinite.ALLOW,
+    example: Annotated[
+        Path | None, typer.Option(metavar="FILE.npz", help="Real inputs for the trial, written by numpy.savez.")
+    ] = None,
+    fixed: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="An input's value in every run, e.g. sr=16000; repeatable."),
+    ] = None,
+    rows_independent: Annotated[
+        bool, typer.Option("--rows-independent", help="Let rows share a run, even against the trial's evidence.")
+    ] = False,
     models_dir: ModelsDir = None,
 ) -> None:
     """Check an ONNX file, try it out and publish it."""
@@ -69,7 +80,23 @@ def add(
                 f"{name}:{label} exists already; leave --version out to add version {repository.next_version(name)}"
             )
         names = _read_labels(labels) if labels else []
-        manifest = _publish(file, name, label, names, non_finite=non_finite, repository=repository, settings=settings)
+        options = TrialOptions(tuple(fixed or ()), example, is_rows_independent=rows_independent)
+        if example and not example.is_file():
+            raise InvalidInputError(f"there is no file {example}; --example takes a file of numpy.savez")
+        manifest = _publish(
+            file,
+            lambda copy: inspect_model(
+                copy,
+                name=name,
+                version=label,
+                labels=names,
+                options=options,
+                settings=settings,
+                source=file.parent,
+            ),
+            non_finite=non_finite,
+            repository=repository,
+        )
         console = open_console()
         say(console, f"{manifest.ref} is in {target}")
         if mirror := mirror_of(settings):
@@ -209,14 +236,7 @@ def remove(
 
 
 def _publish(
-    file: Path,
-    name: str,
-    version: str,
-    labels: Sequence[str],
-    *,
-    non_finite: NonFinite,
-    repository: Repository,
-    settings: Settings,
+    file: Path, inspect: Callable[[Path], Manifest], *, non_finite: NonFinite, repository: Repository
 ) -> Manifest:
     try:
         check_file(file)
@@ -224,9 +244,7 @@ def _publish(
             # What is published is the copy that was inspected, whatever happens to the original meanwhile.
             copy = staged / MODEL_FILE
             shutil.copyfile(file, copy)
-            manifest = inspect_model(
-                copy, name=name, version=version, labels=labels, settings=settings, source=file.parent
-            )
+            manifest = inspect(copy)
             now = datetime.now(UTC).isoformat(timespec="seconds")
             write_manifest(manifest.model_copy(update={"created_at": now, "non_finite": non_finite}), staged)
             return repository.publish(staged)

@@ -1,80 +1,158 @@
 """From an ONNX file to its manifest: owns the order of an inspection, and what of its findings is written down."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ferry.errors import InvalidInputError, ModelRefusedError
 from ferry.inspection import check_file
-from ferry.manifest import Batching, Manifest, is_name, is_version, sha256_of
+from ferry.inspection_process import TrialOptions
+from ferry.manifest import Batching, Execution, ExecutionMode, Manifest, TensorSpec, is_name, is_version, sha256_of
 from worker.inspection import external_data, onnx_file, session, signature
+from worker.inspection.batch_axes import BatchAxes, inner_axes
+from worker.inspection.decision import FREE_AXIS, decide
+from worker.inspection.example import read_example
+from worker.inspection.fixed_inputs import fix_inputs
+from worker.inspection.graph_walk import Finding, walk
 from worker.inspection.labels import place_labels
 from worker.inspection.map_session import MapSession
-from worker.inspection.outputs import believed_outputs, declared_outputs, observed_outputs, with_map_keys
-from worker.inspection.trial import try_out
+from worker.inspection.outputs import Declared, declared_batch_axis, declared_outputs, describe_outputs, with_map_keys
+from worker.inspection.runs import Runner
+from worker.inspection.signature import Signature
+from worker.inspection.trial import BUDGET_S, Trial, try_out
 
 
-def inspect(path: Path, name: str, version: str, labels: Sequence[str] = ()) -> Manifest:
-    """Return the manifest of an ONNX file; the same file always gives the same one.
+def inspect(
+    path: Path, name: str, version: str, labels: Sequence[str] = (), options: TrialOptions | None = None
+) -> Manifest:
+    """Return the manifest of an ONNX file; the same file and options give the same one.
 
     Raises:
         FilesWantedError: files that the model names do not lie beside it.
         ModelRefusedError: when Ferry will not serve it; the text says why and what to do.
-        InvalidInputError: when name, version or labels do not fit.
+        InvalidInputError: when name, version, labels or options do not fit.
     """
     if not (is_name(name) and is_version(version)):
         raise InvalidInputError(f"{name}:{version} is no model reference; a lower-case name and a whole number are")
     check_file(path)
     try:
-        return _inspect(path, name, version, labels)
+        return _inspect(path, name, version, labels, options or TrialOptions())
     except ValueError as error:
         # Text that is no UTF-8, sizes that cannot be: what bytes flipped in a file look like once it is parsed.
         reason = session.brief(str(error))
         raise ModelRefusedError(f"the file is damaged ({reason}); export or download it again") from error
 
 
-def _inspect(path: Path, name: str, version: str, labels: Sequence[str]) -> Manifest:
+def _inspect(path: Path, name: str, version: str, labels: Sequence[str], options: TrialOptions) -> Manifest:
     proto = onnx_file.read(path)
     onnx_file.refuse_foreign_operators(proto)
     tensors = list(onnx_file.tensors(proto))
     external_data.require_files(tensors, path.parent)
     files = external_data.record_files(tensors, path.parent)
-    said = signature.read(proto.graph)
+    said, fixed_inputs = fix_inputs(signature.read(proto.graph), options.fixed)
     versions = onnx_file.versions(proto)
     is_value_sized = onnx_file.is_value_sized(proto)
     # Up to 2 GiB that the session below reads again.
     del proto, tensors
+    example = read_example(options.example, said) if options.example else None
     model = MapSession(session.load(path))
     declared = declared_outputs(model)
-    trial = try_out(model, said)
-    if trial.outputs:
-        may_settle = not (said.has_free_axes or is_value_sized)
-        outputs = observed_outputs(declared, trial.outputs, may_settle=may_settle)
-    else:
-        outputs = believed_outputs(declared, said.fixed_rows)
+    runner = Runner(model, fixed_inputs, budget_s=BUDGET_S)
+    trial = try_out(runner, said, [output.name for output in declared], example)
+    finding = _walk(path, trial.choice.axes if trial.choice else {})
+    execution = decide(trial, finding, is_overridden=options.is_rows_independent)
+    execution, output_axes = _output_axes(execution, trial, said, declared)
+    outputs = describe_outputs(
+        declared,
+        trial.runs,
+        output_axes,
+        is_batched=execution.mode is ExecutionMode.BATCHED,
+        has_free_axes=_has_free_axes(trial, said),
+        is_value_sized=is_value_sized,
+    )
     outputs = with_map_keys(outputs, model.map_outputs, model.keys)
     placed = place_labels(labels, outputs)
-    fixed_rows = said.fixed_rows or (1 if trial.max_rows == 1 else None)
+    fixed_rows = _fixed_rows(execution, trial)
     return Manifest(
         name=name,
         version=version,
-        inputs=said.inputs,
+        inputs=_inputs(execution, trial, said),
         outputs=outputs,
+        fixed_inputs=fixed_inputs,
         labels=placed.labels,
         labels_of=placed.output,
+        execution=execution,
         batching=Batching(max_rows=fixed_rows, fixed_rows=fixed_rows),
         sha256=sha256_of(path),
         files=files,
         versions=versions,
-        notes=(*_batch_notes(said.fixed_rows), *trial.notes, *placed.notes),
+        notes=(*_batch_notes(fixed_rows), *trial.notes, *placed.notes),
     )
+
+
+def _walk(path: Path, batch_axes: Mapping[str, int]) -> Finding:
+    """Walk the graph; the one place where the walk is called."""
+    return walk(onnx_file.read(path), batch_axes)
+
+
+def _output_axes(
+    execution: Execution, trial: Trial, said: Signature, declared: Sequence[Declared]
+) -> tuple[Execution, list[int | None]]:
+    """Return the batch axis of each output: as the trial saw it, else as the file declares it."""
+    choice = trial.choice
+    is_batched = execution.mode is ExecutionMode.BATCHED
+    has_rows = all(_whole_axis(each.axes) == 0 for each in said.inputs)
+    if trial.layout is not None and (is_batched or (has_rows and not any(trial.layout.inputs.axes.values()))):
+        return execution, list(trial.layout.outputs)
+    axes = [declared_batch_axis(output, choice.fixed_rows if choice and is_batched else 1) for output in declared]
+    if not is_batched:
+        return execution, [axis if has_rows else None for axis in axes]
+    for output, axis in zip(declared, axes, strict=True):
+        if axis is None:
+            raise InvalidInputError(
+                f"--rows-independent is not possible: output {output.name!r} declares no batch axis, and none was seen "
+                f"since {trial.untried}; give real inputs with --example FILE.npz"
+            )
+    return execution, axes
+
+
+def _inputs(execution: Execution, trial: Trial, said: Signature) -> tuple[TensorSpec, ...]:
+    choice = trial.choice
+    specs = []
+    for each in said.inputs:
+        if each.axes is None:
+            specs.append(TensorSpec(name=each.name, dtype=each.dtype, batch_axis=None, has_any_rank=True))
+            continue
+        shape = tuple(axis if isinstance(axis, int) else None for axis in each.axes)
+        batch_axis = _whole_axis(each.axes)
+        if choice is not None and execution.mode is ExecutionMode.BATCHED:
+            batch_axis = choice.axes[each.name]
+            shape = (*shape[:batch_axis], None, *shape[batch_axis + 1 :])
+        specs.append(TensorSpec(name=each.name, dtype=each.dtype, shape=shape, batch_axis=batch_axis))
+    return tuple(specs)
+
+
+def _whole_axis(axes: Sequence[int | str] | None) -> int | None:
+    """Return the axis along which one row becomes a whole job: the first, where it may have size 1."""
+    return 0 if axes and (isinstance(axes[0], str) or axes[0] == 1) else None
+
+
+def _has_free_axes(trial: Trial, said: Signature) -> bool:
+    """Say whether sizes could still change that were the same in every run."""
+    choice = trial.choice
+    if choice is None or len({n_rows for n_rows, _ in trial.runs}) < 2:
+        return said.has_free_axes
+    return any(isinstance(axis, str) for each in said.inputs for axis in inner_axes(each, choice.axes[each.name]))
+
+
+def _fixed_rows(execution: Execution, trial: Trial) -> int | None:
+    choice: BatchAxes | None = trial.choice
+    return choice.fixed_rows if choice is not None and execution.mode is ExecutionMode.BATCHED else None
 
 
 def _batch_notes(fixed_rows: int | None) -> tuple[str, ...]:
     if fixed_rows is None:
         return ()
-    remedy = "re-export with a free batch axis (dynamic_axes / dynamic_shapes) for full speed"
-    if fixed_rows == 1:
-        return (f"the batch axis is fixed at 1: rows run one at a time; {remedy}",)
     return (
-        f"the batch axis is fixed at {fixed_rows}: every run has {fixed_rows} rows, short ones are padded; {remedy}",
+        f"the batch axis is fixed at {fixed_rows}: every run has {fixed_rows} rows, short ones are padded; {FREE_AXIS} "
+        "for full speed",
     )

@@ -6,7 +6,7 @@ import onnxruntime as ort
 
 from ferry.errors import ModelRefusedError
 from ferry.tensors import Array
-from worker.inspection.made_up_rows import Feed
+from worker.inspection.runs import Feed
 from worker.map_outputs import arrays_from_maps, keys_of
 
 # onnxruntime's words for outputs that are a list with one map for each row, from a class to its score.
@@ -36,7 +36,7 @@ class MapSession:
             ModelRefusedError: the keys of an output's maps change.
         """
         wanted = names or [output.name for output in self._session.get_outputs()]
-        results = self._session.run(wanted, feed)
+        results = self._session.run(wanted, dict(feed))
         return [self._to_array(name, result) for name, result in zip(wanted, results, strict=True)]
 
     def _to_array(self, name: str, result: Any) -> Array:

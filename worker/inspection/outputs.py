@@ -1,81 +1,77 @@
 """The outputs: what the file declares of them, what the trial's runs showed, and which of both is written down."""
 
 from collections.abc import Collection, Mapping, Sequence
-
-import onnxruntime as ort
+from dataclasses import dataclass
 
 from ferry.errors import ModelRefusedError
 from ferry.manifest import TensorSpec
 from ferry.tensors import Array
 from worker.inspection.element_types import DTYPE_OF_ORT, unsupported
-from worker.inspection.map_session import MAP_TYPES, PLAIN_TENSORS_HINT, MapKeys
-
-# (name, dtype, shape); an empty shape is a scalar or not known.
-Declared = tuple[str, str, list[int | str | None]]
+from worker.inspection.layout import Run
+from worker.inspection.map_session import MAP_TYPES, PLAIN_TENSORS_HINT, MapKeys, MapSession
 
 
-def declared_outputs(session: ort.InferenceSession) -> list[Declared]:
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """One output as the file declares it. An empty shape is a scalar or not known."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str | None, ...] = ()
+
+
+def declared_outputs(session: MapSession) -> list[Declared]:
     """Return each output as the file declares it; a list of maps (ZipMap) as what becomes of it, (rows, keys).
 
     Raises:
         ModelRefusedError: when its type is not served.
     """
-    outputs: list[Declared] = []
+    outputs = []
     for output in session.get_outputs():
         if output.type in MAP_TYPES:
-            outputs.append((output.name, "float32", [None, None]))
-            continue
-        if output.type not in DTYPE_OF_ORT:
+            outputs.append(Declared(output.name, "float32", (None, None)))
+        elif output.type in DTYPE_OF_ORT:
+            outputs.append(Declared(output.name, DTYPE_OF_ORT[output.type], tuple(output.shape)))
+        else:
             raise unsupported("output", output.name, output.type)
-        outputs.append((output.name, DTYPE_OF_ORT[output.type], output.shape))
     return outputs
 
 
-def observed_outputs(
-    declared: Sequence[Declared], runs: list[tuple[int, list[Array]]], *, may_settle: bool
+def declared_batch_axis(declared: Declared, fixed_rows: int | None) -> int | None:
+    """Return axis 0 where it is free or fixed at the number of rows, else None."""
+    shape = declared.shape
+    return 0 if shape and (not isinstance(shape[0], int) or shape[0] in (-1, fixed_rows)) else None
+
+
+def describe_outputs(
+    declared: Sequence[Declared],
+    runs: Sequence[Run],
+    batch_axes: Sequence[int | None],
+    *,
+    is_batched: bool,
+    has_free_axes: bool,
+    is_value_sized: bool,
 ) -> tuple[TensorSpec, ...]:
-    """Return the outputs as they came.
+    """Return the outputs in the model's own layout, as the runs showed them, or as declared where nothing ran.
 
-    A size that every run agrees on is settled where the file declares it, or where `may_settle` says that
-    neither free input axes nor values could change it.
-
-    Raises:
-        ModelRefusedError: when an output's number of axes changes.
+    A size that every run agrees on is settled where the file declares it, or where neither free axes nor values could
+    change it. A number of axes that the file does not declare is settled unless values could change it. Batched, the
+    size along the batch axis stays free.
     """
     specs = []
-    for index, (name, _, shape) in enumerate(declared):
+    may_settle = not (has_free_axes or is_value_sized)
+    for index, (output, batch_axis) in enumerate(zip(declared, batch_axes, strict=True)):
         seen = [outputs[index] for _, outputs in runs]
-        if len({array.ndim for array in seen}) > 1:
-            raise ModelRefusedError(
-                f"output {name!r} has another number of axes from run to run; re-export with a fixed one"
-            )
-        sizes = [{array.shape[axis] for array in seen} for axis in range(1, seen[0].ndim)]
-        told: list[int | str | None] = shape[1:] if len(shape) == seen[0].ndim else [None] * len(sizes)
-        inner = [
-            min(size) if len(size) == 1 and (may_settle or size == {said}) else None
-            for size, said in zip(sizes, told, strict=True)
-        ]
-        dtype = "string" if seen[0].dtype == object else seen[0].dtype.name
-        specs.append(TensorSpec(name=name, dtype=dtype, shape=(None, *inner)))
-    return tuple(specs)
-
-
-def believed_outputs(declared: Sequence[Declared], fixed_rows: int | None) -> tuple[TensorSpec, ...]:
-    """Return the outputs as the file declares them, for a model that made-up rows could not run.
-
-    Raises:
-        ModelRefusedError: when one declares no batch axis.
-    """
-    specs = []
-    for name, dtype, shape in declared:
-        if not shape or (isinstance(shape[0], int) and shape[0] != fixed_rows):
-            what = f"is {_render(shape)}" if shape else "declares no shape"
-            raise ModelRefusedError(
-                f"output {name!r} {what}, so it has no batch axis, and made-up rows could not be run to see; "
-                "re-export with outputs of shape (batch, ...)"
-            )
-        inner = (size if isinstance(size, int) else None for size in shape[1:])
-        specs.append(TensorSpec(name=name, dtype=dtype, shape=(None, *inner)))
+        dtype = output.dtype if not seen else "string" if seen[0].dtype == object else seen[0].dtype.name
+        has_rank = is_batched or not is_value_sized
+        shape = _shape_of(output, seen, may_settle=may_settle, has_rank=has_rank)
+        if shape is None:
+            specs.append(TensorSpec(name=output.name, dtype=dtype, batch_axis=None, has_any_rank=True))
+            continue
+        axis = batch_axis if batch_axis is not None and batch_axis < len(shape) else None
+        if is_batched and axis is not None:
+            shape = (*shape[:axis], None, *shape[axis + 1 :])
+        specs.append(TensorSpec(name=output.name, dtype=dtype, shape=shape, batch_axis=axis))
     return tuple(specs)
 
 
@@ -94,10 +90,32 @@ def _with_keys(spec: TensorSpec, keys: MapKeys) -> TensorSpec:
     if not keys:
         raise ModelRefusedError(
             f"output {spec.name!r} is a list of maps (ZipMap), whose keys only a run shows, and made-up rows could not "
-            f"be run; {PLAIN_TENSORS_HINT}"
+            f"be run; give real inputs with --example FILE.npz, or {PLAIN_TENSORS_HINT}"
         )
     return TensorSpec.model_validate(spec.model_dump() | {"shape": (spec.shape[0], len(keys)), "map_keys": keys})
 
 
-def _render(shape: Sequence[int | str | None]) -> str:
-    return f"({', '.join('any' if axis is None else str(axis) for axis in shape)})"
+def _shape_of(
+    output: Declared, seen: Sequence[Array], *, may_settle: bool, has_rank: bool
+) -> tuple[int | None, ...] | None:
+    """Return the sizes that cannot change, None for others; None for all where the number of axes is not known."""
+    if not seen:
+        return tuple(_size(axis) for axis in output.shape) or None
+    ranks = {array.ndim for array in seen}
+    if len(ranks) > 1:
+        return None
+    sizes = [{array.shape[axis] for array in seen} for axis in range(seen[0].ndim)]
+    if len(output.shape) == len(sizes):
+        declared = [_size(axis) for axis in output.shape]
+    elif has_rank:
+        declared = [None] * len(sizes)
+    else:
+        return None
+    return tuple(
+        min(size) if len(size) == 1 and (may_settle or size == {said}) else None
+        for size, said in zip(sizes, declared, strict=True)
+    )
+
+
+def _size(axis: int | str | None) -> int | None:
+    return axis if isinstance(axis, int) and axis >= 0 else None

@@ -1,60 +1,78 @@
-"""The signature: inputs, their axes and the size of the batch axis, as the file declares them. Runs nothing."""
+"""The signature: the inputs of a model and their axes, as the file declares them. Runs nothing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import onnx
 
 from ferry.errors import ModelRefusedError
-from ferry.manifest import TensorSpec
+from ferry.tensors import Array
 from worker.inspection.element_types import dtype_of
 
-# The limits the manifest sets to a name's length and to `fixed_rows`.
+# The limit that the manifest sets to a name's length.
 _MAX_NAME_CHARS = 256
-_MAX_FIXED_ROWS = 65_536
+
+# The size of an axis, or the symbol of a free one; free axes with one symbol have one size.
+Axis = int | str
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One input. `axes` is None where the file does not declare their number."""
+
+    name: str
+    dtype: str
+    axes: tuple[Axis, ...] | None
+
+    @property
+    def numpy_dtype(self) -> np.dtype[Any]:
+        """The dtype of its arrays; text is numpy's object dtype."""
+        return np.dtype(object if self.dtype == "string" else self.dtype)
+
+    @property
+    def free_axes(self) -> tuple[int, ...]:
+        """Where its free axes are."""
+        return tuple(index for index, axis in enumerate(self.axes or ()) if isinstance(axis, str))
+
+    def why_not(self, array: Array) -> str:
+        """Say why an array is no value of this input; empty where it is one."""
+        if self.axes is None:
+            return ""
+        wanted = f"expected ({', '.join(str(axis) for axis in self.axes)})"
+        if array.ndim != len(self.axes):
+            return f"has {array.ndim} axes, {wanted}"
+        pairs = zip(array.shape, self.axes, strict=True)
+        return (
+            "" if all(isinstance(axis, str) or size == axis for size, axis in pairs) else f"is {array.shape}, {wanted}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What the file declares. `axes` names each input's inner axes: a size, or a symbol equal sizes share."""
+    """What the file declares of its inputs, in its order."""
 
-    inputs: tuple[TensorSpec, ...]
-    axes: tuple[tuple[int | str, ...], ...]
-    fixed_rows: int | None
+    inputs: tuple[Input, ...]
 
     @property
     def has_free_axes(self) -> bool:
-        """Whether some inner axis takes any size."""
-        return any(isinstance(axis, str) for axes in self.axes for axis in axes)
+        """Whether some axis takes any size."""
+        return any(each.axes is None or each.free_axes for each in self.inputs)
 
 
 def read(graph: onnx.GraphProto) -> Signature:
     """Return the graph's signature.
 
     Raises:
-        ModelRefusedError: when names, types or axes are none that Ferry serves.
+        ModelRefusedError: when names or types are none that Ferry serves.
     """
     constants = {tensor.name for tensor in graph.initializer}
     constants |= {tensor.values.name for tensor in graph.sparse_initializer}
     inputs = [value for value in graph.input if value.name not in constants]
     _refuse_names([value.name for value in inputs], "input")
-    fixed: dict[str, int] = {}
-    specs, axes = [], []
-    for value in inputs:
-        dims = _dims(value)
-        # Some exporters give every free axis one symbol; an inner axis is never as long as the batch on purpose.
-        batch, inner = (
-            dims[0],
-            tuple(f"{value.name}/{axis}" if isinstance(axis, str) and axis == dims[0] else axis for axis in dims[1:]),
-        )
-        if isinstance(batch, int):
-            fixed[value.name] = batch
-        shape = (None, *(axis if isinstance(axis, int) else None for axis in inner))
-        specs.append(TensorSpec(name=value.name, dtype=dtype_of(value), shape=shape))
-        axes.append(inner)
-    fixed_rows = _agreed_rows(fixed)
     _refuse_names([output.name for output in graph.output], "output")
-    return Signature(tuple(specs), tuple(axes), fixed_rows)
+    return Signature(tuple(Input(value.name, dtype_of(value), _axes(value)) for value in inputs))
 
 
 def _refuse_names(names: Sequence[str], kind: str) -> None:
@@ -72,13 +90,10 @@ def _refuse_names(names: Sequence[str], kind: str) -> None:
             raise ModelRefusedError(f"two {kind}s are named {name!r}; re-export with distinct {kind}_names=[...]")
 
 
-def _dims(value: onnx.ValueInfoProto) -> tuple[int | str, ...]:
+def _axes(value: onnx.ValueInfoProto) -> tuple[Axis, ...] | None:
     """Return each axis' size, or its symbol; axes without a symbol get one of their own."""
-    if not value.type.tensor_type.HasField("shape") or not value.type.tensor_type.shape.dim:
-        what = "is a scalar" if value.type.tensor_type.HasField("shape") else "declares no shape"
-        raise ModelRefusedError(
-            f"input {value.name!r} {what}, so it has no batch axis; re-export it as (batch, ...) with a free first axis"
-        )
+    if not value.type.tensor_type.HasField("shape"):
+        return None
     return tuple(
         # Some exporters write -1 for "any size".
         dim.dim_value
@@ -86,22 +101,3 @@ def _dims(value: onnx.ValueInfoProto) -> tuple[int | str, ...]:
         else str(dim.dim_param) or f"{value.name}.{index}"
         for index, dim in enumerate(value.type.tensor_type.shape.dim)
     )
-
-
-def _agreed_rows(fixed: dict[str, int]) -> int | None:
-    """Return the one size batch axes are fixed at, if any is."""
-    sizes = sorted(set(fixed.values()))
-    if not sizes:
-        return None
-    if len(sizes) > 1:
-        said = ", ".join(f"{name!r} at {size}" for name, size in fixed.items())
-        raise ModelRefusedError(
-            f"the inputs' first axes are fixed at different sizes ({said}), so they share no batch axis; "
-            "re-export with the batch axis first and free in every input (dynamic_axes / dynamic_shapes)"
-        )
-    if not 1 <= sizes[0] <= _MAX_FIXED_ROWS:
-        raise ModelRefusedError(
-            f"the batch axis is fixed at {sizes[0]}, possible are 1 to {_MAX_FIXED_ROWS}; "
-            "re-export with a free batch axis (dynamic_axes / dynamic_shapes)"
-        )
-    return sizes[0]

@@ -1,103 +1,210 @@
-"""The trial: runs made-up rows, one and several in a run, and keeps what came out and what did not work."""
+"""The trial: runs a model on made-up or given rows, finds its batch axes, and looks for influence between rows."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
 
-import onnxruntime as ort
-
-from ferry.errors import ModelRefusedError
-from ferry.tensors import Array
-from worker.inspection.made_up_rows import Feed, feed_bytes, make_up_rows, take
-from worker.inspection.row_independence import find_dependence
+from ferry.errors import InvalidInputError
+from worker.inspection.batch_axes import BatchAxes, candidates, why_none
+from worker.inspection.example import Example, rows_of
+from worker.inspection.id_range import find_tops
+from worker.inspection.influence import InfluenceFoundError, InfluenceTrial, RandomModelError, Setting
+from worker.inspection.layout import Layout, NotRowsError, Run, find_layout, run_counts
+from worker.inspection.made_up_rows import Kind, Plan, make_up_rows, symbols_of
+from worker.inspection.plans import (
+    MAX_RUN_BYTES,
+    ROW_COUNTS,
+    SIZES,
+    first_plan,
+    fits,
+    given_rows,
+    settings_of_example,
+    settings_of_plan,
+    sized,
+)
+from worker.inspection.runs import OutOfTimeError, Runner
 from worker.inspection.session import ORT_ERRORS, brief
 from worker.inspection.signature import Signature
 
-# Rows of the largest trial of a free batch axis: the least number at which "1 or more" and "2 or more" differ.
-_TRIAL_ROWS = 3
-# Sizes for free inner axes, tried in turn: text models take any, image models want some tens of pixels. The first
-# differs from every number of rows, so that an output cannot be taken for one with a batch axis by chance.
-_TRIAL_SIZES = (4, 1, 2, 8, 16, 32, 64, 224)
-# Made-up inputs of one run; a row above the API's 64 MiB could not be sent anyway.
-_MAX_TRIAL_BYTES = 256 * 2**20
+# Seconds for all runs of an inspection; most models need less than one.
+BUDGET_S = 20.0
+# Part of it that the search for large ids may take.
+_ID_SEARCH_PART = 0.25
 
 
 @dataclass(slots=True)
 class Trial:
-    """What running it showed: outputs by number of rows, and the words for the manifest's notes."""
+    """What running the model showed.
 
-    outputs: list[tuple[int, list[Array]]] = field(default_factory=list)
+    `runs`: outputs by number of rows (1 where the model has no batch axis), for the outputs' shapes. `layout`: where
+    rows lie; without one, `obstacle` says why not. `untried`, `influence` and `random`: why rows must not share a run,
+    each a clause or empty; `remedy` is for influence. `place_move`: the largest change when a row changed its place.
+    """
+
+    runs: list[Run] = field(default_factory=list)
+    choice: BatchAxes | None = None
+    layout: Layout | None = None
+    obstacle: str = ""
+    untried: str = ""
+    influence: str = ""
+    remedy: str = ""
+    random: str = ""
+    max_move: float = 0.0
+    place_move: float = 0.0
+    place_output: str = ""
     notes: list[str] = field(default_factory=list)
-    # Rows one run may have, where that is less than the file declares.
-    max_rows: int | None = None
 
 
-def try_out(session: ort.InferenceSession, signature: Signature) -> Trial:
-    """Run made-up rows: 1, 2 and 3 of them, or as many as the batch axis is fixed at.
+def try_out(runner: Runner, signature: Signature, output_names: Sequence[str], example: Example | None = None) -> Trial:
+    """Run the model until it is clear whether rows may share a run, or the runner's time is up.
 
     Raises:
-        ModelRefusedError: when an output has no batch axis, or rows cannot be told apart.
+        InvalidInputError: when the model cannot run the example.
     """
-    n_rows = signature.fixed_rows or _TRIAL_ROWS
-    reason = ""
-    sizes = _TRIAL_SIZES if signature.has_free_axes else _TRIAL_SIZES[:1]
-    for size in sizes:
-        if feed_bytes(signature, n_rows, size) > _MAX_TRIAL_BYTES:
-            reason = reason or f"{n_rows} rows would take more than {_MAX_TRIAL_BYTES >> 20} MiB"
+    if example is not None:
+        whole = [_run_example(runner, example)]
+    trial = Trial(obstacle=why_none(signature))
+    for choice in candidates(signature):
+        if example is None:
+            found = _try_made_up(runner, signature, choice, output_names)
+        else:
+            found = _try_example(runner, choice, output_names, example)
+        if found.layout is not None or trial.choice is None:
+            trial = found
+        if found.layout is not None:
             break
-        rows = make_up_rows(signature, n_rows, size)
-        try:
-            trial = _run_rows(session, rows, signature.fixed_rows)
-        except ORT_ERRORS as error:
-            reason = reason or brief(str(error))
-            continue
-        if size != sizes[0]:
-            trial.notes.append(f"free axes ran at size {size}; at size {sizes[0]} the model raised: {reason}")
+    if not trial.runs:
+        trial.runs = whole if example is not None else _run_whole(runner, signature)
+    return trial
+
+
+def _try_made_up(runner: Runner, signature: Signature, choice: BatchAxes, output_names: Sequence[str]) -> Trial:
+    trial = Trial(choice=choice)
+    with _obstacles_noted(trial):
+        plan = _find_plan(runner, signature, choice, trial)
+        if plan is not None:
+            layout = trial.layout = find_layout(choice, output_names, trial.runs)
+            _look_for_influence(runner, layout, trial, partial(_settings, runner, layout, plan))
+    return trial
+
+
+def _try_example(runner: Runner, choice: BatchAxes, output_names: Sequence[str], example: Example) -> Trial:
+    trial = Trial(choice=choice)
+    rows = rows_of(example, choice)
+    if rows is None:
+        trial.obstacle = "the inputs of --example have different numbers of rows; give each the same"
         return trial
-    return Trial(notes=[f"could not be tried with made-up rows: {reason}"])
-
-
-def _run_rows(session: ort.InferenceSession, rows: Feed, fixed_rows: int | None) -> Trial:
-    n_rows = fixed_rows or _TRIAL_ROWS
-    trial = Trial()
-    if fixed_rows is None:
-        trial.outputs.append((1, session.run(None, take(rows, [0]))))
+    with _obstacles_noted(trial):
         try:
-            two = session.run(None, take(rows, [0, 1]))
-            together = session.run(None, rows)
+            run_counts(runner, choice, partial(given_rows, rows), trial.runs)
         except ORT_ERRORS as error:
-            return _run_copies(session, rows, trial, brief(str(error)))
-        trial.outputs += [(2, two), (n_rows, together)]
-    else:
-        together = session.run(None, rows)
-        trial.outputs.append((n_rows, together))
-    _check_batch_axis(session, trial.outputs)
-    if n_rows > 1 and (found := find_dependence(session, rows, together, fixed_rows)):
-        trial.notes.append(found.note)
-        trial.max_rows = found.max_rows
+            trial.untried = f"the model runs the example, but not 1, 2 and 3 of its rows ({brief(str(error))})"
+            return trial
+        layout = trial.layout = find_layout(choice, output_names, trial.runs)
+        _look_for_influence(runner, layout, trial, partial(settings_of_example, rows, choice.fixed_rows))
     return trial
 
 
-def _run_copies(session: ort.InferenceSession, rows: Feed, trial: Trial, reason: str) -> Trial:
-    """Find out why one row ran and several did not: the values of the others, or their number."""
+@contextmanager
+def _obstacles_noted(trial: Trial) -> Iterator[None]:
     try:
-        trial.outputs += [(n, session.run(None, take(rows, [0] * n))) for n in (2, _TRIAL_ROWS)]
-    except ORT_ERRORS:
-        trial.max_rows = 1
-        trial.notes.append(
-            f"one row ran, two in one run raised, so rows run one at a time ({reason}); the batch axis is declared "
-            "free but a fixed size is built in: re-export with a free batch axis (dynamic_axes / dynamic_shapes)"
-        )
-    else:
-        trial.notes.append(f"some made-up rows could not be run: {reason}")
-    _check_batch_axis(session, trial.outputs)
-    return trial
+        yield
+    except NotRowsError as error:
+        trial.layout, trial.obstacle = None, str(error)
+    except OutOfTimeError as error:
+        trial.untried = trial.untried or str(error)
 
 
-def _check_batch_axis(session: ort.InferenceSession, runs: list[tuple[int, list[Array]]]) -> None:
-    names = [output.name for output in session.get_outputs()]
-    for n_rows, outputs in runs:
-        for name, output in zip(names, outputs, strict=True):
-            if output.ndim == 0 or output.shape[0] != n_rows:
-                raise ModelRefusedError(
-                    f"output {name!r} has no batch axis: for {n_rows} row{'s' if n_rows > 1 else ''} its shape is "
-                    f"{output.shape}; re-export with outputs of shape (batch, ...), or with a batch axis fixed at 1"
-                )
+def _settings(runner: Runner, layout: Layout, plan: Plan) -> Iterator[Setting]:
+    source = partial(make_up_rows, plan)
+    tops = find_tops(runner, layout, plan, source, limit_s=runner.budget_s * _ID_SEARCH_PART)
+    return settings_of_plan(plan, tops, layout.inputs.fixed_rows)
+
+
+def _find_plan(runner: Runner, signature: Signature, choice: BatchAxes, trial: Trial) -> Plan | None:
+    """Return made-up rows that the model runs, and keep the outputs; None and the reason where there are none."""
+    first_reason = ""
+    first = first_plan(signature, choice)
+    has_free = bool(symbols_of(first.inner))
+    n_rows = choice.fixed_rows or ROW_COUNTS[0]
+    for size in SIZES if has_free else SIZES[:1]:
+        plan = sized(first, size)
+        if not fits(plan, n_rows):
+            first_reason = first_reason or f"{n_rows} rows would take more than {MAX_RUN_BYTES >> 20} MiB"
+            break
+        for kind in Kind:
+            runs: list[Run] = []
+            plan = replace(plan, kind=kind)
+            try:
+                run_counts(runner, choice, partial(make_up_rows, plan), runs)
+            except ORT_ERRORS as error:
+                reason = brief(str(error))
+                first_reason = first_reason or reason
+                if runs and kind is Kind.COPIES:
+                    trial.runs, trial.obstacle = runs, _only_few(runs, reason)
+                    return None
+                continue
+            trial.runs = runs
+            if size != SIZES[0]:
+                trial.notes.append(f"free axes ran at size {size}; at size {SIZES[0]} the model raised: {first_reason}")
+            return plan
+    trial.untried = f"the model cannot run made-up rows ({first_reason})"
+    return None
+
+
+def _only_few(runs: Sequence[Run], reason: str) -> str:
+    return (
+        f"up to {len(runs)} row{'s' if len(runs) > 1 else ''} ran, one more in a run raised ({reason}): a fixed size "
+        "is built in; re-export with a free batch axis (dynamic_axes / dynamic_shapes)"
+    )
+
+
+def _look_for_influence(
+    runner: Runner, layout: Layout, trial: Trial, settings: Callable[[], Iterable[Setting]]
+) -> None:
+    if layout.inputs.fixed_rows == 1:
+        return
+    watch = InfluenceTrial(runner, layout)
+    is_complete = False
+    try:
+        watch.try_all(settings())
+        is_complete = True
+    except OutOfTimeError:
+        trial.notes.append("the trial of changed neighbours was shortened: runs of this model are slow")
+    except InfluenceFoundError as error:
+        trial.influence, trial.remedy = error.what, error.remedy
+    except RandomModelError as error:
+        trial.random = str(error)
+    trial.max_move, trial.place_move, trial.place_output = watch.max_move, watch.place_move, watch.place_output
+    if trial.influence or trial.random or watch.has_run_enough(is_complete=is_complete):
+        return
+    reason = f"the model raised: {watch.first_error}" if is_complete else "its runs are too slow"
+    trial.untried = f"too few kinds of changed neighbours could be run ({reason})"
+
+
+def _run_example(runner: Runner, example: Example) -> Run:
+    try:
+        return 1, runner.run(example)
+    except ORT_ERRORS as error:
+        raise InvalidInputError(f"--example: the model cannot run it: {brief(str(error))}") from error
+
+
+def _run_whole(runner: Runner, signature: Signature) -> list[Run]:
+    """Run made-up jobs of two sizes as they are, for the outputs' shapes."""
+    runs: list[Run] = []
+    if any(each.axes is None for each in signature.inputs):
+        return runs
+    first = Plan(signature.inputs, {each.name: each.axes or () for each in signature.inputs}, {}, Kind.UNIT)
+    for size in SIZES if symbols_of(first.inner) else SIZES[:1]:
+        plan = sized(first, size)
+        if not fits(plan, 1) or len(runs) == 2:
+            break
+        try:
+            outputs = runner.run({name: array[0] for name, array in make_up_rows(plan, 1).items()})
+        except OutOfTimeError:
+            break
+        except ORT_ERRORS:
+            continue
+        runs.append((1, outputs))
+    return runs

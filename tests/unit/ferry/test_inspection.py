@@ -1,6 +1,7 @@
 import base64
 import json
 import os
+import re
 from pathlib import Path
 
 import kombu
@@ -8,7 +9,7 @@ import pytest
 
 from ferry import inspection as asking
 from ferry.errors import ConfigError, ModelRefusedError, NoWorkerError, QueueUnavailableError
-from ferry.inspection_process import INSPECTION_LIMIT_S, Reply, inspection_limit_s
+from ferry.inspection_process import INSPECTION_LIMIT_S, Reply, TrialOptions, inspection_limit_s
 from ferry.local.data_dir import RUN_FILE
 from ferry.queue.connection import QueueClient
 from ferry.queue.keys import CONTROL_QUEUE, Keys
@@ -43,7 +44,8 @@ class DeadRedis(FakeRedis):
         raise ConnectionRefusedError("connection refused")
 
 
-QUESTION: list[object] = [".incoming-1/model.onnx", "m", "1", []]
+NO_OPTIONS = {"fixed": [], "example": "", "rows_independent": False}
+QUESTION: list[object] = [".incoming-1/model.onnx", "m", "1", [], NO_OPTIONS]
 
 
 def test_ask_worker_when_one_answers_then_its_reply_is_returned() -> None:
@@ -132,7 +134,27 @@ def test_inspect_model_when_the_file_is_staged_then_its_place_is_sent(tmp_path: 
     staged.write_bytes(b"model")
     with pytest.raises(ModelRefusedError, match="asked"):
         asking.inspect_model(staged, name="m", version="1", labels=("a",), settings=settings)
-    assert asked == [("redis://example/7", "ours", [".incoming-1/model.onnx", "m", "1", ["a"]])]
+    assert asked == [("redis://example/7", "ours", [".incoming-1/model.onnx", "m", "1", ["a"], NO_OPTIONS])]
+
+
+def test_inspect_model_when_there_are_options_then_they_are_sent_and_the_example_is_staged_and_deleted(
+    tmp_path: Path, asked
+) -> None:
+    settings = settings_of(tmp_path, redis_url="redis://example/7")
+    staged = settings.models_dir / ".incoming-1" / "model.onnx"
+    staged.parent.mkdir(parents=True)
+    staged.write_bytes(b"model")
+    (tmp_path / "jobs.npz").write_bytes(b"arrays")
+    options = TrialOptions(("sr=1",), tmp_path / "jobs.npz", is_rows_independent=True)
+    with pytest.raises(ModelRefusedError, match="asked"):
+        asking.inspect_model(staged, name="m", version="1", options=options, settings=settings)
+    ((_, _, (*_, sent)),) = asked
+    assert (sent["fixed"], sent["rows_independent"]) == (["sr=1"], True)
+    assert re.fullmatch(r"\.incoming-\w+/example\.npz", sent["example"])
+    # The model's folder is published as it is, so the example must not be in it.
+    assert not sent["example"].startswith(".incoming-1/")
+    assert [path.name for path in settings.models_dir.iterdir()] == [".incoming-1"]
+    assert [path.name for path in staged.parent.iterdir()] == ["model.onnx"]
 
 
 def test_inspect_model_when_the_file_lies_elsewhere_then_a_copy_is_staged_and_deleted(tmp_path: Path, asked) -> None:

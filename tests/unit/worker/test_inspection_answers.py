@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ferry.errors import InvalidInputError
@@ -14,6 +15,9 @@ from tests.namespaces import KEYS, client_of
 from worker.inspection_answers import answer
 
 KEY = KEYS.reply + "1"
+
+
+OPTIONS: dict[str, object] = {"fixed": [], "example": "", "rows_independent": False}
 
 
 class FakeRedis:
@@ -46,7 +50,7 @@ def test_answer_when_the_file_is_staged_then_the_reply_is_pushed_and_expires(tmp
     (tmp_path / ".incoming-1").mkdir()
     onnx_models.save(onnx_models.doubled(), tmp_path / ".incoming-1" / "model.onnx")
     redis = FakeRedis()
-    answer(".incoming-1/model.onnx", "m", "1", [], KEY, models_dir=tmp_path, client=client_of(redis))
+    answer(".incoming-1/model.onnx", "m", "1", [], OPTIONS, KEY, models_dir=tmp_path, client=client_of(redis))
     started, reply = redis.lists[KEY]
     assert started == STARTED
     assert manifest_from(reply).ref == "m:1"
@@ -58,10 +62,10 @@ def test_answer_when_the_model_names_files_then_they_are_wanted_and_then_used(tm
     folder.mkdir()
     onnx_models.save(onnx_models.external_weights(), folder / "model.onnx")
     redis = FakeRedis()
-    answer(".incoming-1/model.onnx", "m", "1", [], KEY, models_dir=tmp_path, client=client_of(redis))
+    answer(".incoming-1/model.onnx", "m", "1", [], OPTIONS, KEY, models_dir=tmp_path, client=client_of(redis))
     assert redis.lists[KEY][-1] == {"files": {onnx_models.EXTERNAL_FILE: "w"}}
     (folder / onnx_models.EXTERNAL_FILE).write_bytes(onnx_models.EXTERNAL_BYTES)
-    answer(".incoming-1/model.onnx", "m", "1", [], KEY, models_dir=tmp_path, client=client_of(redis))
+    answer(".incoming-1/model.onnx", "m", "1", [], OPTIONS, KEY, models_dir=tmp_path, client=client_of(redis))
     assert [file.name for file in manifest_from(redis.lists[KEY][-1]).files] == [onnx_models.EXTERNAL_FILE]
 
 
@@ -72,14 +76,41 @@ def test_answer_when_the_path_leaves_the_repository_then_the_file_is_not_opened(
     onnx_models.save(onnx_models.doubled(), tmp_path / "secret.onnx")
     (root / "link.onnx").symlink_to(tmp_path / "secret.onnx")
     redis = FakeRedis()
-    answer(staged, "m", "1", [], KEY, models_dir=root, client=client_of(redis))
+    answer(staged, "m", "1", [], OPTIONS, KEY, models_dir=root, client=client_of(redis))
     assert redis.lists[KEY][-1]["error"]["code"] == "invalid_input"
+
+
+@pytest.mark.parametrize("example", ["../secret.npz", "/etc/passwd", "link.npz"])
+def test_answer_when_the_example_leaves_the_repository_then_it_is_not_opened(tmp_path: Path, example: str) -> None:
+    root = tmp_path / "models"
+    root.mkdir()
+    onnx_models.save(onnx_models.doubled(), root / "model.onnx")
+    np.savez(tmp_path / "secret.npz", x=np.ones((1, 3), np.float32))
+    (root / "link.npz").symlink_to(tmp_path / "secret.npz")
+    redis = FakeRedis()
+    options = OPTIONS | {"example": example}
+    answer("model.onnx", "m", "1", [], options, KEY, models_dir=root, client=client_of(redis))
+    error = redis.lists[KEY][-1]["error"]
+    assert error["code"] == "invalid_input"
+    assert "lies outside the model repository" in error["detail"]
+
+
+def test_answer_when_there_are_options_then_the_trial_follows_them(tmp_path: Path) -> None:
+    onnx_models.save(onnx_models.keeps_state(), tmp_path / "model.onnx")
+    arrays = {"x": np.ones((1, 5), np.float32), "state": np.ones((2, 1, 8), np.float32)}
+    np.savez(tmp_path / "example.npz", **arrays)
+    options = {"fixed": ["sr=8000"], "example": "example.npz", "rows_independent": True}
+    redis = FakeRedis()
+    answer("model.onnx", "m", "1", [], options, KEY, models_dir=tmp_path, client=client_of(redis))
+    manifest = manifest_from(redis.lists[KEY][-1])
+    assert [each.values for each in manifest.fixed_inputs] == [(8000,)]
+    assert manifest.is_batched
 
 
 def test_answer_when_the_reply_key_is_another_key_then_nothing_is_written(tmp_path: Path) -> None:
     redis = FakeRedis()
     with pytest.raises(InvalidInputError, match="reply key"):
-        answer("model.onnx", "m", "1", [], KEYS.job + "1", models_dir=tmp_path, client=client_of(redis))
+        answer("model.onnx", "m", "1", [], OPTIONS, KEYS.job + "1", models_dir=tmp_path, client=client_of(redis))
     assert redis.lists == {}
 
 

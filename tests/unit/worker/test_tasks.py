@@ -64,6 +64,6 @@ def test_run_batches_when_a_ticket_is_made_then_it_calls_this_task_with_the_mode
 def test_inspect_model_when_asked_then_all_it_was_told_goes_to_the_inspection(
     app: celery.Celery, inspected: list[tuple[object, ...]]
 ) -> None:
-    arguments = (".incoming-1/model.onnx", "toy", "2", ["no", "yes"], "{ferry}:reply:1")
+    arguments = (".incoming-1/model.onnx", "toy", "2", ["no", "yes"], {"fixed": ["sr=1"]}, "{ferry}:reply:1")
     app.tasks[INSPECT_TASK].apply(args=arguments)
     assert inspected == [arguments]

@@ -1,3 +1,4 @@
+import re
 from io import StringIO
 from pathlib import Path
 
@@ -6,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ferry.cli.model_tables import broken_table, details_table, entries_table, print_manifest
-from ferry.manifest import MODEL_FILE, Manifest, NonFinite
+from ferry.manifest import MODEL_FILE, Evidence, Execution, ExecutionMode, FixedInput, Manifest, NonFinite, TensorSpec
 from ferry.repository import Repository, Survey
 from tests.manifests import manifest, spec
 
@@ -39,11 +40,11 @@ def test_print_manifest_when_no_tensor_has_a_range_then_neither_has_the_table(co
 @pytest.mark.parametrize(
     ("toy", "words"),
     [
-        (manifest(max_rows=8), "batching: up to 8 rows in one run"),
-        (manifest(max_rows=None), "batching: as many rows in one run as the first worker finds best"),
-        (manifest(max_rows=1), "batching: one row in one run"),
-        (manifest(max_rows=1, fixed_rows=1), "batching: one row in one run"),
-        (manifest(max_rows=4, fixed_rows=4), "batching: exactly 4 rows in one run, short batches are padded"),
+        (manifest(max_rows=8), "execution: batched: up to 8 rows in one run"),
+        (manifest(max_rows=None), "execution: batched: as many rows in one run as the first worker finds best"),
+        (manifest(max_rows=1), "execution: batched: one row in one run"),
+        (manifest(max_rows=1, fixed_rows=1), "execution: batched: one row in one run"),
+        (manifest(max_rows=4, fixed_rows=4), "execution: batched: exactly 4 rows in one run, short batches are padded"),
     ],
 )
 def test_print_manifest_when_batched_then_the_rows_of_a_run_are_told(
@@ -51,6 +52,48 @@ def test_print_manifest_when_batched_then_the_rows_of_a_run_are_told(
 ) -> None:
     print_manifest(console, toy)
     assert words in console.export_text()
+
+
+def test_print_manifest_when_each_job_is_a_run_then_the_reason_and_the_evidence_are_shown(console: Console) -> None:
+    reason = "the node [ReduceMax_3] reduces over the batch axis; keep axis 0 out of its axes"
+    whole = manifest(mode=ExecutionMode.WHOLE_JOB)
+    execution = Execution(reason=reason, evidence=Evidence.PROVEN)
+    print_manifest(console, whole.model_copy(update={"execution": execution}))
+    text = console.export_text()
+    assert "execution: whole jobs: each job is one run by itself" in text
+    assert f"why: tried: {reason}" in text
+    assert "rounding" not in text
+
+
+@pytest.mark.parametrize(
+    ("evidence", "words"),
+    [(Evidence.OVERRIDDEN, "why: overridden: "), (Evidence.DECLARED, "why: declared in the manifest, not tried: ")],
+)
+def test_print_manifest_when_it_was_not_proven_then_that_is_shown(
+    console: Console, evidence: Evidence, words: str
+) -> None:
+    execution = Execution(mode=ExecutionMode.BATCHED, reason="because", evidence=evidence, max_move=2.8e-4)
+    print_manifest(console, manifest().model_copy(update={"execution": execution}))
+    text = console.export_text()
+    assert f"{words}because" in text
+    assert (
+        "rounding: an answer moved by up to 2.8e-04 of its size when only the number of rows in a run changed" in text
+    )
+
+
+def test_print_manifest_when_shapes_are_the_models_own_then_they_are_shown_so(console: Console) -> None:
+    inputs = (
+        TensorSpec(name="state", dtype="float32", shape=(2, None, 8), batch_axis=1),
+        TensorSpec(name="four", dtype="float32", shape=(4, None), batch_axis=None),
+        TensorSpec(name="open", dtype="float32", batch_axis=None, has_any_rank=True),
+    )
+    fixed = FixedInput(name="sr", dtype="int64", values=(16000,))
+    whole = manifest(inputs=inputs, mode=ExecutionMode.WHOLE_JOB)
+    print_manifest(console, whole.model_copy(update={"fixed_inputs": (fixed,)}))
+    text = console.export_text()
+    for words in ("(2, N, 8)", "(4, any)", "fixed input: sr = 16000 (int64), clients do not send it"):
+        assert words in text
+    assert re.search(r"open +│ float32 │ any +│", text)
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@ import shutil
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
 from ferry import model_files
 from ferry.cli import models
 from ferry.local.data_dir import DataDir, RunInfo
+from ferry.manifest import Evidence
 from ferry.repository import Repository
 from tests import onnx_models
 
@@ -199,6 +201,55 @@ def test_add_when_told_what_becomes_of_nan_then_it_is_in_the_manifest(
     file = onnx_models.save(onnx_models.doubled(), tmp_path / "model.onnx")
     assert ferry_models("add", file, "--name", "m", *arguments).exit_code == 0
     assert repository.scan()["m", "1"].non_finite == rule
+
+
+def test_add_when_rows_influence_each_other_then_the_reason_and_the_remedy_are_shown(
+    ferry_models, repository, tmp_path: Path
+) -> None:
+    file = onnx_models.save(onnx_models.mixes_rows(), tmp_path / "model.onnx")
+    result = ferry_models("add", file, "--name", "m")
+    assert "execution: whole jobs: each job is one run by itself" in result.stdout
+    assert "why: tried: " in result.stdout
+    assert "re-export" in result.stdout
+    assert not repository.scan()["m", "1"].is_batched
+
+
+def test_add_when_options_are_given_then_the_trial_follows_them(ferry_models, repository, tmp_path: Path) -> None:
+    file = onnx_models.save(onnx_models.keeps_state(), tmp_path / "model.onnx")
+    np.savez(tmp_path / "jobs.npz", x=np.ones((2, 5), np.float32), state=np.ones((2, 2, 8), np.float32))
+    options = ("--set", "sr=16000", "--example", tmp_path / "jobs.npz")
+    result = ferry_models("add", file, "--name", "m", *options)
+    assert result.exit_code == 0, result.stderr
+    assert "fixed input: sr = 16000 (int64)" in result.stdout
+    assert "(2, N, 8)" in result.stdout
+    assert repository.scan()["m", "1"].is_batched
+    assert sorted(path.name for path in repository.folder("m", "1").iterdir()) == ["manifest.json", "model.onnx"]
+
+
+def test_add_when_the_operator_overrides_then_it_is_recorded_and_shown(
+    ferry_models, repository, tmp_path: Path
+) -> None:
+    file = onnx_models.save(onnx_models.mixes_rows(), tmp_path / "model.onnx")
+    ferry_models("add", file, "--name", "m", "--rows-independent")
+    assert repository.scan()["m", "1"].execution.evidence is Evidence.OVERRIDDEN
+    assert "why: overridden: the operator said so" in ferry_models("show", "m").stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--set", "rate=1"), "with the name of an input; there are x, state, sr"),
+        (("--set", "sr=fast"), "'fast' is no int64"),
+        (("--example", "none.npz"), "there is no file none.npz"),
+        (("--rows-independent",), "--rows-independent is not possible: input 'sr' is a scalar"),
+    ],
+)
+def test_add_when_an_option_does_not_fit_then_nothing_is_published(
+    ferry_models, repository, tmp_path: Path, options: tuple[str, ...], words: str
+) -> None:
+    file = onnx_models.save(onnx_models.keeps_state(), tmp_path / "model.onnx")
+    fails_with(ferry_models("add", file, "--name", "m", *options), words)
+    assert repository.scan() == {}
 
 
 def test_add_when_there_is_no_such_rule_for_nan_then_refused_with_those_there_are(ferry_models, tmp_path: Path) -> None:

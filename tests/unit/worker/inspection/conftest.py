@@ -7,6 +7,7 @@ import onnx
 import pytest
 
 from ferry.errors import ModelRefusedError
+from ferry.inspection_process import TrialOptions
 from ferry.manifest import Manifest
 from worker.inspection.manifests import inspect
 
@@ -17,10 +18,12 @@ Look = Callable[..., Manifest]
 def look(tmp_path: Path) -> Look:
     """Save a model (or raw bytes) and inspect it."""
 
-    def look(content: onnx.ModelProto | bytes, labels: tuple[str, ...] = ()) -> Manifest:
+    def look(
+        content: onnx.ModelProto | bytes, labels: tuple[str, ...] = (), options: TrialOptions | None = None
+    ) -> Manifest:
         path = tmp_path / "model.onnx"
         path.write_bytes(content if isinstance(content, bytes) else content.SerializeToString())
-        return inspect(path, "m", "1", labels)
+        return inspect(path, "m", "1", labels, options)
 
     return look
 

@@ -1,11 +1,18 @@
 import os
 from pathlib import Path
 
+import onnx
 import pytest
 
 from ferry.errors import InvalidInputError, ModelRefusedError
+from ferry.inspection_process import TrialOptions
+from ferry.manifest import Evidence, ExecutionMode, Manifest
 from tests import onnx_models
 from worker.inspection.manifests import inspect
+
+
+def specs(manifest: Manifest) -> list[tuple[str, tuple[int | None, ...], int | None]]:
+    return [(spec.name, spec.shape, spec.batch_axis) for spec in (*manifest.inputs, *manifest.outputs)]
 
 
 def test_inspect_when_inputs_and_outputs_are_several_then_each_is_described(look) -> None:
@@ -22,16 +29,82 @@ def test_inspect_when_inputs_and_outputs_are_several_then_each_is_described(look
     assert manifest.versions["opset ai.onnx"] == str(onnx_models.OPSET)
 
 
-@pytest.mark.parametrize(("n_rows", "words"), [(1, "one at a time"), (4, "every run has 4 rows")])
-def test_inspect_when_the_batch_axis_is_fixed_then_the_batching_and_a_note_say_so(
-    look, n_rows: int, words: str
-) -> None:
-    manifest = look(onnx_models.fixed_batch(n_rows))
-    assert (manifest.batching.max_rows, manifest.batching.fixed_rows) == (n_rows, n_rows)
-    assert [spec.shape for spec in (*manifest.inputs, *manifest.outputs)] == [(None, 3), (None, 3)]
+def test_inspect_when_the_batch_axis_is_fixed_then_the_batching_and_a_note_say_so(look) -> None:
+    manifest = look(onnx_models.fixed_batch(4))
+    assert (manifest.batching.max_rows, manifest.batching.fixed_rows) == (4, 4)
+    assert specs(manifest) == [("x", (None, 3), 0), ("y", (None, 3), 0)]
     (note,) = manifest.notes
-    assert words in note
-    assert "re-export with a free batch axis" in note
+    assert "every run has 4 rows, short ones are padded; re-export with a free batch axis" in note
+
+
+@pytest.mark.parametrize(
+    ("proto", "expected"),
+    [
+        # One row, or a file's row, is a whole job where the first axis may have size 1.
+        (onnx_models.mixes_rows(), [("x", (None, 3), 0), ("y", (None, 3), 0)]),
+        (onnx_models.fixed_batch(1), [("x", (1, 3), 0), ("y", (1, 3), 0)]),
+        (onnx_models.mixes_rows(4), [("x", (4, 3), None), ("y", (4, 3), None)]),
+        (onnx_models.no_batch_output(), [("x", (None, 3), 0), ("y", (3,), None)]),
+        (onnx_models.boxes(), [("x", (None, 3), 0), ("y", (None, 2), 0)]),
+        (onnx_models.scalar_input(), [("x", (None, 3), 0), ("factor", (), None), ("y", (None, 3), None)]),
+        (onnx_models.different_fixed_batches(), [("a", (2, 3), None), ("b", (4, 3), None), ("y", (6, 3), None)]),
+        (onnx_models.doubled(None), [("x", (), None), ("y", (), None)]),
+        (onnx_models.doubled(()), [("x", (), None), ("y", (), None)]),
+    ],
+)
+def test_inspect_when_each_job_is_a_run_then_shapes_are_the_models_own(
+    look, proto: onnx.ModelProto, expected: list[tuple[str, tuple[int | None, ...], int | None]]
+) -> None:
+    manifest = look(proto)
+    assert manifest.execution.mode is ExecutionMode.WHOLE_JOB
+    assert specs(manifest) == expected
+    assert manifest.batching.fixed_rows is None
+
+
+def test_inspect_when_the_number_of_axes_is_not_known_then_any_is_taken(look) -> None:
+    manifest = look(onnx_models.doubled(None))
+    assert [spec.has_any_rank for spec in (*manifest.inputs, *manifest.outputs)] == [True, True]
+
+
+@pytest.mark.parametrize("symbol", ["N", "rows", "b2", None])
+def test_inspect_when_rows_lie_along_different_axes_then_each_tensor_has_its_own(look, symbol: str | None) -> None:
+    manifest = look(onnx_models.keeps_state(symbol), options=TrialOptions(fixed=("sr=16000",)))
+    assert manifest.execution.mode is ExecutionMode.BATCHED, manifest.execution.reason
+    assert specs(manifest) == [
+        ("x", (None, None), 0),
+        ("state", (2, None, 8), 1),
+        ("y", (None, 1), 0),
+        ("next", (2, None, 8), 1),
+    ]
+    (sr,) = manifest.fixed_inputs
+    assert (sr.name, sr.dtype, sr.shape, sr.values) == ("sr", "int64", (), (16000,))
+
+
+def test_inspect_when_a_scalar_is_not_set_then_each_job_is_a_run_and_the_remedy_is_named(look) -> None:
+    manifest = look(onnx_models.keeps_state())
+    assert manifest.execution.mode is ExecutionMode.WHOLE_JOB
+    assert "--set sr=VALUE" in manifest.execution.reason
+    assert [(spec.name, spec.shape) for spec in manifest.inputs] == [
+        ("x", (None, None)),
+        ("state", (2, None, 8)),
+        ("sr", ()),
+    ]
+
+
+@pytest.mark.parametrize(
+    "proto", [onnx_models.mixes_rows(), onnx_models.adds_by_place(), onnx_models.raises_on_big_index(100)]
+)
+def test_inspect_when_the_operator_overrides_then_batched_and_recorded(look, proto: onnx.ModelProto) -> None:
+    manifest = look(proto, options=TrialOptions(is_rows_independent=True))
+    assert (manifest.execution.mode, manifest.execution.evidence) == (ExecutionMode.BATCHED, Evidence.OVERRIDDEN)
+    assert all(spec.batch_axis == 0 and spec.shape[0] is None for spec in (*manifest.inputs, *manifest.outputs))
+
+
+def test_inspect_when_an_output_that_was_not_seen_declares_no_rows_then_an_override_is_refused(look) -> None:
+    proto = onnx_models.raises_on_big_index(100)
+    proto.graph.output[0].CopyFrom(onnx_models.value("y", shape=(7, 2)))
+    with pytest.raises(InvalidInputError, match=r"output 'y' declares no batch axis.*--example"):
+        look(proto, options=TrialOptions(is_rows_independent=True))
 
 
 def test_inspect_when_the_file_is_the_same_then_so_is_the_manifest(look) -> None:

@@ -1,15 +1,31 @@
 import numpy as np
 import pytest
 
-from ferry.errors import ModelRefusedError
-from ferry.tensors import Array
+from ferry.manifest import TensorSpec
 from tests import onnx_models
-from worker.inspection.outputs import Declared, believed_outputs, observed_outputs
+from worker.inspection.layout import Run
+from worker.inspection.outputs import Declared, declared_batch_axis, describe_outputs
 
 
-def runs_of(*inner: tuple[int, ...]) -> list[tuple[int, list[Array]]]:
-    """One run of 1 row, one of 2 and so on, each with one output of these inner sizes."""
-    return [(n_rows, [np.zeros((n_rows, *sizes), np.float32)]) for n_rows, sizes in enumerate(inner, start=1)]
+def runs_of(*shapes: tuple[int, ...]) -> list[Run]:
+    """Runs of 1, 2, 3 ... rows with one output of these shapes."""
+    return [(n_rows, [np.zeros(shape, np.float32)]) for n_rows, shape in enumerate(shapes, start=1)]
+
+
+def described(
+    shape: tuple[int | str | None, ...],
+    runs: list[Run],
+    batch_axis: int | None = 0,
+    *,
+    is_batched: bool = True,
+    has_free_axes: bool = False,
+    is_value_sized: bool = False,
+) -> TensorSpec:
+    (spec,) = describe_outputs(
+        [Declared("y", "float32", shape)], runs, [batch_axis],
+        is_batched=is_batched, has_free_axes=has_free_axes, is_value_sized=is_value_sized,
+    )  # fmt: skip
+    return spec
 
 
 def test_inspect_when_inner_axes_are_free_then_they_stay_so(look) -> None:
@@ -29,31 +45,52 @@ def test_inspect_when_the_model_cannot_be_tried_then_its_declaration_is_believed
 
 
 @pytest.mark.parametrize(
-    ("said", "may_settle", "size"), [("W", True, 5), ("W", False, None), (5, False, 5), (6, False, None)]
+    ("said", "is_open", "size"), [("W", False, 5), ("W", True, None), (5, True, 5), (6, True, None)]
 )
-def test_observed_outputs_when_runs_agree_then_the_size_is_settled_if_nothing_else_could_change_it(
-    said: int | str, may_settle: bool, size: int | None
+@pytest.mark.parametrize("why", ["has_free_axes", "is_value_sized"])
+@pytest.mark.parametrize("is_batched", [True, False])
+def test_describe_outputs_when_runs_agree_then_the_size_is_settled_if_nothing_else_could_change_it(
+    said: int | str, is_open: bool, size: int | None, why: str, is_batched: bool
 ) -> None:
-    declared: list[Declared] = [("y", "float32", ["N", said])]
-    (spec,) = observed_outputs(declared, runs_of((5,), (5,)), may_settle=may_settle)
-    assert spec.shape == (None, size)
+    spec = described(("N", said), runs_of((1, 5), (2, 5)), is_batched=is_batched, **{why: is_open})
+    assert (spec.shape, spec.batch_axis) == ((None, size), 0)
 
 
-def test_observed_outputs_when_runs_differ_then_the_size_is_free() -> None:
-    (spec,) = observed_outputs([("y", "float32", ["N", "W"])], runs_of((5,), (6,)), may_settle=True)
-    assert spec.shape == (None, None)
+def test_describe_outputs_when_rows_lie_elsewhere_then_that_axis_is_free() -> None:
+    spec = described((2, "N", 3), runs_of((2, 1, 3), (2, 2, 3)), 1)
+    assert (spec.shape, spec.batch_axis) == ((2, None, 3), 1)
 
 
-def test_observed_outputs_when_the_number_of_axes_changes_then_it_is_refused() -> None:
-    with pytest.raises(ModelRefusedError, match="another number of axes"):
-        observed_outputs([("y", "float32", [])], runs_of((5,), (5, 5)), may_settle=True)
+def test_describe_outputs_when_the_number_of_rows_is_fixed_then_batched_rows_are_free_and_whole_jobs_are_not() -> None:
+    assert described((4, 3), [(4, [np.zeros((4, 3))])]).shape == (None, 3)
+    assert described((4, 3), [(4, [np.zeros((4, 3))])], None, is_batched=False).shape == (4, 3)
 
 
 @pytest.mark.parametrize(
-    ("shape", "words"), [([], "'y' declares no shape"), ([7, None], r"'y' is \(7, any\), so it has no batch axis")]
+    ("shape", "runs", "is_value_sized"),
+    [
+        ((), runs_of((1, 5), (2, 5)), True),  # values may change what no file declares
+        ((), runs_of((1,), (2, 2)), False),  # it did change
+        ((), [], False),  # neither declared nor seen
+    ],
 )
-def test_believed_outputs_when_no_batch_axis_is_declared_then_it_is_refused(
-    shape: list[int | str | None], words: str
+def test_describe_outputs_when_the_number_of_axes_is_not_known_then_any_is_said(
+    shape: tuple[int, ...], runs: list[Run], is_value_sized: bool
 ) -> None:
-    with pytest.raises(ModelRefusedError, match=words):
-        believed_outputs([("y", "float32", shape)], None)
+    spec = described(shape, runs, is_batched=False, is_value_sized=is_value_sized)
+    assert (spec.has_any_rank, spec.shape, spec.batch_axis) == (True, (), None)
+
+
+def test_describe_outputs_when_a_scalar_comes_then_it_has_no_axes() -> None:
+    spec = described((), runs_of((), ()), None, is_batched=False)
+    assert (spec.has_any_rank, spec.shape, spec.batch_axis) == (False, (), None)
+
+
+@pytest.mark.parametrize(
+    ("shape", "fixed_rows", "axis"),
+    [(("N", 3), None, 0), ((None,), None, 0), ((4, 3), 4, 0), ((4, 3), None, None), ((), None, None), ((1, 3), 1, 0)],
+)
+def test_declared_batch_axis_when_the_first_axis_may_hold_rows_then_it_is_that(
+    shape: tuple[int | str | None, ...], fixed_rows: int | None, axis: int | None
+) -> None:
+    assert declared_batch_axis(Declared("y", "float32", shape), fixed_rows) == axis

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -21,10 +23,6 @@ def renamed(old: str, new: str) -> onnx.ModelProto:
 
 
 REFUSED = {
-    "scalar input": (onnx_models.scalar_input(), "'factor' is a scalar, so it has no batch axis; re-export"),
-    "unknown rank": (onnx_models.doubled(None), "declares no shape"),
-    "different batches": (onnx_models.different_fixed_batches(), "'a' at 2, 'b' at 4"),
-    "huge batch": (onnx_models.fixed_batch(100_000), "fixed at 100000, possible are 1 to 65536"),
     "two inputs of a name": (renamed("b", "a"), "two inputs are named 'a'; re-export"),
     "two outputs of a name": (renamed("rank", "total"), "two outputs are named 'total'"),
     "nameless output": (renamed("rank", ""), "an output has no name"),
@@ -64,31 +62,35 @@ def test_inspect_when_initializers_are_among_the_inputs_then_nobody_has_to_send_
     assert manifest.notes == ()
 
 
-def test_read_when_inner_axes_are_sizes_then_none_is_free() -> None:
+def test_read_when_axes_are_declared_then_sizes_and_symbols_are_kept() -> None:
     said = signature.read(onnx_models.two_inputs_two_outputs().graph)
-    assert [spec.shape for spec in said.inputs] == [(None, 2), (None, 2), (None, 3)]
-    assert (said.fixed_rows, said.has_free_axes) == (None, False)
-
-
-def test_read_when_two_inputs_share_a_symbol_then_their_axes_do() -> None:
-    said = signature.read(onnx_models.two_inputs_of_one_width().graph)
-    assert said.axes == (("W",), ("W",))
+    assert [(each.name, each.dtype, each.axes) for each in said.inputs] == [
+        ("a", "float32", ("N", 2)),
+        ("b", "float32", ("N", 2)),
+        ("k", "int64", ("N", 3)),
+    ]
     assert said.has_free_axes
 
 
-def test_read_when_every_free_axis_has_one_symbol_then_the_batch_axis_is_told_apart(look) -> None:
-    assert signature.read(onnx_models.doubled(("?", "?")).graph).axes == (("x/?",),)
-    manifest = look(onnx_models.doubled(("?", "?")))
-    assert (manifest.batching.max_rows, manifest.batching.fixed_rows) == (None, None)
-    assert manifest.notes == ()
-
-
 @pytest.mark.parametrize("size", [None, -1])
-def test_read_when_an_axis_has_no_size_then_it_is_free(size: int | None) -> None:
-    said = signature.read(onnx_models.doubled(("N", size, 3)).graph)
-    assert said.inputs[0].shape == (None, None, 3)
-    assert said.axes == (("x.1", 3),)
+def test_read_when_an_axis_has_no_size_then_it_is_free_and_has_a_symbol_of_its_own(size: int | None) -> None:
+    (x,) = signature.read(onnx_models.doubled(("N", size, 3)).graph).inputs
+    assert x.axes == ("N", "x.1", 3)
+    assert x.free_axes == (0, 1)
 
 
-def test_read_when_the_batch_axis_is_fixed_then_its_size_is_kept() -> None:
-    assert signature.read(onnx_models.fixed_batch(4).graph).fixed_rows == 4
+@pytest.mark.parametrize(("shape", "axes"), [(None, None), ((), ())])
+def test_read_when_there_are_no_axes_then_a_scalar_differs_from_an_unknown_number(
+    shape: tuple[()] | None, axes: tuple[()] | None
+) -> None:
+    assert signature.read(onnx_models.doubled(shape).graph).inputs[0].axes == axes
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"), [((2, 3, 1), "has 3 axes"), ((2, 4), r"is \(2, 4\), expected \(N, 3\)"), ((2, 3), "^$")]
+)
+def test_why_not_when_an_array_is_compared_then_only_free_axes_take_any_size(
+    shape: tuple[int, ...], words: str
+) -> None:
+    (x,) = signature.read(onnx_models.doubled(("N", 3)).graph).inputs
+    assert re.search(words, x.why_not(np.zeros(shape, np.float32)))

@@ -1,13 +1,76 @@
-from ferry.manifest import Manifest
+from itertools import count
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from ferry.manifest import Evidence, ExecutionMode, Manifest
 from tests import onnx_models
+from worker.inspection import signature
+from worker.inspection.runs import Runner
+from worker.inspection.trial import Trial, try_out
+
+INDEPENDENT = {
+    "float32": onnx_models.doubled(),
+    "several of several dtypes": onnx_models.two_inputs_two_outputs(),
+    "text": onnx_models.string_input(),
+    "softmax": onnx_models.classes(10),
+    "free width": onnx_models.dynamic_inner_axis(),
+    "wide rows only": onnx_models.wide_kernel(),
+    "ids": onnx_models.raises_on_big_index(),
+    "NaN and infinity": onnx_models.reciprocal(),
+    "fixed at 4": onnx_models.fixed_batch(4),
+    "maps": onnx_models.maps(),
+}
+MIXED = {
+    "batch statistics": (onnx_models.mixes_rows(), "'y', 3 rows in a run, neighbours: zeros"),
+    "batch statistics, fixed": (onnx_models.mixes_rows(4), "'y', 4 rows in a run, neighbours: zeros"),
+    "a little": (onnx_models.leans_on_neighbours(1e-4), "changed with its neighbours"),
+    "if any is large": (onnx_models.decides_over_the_batch("ReduceMax", 1.0), "changed with its neighbours"),
+    "if all are large": (onnx_models.decides_over_the_batch("ReduceMin", 0.5), "changed with its neighbours"),
+    "sequence first": (onnx_models.sums_up(), "changed with its neighbours"),
+    "trim to the longest": (onnx_models.trims_to_the_longest(), "changed with its neighbours"),
+    "large ids": (onnx_models.mixes_large_ids(900), "changed with its neighbours"),
+    "text": (onnx_models.mixes_text(), "changed with its neighbours"),
+    "place": (onnx_models.adds_by_place(), "depends on its place in the run (output 'y', 4 rows in a run)"),
+    "number of rows": (onnx_models.moves_with_count(0.1), "is another one when it runs alone"),
+    "random": (onnx_models.draws_random_numbers(), "the model draws random numbers"),
+}
 
 
-def rows_a_run(manifest: Manifest) -> tuple[int, int | None]:
-    return manifest.batching.max_rows, manifest.batching.fixed_rows
+def is_batched(manifest: Manifest) -> bool:
+    return manifest.execution.mode is ExecutionMode.BATCHED
+
+
+@pytest.mark.parametrize("proto", INDEPENDENT.values(), ids=INDEPENDENT)
+def test_inspect_when_rows_are_independent_then_they_are_batched(look, proto: onnx.ModelProto) -> None:
+    manifest = look(proto)
+    assert is_batched(manifest), manifest.execution.reason
+    assert manifest.execution.evidence is Evidence.PROVEN
+
+
+@pytest.mark.parametrize(("proto", "words"), MIXED.values(), ids=MIXED)
+def test_inspect_when_rows_influence_each_other_then_each_job_is_a_run(
+    look, proto: onnx.ModelProto, words: str
+) -> None:
+    manifest = look(proto)
+    assert not is_batched(manifest)
+    assert words in manifest.execution.reason
+    assert "; re-export" in manifest.execution.reason or ": re-export" in manifest.execution.reason
+
+
+def test_inspect_when_only_the_number_of_rows_moves_an_answer_then_the_largest_move_is_recorded(look) -> None:
+    manifest = look(onnx_models.moves_with_count(1e-5))
+    assert is_batched(manifest)
+    # 8 rows beside 1: the largest numbers that are tried.
+    assert manifest.execution.max_move == pytest.approx(7e-5, rel=0.05)
 
 
 def test_try_out_when_two_inputs_share_a_free_axis_then_they_are_tried_at_one_size(look) -> None:
-    assert look(onnx_models.two_inputs_of_one_width()).notes == ()
+    manifest = look(onnx_models.two_inputs_of_one_width())
+    assert is_batched(manifest)
+    assert manifest.notes == ()
 
 
 def test_try_out_when_the_model_needs_wide_rows_then_wider_ones_are_tried(look) -> None:
@@ -15,23 +78,109 @@ def test_try_out_when_the_model_needs_wide_rows_then_wider_ones_are_tried(look) 
     assert note.startswith("free axes ran at size 32; at size 4 the model raised")
 
 
-def test_try_out_when_made_up_values_raise_then_it_is_served_with_a_note(look) -> None:
-    (note,) = look(onnx_models.raises_on_big_index(100)).notes
-    assert note.startswith("could not be tried with made-up rows: ")
-    assert "out of data bounds" in note
-    assert look(onnx_models.raises_on_big_index()).notes == ()
+@pytest.mark.parametrize(
+    ("proto", "words"),
+    [
+        (onnx_models.raises_on_big_index(100), "out of data bounds"),
+        (onnx_models.doubled(("N", 2**30)), "3 rows would take more than 256 MiB"),
+    ],
+)
+def test_try_out_when_no_rows_can_be_made_up_then_each_job_is_a_run(look, proto: onnx.ModelProto, words: str) -> None:
+    manifest = look(proto)
+    assert not is_batched(manifest)
+    assert manifest.execution.reason.startswith("it could not be tried: the model cannot run made-up rows (")
+    assert words in manifest.execution.reason
+    assert manifest.execution.reason.endswith("give real inputs with --example FILE.npz")
 
 
-def test_try_out_when_a_row_is_too_large_to_make_up_then_it_is_not_tried(look) -> None:
-    (note,) = look(onnx_models.doubled(("N", 2**30))).notes
-    assert "could not be tried with made-up rows: 3 rows would take more than 256 MiB" in note
-
-
-def test_try_out_when_only_single_rows_run_then_rows_run_one_at_a_time(look) -> None:
+def test_try_out_when_only_single_rows_run_then_each_job_is_a_run(look) -> None:
     manifest = look(onnx_models.built_in_batch_of_one())
-    assert rows_a_run(manifest) == (1, 1)
-    assert "two in one run raised" in manifest.notes[0]
+    assert not is_batched(manifest)
+    assert "up to 1 row ran, one more in a run raised" in manifest.execution.reason
 
 
-def test_try_out_when_an_output_has_no_batch_axis_then_it_is_refused(refuses) -> None:
-    refuses(onnx_models.no_batch_output(), r"'y' has no batch axis: for 1 row .*\(3,\)")
+@pytest.mark.parametrize(
+    ("proto", "words"),
+    [
+        (onnx_models.no_batch_output(), "output 'y' does not follow the rows: for 3 rows its shape is (3,)"),
+        (onnx_models.boxes(), "output 'y' does not follow the rows"),
+        (onnx_models.pairs(), "output 'y' has 2 axes that follow the number of rows"),
+        (onnx_models.scalar_input(), "input 'factor' is a scalar, which has no rows; fix its value with --set factor="),
+        (onnx_models.different_fixed_batches(), "share no batch axis ('a' (2, 3), 'b' (4, 3))"),
+        (onnx_models.doubled(None), "input 'x' declares no shape"),
+        (onnx_models.fixed_batch(1), "the batch axis is fixed at 1, so each job is a run of its own; re-export"),
+    ],
+)
+def test_try_out_when_there_are_no_rows_then_each_job_is_a_run(look, proto: onnx.ModelProto, words: str) -> None:
+    manifest = look(proto)
+    assert not is_batched(manifest)
+    assert words in manifest.execution.reason
+
+
+# --- time
+
+
+def tried(proto: onnx.ModelProto, *, run_s: float, budget_s: float = 20.0, slower_from: int = 0) -> tuple[Trial, int]:
+    """Try a model whose runs take `run_s` each, from run `slower_from` on; returns also how many there were."""
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    now, n_runs = [0.0], count(1)
+
+    class Slow:
+        runs = 0
+
+        def run(self, names: list[str] | None, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+            self.runs = next(n_runs)
+            now[0] += run_s if self.runs > slower_from else 0.0
+            return session.run(names, dict(feed))
+
+    slow = Slow()
+    runner = Runner(slow, budget_s=budget_s, clock=lambda: now[0])
+    names = [output.name for output in proto.graph.output]
+    return try_out(runner, signature.read(proto.graph), names), slow.runs
+
+
+def test_try_out_when_runs_are_slow_then_the_essential_changes_are_enough() -> None:
+    trial, n_runs = tried(onnx_models.doubled(), run_s=1.0)
+    assert (trial.untried, trial.influence, n_runs) == ("", "", 20)
+    assert trial.layout is not None
+    assert "shortened" in trial.notes[0]
+
+
+def test_try_out_when_runs_are_slow_then_influence_is_still_found() -> None:
+    trial, _ = tried(onnx_models.leans_on_neighbours(), run_s=1.0)
+    assert "changed with its neighbours" in trial.influence
+
+
+@pytest.mark.parametrize("run_s", [3.0, 30.0])
+def test_try_out_when_runs_are_too_slow_for_that_then_the_model_is_untried(run_s: float) -> None:
+    trial, n_runs = tried(onnx_models.doubled(), run_s=run_s)
+    assert trial.untried
+    assert n_runs <= 7
+
+
+# --- values that raise
+
+
+def test_try_out_when_most_changed_neighbours_raise_then_the_model_is_untried() -> None:
+    proto = onnx_models.doubled()
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+
+    class Picky:
+        """Runs no rows but those of the first five runs: 1, 2 and 3 rows, and twice those to be compared with."""
+
+        def __init__(self) -> None:
+            self.runs = 0
+            self.known: set[bytes] = set()
+
+        def run(self, names: list[str] | None, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+            self.runs += 1
+            rows = {row.tobytes() for row in feed["x"]}
+            if self.runs <= 5:
+                self.known |= rows
+            elif not rows <= self.known:
+                raise ValueError("no such number")
+            return session.run(names, dict(feed))
+
+    trial = try_out(Runner(Picky()), signature.read(proto.graph), ["y"])
+    assert trial.influence == ""
+    assert "too few kinds of changed neighbours could be run (the model raised: no such number" in trial.untried
