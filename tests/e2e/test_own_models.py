@@ -51,17 +51,16 @@ def test_model_when_it_takes_strings_then_served(stack: Stack, client: httpx.Cli
     assert output == {"label": [[1], [0], [-1]], "echo": [["yes"], ["no"], ["größer"]]}
 
 
-def test_model_when_its_batch_is_fixed_at_one_then_one_row_at_a_time(
+def test_model_when_its_batch_is_fixed_at_one_then_each_job_is_a_run(
     stack: Stack, client: httpx.Client, tmp_path: Path
 ) -> None:
     told = add(stack, onnx_models.save(onnx_models.fixed_batch(1), tmp_path / "m.onnx"), "single")
-    assert "rows run one at a time" in told
+    assert "the batch axis is fixed at 1, so each job is a run of its own" in told
     eventually(lambda: _live_workers(client, "single") == 2, "both workers serve it")
     spec = client.get("/v1/models/single").json()["versions"][0]["inputs"][0]
     width = spec["shape"][1]
-    rows = [[float(n)] * width for n in range(3)]
-    output = predicted(client, "single", {spec["name"]: rows})
-    assert [len(values) for values in output.values()] == [3]
+    output = predicted(client, "single", {spec["name"]: [[3.0] * width]})
+    assert list(output.values()) == [[[6.0] * width]]
 
 
 def test_model_when_the_printed_first_job_is_pasted_then_it_works(

@@ -60,7 +60,8 @@ def _doubts(trial: Trial, finding: Finding) -> Iterator[str]:
     if trial.random:
         yield f"{trial.random}; re-export in inference mode"
     if trial.influence:
-        yield f"{trial.influence}{_unclear(finding)}; {trial.remedy}"
+        remedy = finding.remedy if finding.overrules_trial else trial.remedy
+        yield f"{trial.influence}{_unclear(finding)}; {remedy}"
     if trial.place_move > TOLERANCE and finding.verdict is not Verdict.INDEPENDENT:
         yield (
             f"a row's outcome moves by {trial.place_move:.1e} with its place in the run (output "

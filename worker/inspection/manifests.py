@@ -6,19 +6,18 @@ from pathlib import Path
 from ferry.errors import InvalidInputError, ModelRefusedError
 from ferry.inspection import check_file
 from ferry.inspection_process import TrialOptions
-from ferry.manifest import Batching, Execution, ExecutionMode, Manifest, TensorSpec, is_name, is_version, sha256_of
+from ferry.manifest import Batching, ExecutionMode, Manifest, is_name, is_version, sha256_of
 from worker.inspection import external_data, onnx_file, session, signature
-from worker.inspection.batch_axes import BatchAxes, inner_axes
 from worker.inspection.batch_axis import Finding, walk
 from worker.inspection.decision import FREE_AXIS, decide
 from worker.inspection.example import read_example
 from worker.inspection.fixed_inputs import fix_inputs
 from worker.inspection.labels import place_labels
 from worker.inspection.map_session import MapSession
-from worker.inspection.outputs import Declared, declared_batch_axis, declared_outputs, describe_outputs, with_map_keys
+from worker.inspection.outputs import declared_outputs, describe_outputs, with_map_keys
 from worker.inspection.runs import Runner
-from worker.inspection.signature import Signature
-from worker.inspection.trial import BUDGET_S, Trial, try_out
+from worker.inspection.tensor_axes import describe_inputs, has_free_axes, output_axes
+from worker.inspection.trial import BUDGET_S, try_out
 
 
 def inspect(
@@ -60,22 +59,22 @@ def _inspect(path: Path, name: str, version: str, labels: Sequence[str], options
     trial = try_out(runner, said, [output.name for output in declared], example)
     finding = _walk(path, trial.choice.axes if trial.choice else {})
     execution = decide(trial, finding, is_overridden=options.is_rows_independent)
-    execution, output_axes = _output_axes(execution, trial, said, declared)
+    is_batched = execution.mode is ExecutionMode.BATCHED
     outputs = describe_outputs(
         declared,
         trial.runs,
-        output_axes,
-        is_batched=execution.mode is ExecutionMode.BATCHED,
-        has_free_axes=_has_free_axes(trial, said),
+        output_axes(trial, said, declared, is_batched=is_batched),
+        is_batched=is_batched,
+        has_free_axes=has_free_axes(trial, said),
         is_value_sized=is_value_sized,
     )
     outputs = with_map_keys(outputs, model.map_outputs, model.keys)
     placed = place_labels(labels, outputs)
-    fixed_rows = _fixed_rows(execution, trial)
+    fixed_rows = trial.choice.fixed_rows if trial.choice and is_batched else None
     return Manifest(
         name=name,
         version=version,
-        inputs=_inputs(execution, trial, said),
+        inputs=describe_inputs(trial, said, is_batched=is_batched),
         outputs=outputs,
         fixed_inputs=fixed_inputs,
         labels=placed.labels,
@@ -92,61 +91,6 @@ def _inspect(path: Path, name: str, version: str, labels: Sequence[str], options
 def _walk(path: Path, batch_axes: Mapping[str, int]) -> Finding:
     """Walk the graph; the one place where the walk is called."""
     return walk(onnx_file.read(path), batch_axes)
-
-
-def _output_axes(
-    execution: Execution, trial: Trial, said: Signature, declared: Sequence[Declared]
-) -> tuple[Execution, list[int | None]]:
-    """Return the batch axis of each output: as the trial saw it, else as the file declares it."""
-    choice = trial.choice
-    is_batched = execution.mode is ExecutionMode.BATCHED
-    has_rows = all(_whole_axis(each.axes) == 0 for each in said.inputs)
-    if trial.layout is not None and (is_batched or (has_rows and not any(trial.layout.inputs.axes.values()))):
-        return execution, list(trial.layout.outputs)
-    axes = [declared_batch_axis(output, choice.fixed_rows if choice and is_batched else 1) for output in declared]
-    if not is_batched:
-        return execution, [axis if has_rows else None for axis in axes]
-    for output, axis in zip(declared, axes, strict=True):
-        if axis is None:
-            raise InvalidInputError(
-                f"--rows-independent is not possible: output {output.name!r} declares no batch axis, and none was seen "
-                f"since {trial.untried}; give real inputs with --example FILE.npz"
-            )
-    return execution, axes
-
-
-def _inputs(execution: Execution, trial: Trial, said: Signature) -> tuple[TensorSpec, ...]:
-    choice = trial.choice
-    specs = []
-    for each in said.inputs:
-        if each.axes is None:
-            specs.append(TensorSpec(name=each.name, dtype=each.dtype, batch_axis=None, has_any_rank=True))
-            continue
-        shape = tuple(axis if isinstance(axis, int) else None for axis in each.axes)
-        batch_axis = _whole_axis(each.axes)
-        if choice is not None and execution.mode is ExecutionMode.BATCHED:
-            batch_axis = choice.axes[each.name]
-            shape = (*shape[:batch_axis], None, *shape[batch_axis + 1 :])
-        specs.append(TensorSpec(name=each.name, dtype=each.dtype, shape=shape, batch_axis=batch_axis))
-    return tuple(specs)
-
-
-def _whole_axis(axes: Sequence[int | str] | None) -> int | None:
-    """Return the axis along which one row becomes a whole job: the first, where it may have size 1."""
-    return 0 if axes and (isinstance(axes[0], str) or axes[0] == 1) else None
-
-
-def _has_free_axes(trial: Trial, said: Signature) -> bool:
-    """Say whether sizes could still change that were the same in every run."""
-    choice = trial.choice
-    if choice is None or len({n_rows for n_rows, _ in trial.runs}) < 2:
-        return said.has_free_axes
-    return any(isinstance(axis, str) for each in said.inputs for axis in inner_axes(each, choice.axes[each.name]))
-
-
-def _fixed_rows(execution: Execution, trial: Trial) -> int | None:
-    choice: BatchAxes | None = trial.choice
-    return choice.fixed_rows if choice is not None and execution.mode is ExecutionMode.BATCHED else None
 
 
 def _batch_notes(fixed_rows: int | None) -> tuple[str, ...]:

@@ -47,6 +47,7 @@ def test_decide_when_the_trial_passed_then_batched(finding: Finding, words: str)
         (trial(), GATED, "a trial proves nothing here: its condition may depend on rows (node If_7); move it out"),
         (trial(influence="a row changed", remedy="re-export"), INDEPENDENT, "a row changed; re-export"),
         (trial(influence="a row changed", remedy="re-export"), UNKNOWN, "(node If_7)); re-export"),
+        (trial(influence="a row changed", remedy="re-export"), GATED, "(node If_7)); move it out of the model"),
         (trial(random="it draws numbers"), INDEPENDENT, "it draws numbers"),
         (trial(untried="it raised"), INDEPENDENT, "could not be tried: it raised; give real inputs with --example"),
         (Trial(choice=CHOICE, untried="it raised"), INDEPENDENT, "could not be tried: it raised"),

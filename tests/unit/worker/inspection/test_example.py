@@ -87,13 +87,6 @@ def test_inspect_when_made_up_ids_do_not_run_then_an_example_shows_that_rows_are
     assert execution.mode is ExecutionMode.BATCHED, execution.reason
 
 
-def test_inspect_when_an_example_has_one_row_then_influence_is_found_too(look, tmp_path: Path) -> None:
-    example = npz(tmp_path, x=np.ones((1, 3), np.float32))
-    execution = look(onnx_models.leans_on_neighbours(), options=TrialOptions(example=example)).execution
-    assert execution.mode is ExecutionMode.WHOLE_JOB
-    assert "changed with its neighbours" in execution.reason
-
-
 def test_inspect_when_the_model_cannot_run_the_example_then_it_says_so(look, tmp_path: Path) -> None:
     example = npz(tmp_path, index=np.array([5]))
     with pytest.raises(InvalidInputError, match=r"--example: the model cannot run it: .*out of data bounds"):

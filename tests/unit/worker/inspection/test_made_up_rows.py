@@ -54,6 +54,13 @@ def test_settings_of_plan_when_axes_are_free_then_counts_seeds_and_sizes_vary() 
     assert shapes == {(4, 4), (8, 8), (4, 8)}
 
 
+def test_settings_of_plan_when_large_ids_run_then_neighbours_and_later_rows_have_them() -> None:
+    settings = list(settings_of_plan(plan_of("int64", ("N", 3)), {"x": 900}, None))
+    assert {setting.bounds["x"] for setting in settings} == {(0, 900)}
+    assert settings[0].source(8)["x"].max() <= 1
+    assert settings[-1].source(8)["x"].max() > 400
+
+
 def test_settings_of_example_when_ids_are_given_then_they_bound_those_of_neighbours() -> None:
     (setting,) = settings_of_example({"x": np.array([[1000], [1049]])}, 2)
     assert setting.bounds == {"x": (1000, 1049)}

@@ -8,7 +8,9 @@ import pytest
 from ferry.manifest import Evidence, ExecutionMode, Manifest
 from tests import onnx_models
 from worker.inspection import signature
-from worker.inspection.runs import Runner
+from worker.inspection.example import Example
+from worker.inspection.map_session import MapSession
+from worker.inspection.runs import Runner, Session
 from worker.inspection.trial import Trial, try_out
 
 INDEPENDENT = {
@@ -39,6 +41,17 @@ MIXED = {
 }
 
 
+def session_of(proto: onnx.ModelProto) -> MapSession:
+    content = proto.SerializeToString()
+    return MapSession(onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"]))
+
+
+def trial_of(proto: onnx.ModelProto, session: Session | None = None, example: Example | None = None) -> Trial:
+    """Try a model out; the walk of its graph is not asked."""
+    names = [output.name for output in proto.graph.output]
+    return try_out(Runner(session or session_of(proto)), signature.read(proto.graph), names, example)
+
+
 def is_batched(manifest: Manifest) -> bool:
     return manifest.execution.mode is ExecutionMode.BATCHED
 
@@ -50,21 +63,24 @@ def test_inspect_when_rows_are_independent_then_they_are_batched(look, proto: on
     assert manifest.execution.evidence is Evidence.PROVEN
 
 
+def test_inspect_when_rows_influence_each_other_then_each_job_is_a_run(look) -> None:
+    execution = look(onnx_models.mixes_rows()).execution
+    assert execution.mode is ExecutionMode.WHOLE_JOB
+    assert "re-export" in execution.reason or "keep the batch axis out" in execution.reason
+
+
 @pytest.mark.parametrize(("proto", "words"), MIXED.values(), ids=MIXED)
-def test_inspect_when_rows_influence_each_other_then_each_job_is_a_run(
-    look, proto: onnx.ModelProto, words: str
-) -> None:
-    manifest = look(proto)
-    assert not is_batched(manifest)
-    assert words in manifest.execution.reason
-    assert "; re-export" in manifest.execution.reason or ": re-export" in manifest.execution.reason
+def test_try_out_when_rows_influence_each_other_then_it_is_found(proto: onnx.ModelProto, words: str) -> None:
+    trial = trial_of(proto)
+    assert words in (trial.influence or trial.random)
+    assert trial.random or "export" in trial.remedy
 
 
-def test_inspect_when_only_the_number_of_rows_moves_an_answer_then_the_largest_move_is_recorded(look) -> None:
-    manifest = look(onnx_models.moves_with_count(1e-5))
-    assert is_batched(manifest)
-    # 8 rows beside 1: the largest numbers that are tried.
-    assert manifest.execution.max_move == pytest.approx(7e-5, rel=0.05)
+def test_try_out_when_only_the_number_of_rows_moves_an_answer_then_the_largest_move_is_recorded() -> None:
+    trial = trial_of(onnx_models.moves_with_count(1e-5))
+    assert (trial.influence, trial.untried) == ("", "")
+    # 8 rows beside 1: the most and the fewest that are tried.
+    assert trial.max_move == pytest.approx(7e-5, rel=0.05)
 
 
 def test_try_out_when_two_inputs_share_a_free_axis_then_they_are_tried_at_one_size(look) -> None:
@@ -117,12 +133,17 @@ def test_try_out_when_there_are_no_rows_then_each_job_is_a_run(look, proto: onnx
     assert words in manifest.execution.reason
 
 
+def test_try_out_when_an_example_has_one_row_then_influence_is_found_too() -> None:
+    trial = trial_of(onnx_models.leans_on_neighbours(), example={"x": np.ones((1, 3), np.float32)})
+    assert "changed with its neighbours" in trial.influence
+
+
 # --- time
 
 
 def tried(proto: onnx.ModelProto, *, run_s: float, budget_s: float = 20.0, slower_from: int = 0) -> tuple[Trial, int]:
     """Try a model whose runs take `run_s` each, from run `slower_from` on; returns also how many there were."""
-    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = session_of(proto)
     now, n_runs = [0.0], count(1)
 
     class Slow:
@@ -131,7 +152,7 @@ def tried(proto: onnx.ModelProto, *, run_s: float, budget_s: float = 20.0, slowe
         def run(self, names: list[str] | None, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
             self.runs = next(n_runs)
             now[0] += run_s if self.runs > slower_from else 0.0
-            return session.run(names, dict(feed))
+            return session.run(names, feed)
 
     slow = Slow()
     runner = Runner(slow, budget_s=budget_s, clock=lambda: now[0])
@@ -163,7 +184,7 @@ def test_try_out_when_runs_are_too_slow_for_that_then_the_model_is_untried(run_s
 
 def test_try_out_when_most_changed_neighbours_raise_then_the_model_is_untried() -> None:
     proto = onnx_models.doubled()
-    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = session_of(proto)
 
     class Picky:
         """Runs no rows but those of the first five runs: 1, 2 and 3 rows, and twice those to be compared with."""
@@ -179,8 +200,8 @@ def test_try_out_when_most_changed_neighbours_raise_then_the_model_is_untried() 
                 self.known |= rows
             elif not rows <= self.known:
                 raise ValueError("no such number")
-            return session.run(names, dict(feed))
+            return session.run(names, feed)
 
-    trial = try_out(Runner(Picky()), signature.read(proto.graph), ["y"])
+    trial = trial_of(proto, Picky())
     assert trial.influence == ""
     assert "too few kinds of changed neighbours could be run (the model raised: no such number" in trial.untried
