@@ -44,6 +44,14 @@ class ServedCase:
             for spec, result in zip(self.manifest.outputs, results, strict=True)
         ]
 
+    def is_repeatable(self) -> bool:
+        """Say whether `session.run` itself gives the same answer again; with random numbers, or with statistics that
+        onnxruntime updates in place (batch normalization in training mode), it does not."""
+        session = self.session()
+        first = [self.alone(session, job) for job in self.jobs[:3]]
+        again = [self.alone(session, job) for job in reversed(self.jobs[:3])][::-1]
+        return all(largest_move(one, other) == 0 for one, other in zip(first, again, strict=True))
+
     def payload(self, job: dict[str, Array]) -> tuple[list[Array], int]:
         """Return a job's arrays as its codec packs them, and how many rows it counts as."""
         arrays = [job[spec.name] for spec in self.manifest.inputs]

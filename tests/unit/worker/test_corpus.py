@@ -33,9 +33,13 @@ def n_wrong(served: ServedCase) -> int:
     return wrong
 
 
-@pytest.mark.parametrize("case", [case for case in CORPUS if case.kind != "random"], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", CORPUS, ids=lambda case: case.name)
 def test_corpus_when_24_jobs_meet_then_each_has_the_answer_of_the_model_alone(case: Case, tmp_path: Path) -> None:
-    assert n_wrong(publish(case, tmp_path)) == 0
+    served = publish(case, tmp_path)
+    if served.is_repeatable():
+        assert n_wrong(served) == 0
+    else:
+        assert not served.manifest.is_batched
 
 
 def test_corpus_when_added_then_mixing_graphs_run_whole_jobs_and_nearly_all_others_are_batched(tmp_path: Path) -> None:
