@@ -56,6 +56,15 @@ def test_describe_outputs_when_runs_agree_then_the_size_is_settled_if_nothing_el
     assert (spec.shape, spec.batch_axis) == ((None, size), 0)
 
 
+def test_describe_outputs_when_there_was_one_run_then_only_declared_sizes_are_settled() -> None:
+    assert described(("N", 3, "W"), runs_of((1, 3, 5))).shape == (None, 3, None)
+
+
+def test_inspect_when_values_decide_on_a_size_then_it_is_free(look) -> None:
+    manifest = look(onnx_models.fills_a_square())
+    assert [(spec.name, spec.shape) for spec in manifest.outputs] == [("y", (None, None))]
+
+
 def test_describe_outputs_when_rows_lie_elsewhere_then_that_axis_is_free() -> None:
     spec = described((2, "N", 3), runs_of((2, 1, 3), (2, 2, 3)), 1)
     assert (spec.shape, spec.batch_axis) == ((2, None, 3), 1)
