@@ -9,7 +9,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-unit test-invariants chaos coverage test-browser test-training check format train bench bench-quick bench-bulk bench-compose bench-pages endurance lock clean
+.PHONY: help setup demo up test test-unit test-invariants chaos coverage test-browser test-training check format train bench bench-peers bench-quick bench-bulk bench-compose bench-pages endurance lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,11 +71,15 @@ train: $(UV) ## train the MNIST mlp and publish it under models/ (ARGS="--networ
 	.venv-training/bin/python -m training.train $(ARGS)
 
 BENCH := .ferry/bench/harness
-bench: $(UV) ## measure Ferry and seven peers, all workloads but bulk (bench-bulk): half an hour, results into benchmarks/results and docs
+bench: $(UV) ## measure Ferry and seven peers, all workloads but bulk (bench-bulk): an hour, results into benchmarks/results and docs
 	UV_PROJECT_ENVIRONMENT=$(BENCH) $(UV) sync --locked --quiet --python $(PYTHON) --no-default-groups --group bench
 	UV=$(abspath $(UV)) $(BENCH)/bin/python -m benchmarks $(ARGS)
 
-bench-quick: $(UV) ## the same for Ferry and celery-batches only, under five minutes, printed
+bench-peers: $(UV) ## the sweep of the peers' settings, and W1 with the best of each: twenty minutes, results as for bench
+	UV_PROJECT_ENVIRONMENT=$(BENCH) $(UV) sync --locked --quiet --python $(PYTHON) --no-default-groups --group bench
+	UV=$(abspath $(UV)) $(BENCH)/bin/python -m benchmarks --peers $(ARGS)
+
+bench-quick: $(UV) ## all workloads for Ferry and celery-batches only, under five minutes, printed
 	UV_PROJECT_ENVIRONMENT=$(BENCH) $(UV) sync --locked --quiet --python $(PYTHON) --no-default-groups --group bench
 	UV=$(abspath $(UV)) $(BENCH)/bin/python -m benchmarks --quick $(ARGS)
 

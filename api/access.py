@@ -9,6 +9,7 @@ from typing import Protocol
 
 from ferry.access import ApiKey, Scope, parse_token
 from ferry.errors import ForbiddenError, RateLimitedError, UnauthenticatedError
+from ferry.job_ids import SEPARATOR, scoped_id, split_id
 
 # A key is asked for again after this, so one that was revoked is refused everywhere within this time.
 SEEN_S = 1.0
@@ -44,6 +45,25 @@ class Caller:
     def sees(self, owner: str) -> bool:
         """Say whether what belongs to `owner` is this caller's to see."""
         return self.key is None or self.key.sees(owner)
+
+    def job_id(self, called: str) -> str:
+        """Return the id by which the queue knows the job that this caller calls `called`.
+
+        A caller who sees everybody's jobs may call them `owner~id`, and `~id` a job without an owner.
+        """
+        if SEPARATOR in called and self.lists is None:
+            return scoped_id(*split_id(called))
+        return scoped_id(self.owner, called)
+
+    def calls(self, job_id: str) -> str:
+        """Return what this caller calls a job, which `job_id` turns back."""
+        owner, own_id = split_id(job_id)
+        return own_id if owner == self.owner else f"{owner}{SEPARATOR}{own_id}"
+
+    def keyed(self, path: str, key: str) -> str:
+        """Return the text that stands for what this caller asks for at a path under an Idempotency-Key."""
+        whose = f"{self.owner}\0" if self.owner else ""
+        return f"{whose}{path}\0{key}"
 
     @property
     def lists(self) -> str | None:

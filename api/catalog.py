@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Protocol
 
 from ferry.errors import FerryError, NotFoundError
-from ferry.manifest import Manifest
-from ferry.profile import BatchLimits, Profile, Tuning, limits_in_force
+from ferry.manifest import Evidence, Execution, ExecutionMode, Manifest
+from ferry.profile import WHOLE_JOB_LIMITS, BatchLimits, Profile, Tuning, limits_in_force
 from ferry.queue.producer import ModelStatus
 from ferry.queue.versions import LATEST
 from ferry.repository import Repository
@@ -45,21 +45,39 @@ class Entry:
     is_paused: bool = False
     is_draining: bool = False
     is_unloaded: bool = False
+    other_workers: int = 0
+    switched: str = ""
+
+    @property
+    def execution(self) -> Execution:
+        """How jobs are executed now: as the manifest says, unless a check in production moved the model."""
+        said = self.manifest.execution
+        if not self.switched:
+            return said
+        changes = {"mode": ExecutionMode.WHOLE_JOB, "reason": self.switched, "evidence": Evidence.OBSERVED}
+        return said.model_copy(update=changes)
 
     @property
     def limits(self) -> BatchLimits:
         """The batch limits in force."""
+        if self.switched:
+            return WHOLE_JOB_LIMITS
         return limits_in_force(self.manifest, self.profile, self.tuning)
+
+    @cached_property
+    def is_batched(self) -> bool:
+        """Whether rows of many jobs share a run; kept, since every answer asks."""
+        return self.manifest.is_batched
 
     @cached_property
     def inputs(self) -> Codec:
         """Packs the inputs of a job."""
-        return codec_of(self.manifest.inputs, is_batched=self.manifest.is_batched)
+        return codec_of(self.manifest.inputs, is_batched=self.is_batched)
 
     @cached_property
     def outputs(self) -> Codec:
         """Unpacks the outputs of a job."""
-        return codec_of(self.manifest.outputs, is_batched=self.manifest.is_batched)
+        return codec_of(self.manifest.outputs, is_batched=self.is_batched)
 
 
 class DrainRate:
@@ -201,12 +219,13 @@ class Catalog:
                     entry.tuning,
                     is_paused=entry.is_paused,
                     is_draining=entry.is_draining,
+                    switched=entry.switched,
                 )
                 for key, entry in self._entries.items()
             }
         fresh: dict[tuple[str, str], Entry] = {
             key: Entry(
-                self._local.get(key, status.manifest),
+                self._manifest_of(key, status),
                 status.live_workers,
                 status.waiting_rows,
                 status.profile,
@@ -214,6 +233,8 @@ class Catalog:
                 status.is_paused,
                 status.is_draining,
                 key in self._unloaded,
+                status.other_workers,
+                status.switched,
             )
             for key, status in announced.items()
         }
@@ -225,6 +246,11 @@ class Catalog:
         for (name, alias), version in self._aliases.items():
             if alias == LATEST and (entry := self._entries.get((name, version))):
                 self._latest[name] = entry
+
+    def _manifest_of(self, key: tuple[str, str], status: ModelStatus) -> Manifest:
+        """Return the folder's manifest where it has the registered digest: its texts are newer. Else the registered."""
+        local = self._local.get(key)
+        return local if local is not None and local.digest == status.manifest.digest else status.manifest
 
     def drain_of(self, entry: Entry) -> float:
         """Return rows a second that leave a model's queue while rows wait; before that was seen, by its profile."""

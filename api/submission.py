@@ -11,6 +11,7 @@ from api.context import Context
 from api.refusals import check_fits_at_all, refusal
 from api.services import Services
 from api.terms import ORDINARY, Terms
+from ferry import job_ids
 from ferry.errors import (
     FerryError,
     InvalidInputError,
@@ -58,30 +59,29 @@ async def run_once(
     context: Context,
     wait_s: float | None,
     terms: Terms,
-    job_id: str,
+    own_id: str,
     is_pinned: bool = True,
 ) -> tuple[JobRecord, bool]:
     """Submit a job under an id that stands for it; returns it and whether it was known already. Else as `run`.
 
-    `is_pinned`: the client named the version itself, so that another one is another job.
+    `own_id`: what its owner calls it; another owner's job of the same id is another job. `is_pinned`: the client named
+    the version itself, so that another one is another job.
 
     Raises:
         ReusedError: the id is known, and what was asked for under it is not the same.
     """
-    submission = _submission(services, entry, rows, terms, context)
-    fingerprint = _fingerprint(submission)
-    submission = replace(submission, id=job_id, fingerprint=fingerprint, origin=context.origin.packed(job_id))
-    context.work_id = job_id
+    submission = _submission(services, entry, rows, terms, context, own_id=own_id)
+    job_id, submission = submission.id, replace(submission, fingerprint=_fingerprint(submission))
     with services.waiters.expecting(job_id) as news:
         receipt = await _submit(services, entry, submission)
         if receipt.verdict is Verdict.DIFFERS and not is_pinned:
             receipt = await _submit_as_known(services, entry, submission) or receipt
         if receipt.verdict is Verdict.DIFFERS:
-            raise ReusedError(f"job {job_id} was asked for with another body or terms; choose another key or id")
+            raise ReusedError(f"job {own_id} was asked for with another body or terms; choose another key or id")
         is_known = receipt.verdict is Verdict.EXISTS
         record = await services.queue.read(job_id) if is_known else _record(services, submission, receipt)
         if record is None:
-            raise QueueUnavailableError(f"job {job_id} was forgotten in this moment; send it again", retry_after_s=1)
+            raise QueueUnavailableError(f"job {own_id} was forgotten in this moment; send it again", retry_after_s=1)
         if wait_s and not record.state.is_terminal:
             record = await services.waiters.finish(record, news, wait_s)
     return record, is_known
@@ -91,7 +91,7 @@ async def run_many(
     services: Services,
     entry: Entry,
     rows: Sequence[Rows],
-    job_ids: Sequence[str],
+    own_ids: Sequence[str],
     *,
     context: Context,
     terms: Terms,
@@ -105,16 +105,16 @@ async def run_many(
         FerryError: none was accepted; why the first was not.
     """
 
-    async def run_one(each: Rows, job_id: str) -> JobRecord | FerryError:
+    async def run_one(each: Rows, own_id: str) -> JobRecord | FerryError:
         try:
             record, _ = await run_once(
-                services, entry, each, context=context, wait_s=None, terms=terms, job_id=job_id, is_pinned=is_pinned
+                services, entry, each, context=context, wait_s=None, terms=terms, own_id=own_id, is_pinned=is_pinned
             )
         except FerryError as error:
             return error
         return replace(record, input=None)
 
-    jobs = await asyncio.gather(*map(run_one, rows, job_ids))
+    jobs = await asyncio.gather(*map(run_one, rows, own_ids))
     errors = [job for job in jobs if isinstance(job, FerryError)]
     if len(errors) == len(jobs):
         raise errors[0]
@@ -142,12 +142,10 @@ async def replay(services: Services, job_id: str) -> JobRecord:
 
 
 def _fingerprint(submission: Submission) -> str:
-    """Return what a job asks for, in short: its model, rows and terms, and who asks."""
+    """Return what a job asks for, in short: its model, rows and terms."""
     asked: tuple[object, ...] = (
         submission.model, submission.version, submission.single, submission.job_class, submission.deadline_s,
     )  # fmt: skip
-    if submission.owner:
-        asked = (*asked, submission.owner)
     return hashlib.sha256(repr(asked).encode() + submission.payload).hexdigest()[:32]
 
 
@@ -177,7 +175,7 @@ def output_of(services: Services, record: JobRecord, wait_s: float, *, pointer: 
         WaitTimeoutError: it is not done yet, or its deadline passed.
         InvalidInputError, JobFailedError: it ended without an output.
     """
-    where = f"/v1/predictions/{record.id}"
+    where = f"/v1/predictions/{job_ids.own_id(record.id)}"
     if not record.state.is_terminal:
         if services.waiters.is_released:
             raise ShuttingDownError(f"the server is restarting; the job goes on, poll {where}")
@@ -192,11 +190,14 @@ def output_of(services: Services, record: JobRecord, wait_s: float, *, pointer: 
     raise JobFailedError(detail)
 
 
-def _submission(services: Services, entry: Entry, rows: Rows, terms: Terms, context: Context) -> Submission:
+def _submission(
+    services: Services, entry: Entry, rows: Rows, terms: Terms, context: Context, *, own_id: str = ""
+) -> Submission:
+    """Return the job of a request, under the caller's own id for it or, where there is none, a new one."""
     manifest = entry.manifest
     deadline_s = terms.deadline_s or manifest.deadline_s or services.settings.job_deadline_s
     # A job without an id of its client's has its request's, so that one id finds it in every log.
-    context.work_id = job_id = context.new_job_id()
+    context.work_id = job_id = job_ids.scoped_id(context.caller.owner, own_id or context.new_job_id())
     return Submission(
         id=job_id,
         model=manifest.name,

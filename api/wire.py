@@ -1,6 +1,6 @@
 """Jobs and models as the JSON that clients read (Replicate's prediction shape). Pure functions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -48,28 +48,34 @@ class JSONAnswer(Response):
         return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def prediction(record: JobRecord, entry: Entry | None, *, base_url: str, flower_url: str) -> dict[str, Any]:
-    """Return a job in Replicate's shape with Ferry's extra fields.
+def prediction(
+    record: JobRecord, entry: Entry | None, *, calls: Callable[[str], str], base_url: str, flower_url: str
+) -> dict[str, Any]:
+    """Return a job in Replicate's shape with Ferry's extra fields; `calls`: what the caller calls a job.
 
     `entry` is None when the model has been removed since: then there is no telling what the bytes mean, as when its
     version was replaced by another model.
     """
-    url = f"{base_url}/v1/predictions/{record.id}"
+    own_id = calls(record.id)
+    url = f"{base_url}/v1/predictions/{own_id}"
+    single, is_batched = record.single, entry is None or entry.is_batched
     inputs = _tensors(record.input, entry.inputs) if entry and record.input is not None else None
     outputs = _tensors(record.output, entry.outputs) if entry and record.output is not None else None
     return {
-        "id": record.id,
+        "id": own_id,
         "model": f"{OWNER}/{record.model}",
         "version": record.version,
         "status": _STATUS[record.state],
         "state": record.state.value,
-        "input": _named(entry.manifest, entry.inputs, inputs, single=record.single) if entry and inputs else None,
-        "output": _named(entry.manifest, entry.outputs, outputs, single=record.single) if entry and outputs else None,
-        "output_shapes": _shapes(entry.manifest, outputs, single=record.single) if entry and outputs else None,
-        "labels": labels_of_job(entry.manifest, outputs, single=record.single) if entry and outputs else None,
+        "input": _named(entry.inputs, inputs, single=single, is_batched=is_batched) if entry and inputs else None,
+        "output": _named(entry.outputs, outputs, single=single, is_batched=is_batched) if entry and outputs else None,
+        "output_shapes": None
+        if is_batched or not entry or not outputs
+        else _shapes(entry.manifest, outputs, single=single),
+        "labels": labels_of_job(entry.manifest, outputs, single=single) if entry and outputs else None,
         "error": record.error,
         "error_code": record.error_code,
-        "replay_of": record.replay_of,
+        "replay_of": calls(record.replay_of) if record.replay_of else None,
         "logs": "",
         "rows": record.rows,
         "attempts": record.attempts,
@@ -136,7 +142,7 @@ def version(entry: Entry) -> dict[str, Any]:
         "fixed_inputs": [_fixed_input(fixed) for fixed in manifest.fixed_inputs],
         "labels": list(manifest.labels),
         "labels_of": manifest.outputs[manifest.labels_index].name if manifest.labels else None,
-        "execution": manifest.execution.model_dump(),
+        "execution": entry.execution.model_dump(),
         "has_rows": manifest.has_rows,
         "batching": manifest.batching.model_dump(),
         "max_rows": limits.max_rows,
@@ -144,9 +150,11 @@ def version(entry: Entry) -> dict[str, Any]:
         "tuned": asdict(entry.tuning),
         "profile": entry.profile.model_dump() if entry.profile else None,
         "sha256": manifest.sha256,
+        "digest": manifest.digest,
         "metrics": manifest.metrics,
         "notes": list(manifest.notes),
         "live_workers": entry.live_workers,
+        "other_workers": entry.other_workers,
         "waiting_rows": entry.waiting_rows,
         "paused": entry.is_paused,
         "draining": entry.is_draining,
@@ -176,20 +184,17 @@ def _tensors(payload: bytes, codec: Codec) -> list[Array] | None:
         return None
 
 
-def _named(manifest: Manifest, codec: Codec, arrays: Sequence[Array], *, single: bool) -> dict[str, Any]:
-    is_batched = manifest.is_batched
-    return {
-        spec.name: tensor_ready(spec, array, single=single, is_batched=is_batched)
-        for spec, array in zip(codec.specs, arrays, strict=True)
-    }
+def _named(codec: Codec, arrays: Sequence[Array], *, single: bool, is_batched: bool) -> dict[str, Any]:
+    pairs = zip(codec.specs, arrays, strict=True)
+    if is_batched and single:  # as most are: a row has no batch axis that may lie elsewhere
+        return {spec.name: json_ready(array, single=True) for spec, array in pairs}
+    return {spec.name: tensor_ready(spec, array, single=single, is_batched=is_batched) for spec, array in pairs}
 
 
-def _shapes(manifest: Manifest, outputs: Sequence[Array], *, single: bool) -> dict[str, list[int]] | None:
+def _shapes(manifest: Manifest, outputs: Sequence[Array], *, single: bool) -> dict[str, list[int]]:
     """Return the shapes of a whole job's outputs: nested lists do not show the axes after an empty one."""
-    if manifest.is_batched:
-        return None
-    shown = zip(manifest.outputs, outputs, strict=True)
-    return {spec.name: list((without_batch_axis(spec, array) if single else array).shape) for spec, array in shown}
+    pairs = zip(manifest.outputs, outputs, strict=True)
+    return {spec.name: list((without_batch_axis(spec, array) if single else array).shape) for spec, array in pairs}
 
 
 def _metrics(record: JobRecord) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """Medians and ranges out of a report's raw runs. Pure functions; a figure that was not taken is None."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,3 +53,26 @@ def w1(report: Report, system: str, clients: int, field: str = "per_s") -> float
 def ratio(above: float | None, below: float | None) -> float | None:
     """Return a quotient, or None where either part is missing."""
     return above / below if above is not None and below else None
+
+
+def per_core_s(us_per_job: float | None) -> float | None:
+    """Return jobs per second of processor time, from microseconds a job."""
+    return 1e6 / us_per_job if us_per_job else None
+
+
+def others_cores(found: Any) -> float | None:
+    """Return the median of what other programs used during the runs below, in cores; None where that was not taken."""
+    seen = spread(list(_each(found, "others_cores")))
+    return seen.median if seen else None
+
+
+def _each(found: Any, field: str) -> Iterator[float]:
+    """Yield a field of every object below that has it."""
+    if isinstance(found, Mapping):
+        if field in found:
+            yield found[field]
+        for each in found.values():
+            yield from _each(each, field)
+    elif isinstance(found, list):
+        for each in found:
+            yield from _each(each, field)

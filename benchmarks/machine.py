@@ -21,13 +21,32 @@ def describe() -> dict[str, Any]:
         "is_clean": not _git("status", "--porcelain", "--", "api", "ferry", "worker", "models"),
         "machine": {
             "cpu": _cpu_model(),
-            "cores": len(os.sched_getaffinity(0)),
+            "cores": cores(),
             "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
             "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-            "load_before": round(os.getloadavg()[0], 2),
+            "load_before": load_average(),
         },
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
     }
+
+
+def busy_seconds() -> float:
+    """Return the processor time that all programs of this machine have used so far, the hypervisor's steal included.
+
+    Source: proc_stat(5), the first line: user, nice, system, idle, iowait, irq, softirq, steal.
+    """
+    ticks = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
+
+
+def load_average() -> float:
+    """Return how many programs wanted a core, on average over the last minute."""
+    return round(os.getloadavg()[0], 2)
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def _cpu_model() -> str:

@@ -33,7 +33,7 @@ from benchmarks.ferry_system import FERRY, stack
 from benchmarks.places import RESULTS
 from benchmarks.processes import descendants
 from benchmarks.queue_keys import KEYS
-from benchmarks.w1_waiting import fresh_folder
+from benchmarks.turns import fresh_folder
 from benchmarks.wrk import load
 
 PAGES = 10

@@ -1,50 +1,24 @@
-"""The peers under test: how each is started by its own means, and its request and answer shapes."""
+"""The peers under test: how each is started by its own means, its request and answer, and what can be set."""
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.apt import install, need_program
-from benchmarks.digits import Pixels, digits
-from benchmarks.environments import environment
-from benchmarks.places import HOST, MODEL, PEERS, free_port
-from benchmarks.processes import Process, running
-from benchmarks.system import System, best, wait_until_answering
-from ferry.local.redis_server import RedisServer
+from benchmarks.digits import Pixels
+from benchmarks.peer import Peer, Shape
+from benchmarks.places import HOST, PEERS
+from benchmarks.setting import TIMERS_MS, Knobs, Setting
+from benchmarks.system import best
 
-# Commands of one peer: its processes in order, each as arguments after the environment's bin folder.
-Commands = Callable[[int], Sequence[Sequence[str]]]
-# Path, body and where the answer has the digit.
-Shape = tuple[str, Callable[[Pixels], dict[str, Any]], Callable[[Any], int]]
 DEBIAN_PYTHON = "/usr/bin/python3.11"
-
-
-@contextmanager
-def _serving(
-    folder: Path, *, find: Callable[[], System], peer: str, commands: Commands, python: str = sys.executable,
-    needs_redis: bool = False, env: dict[str, str] | None = None,
-) -> Iterator[str]:  # fmt: skip
-    """Run a peer's processes in its environment; yields its base URL once it answers."""
-    home, port = environment(peer, python), free_port(3)
-    settings = {"BENCH_MODEL": str(MODEL), "BENCH_PORT": str(port), "PYTHONPATH": f"{PEERS / peer}:{PEERS}"}
-    settings |= {name: value.format(port=port, port1=port + 1, port2=port + 2) for name, value in (env or {}).items()}
-    settings["PATH"] = f"{home / 'bin'}:/usr/local/bin:/usr/bin:/bin"
-    with ExitStack() as stack:
-        if needs_redis:
-            server = RedisServer(folder / "redis", folder / "redis.log")
-            stack.callback(server.stop)
-            server.start()
-            settings["BENCH_REDIS_URL"] = server.url
-        processes: list[Process] = []
-        for number, (program, *arguments) in enumerate(commands(port)):
-            command, log = [str(home / "bin" / program), *arguments], folder / f"{peer}-{number}.log"
-            processes.append(stack.enter_context(running(command, log=log, cwd=folder, env=settings)))
-        base_url = f"http://{HOST}:{port}"
-        wait_until_answering(find().post(base_url, digits(1)[0][0]), processes)
-        yield base_url
+# Pauses between two looks for a result: without batches this is the only timer. Shorter ones keep a core busy.
+POLLS_MS = (5.0, 10.0, 20.0, 50.0)
+# With a flush interval of 0 Celery's timer calls without a pause, and the worker answers nothing.
+FLUSHES_MS = TIMERS_MS[1:]
+# Where the JSON library can be chosen: the fastest first.
+ORJSON = ("orjson", "Python's json")
 
 
 def _nested(pixels: Pixels) -> dict[str, Any]:
@@ -72,82 +46,81 @@ def _oip_digit(answer: Any) -> int:
     return best(answer["outputs"][0]["data"])
 
 
-def _celery(port: int, *, pool: str) -> Sequence[Sequence[str]]:
-    # One model process, as for every system; of the pools the one that served more jobs/s here.
-    worker = ("celery", "-A", "server", "worker", f"--pool={pool}", "--concurrency=1", "--loglevel=warning")
-    api = ("uvicorn", "server:api", f"--host={HOST}", f"--port={port}", "--no-access-log", "--log-level=warning")
+def _celery(port: int, setting: Setting, *, pool: str) -> Sequence[Sequence[str]]:
+    # The solo pool is one process by its nature, and with one process faster than prefork.
+    pool = pool if setting.processes == 1 else "prefork"
+    worker = (
+        "celery", "-A", "server", "worker", f"--pool={pool}", f"--concurrency={setting.processes}",
+        "--loglevel=warning",
+    )  # fmt: skip
+    api = (
+        "uvicorn", "server:api", f"--host={HOST}", f"--port={port}", f"--workers={setting.fronts}", "--no-access-log",
+        "--log-level=warning",
+    )  # fmt: skip
     return worker, api
 
 
-def _bentoml(port: int) -> Sequence[Sequence[str]]:
+def _bentoml(port: int, setting: Setting) -> Sequence[Sequence[str]]:
+    del setting  # its server reads the environment
     return (("bentoml", "serve", "server:Digits", f"--host={HOST}", f"--port={port}"),)
 
 
-def _own_script(port: int, *arguments: str, peer: str) -> Sequence[Sequence[str]]:
-    filled = (argument.format(port=port) for argument in arguments)
-    return (("python", str(PEERS / peer / "server.py"), *filled),)
+def _own_script(port: int, setting: Setting, *, peer: str) -> Sequence[Sequence[str]]:
+    del port, setting  # as above
+    return (("python", str(PEERS / peer / "server.py")),)
 
 
-def _mosec(port: int) -> Sequence[Sequence[str]]:
-    return _own_script(port, f"--address={HOST}", "--port={port}", "--log-level=warning", peer="mosec")
+def _mosec(port: int, setting: Setting) -> Sequence[Sequence[str]]:
+    options = (f"--address={HOST}", f"--port={port}", f"--wait={setting.timer_ms or 0:g}", "--log-level=warning")
+    return (("python", str(PEERS / "mosec" / "server.py"), *options),)
 
 
-def _mlserver(port: int) -> Sequence[Sequence[str]]:
-    del port
+def _mlserver(port: int, setting: Setting) -> Sequence[Sequence[str]]:
+    del port, setting  # as above
     return (("mlserver", "start", str(PEERS / "mlserver")),)
 
 
-def _prepare_triton() -> None:
+def _install_debian_python() -> None:
     # The Python backend in PyTriton's wheel is linked to Debian's libpython3.11 (its installation page).
     need_program(DEBIAN_PYTHON, "python3.11", "libpython3.11")
     if not list(Path("/usr/lib").glob("*/libpython3.11.so.1.0")):
         install("libpython3.11")
-    environment("triton", DEBIAN_PYTHON)
 
 
-def _peer(
-    name: str, label: str, keeps_jobs: str, shape: Shape, *, commands: Commands, packages: tuple[str, ...],
-    prepare: Callable[[], None] | None = None, **options: Any,
-) -> System:  # fmt: skip
-    path, make_body, read_digit = shape
-    run = partial(_serving, find=lambda: system, peer=name, commands=commands, **options)
-    system = System(
-        name=name, label=label, keeps_jobs=keeps_jobs, path=path, make_body=make_body, read_digit=read_digit, run=run,
-        prepare=prepare or partial(environment, name), packages=packages,
-    )  # fmt: skip
-    return system
+PLAIN = Shape("/predict", _nested, _probabilities)
+OIP = Shape("/v2/models/mnist/infer", _oip, _oip_digit)
 
-
-PLAIN: Shape = ("/predict", _nested, _probabilities)
-OIP: Shape = ("/v2/models/mnist/infer", _oip, _oip_digit)
-
-CELERY_TASK = _peer(
-    "celery_task", "FastAPI + Celery task per job", "may be lost", PLAIN,
-    commands=partial(_celery, pool="solo"), needs_redis=True, packages=("celery", "fastapi", "uvicorn", "redis"),
+CELERY_TASK = Peer(
+    "celery_task", "FastAPI + Celery task per job", "may be lost", PLAIN, partial(_celery, pool="solo"),
+    Knobs(ORJSON, POLLS_MS, has_fronts=True), ("celery", "fastapi", "uvicorn", "redis", "orjson"), needs_redis=True,
 )  # fmt: skip
-CELERY_BATCHES = _peer(
-    "celery_batches", "FastAPI + celery-batches", "may be lost", PLAIN,
-    commands=partial(_celery, pool="prefork"), needs_redis=True,
-    packages=("celery-batches", "celery", "fastapi", "uvicorn", "redis"),
+CELERY_BATCHES = Peer(
+    "celery_batches", "FastAPI + celery-batches", "may be lost", PLAIN, partial(_celery, pool="prefork"),
+    Knobs(ORJSON, FLUSHES_MS, has_fronts=True), ("celery-batches", "celery", "fastapi", "uvicorn", "redis", "orjson"),
+    needs_redis=True,
 )  # fmt: skip
-BENTOML = _peer(
-    "bentoml", "BentoML", "lost", ("/predict", _batch_of_one, _first_row),
-    commands=_bentoml, packages=("bentoml",), env={"BENTOML_DO_NOT_TRACK": "True"},
+BENTOML = Peer(
+    "bentoml", "BentoML", "lost", Shape("/predict", _batch_of_one, _first_row), _bentoml,
+    Knobs(("pydantic's JSON",), None), ("bentoml",), env={"BENTOML_DO_NOT_TRACK": "True"},
 )  # fmt: skip
-LITSERVE = _peer(
-    "litserve", "LitServe", "lost", PLAIN, commands=partial(_own_script, peer="litserve"), packages=("litserve",)
-)
-MLSERVER = _peer(
-    "mlserver", "MLServer", "lost", OIP, commands=_mlserver, packages=("mlserver",),
+LITSERVE = Peer(
+    "litserve", "LitServe", "lost", PLAIN, partial(_own_script, peer="litserve"), Knobs(ORJSON, has_fronts=True),
+    ("litserve", "orjson"),
+)  # fmt: skip
+MLSERVER = Peer(
+    "mlserver", "MLServer", "lost", OIP, _mlserver, Knobs(("orjson",), least_processes=0), ("mlserver", "orjson"),
     env={
         "MLSERVER_HOST": HOST, "MLSERVER_HTTP_PORT": "{port}", "MLSERVER_GRPC_PORT": "{port1}",
-        "MLSERVER_METRICS_PORT": "{port2}", "MLSERVER_DEBUG": "false", "MLSERVER_PARALLEL_WORKERS": "0",
+        "MLSERVER_METRICS_PORT": "{port2}", "MLSERVER_DEBUG": "false", "MLSERVER_PARALLEL_WORKERS": "{processes}",
+        "MLSERVER_MODEL_MAX_BATCH_TIME": "{timer_s:g}",
     },
 )  # fmt: skip
-MOSEC = _peer("mosec", "mosec", "lost", ("/inference", _nested, _probabilities), commands=_mosec, packages=("mosec",))
-TRITON = _peer(
-    "triton", "Triton, Python backend", "lost", OIP, commands=partial(_own_script, peer="triton"),
-    packages=("nvidia-pytriton",), python=DEBIAN_PYTHON, prepare=_prepare_triton,
+MOSEC = Peer(
+    "mosec", "mosec", "lost", Shape("/inference", _nested, _probabilities), _mosec, Knobs(ORJSON), ("mosec", "orjson")
+)
+TRITON = Peer(
+    "triton", "Triton, Python backend", "lost", OIP, partial(_own_script, peer="triton"), Knobs(("RapidJSON",)),
+    ("nvidia-pytriton",), python=DEBIAN_PYTHON, before_install=_install_debian_python,
 )  # fmt: skip
 
-PEER_SYSTEMS = (CELERY_TASK, CELERY_BATCHES, BENTOML, LITSERVE, MLSERVER, MOSEC, TRITON)
+PEERS_UNDER_TEST = (CELERY_TASK, CELERY_BATCHES, BENTOML, LITSERVE, MLSERVER, MOSEC, TRITON)

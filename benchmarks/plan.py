@@ -15,6 +15,7 @@ class Plan:
     seconds: float
     warm_up_s: float = 1.0
     clients: tuple[int, ...] = CLIENTS
+    sweep_s: float = 3.0  # one setting of a peer
     # W2, W3, W4 and W6.
     other_repeats: int = 3
     # W2: per cent of W1's capacity, and seconds of one open-loop run.
@@ -31,3 +32,5 @@ QUICK = Plan(
     repeats=2, seconds=3.0, clients=(1, 64), other_repeats=1, shares=(50,), open_loop_s=5.0,
     workers=(1, 8), window_s=3.0, lone_jobs=5,
 )  # fmt: skip
+# The sweep of the peers and W1 alone, in a quarter of an hour.
+PEERS = Plan(repeats=3, seconds=3.0, clients=(1, 64, 256), sweep_s=2.0)

@@ -14,8 +14,8 @@ from benchmarks.digits import Pixels, digits
 from benchmarks.processes import Process
 from benchmarks.wrk import Post
 
-READY_TIMEOUT_S = 90.0
-ANSWER_TIMEOUT_S = 60.0
+READY_TIMEOUT_S = 60.0
+ANSWER_TIMEOUT_S = 30.0
 POLL_S = 0.1
 
 JSON_TYPE = (("Content-Type", "application/json"),)
@@ -27,7 +27,10 @@ class WrongAnswerError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """One server: `run(folder)` yields its base URL while it lives; `packages` are those whose versions matter."""
+    """One server: `run(folder)` yields its base URL while it lives; `packages` are those whose versions matter.
+
+    `setting` says in words how it is set up.
+    """
 
     name: str
     label: str
@@ -39,6 +42,7 @@ class System:
     prepare: Callable[[], None] = lambda: None
     headers: tuple[tuple[str, str], ...] = JSON_TYPE
     packages: tuple[str, ...] = ()
+    setting: str = ""
 
     def post(self, base_url: str, pixels: Pixels) -> Post:
         """Return the request for one digit."""

@@ -4,10 +4,11 @@ import statistics
 from collections.abc import Iterable, Sequence
 
 from benchmarks.bars import Bar, bars
-from benchmarks.figures import Report, Spread, dig, median, runs, spread
+from benchmarks.figures import Report, Spread, dig, median, per_core_s, runs, spread
+from benchmarks.reports import Source
 
-CLIENTS = (1, 16, 64, 256)
 MISSING = "-"
+CPU_HEAD = ("CPU µs a job", "jobs per core-second")
 
 
 def table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
@@ -28,9 +29,20 @@ def with_range(found: Spread | None, digits: int = 0) -> str:
     return f"{number(found.median, digits)} ({number(found.least, digits)} to {number(found.most, digits)})"
 
 
-def bars_table(report: Report) -> str:
-    """Return what has to be cleared and what was."""
-    return table(("bar", "limit", "measured", "met", "moonshot", "met"), [_bar_line(bar) for bar in bars(report)])
+def cpu_cells(us_per_job: float | None) -> tuple[str, str]:
+    """Return processor time a job, and jobs per second of it: the two last columns of a table."""
+    return number(us_per_job), number(per_core_s(us_per_job))
+
+
+def bars_table(sources: Sequence[Source]) -> str:
+    """Return each goal, computed from the last run that measured all that it needs, and from that run alone."""
+    found: dict[str, tuple[str, Bar]] = {}
+    for source in sources:
+        for bar in bars(source.report):
+            if bar.what not in found or (found[bar.what][1].measured is None and bar.measured is not None):
+                found[bar.what] = (source.day, bar)
+    lines = [(*_bar_line(bar), MISSING if bar.measured is None else day) for day, bar in found.values()]
+    return table(("bar", "limit", "measured", "met", "moonshot", "met", "run"), lines)
 
 
 def _bar_line(bar: Bar) -> tuple[str, ...]:
@@ -46,54 +58,6 @@ def _bar_line(bar: Bar) -> tuple[str, ...]:
     )
 
 
-def throughput_table(report: Report) -> str:
-    """Return W1: jobs/s of every system, the fastest first, and those that could not run with their error."""
-    systems = sorted((report.get("w1") or {}).items(), key=lambda item: -(_rank(report, item[0])))
-    lines = []
-    for name, entry in systems:
-        label = f"{entry['label']} {next(iter(entry['versions'].values()), '')}".strip()
-        if entry["error"]:
-            lines.append((label, entry["keeps_jobs"], "could not run: " + entry["error"].splitlines()[0], "", "", ""))
-            continue
-        cells = [_throughput(report, name, clients) for clients in CLIENTS]
-        failed = f" ({len(entry['faults'])} turns failed)" if entry["faults"] else ""
-        lines.append((label + failed, entry["keeps_jobs"], *cells))
-    return table(("jobs/s", "jobs after a kill", *(clients_label(each) for each in CLIENTS)), lines)
-
-
-def clients_label(count: int) -> str:
-    """Return "1 client", "16 clients"."""
-    return f"{count} client" if count == 1 else f"{count} clients"
-
-
-def _rank(report: Report, name: str) -> float:
-    return median(report, "w1", name, "runs", "64", field="per_s") or 0.0
-
-
-def _throughput(report: Report, name: str, clients: int) -> str:
-    path = ("w1", name, "runs", str(clients))
-    errors = sum(runs(report, *path, field="errors"))
-    shown = with_range(spread(runs(report, *path, field="per_s")))
-    return f"{shown}, **{errors:,.0f} errors**" if errors else shown
-
-
-def latency_table(report: Report) -> str:
-    """Return W1: p50 and p99 of every system, and processor time a job."""
-    lines = []
-    for name, entry in (report.get("w1") or {}).items():
-        if entry["error"]:
-            continue
-        cells = [
-            f"{number(median(report, 'w1', name, 'runs', str(clients), field='p50_ms'), 1)} / "
-            f"{number(median(report, 'w1', name, 'runs', str(clients), field='p99_ms'), 1)}"
-            for clients in CLIENTS
-        ]
-        cpu = median(report, "w1", name, "runs", "64", field="cpu_us_per_job")
-        lines.append((entry["label"], *cells, number(cpu)))
-    head = ("p50 / p99 in ms", *(clients_label(each) for each in CLIENTS), "CPU µs a job at 64")
-    return table(head, lines)
-
-
 def open_loop_table(report: Report) -> str:
     """Return W2."""
     fields = (("p50_ms", 1), ("p99_ms", 1), ("p999_ms", 1), ("sender_lag_p99_ms", 1))
@@ -102,8 +66,11 @@ def open_loop_table(report: Report) -> str:
         path = ("w2", "shares", share)
         figures = [number(median(report, *path, field=field), digits) for field, digits in fields]
         counts = [number(sum(runs(report, *path, field=field))) for field in ("lost", "refused", "failed")]
-        lines.append((f"{share} %", number(median(report, *path, field="rate")), *figures, *counts))
-    head = ("load", "jobs/s", "p50 ms", "p99 ms", "p99.9 ms", "sender's lag p99", "lost", "refused", "failed")
+        cpu = cpu_cells(median(report, *path, field="cpu_us_per_job"))
+        lines.append((f"{share} %", number(median(report, *path, field="rate")), *figures, *counts, *cpu))
+    head = (
+        "load", "jobs/s", "p50 ms", "p99 ms", "p99.9 ms", "sender's lag p99", "lost", "refused", "failed", *CPU_HEAD,
+    )  # fmt: skip
     return table(head, lines)
 
 
@@ -117,8 +84,10 @@ def rows_table(report: Report) -> str:
             is_missing = form == "binary" and dig(report, "w3", "binary_state") == "not built"
             found = spread(runs(report, "w3", form, n_rows, field="rows_per_s"))
             cells.append("not built" if is_missing else with_range(found))
+            cells += cpu_cells(median(report, "w3", form, n_rows, field="cpu_us_per_job"))
         lines.append((*cells, number(bare)))
-    return table(("rows a request", "JSON, rows/s", "binary, rows/s", "bare session.run, rows/s"), lines)
+    head = ("rows a request", "JSON, rows/s", *CPU_HEAD, "binary, rows/s", *CPU_HEAD, "bare session.run, rows/s")
+    return table(head, lines)
 
 
 def heavy_table(report: Report) -> str:
@@ -126,11 +95,16 @@ def heavy_table(report: Report) -> str:
     if skipped := dig(report, "w4", "skipped"):
         return f"Not measured: {skipped}"
     sweep = dig(report, "w4", "sweep") or {}
-    lines = [(f"bare, batches of {n}", number(per_s, 2)) for n, per_s in sweep.items()]
+    none = (MISSING, MISSING)
+    lines = [(f"bare, batches of {n}", number(per_s, 2), *none) for n, per_s in sweep.items()]
     best = dig(report, "w4", "best_batch")
-    lines.append((f"bare, batches of {best}, beside Ferry", with_range(spread(runs(report, "w4", "bare_per_s")), 2)))
-    lines.append(("Ferry, one image a request", with_range(spread(runs(report, "w4", "ferry", field="per_s")), 2)))
-    return table(("ResNet-50", "images/s"), lines)
+    bare = with_range(spread(runs(report, "w4", "bare_per_s")), 2)
+    lines.append((f"bare, batches of {best}, beside Ferry", bare, *none))
+    ours = with_range(spread(runs(report, "w4", "ferry", field="per_s")), 2)
+    lines.append(
+        ("Ferry, one image a request", ours, *cpu_cells(median(report, "w4", "ferry", field="cpu_us_per_job")))
+    )
+    return table(("ResNet-50", "images/s", *CPU_HEAD), lines)
 
 
 def scale_table(report: Report) -> str:

@@ -10,8 +10,9 @@ from benchmarks.digits import rows
 from benchmarks.ferry_system import PATH, WAITING, stack
 from benchmarks.plan import Plan
 from benchmarks.system import ask
-from benchmarks.w1_waiting import SETTLE_S, Say, fresh_folder
-from benchmarks.wrk import Post, load
+from benchmarks.turns import SETTLE_S, fresh_folder, measured
+from benchmarks.w1_waiting import Say
+from benchmarks.wrk import Post
 
 ROWS = (1, 8, 64, 512)
 CLIENTS = 16  # enough rows under way to fill every batch
@@ -46,10 +47,11 @@ def measure(plan: Plan, say: Say) -> dict[str, Any]:
                 if form == "binary" and found["binary_state"] == NOT_BUILT:
                     continue
                 for n_rows in ROWS:
-                    seen = load(make(info.api_url, n_rows), clients=CLIENTS, seconds=plan.seconds, folder=folder)
-                    figures = seen.to_json() | {"rows_per_s": round(seen.per_s * n_rows, 1)}
+                    post = make(info.api_url, n_rows)
+                    figures = measured(post, clients=CLIENTS, seconds=plan.seconds, folder=folder)
+                    figures["rows_per_s"] = round(figures["per_s"] * n_rows, 1)
                     found[form].setdefault(str(n_rows), []).append(figures)
-                    say(f"W3 {form}, {n_rows} rows: {figures['rows_per_s']:,.0f} rows/s, {seen.errors} errors")
+                    say(f"W3 {form}, {n_rows} rows: {figures['rows_per_s']:,.0f} rows/s, {figures['errors']} errors")
             time.sleep(SETTLE_S)
     return found
 

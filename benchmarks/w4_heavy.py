@@ -14,10 +14,11 @@ from benchmarks.exported import NotExportedError, exported
 from benchmarks.ferry_system import PATH, WAITING, stack
 from benchmarks.plan import Plan
 from benchmarks.queue_keys import KEYS
-from benchmarks.w1_waiting import SETTLE_S, Say, fresh_folder
+from benchmarks.turns import SETTLE_S, fresh_folder, measured
+from benchmarks.w1_waiting import Say
 from benchmarks.w3_rows import binary_post, is_built
 from benchmarks.w6_limits import bare_session, repeated
-from benchmarks.wrk import Post, load
+from benchmarks.wrk import Post
 from ferry.manifest import MODEL_FILE, Batching, read_manifest, write_manifest
 from ferry.queue.keys import model_key
 
@@ -65,12 +66,12 @@ def _served(repository: Path, best: int) -> dict[str, Any]:
         if not is_built(post):
             content = {"version": "resnet50", "input": {"x": image.round(2).tolist()}}
             post, form = Post(info.api_url + PATH, json.dumps(content).encode(), WAITING), "json"
-        sent = beside.submit(load, post, clients=2 * best, seconds=WARM_UP_S + WINDOW_S, folder=folder)
+        sent = beside.submit(measured, post, clients=2 * best, seconds=WARM_UP_S + WINDOW_S, folder=folder)
         time.sleep(WARM_UP_S)
         per_s = _settled_per_s(info.redis_url, WINDOW_S)
         seen = sent.result()
         time.sleep(SETTLE_S)
-    return seen.to_json() | {"per_s": per_s, "form": form}
+    return seen | {"per_s": per_s, "form": form}
 
 
 def _settled_per_s(redis_url: str, seconds: float) -> float:

@@ -12,7 +12,8 @@ from typing import Any
 from benchmarks.fleet import LIMITS, fleet
 from benchmarks.plan import Plan
 from benchmarks.stand_in_model import MAX_ROWS
-from benchmarks.w1_waiting import Say, fresh_folder
+from benchmarks.turns import fresh_folder
+from benchmarks.w1_waiting import Say
 from ferry.queue.connection import connect_async
 from ferry.queue.producer import Producer
 from ferry.settings import NAMESPACE

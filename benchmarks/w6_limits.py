@@ -18,7 +18,8 @@ from benchmarks.places import HOST, MODEL, ROOT, free_port
 from benchmarks.plan import Plan
 from benchmarks.processes import running
 from benchmarks.system import wait_until_answering
-from benchmarks.w1_waiting import Say, fresh_folder
+from benchmarks.turns import fresh_folder
+from benchmarks.w1_waiting import Say
 from benchmarks.wrk import Post, load
 from ferry.local.redis_server import RedisServer
 

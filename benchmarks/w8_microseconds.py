@@ -9,6 +9,7 @@ import numpy as np
 import orjson
 
 from api import wire
+from api.access import ANYBODY
 from api.bodies import parse_json
 from api.catalog import Entry
 from benchmarks.digits import digits
@@ -16,7 +17,8 @@ from benchmarks.ferry_system import FERRY, body
 from benchmarks.places import MODELS
 from benchmarks.plan import WARM_UP_CLIENTS, Plan
 from benchmarks.processes import cpu_by_part
-from benchmarks.w1_waiting import Say, fresh_folder
+from benchmarks.turns import fresh_folder
+from benchmarks.w1_waiting import Say
 from benchmarks.w6_limits import bare_session
 from benchmarks.wrk import load
 from ferry.jobs import JobRecord, State, new_job_id
@@ -79,7 +81,9 @@ def _steps() -> dict[str, tuple[Callable[[], object], int]]:
         "API: a job id": (new_job_id, 1),
         "API: the answer as JSON": (
             lambda: wire.JSONAnswer(
-                wire.prediction(record, entry, base_url="http://h:8000", flower_url="http://h:5555")
+                wire.prediction(
+                    record, entry, calls=ANYBODY.calls, base_url="http://h:8000", flower_url="http://h:5555"
+                )
             ),
             1,
         ),

@@ -16,7 +16,7 @@ import numpy as np
 
 from ferry.errors import InvalidInputError
 from ferry.manifest import TensorSpec
-from ferry.tensors import Array
+from ferry.tensors import MAX_AXES, Array
 
 # dtypes that are a C type of the `array` module on every platform.
 _ARRAY_CODES = {"float32": "f", "float64": "d"}
@@ -60,6 +60,16 @@ def limits_of_dtype(dtype: str) -> tuple[float, float]:
     # As Python numbers: compared with them, int64 data keeps its digits.
     least, most = limits.min, limits.max
     return (float(least), float(most)) if kind.kind == "f" else (int(least), int(most))
+
+
+def fits(spec: TensorSpec, shape: Sequence[int]) -> bool:
+    """Say whether a tensor in the model's own layout may have this shape."""
+    if len(shape) != len(spec.shape):
+        return spec.has_any_rank and len(shape) <= MAX_AXES
+    for size, wanted in zip(shape, spec.shape, strict=True):  # noqa: SIM110  as a generator it takes twice the time
+        if wanted is not None and size != wanted:
+            return False
+    return True
 
 
 def depth_of(value: Any) -> int:

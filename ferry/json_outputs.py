@@ -52,7 +52,7 @@ def labels_of_job(manifest: Manifest, outputs: Sequence[Array], *, single: bool)
 
 def top_labels(labels: Sequence[str], array: Array, *, single: bool) -> Any:
     """Return the label of the highest score per row, None where a score is NaN; None where scores and labels differ."""
-    if not labels or array.ndim != 2 or array.shape[1] != len(labels) or array.dtype == object:
+    if not labels or array.ndim != 2 or array.shape[1] != len(labels) or array.dtype.kind == "O":
         return None
     if single:
         best = int(array[0].argmax())  # the first NaN where there is one: numpy has it above every number

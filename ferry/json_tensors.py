@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ferry.errors import InvalidInputError
-from ferry.json_elements import Flat, axes_of, cast, depth_of, flatten, kind_of, show, to_array
+from ferry.json_elements import Flat, axes_of, cast, depth_of, fits, flatten, kind_of, show, to_array
 from ferry.manifest import Manifest, TensorSpec
 from ferry.tensors import MAX_AXES, Array, model_layout, rows_first
 
@@ -175,7 +175,7 @@ def _shape_of(
     if not is_batched and len(shape) < rank and 0 in shape:
         # Lists end where one is empty; the axes that follow are known where the model fixes their sizes.
         rest = tuple(-1 if size is None else size for size in spec.shape[len(shape) :])
-        if -1 not in rest and _fits(spec, (*shape, *rest)):
+        if -1 not in rest and fits(spec, (*shape, *rest)):
             return (*shape, *rest), False
     is_row = may_be_row and len(shape) == rank - 1
     if not is_row and len(shape) != rank:
@@ -199,21 +199,10 @@ def _expected_axes(spec: TensorSpec, shape: tuple[int, ...], *, may_be_row: bool
 
 def _whole(spec: TensorSpec, numbers: Array, *, may_be_row: bool) -> Array | None:
     """Return int64 or float64 `numbers` in the layout of `spec`; None when they are wrong, for the lists to say how."""
-    if spec.has_any_rank:
-        return cast(spec, numbers)
     if may_be_row and numbers.ndim == len(spec.shape) - 1:
         # A view; the function for any axis takes 20 times as long.
         numbers = np.expand_dims(numbers, spec.batch_axis) if spec.batch_axis else numbers[np.newaxis]
-    return cast(spec, numbers) if _fits(spec, numbers.shape) else None
-
-
-def _fits(spec: TensorSpec, shape: tuple[int, ...]) -> bool:
-    if len(shape) != len(spec.shape):
-        return False
-    for size, wanted in zip(shape, spec.shape, strict=True):  # noqa: SIM110  as a generator it takes twice the time
-        if wanted is not None and size != wanted:
-            return False
-    return True
+    return cast(spec, numbers) if fits(spec, numbers.shape) else None
 
 
 def escape_pointer(name: str) -> str:

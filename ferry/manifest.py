@@ -228,6 +228,7 @@ class Evidence(StrEnum):
 
     PROVEN = "proven"  # the model was run with changed neighbours, and its graph was walked
     DECLARED = "declared"  # the author of the manifest says so
+    OBSERVED = "observed"  # a check in production saw that rows influence each other
     OVERRIDDEN = "overridden"  # an operator said so against the evidence (--rows-independent)
 
 

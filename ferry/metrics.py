@@ -115,6 +115,14 @@ BATCH_FLUSH = Name(
 STAGE = Name("ferry_stage_seconds", Kind.HISTOGRAM, "Time of a claim in each stage.", (*_MODEL, "stage"), _STAGE_S)
 EXECUTIONS = Name("ferry_batch_executions_total", Kind.COUNTER, "Runs of a model.", _MODEL)
 ROWS = Name("ferry_rows_total", Kind.COUNTER, "Rows of jobs that a model ran.", _MODEL)
+NEIGHBOUR_CHECKS = Name(
+    "ferry_neighbour_checks_total", Kind.COUNTER,
+    "Finished batches that were run again with other neighbours, by result: same, influence, unsteady, failed.",
+    (*_MODEL, "result"),
+)  # fmt: skip
+NEIGHBOUR_CHECK_SECONDS = Name(
+    "ferry_neighbour_check_seconds_total", Kind.COUNTER, "Time that these checks took.", _MODEL
+)
 STEPS = Name("ferry_bulk_steps_total", Kind.COUNTER, "Steps of bulk batches done.", ("outcome",))
 
 FROM_API = (
@@ -123,7 +131,8 @@ FROM_API = (
     BULK_UNDER_WAY, REJECTED, REQUESTS, REQUEST_SECONDS, REDIS_MEMORY, REDIS_MEMORY_MAX, BUILD,
 )  # fmt: skip
 FROM_WORKER = (
-    QUEUE_WAIT, JOB_LATENCY, BATCH_SIZE, BATCH_FILL, BATCH_WAIT, BATCH_FLUSH, STAGE, EXECUTIONS, ROWS, STEPS, BUILD,
+    QUEUE_WAIT, JOB_LATENCY, BATCH_SIZE, BATCH_FILL, BATCH_WAIT, BATCH_FLUSH, STAGE, EXECUTIONS, ROWS, STEPS,
+    NEIGHBOUR_CHECKS, NEIGHBOUR_CHECK_SECONDS, BUILD,
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ferry.errors import InvalidInputError
-from ferry.json_elements import check_range
+from ferry.json_elements import check_range, fits
 from ferry.json_tensors import Rows, check_rows, read_shaped
 from ferry.manifest import Manifest, TensorSpec
 from ferry.tensors import MAX_AXES, Array, array_from_raw, model_layout, raw_from_array, rows_first
@@ -76,10 +76,10 @@ def infer_response(
     manifest: Manifest, request: InferRequest, arrays: Sequence[Array]
 ) -> tuple[dict[str, Any], list[bytes]]:
     """Return the JSON of a response and the raw bytes that follow it; `arrays` are as the job's codec unpacks them."""
-    outputs, tail, is_batched = [], [], manifest.is_batched
+    outputs, tail = [], []
     for index, is_binary in request.outputs:
         spec, array = manifest.outputs[index], arrays[index]
-        if is_batched:
+        if spec.batch_axis and manifest.is_batched:
             array = model_layout(spec, array)
         output: dict[str, Any] = {"name": spec.name, "shape": list(array.shape), "datatype": spec.oip_datatype}
         if is_binary:
@@ -148,7 +148,7 @@ def _read_tensor(spec: TensorSpec, item: Mapping[str, Any], raw: bytes | memoryv
 def _from_raw(spec: TensorSpec, shape: tuple[int, ...], raw: bytes | memoryview, pointer: str) -> Array:
     try:
         array = array_from_raw(spec, shape, raw)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         detail = f"{len(raw)} bytes are not the {spec.oip_datatype} elements of shape {list(shape)}: {error}"
         raise InvalidInputError.at(pointer, detail) from None
     if spec.dtype == "bool" and (array.view(np.uint8) > 1).any():
@@ -159,16 +159,15 @@ def _from_raw(spec: TensorSpec, shape: tuple[int, ...], raw: bytes | memoryview,
 
 def _shape(spec: TensorSpec, value: Any, pointer: str) -> tuple[int, ...]:
     is_shape = isinstance(value, list) and all(type(size) is int and 0 <= size < 2**32 for size in value)
-    if spec.has_any_rank:
-        wanted, fits = "any shape", is_shape and len(value) <= MAX_AXES
-    else:
+    if not is_shape or not fits(spec, value):
         sizes = [-1 if size is None else size for size in spec.shape]
-        wanted, fits = f"{sizes} (-1 is any size)", is_shape and len(value) == len(sizes)
-        fits = fits and all(want in (-1, have) for have, want in zip(value, sizes, strict=True))
-    if not fits:
+        wanted = f"up to {MAX_AXES} sizes" if spec.has_any_rank else f"{sizes} (-1 is any size)"
         raise InvalidInputError.at(pointer, f"expected {wanted}, got {str(value)[:60]}")
-    if math.prod(size or 1 for size in value) * spec.numpy_dtype.itemsize > _MAX_TENSOR_BYTES:
-        raise InvalidInputError.at(pointer, f"a tensor of shape {str(value)[:60]} is larger than any memory")
+    # Without an empty axis the number of elements that came tells.
+    if 0 in value and math.prod(size or 1 for size in value) * spec.numpy_dtype.itemsize > _MAX_TENSOR_BYTES:
+        raise InvalidInputError.at(
+            pointer, f"no tensor has the shape {str(value)[:60]}: its axes are too long together"
+        )
     return tuple(value)
 
 

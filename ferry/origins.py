@@ -7,6 +7,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 
+from ferry.job_ids import own_id
 from ferry.jobs import new_job_id
 
 # What a client may send as a request id: it goes into logs and headers as it is.
@@ -37,7 +38,7 @@ class Origin:
     def packed(self, job_id: str) -> str:
         """Return it as one line of text to go with a job; empty where the job's own id says it all."""
         if not self.traceparent:
-            return "" if self.request_id == job_id else self.request_id
+            return "" if self.request_id == own_id(job_id) else self.request_id
         return f"{self.request_id} {self.traceparent} {self.tracestate}".rstrip()
 
 
@@ -61,4 +62,4 @@ def unpack_origin(text: str, job_id: str) -> Origin:
     """Return what `packed` made a text of."""
     request_id, _, trace = text.partition(" ")
     traceparent, _, tracestate = trace.partition(" ")
-    return Origin(request_id or job_id, traceparent, tracestate)
+    return Origin(request_id or own_id(job_id), traceparent, tracestate)

@@ -114,6 +114,10 @@ class Settings(BaseSettings):
     ort_provider: Literal["cpu", "cuda"] = Field(
         default="cpu", description="what models run on; cuda is an NVIDIA GPU, and a worker that cannot use it stops"
     )
+    neighbour_check_share: float = Field(
+        default=0.01, ge=0, le=0.5,
+        description="part of the models' run time spent on checking whether rows influence each other; 0: never",
+    )  # fmt: skip
     lease_s: float = Field(default=5, ge=0.2, le=3600, description="a claim not renewed for this long lapses")
     batch_latency_ms: float = Field(
         default=200, ge=1, le=60_000, description="longest run a measured batch size may take"

@@ -182,7 +182,8 @@ def model_layout(spec: TensorSpec, rows: Array) -> Array:
 def without_batch_axis(spec: TensorSpec, array: Array) -> Array:
     """Return the one row of a whole job's array without its batch axis; an array without such an axis as it is."""
     axis = spec.batch_axis
-    return array if axis is None or array.ndim <= axis or array.shape[axis] != 1 else array.take(0, axis)
+    # Not `take`, which gives no array but the bare element where that was the only axis.
+    return array if axis is None or array.shape[axis : axis + 1] != (1,) else array.squeeze(axis)
 
 
 def with_batch_axis(spec: TensorSpec, array: Array) -> Array:

@@ -16,6 +16,7 @@ from ferry.bulk.steps import Steps
 from ferry.bulk.storage import storage_of
 from ferry.errors import ConfigError, FerryError
 from ferry.logs import configure_logging, event_log
+from ferry.manifest import Evidence
 from ferry.metrics import registry_of
 from ferry.model_mirror import MirrorThread, mirror_of
 from ferry.profile import PROFILES_DIR
@@ -23,6 +24,7 @@ from ferry.queue.connection import connect
 from ferry.queue.consumer import Consumer
 from ferry.queue.keeper import Keeper, KeeperRules, KeeperThread
 from ferry.queue.keys import CONTROL_QUEUE, ticket_queue
+from ferry.queue.records import Heartbeat
 from ferry.queue.versions import Versions
 from ferry.repository import Repository
 from ferry.settings import Settings, load_settings
@@ -31,6 +33,7 @@ from worker.bulk.batch_files import BatchFiles
 from worker.bulk.runner import BulkLimits, BulkRunner
 from worker.celery_consumer import connects_with_room
 from worker.inspection_answers import answer
+from worker.neighbour_check import Influence, NeighbourCheck
 from worker.profile_files import ProfileFiles
 from worker.profiler import Profiler, describe_machine
 from worker.profiling import Budget
@@ -59,11 +62,34 @@ def make_profiler(settings: Settings) -> Profiler:
     )
 
 
-def follow_beat(shelf: Shelf, alive: Path | None, unloaded: frozenset[tuple[str, str]]) -> None:
+def follow_beat(shelf: Shelf, alive: Path | None, heard: Heartbeat) -> None:
     """Do what a heartbeat that reached Redis brings: leave out what is unloaded, and say that this process lives."""
-    shelf.leave_out(unloaded)
+    shelf.leave_out(heard.unloaded)
+    shelf.set_other(heard.other)
     if alive:
         alive.touch()
+
+
+def switch_model(shelf: Shelf, heart: Consumer, found: Influence) -> None:
+    """Run a model's jobs one by one from now on, here and on every worker; an operator's word is not overruled.
+
+    Where Redis is away, the next heartbeat that reaches it tells the others.
+    """
+    model = shelf.find(*found.key)
+    if model is None:
+        return
+    reason = (
+        f"a check in production saw that rows influence each other: the answer of job {found.job_id} moved by "
+        f"{found.move:.1e} when the {found.batch_rows - 1} rows beside it were replaced"
+    )
+    if model.manifest.execution.evidence is Evidence.OVERRIDDEN:
+        logger.error("%s: %s; it stays batched, since it was added with --rows-independent", model.manifest.ref, reason)
+        return
+    model.switch_to_whole_jobs(reason)
+    try_to(
+        partial(heart.switch, *found.key, digest=model.digest, reason=reason),
+        "the other workers could not be told yet",
+    )
 
 
 def serve_metrics(settings: Settings, watch: Watch) -> None:
@@ -123,7 +149,12 @@ def main() -> int:
         served=shelf.keys, limits=BulkLimits(settings.file_ttl_s, settings.chunk_bytes, settings.max_run_s),
         told=lambda step: watch.step_done(step.batch, step.step, step.outcome, step.rows),
     )  # fmt: skip
-    runner = TicketRunner(consumer, pulse, shelf.find, give_up_s=settings.max_run_s, bulk=bulk, watch=watch)
+    neighbours = NeighbourCheck(
+        partial(switch_model, shelf, heart), share=settings.neighbour_check_share, on_checked=watch.neighbours_checked
+    )
+    runner = TicketRunner(
+        consumer, pulse, shelf.find, give_up_s=settings.max_run_s, bulk=bulk, watch=watch, neighbours=neighbours
+    )
     register_tasks(app, runner, partial(answer, models_dir=settings.models_dir, client=connected()))
     app.steps["consumer"].add(follow_repository(shelf, pulse))
 

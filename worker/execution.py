@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from ferry.jobs import ClaimedJob, Outcome
-from ferry.manifest import NonFinite
+from ferry.manifest import Manifest, NonFinite
 from ferry.profile import BatchLimits
 from ferry.tensors import Array
 from worker.batches import BatchRunner, OnBatch
@@ -24,15 +24,16 @@ class JobRunner(Protocol):
 class Executable(Protocol):
     """A model that says how its jobs are executed; what it has besides is as in `Batched` and `Whole`."""
 
+    manifest: Manifest
     limits: BatchLimits
-    # TensorCodec where the model is batched, else WholeCodec.
+    # TensorCodec where the manifest says batched, else WholeCodec.
     inputs: Any
     outputs: Any
     non_finite: NonFinite
 
     @property
     def is_batched(self) -> bool:
-        """Whether rows of many jobs share a run."""
+        """Whether rows of many jobs share a run. False too for one that the manifest batches and a check switched."""
 
     @property
     def claim_rows(self) -> int:

@@ -1,5 +1,6 @@
 """A model in memory: its onnxruntime session and how to run rows through it. Knows nothing of jobs or queues."""
 
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import onnxruntime
 from ferry.errors import ModelRefusedError
 from ferry.manifest import MODEL_FILE, Manifest, TensorSpec
 from ferry.model_files import check_files
-from ferry.profile import BatchLimits, Profile, Tuning, limits_in_force
+from ferry.profile import WHOLE_JOB_LIMITS, BatchLimits, Profile, Tuning, limits_in_force
 from ferry.tensors import Array, TensorCodec, WholeCodec, model_layout, rows_first
 from worker.map_outputs import arrays_from_maps
 from worker.providers import ON_CPU, Accelerator
@@ -27,11 +28,17 @@ MAX_CLAIM_JOBS = 64
 NEWEST_JOB_WEIGHT = 0.2
 
 
+logger = logging.getLogger(__name__)
+
+
 class Model:
     """One version of one model, ready to run."""
 
     def __init__(self, manifest: Manifest, session: Any) -> None:
         self.manifest = manifest
+        self.digest = manifest.digest
+        # Why its jobs run one by one although the manifest says batched; empty where they do not.
+        self.switched = ""
         codec = TensorCodec if manifest.is_batched else WholeCodec
         # Typed as the batched ones: who runs whole jobs needs no more than pack and unpack.
         self.inputs: Any = codec(manifest.inputs)
@@ -48,22 +55,34 @@ class Model:
     @property
     def is_batched(self) -> bool:
         """Whether rows of many jobs share a run."""
-        return self.manifest.is_batched
+        return self.manifest.is_batched and not self.switched
+
+    def switch_to_whole_jobs(self, reason: str) -> None:
+        """Run jobs one by one from the next claim on; there is no way back. Called from any thread."""
+        if not self.switched:
+            self.switched = reason
+            self.limits = WHOLE_JOB_LIMITS
+            logger.error("%s runs one job at a time from now on: %s", self.manifest.ref, reason)
 
     def adopt(self, profile: Profile | None) -> None:
         """Take a measurement; before the model serves."""
         self.profile = profile
-        self.limits = limits_in_force(self.manifest, profile)
+        self._limit(Tuning())
 
     def retune(self, tuning: Tuning) -> None:
         """Follow what was set live, from the next batch on. Called from the pulse's thread."""
-        self.limits = limits_in_force(self.manifest, self.profile, tuning)
+        self._limit(tuning)
+
+    def _limit(self, tuning: Tuning) -> None:
+        in_force = limits_in_force(self.manifest, self.profile, tuning)
+        self.limits = WHOLE_JOB_LIMITS if self.switched else in_force
 
     @property
     def claim_rows(self) -> int:
         """How many rows a worker takes at once: several runs' worth where one is too short to be worth a round trip."""
         rows = self.limits.max_rows
         if not self.is_batched:
+            # A switched model's jobs may have many rows: a claim takes them as they come.
             return 1 if self._job_s is None else max(1, min(int(CLAIM_S / max(self._job_s, 1e-6)), MAX_CLAIM_JOBS))
         if self.profile is None:
             return rows
@@ -94,24 +113,33 @@ class Model:
     def run_whole(self, arrays: list[Array]) -> list[Array]:
         """Run the arrays of one job as they are.
 
-        Shape: each array in the model's own layout, in the manifest's order; so is each result.
+        Shape: each array as the codec unpacks it, in the manifest's order; so is each result. That is the model's own
+        layout, or rows first for a model that was batched when it was added.
 
         Raises:
             Exception: whatever onnxruntime raises on these arrays.
             ValueError: an output that is not of the shape that the manifest says.
         """
         started = time.perf_counter()
-        results = self._session_run(arrays)
+        results = self._run_switched(arrays) if self.manifest.is_batched else self._session_run(arrays)
         spent_s = time.perf_counter() - started
         self._job_s = spent_s if self._job_s is None else self._job_s + (spent_s - self._job_s) * NEWEST_JOB_WEIGHT
-        for spec, result in zip(self.manifest.outputs, results, strict=True):
-            _check_shape(spec, result)
+        if not self.manifest.is_batched:
+            for spec, result in zip(self.manifest.outputs, results, strict=True):
+                _check_shape(spec, result)
         return results
+
+    def _run_switched(self, arrays: list[Array]) -> list[Array]:
+        """Run the rows of one job without other rows; each by itself where the batch axis is fixed: `run` pads it."""
+        if self.manifest.batching.fixed_rows is None:
+            return self.run(arrays)
+        rows = [self.run([array[row : row + 1] for array in arrays]) for row in range(len(arrays[0]))]
+        return [np.concatenate(column) for column in zip(*rows, strict=True)]
 
     def warm_up(self) -> None:
         """Run zeros (a row, a full batch, or one whole job), so that the first job does not pay for lazy set-up."""
         specs = self.manifest.inputs
-        if not self.is_batched:
+        if not self.manifest.is_batched:
             self._session_run([whole_zeros(spec) for spec in specs])
             return
         for n_rows in (1, self.limits.max_rows):

@@ -67,11 +67,11 @@ class NeighbourCheck:
         on_influence: Callable[[Influence], None],
         *,
         share: float = CHECK_SHARE,
-        on_checked: Callable[[ModelKey, str], None] = lambda *_: None,
+        on_checked: Callable[[ModelKey, str, float], None] = lambda *_: None,
         clock: Callable[[], float] = time.perf_counter,
         choose: Callable[[int], int] = random.randrange,
     ) -> None:
-        """`on_checked` gets each check's result: same, influence, unsteady or failed."""
+        """`on_checked` gets each check's result (same, influence, unsteady or failed) and how many seconds it took."""
         self._on_influence = on_influence
         self._on_checked = on_checked
         self._share = share
@@ -99,8 +99,9 @@ class NeighbourCheck:
         except Exception:  # noqa: BLE001  the jobs have their answers; what a model raises on copies says nothing
             found, result = None, "failed"
         # A check that took longer than it was thought to is paid for before the next one.
-        self._credit_s -= self._clock() - started
-        self._on_checked(batch.key, result)
+        spent_s = self._clock() - started
+        self._credit_s -= spent_s
+        self._on_checked(batch.key, result, spent_s)
         if found:
             self._on_influence(found)
 

@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -28,11 +28,14 @@ logger = logging.getLogger(__name__)
 class Heart(Protocol):
     """What the pulse needs of the queue (ferry.queue.consumer.Consumer)."""
 
-    def beat(self, models: Iterable[tuple[str, str]]) -> Heartbeat:
-        """Say that this worker lives."""
+    def beat(self, models: Mapping[tuple[str, str], str]) -> Heartbeat:
+        """Say that this worker lives, and the digest of each model that it serves."""
 
     def register(self, manifest: Manifest, profile: Profile | None = None) -> None:
         """Make a model known."""
+
+    def switch(self, model: str, version: str, *, digest: str, reason: str) -> bool:
+        """Let every worker run a model's jobs one by one."""
 
     def renew(self, tokens: Iterable[str]) -> set[str]:
         """Push out leases."""
@@ -46,9 +49,14 @@ class Served(Protocol):
 
     manifest: Manifest
     profile: Profile | None
+    digest: str
+    switched: str
 
     def retune(self, tuning: Tuning) -> None:
         """Follow what was set live."""
+
+    def switch_to_whole_jobs(self, reason: str) -> None:
+        """Run jobs one by one from now on."""
 
 
 class Pulse(threading.Thread):
@@ -63,9 +71,9 @@ class Pulse(threading.Thread):
         max_run_s: float,
         clock: Callable[[], float] = time.monotonic,
         end_process: Callable[[int], None] = os._exit,
-        on_beat: Callable[[frozenset[tuple[str, str]]], None] = lambda _: None,
+        on_beat: Callable[[Heartbeat], None] = lambda _: None,
     ) -> None:
-        """`on_beat` is called after each heartbeat that reached Redis, with what nobody is to serve."""
+        """`on_beat` is called after each heartbeat that reached Redis, with its answer."""
         super().__init__(name="ferry-pulse", daemon=True)
         self._heart = heart
         self._served = served
@@ -140,12 +148,17 @@ class Pulse(threading.Thread):
     def beat(self) -> None:
         """Say what is served and follow what was tuned; what Redis does not know is registered anew (it was wiped)."""
         models = self._models()
-        heard = self._heart.beat(models)
+        heard = self._heart.beat({key: model.digest for key, model in models.items()})
         for key, tuning in heard.tuned.items():
             models[key].retune(tuning)
         for key in heard.unknown:
             self._heart.register(models[key].manifest, models[key].profile)
-        self._on_beat(heard.unloaded)
+        for key, model in models.items():
+            if reason := heard.switched.get(key, "") if key not in heard.other else "":
+                model.switch_to_whole_jobs(reason)
+            elif model.switched:  # found here while Redis was away, or before it was wiped
+                self._heart.switch(*key, digest=model.digest, reason=model.switched)
+        self._on_beat(heard)
 
     def _models(self) -> dict[tuple[str, str], Served]:
         return {(model.manifest.name, model.manifest.version): model for model in self._served()}
@@ -158,7 +171,7 @@ class Pulse(threading.Thread):
                 self._end_process(EXIT_HUNG)
 
 
-def try_to(action: Callable[[], None], what: str) -> None:
+def try_to(action: Callable[[], object], what: str) -> None:
     """Do something that may fail while Redis is away, and say so."""
     try:
         action()

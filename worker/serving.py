@@ -47,10 +47,27 @@ class Shelf:
         self._fingerprint: object = None
         # Versions that an operator unloaded. Written by the pulse's thread, read by the worker's own.
         self._left_out: frozenset[ModelKey] = frozenset()
+        # Versions whose registered files are others than the loaded ones; the same threads.
+        self._other: frozenset[ModelKey] = frozenset()
 
     def leave_out(self, models: frozenset[ModelKey]) -> None:
         """Serve these versions no more from the next refresh on, and those that were left out before again."""
         self._left_out = models
+
+    def set_other(self, models: frozenset[ModelKey]) -> None:
+        """Note the versions that the queue knows under another digest: this worker gets no job of them."""
+        for key in models - self._other:
+            if key in self._models:
+                logger.warning(
+                    "other_digest: %s:%s is registered with other files than those here (%s), so this worker gets no "
+                    "job of it; make the files the same on every worker",
+                    *key, self._models[key].digest[:12],
+                )  # fmt: skip
+        self._other = models
+
+    def is_other(self, key: ModelKey) -> bool:
+        """Say whether the queue knows this version under another digest."""
+        return key in self._other
 
     def find(self, name: str, version: str) -> Model | None:
         """Return a loaded model, or None."""

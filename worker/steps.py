@@ -25,9 +25,12 @@ def follow_repository(shelf: Shelf, pulse: Pulse) -> type[bootsteps.StartStopSte
         def __init__(self, parent: Any, **options: Any) -> None:
             super().__init__(parent, **options)
             self._timer: Any = None
+            # Whose tickets this worker takes: all it serves, but for versions that are registered with other files.
+            self._followed: set[tuple[str, str]] = set()
 
         def start(self, parent: Any) -> None:
             """Begin to look; called again after each reconnect, when the old timer is gone."""
+            self._followed = self._followed or set(shelf.keys())
             self._timer = parent.timer.call_repeatedly(REFRESH_EVERY_S, self._refresh, (parent,))
 
         def stop(self, parent: Any) -> None:  # noqa: ARG002  Celery's signature
@@ -37,11 +40,14 @@ def follow_repository(shelf: Shelf, pulse: Pulse) -> type[bootsteps.StartStopSte
 
         def _refresh(self, consumer: Any) -> None:
             changes = shelf.refresh()
-            for model in changes.loaded:
-                consumer.add_task_queue(ticket_queue(*model))
             for model in changes.unloaded:
-                consumer.cancel_task_queue(ticket_queue(*model))
                 logger.info("no longer serving %s:%s", *model)
+            wanted = {model for model in shelf.keys() if not shelf.is_other(model)}  # noqa: SIM118  no dictionary
+            for model in wanted - self._followed:
+                consumer.add_task_queue(ticket_queue(*model))
+            for model in self._followed - wanted:
+                consumer.cancel_task_queue(ticket_queue(*model))
+            self._followed = wanted
             if changes != Changes():
                 try_to(pulse.beat, "could not say what is served now")
 

@@ -11,7 +11,6 @@ from typing import Any, Protocol
 from ferry.bulk.batch_records import is_step
 from ferry.errors import QueueUnavailableError
 from ferry.jobs import Claim, ClaimedJob, Outcome
-from ferry.profile import BatchLimits
 from ferry.tensors import Array
 from worker.bulk.interludes import ModelKey
 from worker.bulk.runner import Alongside, BulkModel, BulkRunner, ServeWaiting, StepSummary
@@ -38,15 +37,18 @@ logger = logging.getLogger(__name__)
 class JobSource(Protocol):
     """What a ticket needs of the queue (ferry.queue.consumer.Consumer)."""
 
-    def claim(self, model: str, version: str, *, max_rows: int, token: str = "", may_be_bulk: bool = True) -> Claim:
-        """Take jobs, or add to a claim."""
+    def claim(
+        self, model: str, version: str, *, max_rows: int, token: str = "", may_be_bulk: bool = True, digest: str = ""
+    ) -> Claim:
+        """Take jobs for the files of a digest, or add to a claim."""
 
     def settle(self, claim: Claim, model: str, version: str, outcomes: Sequence[Outcome], *, is_last: bool) -> int:
         """Record outcomes."""
 
     def settle_and_claim(
-        self, claim: Claim, model: str, version: str, outcomes: Sequence[Outcome], *, max_rows: int, wait_s: float
-    ) -> tuple[int, Claim]:
+        self, claim: Claim, model: str, version: str, outcomes: Sequence[Outcome], *, max_rows: int, wait_s: float,
+        digest: str = "",
+    ) -> tuple[int, Claim]:  # fmt: skip
         """Record all outcomes of a claim, wait for the next ticket, and claim again."""
 
 
@@ -97,7 +99,7 @@ class TicketRunner:
         runner = self._runner(ticket_id, (name, version), model, numbers)
         until = self._clock() + TICKET_S
         try:
-            claim = self._source.claim(name, version, max_rows=model.claim_rows)
+            claim = self._source.claim(name, version, max_rows=model.claim_rows, digest=model.digest)
         except QueueUnavailableError as error:
             # The keeper sends another ticket once Redis is back; jobs that were claimed all the same lapse.
             logger.warning("a ticket for %s:%s comes to nothing: %s", name, version, error)
@@ -111,11 +113,11 @@ class TicketRunner:
                 continue
             timer = self._watch.start()
             with self._leases.holding(claim.token):
-                claim = self._fill(claim, name, version, model.limits, timer)
+                claim = self._fill(claim, name, version, model, timer)
                 outcomes = runner.run(claim.jobs)
                 timer.stop()
                 if self._clock() < until:
-                    recorded, following = self._settle_and_claim(claim, name, version, outcomes, model.claim_rows)
+                    recorded, following = self._settle_and_claim(claim, name, version, outcomes, model)
                 else:
                     recorded, following = self._settle(claim, name, version, outcomes, timer), _NOTHING
             summary.add(claim, outcomes, recorded)
@@ -143,7 +145,7 @@ class TicketRunner:
         if self._clock() >= until:
             return _NOTHING
         try:
-            return self._source.claim(name, version, max_rows=model.claim_rows)
+            return self._source.claim(name, version, max_rows=model.claim_rows, digest=model.digest)
         except QueueUnavailableError as error:
             logger.warning("no more for a ticket of %s:%s: %s", name, version, error)
             return _NOTHING
@@ -158,7 +160,7 @@ class TicketRunner:
             runner = self._runner(ticket_id, key, model, numbers)
             while True:
                 try:
-                    claim = self._source.claim(*key, max_rows=model.claim_rows, may_be_bulk=False)
+                    claim = self._source.claim(*key, max_rows=model.claim_rows, may_be_bulk=False, digest=model.digest)
                 except QueueUnavailableError as error:
                     logger.warning("who waits for %s:%s waits on: %s", *key, error)
                     return
@@ -193,14 +195,15 @@ class TicketRunner:
         )  # fmt: skip
         self._watch.bisected(key, halves)
 
-    def _fill(self, claim: Claim, name: str, version: str, limits: BatchLimits, timer: Timer) -> Claim:
+    def _fill(self, claim: Claim, name: str, version: str, model: BulkModel, timer: Timer) -> Claim:
         """Wait once for company where waiting pays."""
+        limits = model.limits
         room = limits.max_rows - claim.rows
         if limits.max_wait_ms <= 0 or room <= 0 or any(job.attempt > 1 for job in claim.jobs):
             return claim
         self._sleep(limits.max_wait_ms / 1000)
         try:
-            more = self._source.claim(name, version, max_rows=room, token=claim.token)
+            more = self._source.claim(name, version, max_rows=room, token=claim.token, digest=model.digest)
         except QueueUnavailableError as error:
             logger.warning("no company for a batch: %s", error)
             return claim
@@ -209,10 +212,12 @@ class TicketRunner:
         return Claim(claim.token, claim.jobs + more.jobs)
 
     def _settle_and_claim(
-        self, claim: Claim, name: str, version: str, outcomes: list[Outcome], max_rows: int
+        self, claim: Claim, name: str, version: str, outcomes: list[Outcome], model: BulkModel
     ) -> tuple[int, Claim]:
         try:
-            return self._source.settle_and_claim(claim, name, version, outcomes, max_rows=max_rows, wait_s=LINGER_S)
+            return self._source.settle_and_claim(
+                claim, name, version, outcomes, max_rows=model.claim_rows, wait_s=LINGER_S, digest=model.digest
+            )
         except QueueUnavailableError as error:
             logger.warning("cannot record %d results yet: %s", len(outcomes), error)
             self._sleep(SETTLE_RETRY_S)

@@ -112,6 +112,11 @@ class Watch:
         if runs:
             self._count(metrics.BATCH_FLUSH, (*key, BISECTED), runs)
 
+    def neighbours_checked(self, key: tuple[str, str], result: str, seconds: float) -> None:
+        """Count a batch that was run again with other neighbours, and the time that took."""
+        self._count(metrics.NEIGHBOUR_CHECKS, (*key, result), 1)
+        self._count(metrics.NEIGHBOUR_CHECK_SECONDS, key, seconds)
+
     def step_done(self, batch: str, step: str, outcome: str, rows: int) -> None:
         """Count a step of a bulk batch."""
         self._count(metrics.STEPS, (outcome,), 1)

@@ -67,6 +67,11 @@ _VERSION = {
         "max_rows": {"type": "integer", "description": "rows of one run"},
         "max_wait_ms": {"type": "number"},
         "live_workers": {"type": "integer"},
+        "other_workers": {
+            "type": "integer",
+            "description": "Live workers that get no job, since they serve other files under this version.",
+        },
+        "digest": {"type": "string", "description": "Identity of the version: over its files and its manifest."},
         "waiting_rows": {"type": "integer"},
     },
 }

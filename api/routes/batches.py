@@ -45,13 +45,12 @@ async def create_batch(request: Request) -> JSONAnswer:
     asked = read_batch_request(body, default_model=services.settings.default_model)
     entry = await services.catalog.find(asked.model, asked.version)
     context = context_of(request)
-    owner = context.caller.owner
-    whose = f"{owner}\0" if owner else ""
-    context.work_id = batch_id = batch_id_of(f"{whose}{request.url.path}\0{key}") if key else new_batch_id()
+    caller = context.caller
+    context.work_id = batch_id = batch_id_of(caller.keyed(request.url.path, key)) if key else new_batch_id()
     spec = BatchSpec(
         batch_id, entry.manifest.name, entry.manifest.version, asked.endpoint, asked.input_file_id, asked.window_s,
         asked.completion_window, asked.metadata, asked.output_ttl_s, asked.fingerprint if key else "",
-        owner, context.limits, context.caller.lists,
+        caller.owner, context.limits, caller.lists,
     )  # fmt: skip
     opened = await _batches(services).open(spec)
     if opened is Opened.UNREGISTERED:

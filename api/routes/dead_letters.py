@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from api import submission, wire
+from api.context import caller_of
 from api.headers import headers_of
 from api.openapi import jobs as openapi
 from api.services import Services, base_url_of, services_of
@@ -34,28 +35,28 @@ async def list_dead_letters(
 async def show_dead_letter(request: Request, job_id: str) -> JSONAnswer:
     """Show one dead letter, with its input where that is small."""
     services = services_of(request)
-    return JSONAnswer(_shown(request, services, await _found(services, job_id)))
+    return JSONAnswer(_shown(request, services, await _found(request, services, job_id)))
 
 
 @router.post("/{job_id}/replay", status_code=202, responses=openapi.REPLAYED, response_class=JSONAnswer)
 async def replay_dead_letter(request: Request, job_id: str) -> JSONAnswer:
     """Submit its input as a new job, which says `replay_of`, and take the letter off the list."""
     services = services_of(request)
-    record = await submission.replay(services, job_id)
-    return JSONAnswer(_shown(request, services, record), 202, {"Location": f"/v1/predictions/{record.id}"})
+    content = _shown(request, services, await submission.replay(services, caller_of(request).job_id(job_id)))
+    return JSONAnswer(content, 202, {"Location": f"/v1/predictions/{content['id']}"})
 
 
 @router.delete("/{job_id}", status_code=204, responses=openapi.DELETED, response_class=Response)
 async def drop_dead_letter(request: Request, job_id: str) -> Response:
     """Forget a dead letter and its input."""
     services = services_of(request)
-    await _found(services, job_id)
-    await services.queue.delete(job_id)
+    letter = await _found(request, services, job_id)
+    await services.queue.delete(letter.id)
     return Response(status_code=204)
 
 
-async def _found(services: Services, job_id: str) -> JobRecord:
-    record = await services.queue.read(job_id)
+async def _found(request: Request, services: Services, job_id: str) -> JobRecord:
+    record = await services.queue.read(caller_of(request).job_id(job_id))
     if record is None or record.error_code != WORKER_LOST:
         raise NotFoundError(f"no dead letter {job_id[:64]!r}; GET /v1/dead-letters lists them")
     return record
@@ -68,4 +69,6 @@ def _letter(request: Request, services: Services, letter: DeadLetter) -> dict[st
 def _shown(request: Request, services: Services, record: JobRecord) -> dict[str, Any]:
     entry = services.catalog.peek(record.model, record.version)
     base_url = base_url_of(request, headers_of(request))
-    return wire.prediction(record, entry, base_url=base_url, flower_url=services.flower_url)
+    return wire.prediction(
+        record, entry, calls=caller_of(request).calls, base_url=base_url, flower_url=services.flower_url
+    )

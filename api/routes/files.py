@@ -32,11 +32,10 @@ async def create_file(request: Request) -> JSONAnswer:
     settings, headers = services_of(request).settings, headers_of(request)
     key = key_from_header(headers.get("idempotency-key"))
     context = context_of(request)
-    owner = context.caller.owner
-    whose = f"{owner}\0" if owner else ""
-    digest = hashlib.sha256(f"{whose}{request.url.path}\0{key}".encode()).hexdigest() if key else ""
+    caller = context.caller
+    digest = hashlib.sha256(caller.keyed(request.url.path, key).encode()).hexdigest() if key else ""
     record, is_replay = await receive_file(
-        request, headers, _files(request), max_bytes=settings.max_file_bytes, key=digest, owner=owner
+        request, headers, _files(request), max_bytes=settings.max_file_bytes, key=digest, owner=caller.owner
     )
     context.work_id = record.id
     answer = JSONAnswer(shown(record))

@@ -16,6 +16,7 @@ from api.services import Services, services_of
 from api.terms import terms_from_headers
 from api.wire import JSONAnswer
 from ferry.errors import InvalidInputError, ModelError
+from ferry.job_ids import own_id
 from ferry.json_tensors import Rows, escape_pointer, read_flat_input
 from ferry.tensors import Array
 
@@ -36,7 +37,7 @@ async def predict(request: Request) -> JSONAnswer:
     wait_s = services.settings.default_wait_s
     context = context_of(request)
     record = await submission.run(services, entry, rows, context=context, wait_s=wait_s, terms=terms)
-    headers = {"Location": f"/v1/predictions/{record.id}"}
+    headers = {"Location": f"/v1/predictions/{own_id(record.id)}"}
     return JSONAnswer(_answer(entry, submission.output_of(services, record, wait_s, pointer="#/x")), headers=headers)
 
 

@@ -47,9 +47,8 @@ async def create_prediction(request: Request) -> JSONAnswer:
     """
     headers = headers_of(request)
     key = key_from_header(headers.get("idempotency-key"))
-    owner = caller_of(request).owner
-    whose = f"{owner}\0" if owner else ""
-    return await _create(request, headers, job_id_of(f"{whose}{request.url.path}\0{key}") if key else None)
+    own_id = job_id_of(caller_of(request).keyed(request.url.path, key)) if key else None
+    return await _create(request, headers, own_id)
 
 
 @router.post(
@@ -94,7 +93,7 @@ async def put_prediction(request: Request, job_id: str) -> JSONAnswer:
     return await _create(request, headers_of(request), job_id)
 
 
-async def _create(request: Request, headers: Mapping[str, str], job_id: str | None) -> JSONAnswer:
+async def _create(request: Request, headers: Mapping[str, str], own_id: str | None) -> JSONAnswer:
     services, context = services_of(request), context_of(request)
     prefer, wait_s = _waits(request, headers, services)
     terms = terms_from_headers(headers)
@@ -103,7 +102,7 @@ async def _create(request: Request, headers: Mapping[str, str], job_id: str | No
     entry = await services.catalog.find(name, version)
     rows = read_inputs(entry.manifest, body.get("input"))
     is_known = False
-    if job_id is None:
+    if own_id is None:
         record = await submission.run(services, entry, rows, context=context, wait_s=wait_s, terms=terms)
     else:
         record, is_known = await submission.run_once(
@@ -113,7 +112,7 @@ async def _create(request: Request, headers: Mapping[str, str], job_id: str | No
             context=context,
             wait_s=wait_s,
             terms=terms,
-            job_id=job_id,
+            own_id=own_id,
             is_pinned=version is not None and version.isdecimal(),
         )
     answer = _created(_shown(request, headers, services, record), record, wait_s, is_preferred=prefer is not None)
@@ -130,9 +129,10 @@ async def read_predictions(
     """Read up to 100 jobs at once, in the order asked for; those that are not there stand in `missing`."""
     services, headers, caller = services_of(request), headers_of(request), caller_of(request)
     data, missing = [], []
-    for job_id, record in zip(ids, await services.queue.read_many(ids), strict=True):
+    records = await services.queue.read_many([caller.job_id(called) for called in ids])
+    for called, record in zip(ids, records, strict=True):
         if record is None or not caller.sees(record.owner):
-            missing.append(job_id[:64])
+            missing.append(called[:64])
         else:
             data.append(_shown(request, headers, services, record))
     return JSONAnswer({"object": "list", "data": data, "missing": missing})
@@ -143,18 +143,15 @@ async def get_prediction(request: Request, job_id: str) -> JSONAnswer:
     """Read a job; with `Prefer: wait` or `?wait=` as soon as it is done, or as it is when the time is up."""
     services, headers = services_of(request), headers_of(request)
     _, wait_s = _waits(request, headers, services)
-    if wait_s:
-        await _check_owner(request, job_id)
-    record = await (services.waiters.wait(job_id, wait_s) if wait_s else services.queue.read(job_id))
+    known_as = caller_of(request).job_id(job_id)
+    record = await (services.waiters.wait(known_as, wait_s) if wait_s else services.queue.read(known_as))
     return JSONAnswer(_shown(request, headers, services, _found(request, job_id, record)))
 
 
 @router.delete("/{job_id}", status_code=204, responses=openapi.DELETED, response_class=Response)
 async def delete_prediction(request: Request, job_id: str) -> Response:
     """Forget a job with its input and result; one that is not done is canceled first."""
-    queue = services_of(request).queue
-    await _check_owner(request, job_id)
-    if not await queue.delete(job_id):
+    if not await services_of(request).queue.delete(caller_of(request).job_id(job_id)):
         _found(request, job_id, None)
     return Response(status_code=204)
 
@@ -163,9 +160,9 @@ async def delete_prediction(request: Request, job_id: str) -> Response:
 async def cancel_prediction(request: Request, job_id: str) -> JSONAnswer:
     """Cancel a job: a waiting one is never run, a running one loses its result, a finished one stays as it is."""
     services = services_of(request)
-    await _check_owner(request, job_id)
-    await services.queue.cancel(job_id)
-    record = _found(request, job_id, await services.queue.read(job_id))
+    known_as = caller_of(request).job_id(job_id)
+    await services.queue.cancel(known_as)
+    record = _found(request, job_id, await services.queue.read(known_as))
     return JSONAnswer(_shown(request, headers_of(request), services, record))
 
 
@@ -233,7 +230,7 @@ def _one_of_many(request: Request, services: Services, job: JobRecord | FerryErr
 
 
 def _created(content: dict[str, Any], record: JobRecord, wait_s: float | None, *, is_preferred: bool) -> JSONAnswer:
-    headers = {"Location": f"/v1/predictions/{record.id}"}
+    headers = {"Location": f"/v1/predictions/{content['id']}"}
     if is_preferred or not wait_s:
         headers["Preference-Applied"] = f"wait={wait_s:g}" if is_preferred and wait_s else "respond-async"
     if record.state.is_terminal:
@@ -247,13 +244,9 @@ def _created(content: dict[str, Any], record: JobRecord, wait_s: float | None, *
 def _shown(request: Request, headers: Mapping[str, str], services: Services, record: JobRecord) -> dict[str, Any]:
     entry = services.catalog.peek(record.model, record.version)
     base_url = base_url_of(request, headers)
-    return wire.prediction(record, entry, base_url=base_url, flower_url=services.flower_url)
-
-
-async def _check_owner(request: Request, job_id: str) -> None:
-    """Refuse a job that is not the caller's before anything is done to it."""
-    if caller_of(request).key is not None:
-        _found(request, job_id, await services_of(request).queue.read(job_id))
+    return wire.prediction(
+        record, entry, calls=caller_of(request).calls, base_url=base_url, flower_url=services.flower_url
+    )
 
 
 def _found(request: Request, job_id: str, record: JobRecord | None) -> JobRecord:

@@ -1,7 +1,7 @@
 """The working side of the queue, for threads: claim, settle, renew, beat. The worker's half."""
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from redis.exceptions import NoScriptError
@@ -51,11 +51,16 @@ class Consumer:
         self._beat = client.script("beat")
         self._register = client.script("register")
         self._leave = client.script("leave")
+        self._switch = client.script("switch")
 
-    def claim(self, model: str, version: str, *, max_rows: int, token: str = "", may_be_bulk: bool = True) -> Claim:
+    def claim(
+        self, model: str, version: str, *, max_rows: int, token: str = "", may_be_bulk: bool = True, digest: str = ""
+    ) -> Claim:
         """Take waiting jobs of up to `max_rows` rows (one larger job comes alone); with `token`, add to that claim.
 
-        A step of a bulk batch comes by itself too; not `may_be_bulk` leaves the whole bulk class alone.
+        A step of a bulk batch comes by itself too; not `may_be_bulk` leaves the whole bulk class alone. `digest`: of
+        the files that the caller serves; under another than the registered one it gets nothing. Empty for a caller
+        that serves no files.
 
         Effects: each job becomes running under the token, with a fresh lease. No jobs: the claim is empty and
         nothing was written.
@@ -64,7 +69,9 @@ class Consumer:
             QueueUnavailableError: Redis did not answer; jobs it gave lapse by themselves.
         """
         held = token or _seed()
-        args = self._claim_args(model, version, held, max_rows, is_fresh=not token, may_be_bulk=may_be_bulk)
+        args = self._claim_args(
+            model, version, held, max_rows, is_fresh=not token, may_be_bulk=may_be_bulk, digest=digest
+        )
         with redis_errors():
             return self._claimed(held, self._claim(args=args))
 
@@ -87,8 +94,9 @@ class Consumer:
             return int(self._settle(args=_settle_args(claim, model, version, outcomes, is_last=is_last)))
 
     def settle_and_claim(
-        self, claim: Claim, model: str, version: str, outcomes: Sequence[Outcome], *, max_rows: int, wait_s: float
-    ) -> tuple[int, Claim]:
+        self, claim: Claim, model: str, version: str, outcomes: Sequence[Outcome], *, max_rows: int, wait_s: float,
+        digest: str = "",
+    ) -> tuple[int, Claim]:  # fmt: skip
         """End a claim and take the next one of the same model, in one round trip; as `settle`, then `claim`.
 
         Between the two it waits up to `wait_s` for the model's next ticket, which it takes from Celery's queue: of all
@@ -102,7 +110,9 @@ class Consumer:
             with self._redis.pipeline(transaction=False) as pipe:
                 self._settle.queue_in(pipe, _settle_args(claim, model, version, outcomes, is_last=True))
                 pipe.brpop([self._keys.tickets + model_key(model, version)], timeout=wait_s)
-                self._claim.queue_in(pipe, self._claim_args(model, version, held, max_rows, is_fresh=True))
+                self._claim.queue_in(
+                    pipe, self._claim_args(model, version, held, max_rows, is_fresh=True, digest=digest)
+                )
                 recorded, ticket, reply = pipe.execute(raise_on_error=False)
             # A Redis that was restarted knows neither script, or one of them; the calls of one script load it. What
             # was claimed is in hand even where the settle before it was not known.
@@ -113,11 +123,19 @@ class Consumer:
             return int(_or_raise(recorded)), following
 
     def _claim_args(
-        self, model: str, version: str, token: str, max_rows: int, *, is_fresh: bool, may_be_bulk: bool = True
+        self,
+        model: str,
+        version: str,
+        token: str,
+        max_rows: int,
+        *,
+        is_fresh: bool,
+        may_be_bulk: bool = True,
+        digest: str,
     ) -> list[str | int | float]:
         return [
             model_key(model, version), token, max_rows, self._lease_ms, _seed(), int(is_fresh), self._class_share,
-            int(may_be_bulk),
+            int(may_be_bulk), digest,
         ]  # fmt: skip
 
     def renew(self, tokens: Iterable[str]) -> set[str]:
@@ -125,17 +143,28 @@ class Consumer:
         with redis_errors():
             return {token.decode("ascii") for token in self._renew(args=[self._lease_ms, *tokens])}
 
-    def beat(self, models: Iterable[tuple[str, str]]) -> Heartbeat:
-        """Say that this worker lives and serves `models`; returns those Redis does not know, and what was tuned."""
-        served = list(models)
+    def beat(self, models: Mapping[tuple[str, str], str]) -> Heartbeat:
+        """Say that this worker lives and which digest of each model it serves; an empty one is not checked."""
+        pairs = [part for model, digest in models.items() for part in (model_key(*model), digest)]
         with redis_errors():
-            reply = self._beat(args=[self._worker, _seed(), *(model_key(*model) for model in served)])
-        return heartbeat_from_reply(served, reply)
+            reply = self._beat(args=[self._worker, _seed(), self._lease_ms, *pairs])
+        return heartbeat_from_reply(list(models), reply)
+
+    def switch(self, model: str, version: str, *, digest: str, reason: str) -> bool:
+        """Let every worker run a model's jobs one by one from now on; returns whether that was new.
+
+        It stays so over restarts, for as long as this digest is registered.
+        """
+        with redis_errors():
+            return int(self._switch(args=[model_key(model, version), digest, reason])) == 1
 
     def register(self, manifest: Manifest, profile: Profile | None = None) -> None:
-        """Make a model known to the queue; a worker that serves it has the last word on manifest and profile."""
+        """Make a model known to the queue; a worker that serves it has the last word on manifest and profile.
+
+        Where another digest is registered nothing changes, unless this one may take over (lua/digests.lua).
+        """
         with redis_errors():
-            self._register(args=[*registration(manifest, profile), 1])
+            self._register(args=[*registration(manifest, profile), self._lease_ms, 1])
 
     def is_full(self) -> bool:
         """Return whether Redis has no memory for new jobs; what runs and waits may still use the last of it."""

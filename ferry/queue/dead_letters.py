@@ -5,6 +5,7 @@ A job that killed its worker again and again is the one thing the queue will not
 
 from typing import cast
 
+from ferry.job_ids import scoped_id
 from ferry.jobs import DeadLetter, JobClass, Submission, job_id_of
 from ferry.queue.compression import decompress
 from ferry.queue.connection import LoopClient, redis_errors
@@ -66,5 +67,5 @@ def replay(
     job_id: str, model: str, version: str, rows: int, payload: bytes, *, single: bool, job_class: JobClass, owner: str
 ) -> Submission:
     """Return the job that replays another one; it is the same owner's."""
-    new_id = job_id_of(f"replay\0{job_id}")
+    new_id = scoped_id(owner, job_id_of(f"replay\0{job_id}"))
     return Submission(new_id, model, version, rows, payload, single, job_class, replay_of=job_id, owner=owner)

@@ -67,13 +67,17 @@ class Keys:
     deadlines = _Place("deadlines")  # sorted set: id of every unfinished job by its deadline (ms)
     dead = _Place("dead")  # sorted set: id of every dead letter by when it died (ms); job and input live on as long
     models = _Place("models")  # set of every registered {model}
-    # + {model}: hash, see MODEL_FIELDS and `ticket`, `max_rows`, `max_wait_ms` and `paused` (no job is claimed),
-    # `draining` (no job is accepted), each there or not
+    # + {model}: hash, see MODEL_FIELDS and `ticket`, `max_rows`, `max_wait_ms`, `served_ms` (the last heartbeat of a
+    # worker with the registered digest) and `paused` (no job is claimed), `draining` (no job is accepted), each there
+    # or not
     model = _Place("model:")
     # Hash: {name}:{alias} -> "{version} {version before}", the latter empty where there was none.
     aliases = _Place("aliases")
     unloaded = _Place("unloaded")  # set of {model}: what workers are told not to serve
     live = _Place("live:")  # + {model}: sorted set of worker names by last heartbeat (ms)
+    # + {model}: sorted set of "{worker} {digest}" by last heartbeat (ms), of workers whose files are not the registered
+    # ones
+    other = _Place("other:")
     counts = _Place("counts:")  # + {model}: hash of counters, never reset
     # Hash of counters that belong to no model, never reset; a field is words with spaces between: "rejected CODE",
     # "requests METHOD ROUTE STATUS", "seconds METHOD ROUTE BUCKET", "seconds_sum METHOD ROUTE", "batches STATUS".
@@ -138,8 +142,11 @@ FIELDS = (
     "output", "error_code", "error", "replay_of", "owner",
 )  # fmt: skip
 
-# Fields of a model's hash that say how it is batched, in this order: as announced, then as set live (tune.lua).
-MODEL_FIELDS = ("manifest", "profile", "paused", "draining", "tuned_max_rows", "tuned_max_wait_ms")
+# Fields of a model's hash that say how it is executed, in this order: as announced; `digest`, the version's identity,
+# and `switched`, why a check in production moved it to whole jobs; then as set live (tune.lua).
+MODEL_FIELDS = (
+    "manifest", "profile", "paused", "draining", "digest", "switched", "tuned_max_rows", "tuned_max_wait_ms",
+)  # fmt: skip
 
 # Fields of a file's hash, in this order; times in seconds.
 FILE_FIELDS = ("bytes", "created_at", "expires_at", "filename", "purpose", "status", "sha256", "owner")

@@ -60,6 +60,8 @@ class ModelStatus:
 
     profile: as the last worker that registered measured it; None before. tuning: what was set live. done_rows: rows of
     all jobs that a worker has settled since Redis was new. is_paused: no job is handed out; is_draining: none is taken.
+    other_workers: live ones that get no job, since they serve other files than the registered ones. switched: why a
+    check in production moved the model to whole jobs; empty where none did.
     """
 
     manifest: Manifest
@@ -70,6 +72,8 @@ class ModelStatus:
     done_rows: int = 0
     is_paused: bool = False
     is_draining: bool = False
+    other_workers: int = 0
+    switched: str = ""
 
     @property
     def limits(self) -> BatchLimits:
@@ -169,7 +173,7 @@ class Producer:
         """Make a model known to the queue, so that jobs may wait for its first worker."""
         args = registration(manifest)
         with redis_errors():
-            await self._register(args=[*args, 0])
+            await self._register(args=[*args, 0, 0])
 
     async def models(self) -> list[ModelStatus]:
         """Return every registered model. Two round trips, whatever their number."""
@@ -183,8 +187,9 @@ class Producer:
                     pipe.zcount(self._keys.live + name, alive_since, "+inf")
                     pipe.hget(self._keys.backlog + name, "rows")
                     pipe.hget(self._keys.counts + name, "rows")
+                    pipe.zcount(self._keys.other + name, alive_since, "+inf")
                 replies = await pipe.execute()
-        parts = zip(replies[::4], replies[1::4], replies[2::4], replies[3::4], strict=True)
+        parts = zip(*(replies[part::5] for part in range(5)), strict=True)
         return [
             ModelStatus(
                 Manifest.model_validate_json(manifest),
@@ -195,9 +200,10 @@ class Producer:
                 int(done_rows or 0),
                 is_paused=paused is not None,
                 is_draining=draining is not None,
+                other_workers=int(other),
+                switched=(switched or b"").decode("utf-8", "replace"),
             )
-            for (manifest, profile, paused, draining, *tuned), live, rows, done_rows in parts
-            if manifest is not None
+            for (manifest, profile, paused, draining, _, switched, *tuned), live, rows, done_rows, other in parts
         ]
 
     async def aliases(self) -> dict[tuple[str, str], str]:
@@ -254,7 +260,7 @@ class Producer:
 
 
 def registration(manifest: Manifest, profile: Profile | None = None) -> list[str | int | float]:
-    """Return the arguments of the register script for a model, but the last."""
+    """Return the arguments of the register script for a model, but the last two."""
     limits = limits_in_force(manifest, profile)
     return [
         keys.model_key(manifest.name, manifest.version),
@@ -263,4 +269,5 @@ def registration(manifest: Manifest, profile: Profile | None = None) -> list[str
         limits.max_wait_ms,
         profile.model_dump_json() if profile else "",
         ticket_template(manifest.name, manifest.version),
+        manifest.digest,
     ]

@@ -1,7 +1,7 @@
 """Replies of Redis as the types of `ferry.jobs`. Pure functions: no connection, no clock."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
@@ -19,12 +19,15 @@ from ferry.queue.versions import models_from_keys
 class Heartbeat:
     """What a worker hears when it beats, by (name, version) of the models it serves.
 
-    unknown: models to register again. tuned: what an operator set live. unloaded: what nobody is to serve.
+    unknown: models to register again. tuned: what an operator set live. unloaded: what no worker is to serve. other:
+    models whose registered files are others than this worker's. switched: why a model runs one job at a time by now.
     """
 
     unknown: frozenset[tuple[str, str]]
     tuned: Mapping[tuple[str, str], Tuning]
     unloaded: frozenset[tuple[str, str]] = frozenset()
+    other: frozenset[tuple[str, str]] = frozenset()
+    switched: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
 def _text(raw: bytes) -> str:
@@ -55,13 +58,13 @@ _SPLIT_RAW = {name.encode("ascii"): split for name, split in _SPLIT.items()}
 def record_from_fields(job_id: str, values: Sequence[bytes | None], input_: bytes | None = None) -> JobRecord | None:
     """Read the reply of HMGET over FIELDS; None when there is no such job."""
     known: dict[str, Any] = {"attempts": 0}
-    for field, raw in zip(FIELDS, values, strict=True):
+    for name, raw in zip(FIELDS, values, strict=True):
         if raw is None:
             continue
-        if split := _SPLIT.get(field):
+        if split := _SPLIT.get(name):
             known.update(split(raw))
         else:
-            known[field] = _READ[field](raw)
+            known[name] = _READ[name](raw)
     return JobRecord(id=job_id, **known, input=input_) if "state" in known else None
 
 
@@ -158,15 +161,27 @@ def tuning_from_fields(max_rows: bytes | None, max_wait_ms: bytes | None) -> Tun
     )
 
 
+# States of a model in the reply of the beat script.
+_TO_REGISTER, _OTHER_DIGEST = 0, 2
+
+
 def heartbeat_from_reply(models: Sequence[tuple[str, str]], reply: Sequence[Sequence[Any]]) -> Heartbeat:
     """Read the reply of the beat script."""
-    unknown, tuned = set(), {}
-    *told, unloaded = reply
-    for model, (is_known, max_rows, max_wait_ms) in zip(models, told, strict=True):
-        if not is_known:
-            unknown.add(model)
+    states: dict[int, set[tuple[str, str]]] = {_TO_REGISTER: set(), _OTHER_DIGEST: set()}
+    tuned, switched = {}, {}
+    *answers, unloaded = reply
+    for model, (state, max_rows, max_wait_ms, reason) in zip(models, answers, strict=True):
+        states.get(state, set()).add(model)
         tuned[model] = tuning_from_fields(max_rows, max_wait_ms)
-    return Heartbeat(frozenset(unknown), tuned, models_from_keys(unloaded))
+        if reason is not None:
+            switched[model] = reason.decode("utf-8", "replace")
+    return Heartbeat(
+        frozenset(states[_TO_REGISTER]),
+        tuned,
+        models_from_keys(unloaded),
+        frozenset(states[_OTHER_DIGEST]),
+        switched,
+    )
 
 
 def _ascii(raw: bytes | int) -> str:

@@ -14,7 +14,7 @@ from ferry.queue.keys import Keys
 _NAMES: tuple[str, ...] = (
     "JOB", "INPUT", "WAITING", "ALONE", "BACKLOG", "CLAIM", "LEASES", "DEADLINES", "MODELS", "MODEL", "LIVE", "COUNTS",
     "TICKETS", "KEEPER", "SETTLED", "TOTAL", "MEMORY", "DEAD", "SPARED", "NOTHING", "UNFINISHED", "RATE", "ALIASES",
-    "UNLOADED", "STEPS_ALONE",
+    "UNLOADED", "STEPS_ALONE", "OTHER",
 )  # fmt: skip
 _CONSTANTS: tuple[str, ...] = (
     "FORMAT_VERSION", "CLAIMED_INPUT_BYTES", "PUBLISH_MAX_BYTES", "LIVE_MS", "KEEPER_LOCK_MS", "TICKET_ID",
@@ -29,6 +29,7 @@ _BULK_CONSTANTS = ("BULK_WINDOW", "RATE_OVER_S", "LATE_PARTS_MS", "FORGOTTEN_AT_
 _KNOW_BULK = frozenset({"lapse", "purge", "batch_open", "batch_cancel", "step_settle", "step_between"})
 # What API keys bring in is held to their limits.
 _KNOW_LIMITS = frozenset({"submit", "batch_open"})
+_KNOW_DIGESTS = frozenset({"beat", "register"})
 
 
 def _lua(value: str | int) -> str:
@@ -42,6 +43,8 @@ def script(name: str, keys: Keys) -> str:
     names, numbers, texts = _NAMES, _CONSTANTS, ["prelude"]
     if name in _KNOW_LIMITS:
         texts.append("limits")
+    if name in _KNOW_DIGESTS:
+        texts.append("digests")
     if name in _KNOW_BULK:
         names, numbers = names + _BULK_NAMES, numbers + _BULK_CONSTANTS
         texts.append("bulk")

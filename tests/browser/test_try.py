@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +16,16 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from ferry.bulk.formats.images import to_row
-from ferry.manifest import MANIFEST_FILE, Manifest, Preprocess, TensorSpec, read_manifest, write_manifest
+from ferry.manifest import (
+    MANIFEST_FILE,
+    MODEL_FILE,
+    Manifest,
+    Preprocess,
+    TensorSpec,
+    read_manifest,
+    sha256_of,
+    write_manifest,
+)
 from tests import onnx_models
 from tests.browser.conftest import OpenPage, add_model, draw
 from tests.browser.strokes import RECORDED
@@ -127,6 +137,38 @@ def test_form_when_a_model_is_another_then_made_of_its_signature_and_its_example
     send(page)
     expect(page.locator("#try-answer")).to_have_text("Done.")
     expect(page.locator("#try-scores")).not_to_be_empty()
+
+
+def test_form_when_a_model_has_no_rows_then_whole_tensors_and_bare_values(
+    stack: Stack, open_page: OpenPage, tmp_path: Path
+) -> None:
+    inputs = (
+        TensorSpec(name="x", dtype="float32", shape=(None, 3), batch_axis=None),
+        TensorSpec(name="factor", dtype="float32", batch_axis=None),
+    )
+    outputs = (TensorSpec(name="y", dtype="float32", shape=(None, 3), batch_axis=None),)
+    put_by_hand(stack, onnx_models.save(onnx_models.scalar_input(), tmp_path / "m.onnx"), "scaled", inputs, outputs)
+    served(stack, "scaled")
+    page = open_page(stack.api_url)
+    page.locator("#try-model").select_option("scaled")
+    expect(page.locator("#try-fields .field")).to_have_count(2)
+    page.locator("#try-fields textarea").fill("[[1, 2, 3], [4, 5, 6]]")
+    page.get_by_label("factor").fill("2")
+    send(page)
+    expect(page.locator("#try-answer")).to_have_text("Done.")
+    assert json.loads(page.locator("#try-scores pre").inner_text()) == [[2, 4, 6], [8, 10, 12]]
+
+
+def put_by_hand(
+    stack: Stack, file: Path, name: str, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
+) -> None:
+    draft = stack.models_dir / name / ".draft"
+    draft.mkdir(parents=True)
+    shutil.copy(file, draft / MODEL_FILE)
+    made = Manifest(name=name, version="1", inputs=inputs, outputs=outputs, sha256=sha256_of(file))
+    assert not made.is_batched
+    write_manifest(made, draft)
+    draft.rename(stack.models_dir / name / "1")
 
 
 def test_form_when_a_value_does_not_fit_then_the_words_of_the_api_at_its_place(

@@ -15,7 +15,16 @@ AT_ONCE = 500
 # Within this long of its jobs' forgetting Redis is empty: the keeper comes by every second.
 EMPTIES_S = 15.0
 # What stays for as long as there are models and workers, whatever jobs there were.
-_STAYS = (KEYS.models, KEYS.model, KEYS.live, KEYS.counts, KEYS.tally, KEYS.keeper, KEYS.memory, "_kombu.")
+_STAYS = (
+    KEYS.models,
+    KEYS.model,
+    KEYS.live,
+    KEYS.counts,
+    KEYS.tally,
+    KEYS.keeper,
+    KEYS.memory,
+    f"{KEYS.prefix}_kombu.",
+)
 
 _FORGET_SOON = "if redis.call('PTTL', KEYS[1]) > 0 then redis.call('PEXPIRE', KEYS[1], 1) end"
 

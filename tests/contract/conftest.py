@@ -17,6 +17,7 @@ from ferry.queue.consumer import Consumer
 from ferry.queue.dead_letters import DeadLetters
 from ferry.queue.keeper import Keeper, KeeperRules
 from ferry.queue.producer import Limits, Producer
+from ferry.queue.records import Heartbeat
 from ferry.settings import NAMESPACE
 from tests.fakes.memory_queue import MemoryQueue
 from tests.manifests import LIMITS, manifest
@@ -112,9 +113,16 @@ class MemoryBench(Bench):
         self.queue.has_memory = False
 
     def another_worker_joins(self, name: str) -> None:
+        self.beat_as(name, {("toy", "1"): ""})
+
+    def beat_as(self, name: str, models: dict[tuple[str, str], str]) -> Heartbeat:
         own, self.queue.worker = self.queue.worker, name
-        self.queue.beat([("toy", "1")])
+        heard = self.queue.beat(models)
         self.queue.worker = own
+        return heard
+
+    def pass_time_since_served(self) -> None:
+        self.queue.lanes["toy", "1"].served_ms = 0
 
 
 class RedisBench(Bench):
@@ -180,7 +188,13 @@ class RedisBench(Bench):
         self.redis.set(KEYS.memory, 1)
 
     def another_worker_joins(self, name: str) -> None:
-        Consumer(client_of(self.redis), worker=name, lease_s=LEASE_S).beat([("toy", "1")])
+        self.beat_as(name, {("toy", "1"): ""})
+
+    def beat_as(self, name: str, models: dict[tuple[str, str], str]) -> Heartbeat:
+        return Consumer(client_of(self.redis), worker=name, lease_s=LEASE_S).beat(models)
+
+    def pass_time_since_served(self) -> None:
+        self.redis.hset(KEYS.model + "toy:1", "served_ms", 1)
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -190,14 +204,14 @@ async def bench(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncIter
     if request.param == "memory":
         bench: MemoryBench | RedisBench = MemoryBench(limits)
         await bench.producer.register(manifest())
-        bench.worker.beat([("toy", "1")])
+        bench.worker.beat({("toy", "1"): ""})
         yield bench
         return
     url = request.getfixturevalue("redis_url")
     client, async_client = connect(url, NAMESPACE).redis, connect_async(url, NAMESPACE).redis
     bench = RedisBench(client, async_client, limits)
     await bench.producer.register(manifest())
-    bench.worker.beat([("toy", "1")])
+    bench.worker.beat({("toy", "1"): ""})
     yield bench
     client.close()
     await async_client.aclose(close_connection_pool=True)

@@ -297,7 +297,7 @@ class QueueMachine(RuleBasedStateMachine):
 async def _opened(open_bench: Callable[[], MemoryBench | RedisBench]) -> MemoryBench | RedisBench:
     bench = open_bench()
     await bench.producer.register(manifest(max_rows=MAX_ROWS))
-    bench.worker.beat([("toy", "1")])
+    bench.worker.beat({("toy", "1"): ""})
     return bench
 
 

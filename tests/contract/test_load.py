@@ -34,7 +34,7 @@ async def test_read_when_jobs_wait_then_their_numbers_rows_and_age(redis_bench: 
     bench = redis_bench
     idle = await toy(bench)
     assert (idle.waiting_rows, idle.oldest_s, idle.workers, idle.jobs_finished) == (0, 0, 0, 0)
-    bench.worker.beat([("toy", "1")])
+    bench.worker.beat({("toy", "1"): ""})
     bench.another_worker_joins("w2")
     bench.redis.zadd(f"{KEYS.live}toy:1", {"dead": 1})
     await bench.submit(submission(rows=3), submission(rows=2, job_class=JobClass.HIGH))
@@ -48,7 +48,7 @@ async def test_read_when_jobs_wait_then_their_numbers_rows_and_age(redis_bench: 
 
 async def test_read_when_jobs_were_run_then_rows_and_runs_counted_once(redis_bench: RedisBench) -> None:
     bench = redis_bench
-    bench.worker.beat([("toy", "1")])
+    bench.worker.beat({("toy", "1"): ""})
     for jobs in (3, 1):
         await bench.submit(*(submission(rows=2) for _ in range(jobs)))
         bench.settle(bench.claim())

@@ -422,7 +422,7 @@ async def test_models_when_a_worker_beats_then_counted_until_it_leaves(bench: Be
 
 
 async def test_beat_when_model_is_unknown_then_named(bench: Bench) -> None:
-    assert bench.worker.beat([("toy", "1"), ("ghost", "2")]).unknown == {("ghost", "2")}
+    assert bench.worker.beat(dict.fromkeys([("toy", "1"), ("ghost", "2")], "")).unknown == {("ghost", "2")}
 
 
 async def test_settled_when_jobs_end_then_heard_with_what_changed(bench: Bench) -> None:
@@ -506,26 +506,26 @@ async def test_tune_when_rows_are_fewer_then_more_tickets_at_once_and_workers_he
     limits = bench.admin.tune("toy", "1", Tuning(max_rows=2, max_wait_ms=2.5))
     assert (limits.max_rows, limits.max_wait_ms) == (2, 2.5)
     assert bench.tickets() == 3
-    assert bench.worker.beat([("toy", "1")]).tuned == {("toy", "1"): Tuning(2, 2.5)}
+    assert bench.worker.beat({("toy", "1"): ""}).tuned == {("toy", "1"): Tuning(2, 2.5)}
     assert (await bench.producer.models())[0].limits == limits
 
 
 async def test_tune_when_one_number_is_left_out_then_it_stays(bench: Bench) -> None:
     bench.admin.tune("toy", "1", Tuning(max_rows=2))
     bench.admin.tune("toy", "1", Tuning(max_wait_ms=4))
-    assert bench.worker.beat([("toy", "1")]).tuned == {("toy", "1"): Tuning(2, 4.0)}
+    assert bench.worker.beat({("toy", "1"): ""}).tuned == {("toy", "1"): Tuning(2, 4.0)}
 
 
 async def test_tune_when_reset_then_as_before_it_was_tuned(bench: Bench) -> None:
     bench.admin.tune("toy", "1", Tuning(max_rows=2, max_wait_ms=4))
     assert bench.admin.tune("toy", "1", Tuning(), is_reset=True).max_rows == 8
-    assert bench.worker.beat([("toy", "1")]).tuned == {("toy", "1"): Tuning()}
+    assert bench.worker.beat({("toy", "1"): ""}).tuned == {("toy", "1"): Tuning()}
 
 
 async def test_tune_when_reset_with_a_number_then_only_that_one_is_tuned(bench: Bench) -> None:
     bench.admin.tune("toy", "1", Tuning(max_rows=2, max_wait_ms=4))
     bench.admin.tune("toy", "1", Tuning(max_rows=3), is_reset=True)
-    assert bench.worker.beat([("toy", "1")]).tuned == {("toy", "1"): Tuning(3, None)}
+    assert bench.worker.beat({("toy", "1"): ""}).tuned == {("toy", "1"): Tuning(3, None)}
 
 
 async def test_tune_when_a_worker_registers_again_then_it_stays(bench: Bench) -> None:
@@ -548,10 +548,10 @@ async def test_tune_when_the_batch_axis_is_fixed_then_its_rows_are_refused(bench
 
 @pytest.mark.parametrize("tuning", [Tuning(max_rows=2), Tuning(max_wait_ms=1)])
 async def test_tune_when_a_job_is_one_run_then_refused_with_the_reason(bench: Bench, tuning: Tuning) -> None:
-    bench.announce(manifest(mode=ExecutionMode.WHOLE_JOB))
-    with pytest.raises(InvalidInputError, match=r"toy:1 runs one job at a time, .*: a test says so"):
-        bench.admin.tune("toy", "1", tuning)
-    assert bench.admin.tune("toy", "1", Tuning(), is_reset=True) == WHOLE_JOB_LIMITS
+    bench.announce(manifest("whole", mode=ExecutionMode.WHOLE_JOB))
+    with pytest.raises(InvalidInputError, match=r"whole:1 runs one job at a time, .*: a test says so"):
+        bench.admin.tune("whole", "1", tuning)
+    assert bench.admin.tune("whole", "1", Tuning(), is_reset=True) == WHOLE_JOB_LIMITS
 
 
 # --- classes

@@ -23,7 +23,7 @@ async def redis_bench(redis_url: str, anyio_backend: str) -> AsyncIterator[Redis
     client, async_client = connect(redis_url, NAMESPACE).redis, connect_async(redis_url, NAMESPACE).redis
     bench = RedisBench(client, async_client, LIMITS)
     await bench.producer.register(manifest())
-    bench.worker.beat([TOY])
+    bench.worker.beat({TOY: ""})
     yield bench
     client.close()
     await async_client.aclose(close_connection_pool=True)

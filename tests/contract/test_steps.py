@@ -265,7 +265,7 @@ def test_window_when_chunks_are_many_then_a_few_are_open_and_each_settle_lets_an
     shop.settle(held)
     assert shop.open_steps(batch_id) == {str(number) for number in range(1, keys.BULK_WINDOW + 1)}
     for name in ("w1", "w2", "w3"):
-        Consumer(client_of(shop.redis), worker=name, lease_s=5).beat([TOY])
+        Consumer(client_of(shop.redis), worker=name, lease_s=5).beat({TOY: ""})
     shop.keeper.lapse()
     assert len(shop.open_steps(batch_id)) == 6
     assert int(shop.redis.hget(KEYS.backlog + "toy:1", "rows") or 0) == 6 * 8
@@ -669,7 +669,7 @@ def test_batches_when_purged_amid_anything_then_rows_add_up_and_each_chunk_count
         elif deed == "purge":
             shop.admin.purge(*TOY)
         elif deed == "join":
-            Consumer(client_of(shop.redis), worker=f"w{chance.randrange(4)}", lease_s=5).beat([TOY])
+            Consumer(client_of(shop.redis), worker=f"w{chance.randrange(4)}", lease_s=5).beat({TOY: ""})
             window = max(window, 2 * int(shop.redis.zcard(KEYS.live + "toy:1")))
         elif deed == "pause":
             shop.admin.pause(*TOY)

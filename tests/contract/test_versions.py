@@ -71,12 +71,12 @@ async def test_move_when_it_can_be_no_alias_then_refused(desk: tuple[RedisBench,
 async def test_unload_when_heard_by_a_worker_then_until_it_is_loaded(desk: tuple[RedisBench, Versions]) -> None:
     bench, versions = desk
     versions.unload([("toy", "1"), ("toy", "2")])
-    assert bench.worker.beat([("toy", "10")]).unloaded == {("toy", "1"), ("toy", "2")}
+    assert bench.worker.beat(dict.fromkeys([("toy", "10")], "")).unloaded == {("toy", "1"), ("toy", "2")}
     versions.load([("toy", "1")])
     assert versions.unloaded() == await bench.producer.unloaded() == {("toy", "2")}
     await bench.producer.set_loaded([("toy", "2")], is_loaded=True)
     await bench.producer.set_loaded([("toy", "10")], is_loaded=False)
-    assert bench.worker.beat([]).unloaded == {("toy", "10")}
+    assert bench.worker.beat({}).unloaded == {("toy", "10")}
 
 
 async def test_aliases_when_a_newer_release_writes_more_then_what_is_known_is_read(

@@ -68,7 +68,7 @@ def model_and_inputs(index: int, *, is_freed: bool) -> tuple[Any, list[Any]] | N
     case = cases()[index]
     model = onnx.ModelProto()
     model.CopyFrom(case.model)
-    inputs = list(case.data_sets[0][0])
+    inputs = [_as_array(value) for value in case.data_sets[0][0]]
     if not is_freed:
         return model, inputs
     graph = model.graph
@@ -88,6 +88,12 @@ def model_and_inputs(index: int, *, is_freed: bool) -> tuple[Any, list[Any]] | N
             shape.dim[0].dim_param = "N"
     del graph.value_info[:]
     return model, inputs[:1]
+
+
+def _as_array(value: Any) -> Any:
+    if isinstance(value, onnx.TensorProto):
+        return numpy_helper.to_array(value)
+    return np.asarray(value) if isinstance(value, np.generic | float | int) else value
 
 
 def examine(index: int, *, is_freed: bool) -> Finding | None:

@@ -6,7 +6,7 @@ tests/contract runs the same cases on both, so that a unit test on this one says
 import asyncio
 import math
 import uuid
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -64,6 +64,10 @@ class _Lane:
     done_rows: int = 0
     is_paused: bool = False
     is_draining: bool = False
+    # By worker: the digest it serves, where that is not the registered one, and when it was last heard of (ms).
+    other: dict[str, tuple[str, int]] = field(default_factory=dict)
+    served_ms: int = 0
+    switched: str = ""
 
     @property
     def limits(self) -> BatchLimits:
@@ -209,6 +213,8 @@ class MemoryQueue:
                 lane.done_rows,
                 is_paused=lane.is_paused,
                 is_draining=lane.is_draining,
+                other_workers=len(self._live_others(lane)),
+                switched=lane.switched,
             )
             for _, lane in sorted(self.lanes.items())
         ]
@@ -241,11 +247,13 @@ class MemoryQueue:
 
     # ---- the working side
 
-    def claim(self, model: str, version: str, *, max_rows: int, token: str = "") -> Claim:
+    def claim(self, model: str, version: str, *, max_rows: int, token: str = "", digest: str = "") -> Claim:
         self._check()
         lane = self.lanes.get((model, version))
         held = token or uuid.uuid4().hex
         if lane is None or lane.is_paused or (token and token not in self.leases):
+            return Claim(held, ())
+        if digest and digest != lane.manifest.digest:
             return Claim(held, ())
         ids = [] if token else self._take_alone(lane)
         if not ids:
@@ -340,12 +348,13 @@ class MemoryQueue:
         return recorded
 
     def settle_and_claim(
-        self, claim: Claim, model: str, version: str, outcomes: Sequence[Outcome], *, max_rows: int, wait_s: float
-    ) -> tuple[int, Claim]:
+        self, claim: Claim, model: str, version: str, outcomes: Sequence[Outcome], *, max_rows: int, wait_s: float,
+        digest: str = "",
+    ) -> tuple[int, Claim]:  # fmt: skip
         assert wait_s > 0, "0 is for ever in Redis"
         recorded = self.settle(claim, model, version, outcomes, is_last=True)
         del self.lanes[model, version].tickets[:1]
-        return recorded, self.claim(model, version, max_rows=max_rows)
+        return recorded, self.claim(model, version, max_rows=max_rows, digest=digest)
 
     def renew(self, tokens: Iterable[str]) -> set[str]:
         self._check()
@@ -354,27 +363,57 @@ class MemoryQueue:
         self.spared -= held
         return held
 
-    def beat(self, models: Iterable[ModelKey]) -> Heartbeat:
+    def beat(self, models: Mapping[ModelKey, str]) -> Heartbeat:
         self._check()
         unknown: set[ModelKey] = set()
+        other: set[ModelKey] = set()
         tuned: dict[ModelKey, Tuning] = {}
-        for key in models:
+        switched: dict[ModelKey, str] = {}
+        for key, digest in models.items():
             lane = self.lanes.get(key)
             tuned[key] = lane.tuning if lane else Tuning()
             if lane is None:
                 unknown.add(key)
                 continue
+            if lane.switched:
+                switched[key] = lane.switched
+            if digest and digest != lane.manifest.digest:
+                lane.live.pop(self.worker, None)
+                lane.other[self.worker] = (digest, self.now_ms)
+                (unknown if self._may_take_over(lane, digest) else other).add(key)
+                continue
             is_new = self.worker not in lane.live
-            lane.live[self.worker] = self.now_ms
+            lane.live[self.worker] = lane.served_ms = self.now_ms
+            lane.other.pop(self.worker, None)
             if is_new:
                 self._top_up(lane)
-        return Heartbeat(frozenset(unknown), tuned, frozenset(self.dropped))
+        return Heartbeat(frozenset(unknown), tuned, frozenset(self.dropped), frozenset(other), switched)
+
+    def _live_others(self, lane: _Lane) -> set[str]:
+        return {worker for worker, (_, beat_ms) in lane.other.items() if beat_ms >= self.now_ms - LIVE_MS}
+
+    def _may_take_over(self, lane: _Lane, digest: str) -> bool:
+        if lane.served_ms > self.now_ms - self.lease_ms:
+            return False
+        return all(lane.other[worker][0] == digest for worker in self._live_others(lane))
+
+    def switch(self, model: str, version: str, *, digest: str, reason: str) -> bool:
+        self._check()
+        lane = self.lanes[model, version]
+        if lane.switched or lane.manifest.digest != digest:
+            return False
+        lane.switched = reason
+        return True
 
     def announce(self, manifest: Manifest, profile: Profile | None = None) -> None:
         """The worker's register; the API's is a coroutine of that name."""
         self._check()
         lane = self.lanes.setdefault((manifest.name, manifest.version), _Lane(manifest))
-        lane.manifest, lane.profile = manifest, profile
+        if manifest.digest != lane.manifest.digest:
+            if not self._may_take_over(lane, manifest.digest):
+                return
+            lane.switched = ""
+        lane.manifest, lane.profile, lane.served_ms = manifest, profile, self.now_ms
 
     def leave(self, models: Iterable[ModelKey]) -> None:
         self._check()

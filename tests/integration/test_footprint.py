@@ -179,7 +179,7 @@ async def test_redis_when_jobs_are_settled_then_few_bytes_a_job_are_kept(cycle: 
 
 @pytest.mark.parametrize("result_ttl_s", [600])
 async def test_redis_when_the_backlog_grows_a_thousandfold_then_work_per_job_stays(cycle: Cycle) -> None:
-    cycle.worker.beat([("toy", "1")])
+    cycle.worker.beat({("toy", "1"): ""})
     per_job, waiting = [], 0
     for backlog in (100, 1_000, 10_000, 100_000):
         await cycle.submit(backlog - waiting, payload=b"small")
@@ -204,7 +204,7 @@ async def test_redis_when_models_and_workers_are_many_then_work_per_job_stays(
         worker = Consumer(client_of(cycle.redis), worker=f"w{number}", lease_s=5)
         for other in others:
             worker.register(other)
-        worker.beat([("toy", "1"), *((other.name, "1") for other in others)])
+        worker.beat(dict.fromkeys([("toy", "1"), *((other.name, "1") for other in others)], ""))
     before = commands_so_far(cycle.redis)
     await cycle.submit(10 * BATCH)
     assert cycle.work(10) == 10 * BATCH

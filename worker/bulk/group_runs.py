@@ -139,9 +139,11 @@ class WholeGroupRun(GroupRun):
 
     def _run_job(self, row: int) -> list[Array]:
         is_single = self._group.singles[row]
+        # With the dots a job of one element is an array too.
+        own = [array[row, ...] for array in self._group.arrays]
         arrays = [
-            np.expand_dims(array[row], spec.batch_axis) if is_single and spec.batch_axis is not None else array[row]
-            for spec, array in zip(self._model.inputs.specs, self._group.arrays, strict=True)
+            np.expand_dims(array, spec.batch_axis) if is_single and spec.batch_axis is not None else array
+            for spec, array in zip(self._model.inputs.specs, own, strict=True)
         ]
         specs, results = self._model.outputs.specs, self._model.run_whole(arrays)
         if self._model.non_finite is NonFinite.NULL:

@@ -65,7 +65,7 @@ class RowRunner:
         """
         first, parts, row_faults = 0, list[Part](), list[RowFault]()
         for group in rows.groups:
-            run = (GroupRun if self._model.is_batched else WholeGroupRun)(self._model, group, first)
+            run = (GroupRun if self._model.manifest.is_batched else WholeGroupRun)(self._model, group, first)
             self._run_group(run)
             parts += run.parts()
             row_faults += run.faults()

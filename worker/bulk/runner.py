@@ -14,7 +14,6 @@ from ferry.bulk.formats.base import ChunkRows, PartResult, Rules
 from ferry.bulk.steps import RELEASED, STOPPED, Held, StepOutcome, Steps, broken, worked
 from ferry.errors import FerryError, InvalidInputError, NotFoundError, QueueUnavailableError
 from ferry.jobs import Claim, Outcome
-from ferry.manifest import Manifest
 from ferry.profile import Profile
 from worker.batches import BatchRunner
 from worker.bulk.assembly import Assembly
@@ -47,8 +46,8 @@ logger = logging.getLogger(__name__)
 class BulkModel(Executable, Protocol):
     """What a step needs of a model."""
 
-    manifest: Manifest
     profile: Profile | None
+    digest: str
 
 
 class Leases(Keeping, Protocol):

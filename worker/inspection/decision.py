@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from ferry.errors import InvalidInputError
 from ferry.manifest import Evidence, Execution, ExecutionMode
 from worker.equality import TOLERANCE
-from worker.inspection.graph_walk import Finding, Verdict
+from worker.inspection.batch_axis import Finding, Verdict
 from worker.inspection.trial import Trial
 
 FREE_AXIS = "re-export with a free batch axis (dynamic_axes / dynamic_shapes)"

@@ -8,10 +8,10 @@ from ferry.inspection import check_file
 from ferry.inspection_process import TrialOptions
 from ferry.manifest import Batching, ExecutionMode, Manifest, is_name, is_version, sha256_of
 from worker.inspection import external_data, onnx_file, session, signature
+from worker.inspection.batch_axis import Finding, walk
 from worker.inspection.decision import FREE_AXIS, decide
 from worker.inspection.example import read_example
 from worker.inspection.fixed_inputs import fix_inputs
-from worker.inspection.graph_walk import Finding, walk
 from worker.inspection.labels import place_labels
 from worker.inspection.map_session import MapSession
 from worker.inspection.outputs import declared_outputs, describe_outputs, with_map_keys

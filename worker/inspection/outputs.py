@@ -54,13 +54,14 @@ def describe_outputs(
 ) -> tuple[TensorSpec, ...]:
     """Return the outputs in the model's own layout, as the runs showed them, or as declared where nothing ran.
 
-    A size that every run agrees on is settled where the file declares it, or where neither free axes nor values could
-    change it. A number of axes that the file does not declare is settled unless values could change it. Batched, the
+    A size that every run agrees on is settled where the file declares it; batched, also where neither free axes nor
+    values could change it. (Of a whole job any input may hold a size: the axes of a reduction, the target of a
+    reshape.) A number of axes that the file does not declare is settled unless values could change it. Batched, the
     size along the batch axis stays free.
     """
     specs = []
     # Only runs of different values show a size that values change.
-    may_settle = len(runs) > 1 and not (has_free_axes or is_value_sized)
+    may_settle = is_batched and len(runs) > 1 and not (has_free_axes or is_value_sized)
     for index, (output, batch_axis) in enumerate(zip(declared, batch_axes, strict=True)):
         seen = [outputs[index] for _, outputs in runs]
         dtype = output.dtype if not seen else "string" if seen[0].dtype == object else seen[0].dtype.name
@@ -108,7 +109,7 @@ def _shape_of(
     sizes = [{array.shape[axis] for array in seen} for axis in range(seen[0].ndim)]
     if len(output.shape) == len(sizes):
         declared = [_size(axis) for axis in output.shape]
-    elif has_rank:
+    elif has_rank and not output.shape:
         declared = [None] * len(sizes)
     else:
         return None

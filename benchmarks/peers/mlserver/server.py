@@ -1,6 +1,8 @@
-"""MLServer with adaptive batching and a custom runtime. Source: its documentation, "Custom inference runtimes".
+"""MLServer with adaptive batching and a custom runtime. Source: its documentation, "Custom inference runtimes",
+"Adaptive batching" and "Parallel inference".
 
-The model runs in the server's process (`parallel_workers` 0), which served more jobs/s than a worker process beside it.
+MLServer reads these settings from the environment itself: MLSERVER_PARALLEL_WORKERS (0: the model runs in the server's
+process) and MLSERVER_MODEL_MAX_BATCH_TIME (0: no batches). It uses orjson where that is installed, as here.
 """
 
 from mlserver import MLModel

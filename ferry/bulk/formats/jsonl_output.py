@@ -96,7 +96,8 @@ def _bodies_one_by_one(group: Group, outputs: Sequence[Array], rules: Rules) -> 
         own = [output[start : start + count] for output in outputs]
         if not manifest.is_batched:
             pairs = zip(manifest.outputs, own, strict=True)
-            own = [with_batch_axis(spec, array[0]) if is_single else array[0] for spec, array in pairs]
+            # With the dots it is an array also where each job gave one element.
+            own = [with_batch_axis(spec, array[0, ...]) if is_single else array[0, ...] for spec, array in pairs]
         start += count
         body = (
             _infer_body(manifest, own, asked)

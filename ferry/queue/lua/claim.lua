@@ -1,6 +1,7 @@
 -- Take waiting jobs of one model under a lease, or add to a claim that is held.
 -- ARGV  name:version, token, max rows, lease in ms, seed, 1 for a fresh claim or 0 to add to one,
---       share of its rows that each class is owed which waits behind a higher one, 1 for all classes or 0 to leave bulk alone
+--       share of its rows that each class is owed which waits behind a higher one, 1 for all classes or 0 to leave bulk alone,
+--       digest of the files that the worker serves (empty: not checked); under another than the registered one it gets nothing
 -- Reply now_us, then per job: id, rows, attempt, input (nil beyond CLAIMED_INPUT_BYTES: read it by itself), origin or '',
 --       when it was submitted in ms.
 --       A step of a bulk batch comes by itself and has no input.
@@ -14,6 +15,8 @@ local taken_rows, taken_bytes = 0, 0
 local has_step = false
 
 if not fresh and not redis.call('ZSCORE', LEASES, token) then return reply end
+local config = redis.call('HMGET', MODEL .. model, 'paused', 'digest')
+if ARGV[9] ~= '' and ARGV[9] ~= config[2] then return reply end
 
 -- Returns whether the job was in time; a job that is not ends here.
 local function in_time(id, deadline_ms)
@@ -135,7 +138,7 @@ local function take_in_order()
   for _, class in ipairs(waiting) do take_from(class, room, fresh) end
 end
 
-local is_paused = redis.call('HEXISTS', MODEL .. model, 'paused') == 1
+local is_paused = config[1]
 if fresh and not is_paused then take_alone() end
 if not is_paused and (#ids == 0 or not fresh) then take_in_order() end
 

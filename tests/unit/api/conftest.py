@@ -22,6 +22,7 @@ from ferry.settings import ENV_PREFIX, Settings
 from ferry.tensors import Array, codec_of
 from tests.fakes.memory_batches import MemoryBatches
 from tests.fakes.memory_files import MemoryFiles
+from tests.fakes.memory_keys import MemoryKeys
 from tests.fakes.memory_queue import MemoryQueue
 from tests.fakes.skipping_loop import SkippingLoop
 from tests.manifests import manifest
@@ -56,7 +57,7 @@ class Api:
         put_model(self.models, added)
         await self.services.catalog.refresh()
         if is_served:
-            self.queue.beat([(added.name, added.version)])
+            self.queue.beat(dict.fromkeys([(added.name, added.version)], ""))
             await self.services.catalog.refresh()
 
     def claim(self, name: str = "toy", version: str = "1") -> Claim:
@@ -147,15 +148,21 @@ def api_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 @pytest.fixture
-async def api(api_settings: Settings, anyio_backend: object) -> AsyncIterator[Api]:
+def api_keys() -> MemoryKeys | None:
+    """The API keys that are asked for; None: none is."""
+    return None
+
+
+@pytest.fixture
+async def api(api_settings: Settings, api_keys: MemoryKeys | None, anyio_backend: object) -> AsyncIterator[Api]:
     """The API with the model toy:1 of tests.manifests, which one worker serves."""
     queue = MemoryQueue(limits_of(api_settings))
     await queue.register(manifest())
-    queue.beat([("toy", "1")])
+    queue.beat({("toy", "1"): ""})
     put_model(api_settings.models_dir, manifest())
     files = MemoryFiles(Storage(str(api_settings.data_dir.absolute() / "files")))
     batches = MemoryBatches(files, queue)
-    app = build_app(api_settings, queue=queue, files=files, batches=batches)
+    app = build_app(api_settings, queue=queue, files=files, batches=batches, finder=api_keys)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (
         app.router.lifespan_context(app),

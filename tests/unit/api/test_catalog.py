@@ -8,7 +8,8 @@ import pytest
 
 from api.catalog import MISS_PAUSE_S, REFRESH_EVERY_S, Catalog, Entry
 from ferry.errors import NotFoundError, QueueUnavailableError
-from ferry.manifest import MODEL_FILE, Manifest
+from ferry.manifest import MODEL_FILE, Evidence, Execution, ExecutionMode, Manifest
+from ferry.profile import WHOLE_JOB_LIMITS
 from ferry.queue.producer import ModelStatus
 from ferry.repository import Repository
 from tests.manifests import manifest, profile
@@ -94,13 +95,35 @@ async def test_refresh_when_models_are_in_folder_and_redis_then_joined_in_order(
     assert (catalog.entries[0].live_workers, catalog.entries[0].waiting_rows) == (3, 7)
 
 
-async def test_refresh_when_both_know_a_version_then_the_folders_manifest_and_the_live_workers(
+async def test_refresh_when_both_know_a_version_then_the_folders_texts_and_the_live_workers(
+    catalog: Catalog, folder: Path, registry: Registry
+) -> None:
+    newer = manifest().model_copy(update={"description": "from the folder"})
+    put_model(folder, newer)
+    registry.announce(manifest(), live_workers=2, waiting_rows=5)
+    await catalog.refresh()
+    assert catalog.entries == [Entry(newer, 2, 5)]
+
+
+async def test_refresh_when_workers_serve_other_files_than_the_folders_then_jobs_are_checked_against_theirs(
     catalog: Catalog, folder: Path, registry: Registry
 ) -> None:
     put_model(folder, manifest(labels=("from", "folder")))
-    registry.announce(manifest(labels=("from", "redis")), live_workers=2, waiting_rows=5)
+    registry.announce(manifest(labels=("from", "redis")), live_workers=2)
     await catalog.refresh()
-    assert catalog.entries == [Entry(manifest(labels=("from", "folder")), 2, 5)]
+    assert catalog.entries == [Entry(manifest(labels=("from", "redis")), 2)]
+
+
+async def test_refresh_when_a_check_switched_the_model_then_the_entry_says_so(
+    catalog: Catalog, registry: Registry
+) -> None:
+    registry.statuses["toy:1"] = ModelStatus(manifest(), 1, 0, switched="job j moved by 0.5")
+    await catalog.refresh()
+    (entry,) = catalog.entries
+    assert entry.execution == Execution(
+        mode=ExecutionMode.WHOLE_JOB, reason="job j moved by 0.5", evidence=Evidence.OBSERVED
+    )
+    assert entry.limits == WHOLE_JOB_LIMITS
 
 
 async def test_refresh_when_redis_does_not_know_the_folders_models_then_they_are_registered(

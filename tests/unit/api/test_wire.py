@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.access import ANYBODY
 from api.catalog import Entry
 from api.wire import JSONAnswer, model, prediction, timestamp
 from ferry.jobs import JobRecord, State
@@ -23,7 +24,8 @@ def entry(**changes: object) -> Entry:
 
 
 def shown(job: JobRecord, known: Entry | None = None, **more: object) -> dict[str, object]:
-    content = prediction(job, known, base_url="http://host:8000", flower_url="http://host:5555", **more)
+    urls = {"base_url": "http://host:8000", "flower_url": "http://host:5555"}
+    content = prediction(job, known, calls=ANYBODY.calls, **urls, **more)
     return orjson.loads(JSONAnswer(content).body)
 
 

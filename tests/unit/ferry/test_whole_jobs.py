@@ -289,6 +289,17 @@ def test_v2_when_no_array_has_that_shape_then_refused(shape: Any) -> None:
     assert caught.value.faults[0].pointer == "#/inputs/0/shape"
 
 
+@pytest.mark.parametrize("is_batched", [True, False])
+@pytest.mark.parametrize("size", [2**20, 2**31])
+def test_v2_when_a_shape_is_far_beyond_its_bytes_then_refused(size: int, is_batched: bool) -> None:
+    free = tensor("x", (None, None, None), batch_axis=0)
+    signature = manifest(inputs=(free,)) if is_batched else whole(free)
+    asked = {"name": "x", "shape": [size] * 3, "datatype": "FP32"}
+    for item, tail in ((asked | {"data": [1]}, b""), (asked | {"parameters": {"binary_data_size": 4}}, bytes(4))):
+        with pytest.raises(InvalidInputError):
+            read_infer_request(signature, {"inputs": [item]}, tail)
+
+
 @pytest.mark.parametrize("data", [1.5, [1.5]])
 def test_v2_when_a_tensor_has_no_axis_then_its_one_element_with_or_without_a_list(data: Any) -> None:
     asked = {"name": "x", "shape": [], "datatype": "FP32", "data": data}

@@ -52,6 +52,14 @@ def test_make_app_when_made_then_the_broker_remembers_nothing_and_keeps_one_list
     assert (conf.task_acks_late, conf.worker_prefetch_multiplier) == (False, 1)
 
 
+@pytest.mark.parametrize(("database", "prefix"), [("0", "{ours}:"), ("3", "{ours@3}:")])
+def test_make_app_when_made_then_all_its_keys_and_channels_carry_the_namespace(
+    module: ModuleType, database: str, prefix: str
+) -> None:
+    settings = Settings(_env_file=None, redis_url=f"redis://localhost:1/{database}", namespace="ours")
+    assert module.make_app(settings).conf.broker_transport_options["global_keyprefix"] == prefix
+
+
 def test_make_app_when_made_then_it_outlives_every_outage_and_a_running_batch_goes_on(module: ModuleType) -> None:
     conf = module.make_app(Settings(_env_file=None, redis_url=URL)).conf
     assert conf.broker_connection_retry_on_startup is True

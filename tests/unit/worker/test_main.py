@@ -4,17 +4,21 @@ import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import httpx
 import pytest
 
 from ferry.errors import ConfigError
+from ferry.manifest import Evidence
 from ferry.queue.keys import CONTROL_QUEUE, TICKETS
 from ferry.repository import Repository
 from ferry.settings import Settings
 from tests import onnx_models
+from tests.manifests import manifest
 from tests.unit.worker.conftest import put_model
+from worker.models import Model
+from worker.neighbour_check import Influence
 from worker.serving import Shelf
 from worker.watch import Watch
 
@@ -145,3 +149,28 @@ def test_make_profiler_when_on_a_gpu_then_profiles_of_another_machine(module: Mo
     )
     assert on_gpu.startswith(on_cpu)
     assert "CUDAExecutionProvider" in on_gpu
+
+
+class Heart:
+    """The queue as a switch sees it."""
+
+    def __init__(self) -> None:
+        self.switched: list[tuple[str, str, str]] = []
+
+    def switch(self, model: str, version: str, *, digest: str, reason: str) -> bool:
+        self.switched.append((model, version, reason))
+        return True
+
+
+@pytest.mark.parametrize("evidence", list(Evidence))
+def test_switch_model_when_influence_is_found_then_whole_jobs_here_and_there_but_for_an_operators_word(
+    module: ModuleType, evidence: Evidence, caplog: pytest.LogCaptureFixture
+) -> None:
+    said = manifest().execution.model_copy(update={"evidence": evidence})
+    model = Model(manifest().model_copy(update={"execution": said}), None)
+    shelf, heart = SimpleNamespace(find=lambda *_: model), Heart()
+    module.switch_model(shelf, heart, Influence(("toy", "1"), "job7", 0.25, 8))
+    assert "the answer of job job7 moved by 2.5e-01 when the 7 rows beside it were replaced" in caplog.text
+    is_switched = evidence is not Evidence.OVERRIDDEN
+    assert model.is_batched is not is_switched
+    assert [each[:2] for each in heart.switched] == ([("toy", "1")] if is_switched else [])

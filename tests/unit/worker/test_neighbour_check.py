@@ -44,7 +44,7 @@ class Machine:
 
     def check(self, *, share: float = 1.0, row: int = 0) -> NeighbourCheck:
         return NeighbourCheck(
-            self.found.append, share=share, on_checked=lambda _, result: self.results.append(result),
+            self.found.append, share=share, on_checked=lambda _, result, __: self.results.append(result),
             clock=self.clock, choose=lambda n: min(row, n - 1),
         )  # fmt: skip
 

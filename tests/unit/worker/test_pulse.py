@@ -33,6 +33,9 @@ class Heart:
         self.profiles: list[Profile | None] = []
         self.tuned: dict[Key, Tuning] = {}
         self.left: list[Key] = []
+        self.other: frozenset[Key] = frozenset()
+        self.switched: dict[Key, str] = {}
+        self.told: list[tuple[Key, str, str]] = []
 
     def clock(self) -> float:
         return self.now
@@ -46,7 +49,12 @@ class Heart:
         self.beats.append(self.now)
         self.beaten = set(models)
         tuned = {key: self.tuned.get(key, Tuning()) for key in self.beaten}
-        return Heartbeat(frozenset(self.beaten - self.known), tuned)
+        return Heartbeat(frozenset(self.beaten - self.known), tuned, frozenset(), self.other, dict(self.switched))
+
+    def switch(self, model: str, version: str, *, digest: str, reason: str) -> bool:
+        self._check()
+        self.told.append(((model, version), digest, reason))
+        return True
 
     def register(self, added: Manifest, profile: Profile | None = None) -> None:
         self._check()
@@ -339,3 +347,31 @@ def test_tick_when_a_heartbeat_reached_redis_then_its_health_is_told_and_not_whi
     bench.heart.now += 10
     bench.pulse.tick()
     assert len(bench.alive) == 1
+
+
+# --- switched to whole jobs
+
+
+def test_beat_when_another_worker_switched_a_model_then_it_is_switched_here_too() -> None:
+    bench = Bench()
+    bench.heart.switched = {("toy", "1"): "job j moved"}
+    bench.pulse.beat()
+    (model,) = bench.served
+    assert (model.switched, model.is_batched, model.limits.max_rows) == ("job j moved", False, 1)
+    assert bench.heart.told == []
+
+
+def test_beat_when_a_model_was_switched_here_and_redis_does_not_know_then_it_hears_of_it() -> None:
+    bench = Bench()
+    (model,) = bench.served
+    model.switch_to_whole_jobs("found here")
+    bench.pulse.beat()
+    assert bench.heart.told == [(("toy", "1"), model.digest, "found here")]
+
+
+def test_beat_when_the_switched_digest_is_another_then_this_model_stays_as_it_is() -> None:
+    bench = Bench()
+    bench.heart.switched = {("toy", "1"): "of other files"}
+    bench.heart.other = frozenset({("toy", "1")})
+    bench.pulse.beat()
+    assert bench.served[0].is_batched

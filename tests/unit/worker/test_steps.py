@@ -117,6 +117,21 @@ def test_refresh_when_versions_come_and_go_then_their_queues_do_and_the_next_bea
     assert heart.beats == [[("toy", "1")], [("toy", "2")]]
 
 
+def test_refresh_when_other_files_are_registered_then_their_tickets_are_left_until_they_are_the_same(
+    step, consumer: Consumer, shelf: Shelf, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    step.start(consumer)
+    put_model(root, GOOD)
+    consumer.timer.ring()
+    shelf.set_other(frozenset({("toy", "1"), ("elsewhere", "1")}))
+    consumer.timer.ring()
+    assert consumer.queues == []
+    assert caplog.text.count("other_digest: toy:1 is registered with other files") == 1
+    shelf.set_other(frozenset())
+    consumer.timer.ring()
+    assert consumer.queues == [TICKETS + "toy:1"]
+
+
 def test_refresh_when_nothing_changed_then_nothing_is_said(
     step, consumer: Consumer, heart: Heart, shelf: Shelf, root: Path
 ) -> None:

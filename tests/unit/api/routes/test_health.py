@@ -24,7 +24,7 @@ async def test_ready_when_no_worker_lives_then_503_until_one_does(api: Api) -> N
     response = await api.client.get("/v2/health/ready")
     assert "no live worker serves any model" in assert_problem(response, 503, "no_worker")
     assert response.headers["retry-after"] == "1"
-    api.queue.beat([("toy", "1")])
+    api.queue.beat({("toy", "1"): ""})
     assert (await api.client.get("/v2/health/ready")).status_code == 200
 
 

@@ -175,7 +175,7 @@ async def test_predict_when_no_worker_lives_then_503_with_retry_after(api: Api) 
 
 async def test_predict_when_a_worker_came_since_the_last_look_then_answered(api: Api) -> None:
     await api.add_model(digits(), is_served=False)
-    api.queue.beat([("digits", "1")])
+    api.queue.beat(dict.fromkeys([("digits", "1")], ""))
     response = await api.answered(api.client.post("/predict", json=body()), seven, name="digits")
     assert response.status_code == 200
 

@@ -388,7 +388,10 @@ async def test_get_when_the_version_was_replaced_by_another_then_the_data_is_rem
     claim = api.queue.claim("toy", "1", max_rows=1)
     api.queue.settle(claim, "toy", "1", [], is_last=False)
     api.serve()
-    put_model(api.models, manifest(inputs=(spec("x", "float64", 3),), outputs=(spec("y", "int8", 2),)))
+    replaced = manifest(inputs=(spec("x", "float64", 3),), outputs=(spec("y", "int8", 2),))
+    put_model(api.models, replaced)
+    api.queue.lanes["toy", "1"].served_ms = 0
+    api.queue.announce(replaced)
     await api.services.catalog.refresh()
     body = (await api.client.get(held["urls"]["get"])).json()
     assert (body["status"], body["output"], body["data_removed"]) == ("succeeded", None, True)

@@ -163,6 +163,7 @@ async def test_whole_job_when_the_body_is_over_its_limit_then_413(api: Api) -> N
 async def test_limits_when_a_job_is_one_run_then_one_row_whatever_was_tuned(api: Api) -> None:
     await api.add_model(manifest("swap", max_rows=8))
     api.queue.tune("swap", "1", Tuning(max_rows=32, max_wait_ms=5.0))
+    api.queue.lanes["swap", "1"].served_ms = 0
     api.queue.announce(manifest("swap", max_rows=8, mode=WHOLE))
     await api.add_model(manifest("swap", max_rows=8, mode=WHOLE))
     (shown,) = (await api.client.get("/v1/models/swap")).json()["versions"]

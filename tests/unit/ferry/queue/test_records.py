@@ -152,12 +152,16 @@ def test_tuning_from_fields_when_read_then_what_was_set_live(
 
 def test_heartbeat_from_reply_when_models_differ_then_each_has_its_own_line() -> None:
     models = [("toy", "1"), ("ghost", "2"), ("toy", "10")]
-    heartbeat = heartbeat_from_reply(models, [[1, None, None], [0, None, None], [1, b"4", b"2.5"], [b"toy:3"]])
+    lines = [[1, None, None, None], [0, None, None, None], [1, b"4", b"2.5", b"why"], [2, None, None, None]]
+    heartbeat = heartbeat_from_reply([*models, ("toy", "11")], [*lines, [b"toy:3"]])
     assert heartbeat.unknown == {("ghost", "2")}
+    assert heartbeat.other == {("toy", "11")}
+    assert heartbeat.switched == {("toy", "10"): "why"}
     assert heartbeat.unloaded == {("toy", "3")}
-    assert heartbeat.tuned == {("toy", "1"): Tuning(), ("ghost", "2"): Tuning(), ("toy", "10"): Tuning(4, 2.5)}
+    tuned = {("toy", "1"): Tuning(), ("ghost", "2"): Tuning(), ("toy", "10"): Tuning(4, 2.5), ("toy", "11"): Tuning()}
+    assert heartbeat.tuned == tuned
 
 
 def test_heartbeat_from_reply_when_a_model_has_no_line_then_refused() -> None:
     with pytest.raises(ValueError, match="shorter"):
-        heartbeat_from_reply([("toy", "1"), ("toy", "2")], [[1, None, None], []])
+        heartbeat_from_reply([("toy", "1"), ("toy", "2")], [[1, None, None, None], []])

@@ -11,7 +11,7 @@ from ferry.queue.keys import Keys
 from ferry.queue.scripts import Script, script
 from tests.namespaces import KEYS
 
-SHARED = {"prelude.lua", "bulk.lua", "limits.lua"}
+SHARED = {"prelude.lua", "bulk.lua", "limits.lua", "digests.lua"}
 NAMES = sorted(
     path.name.removesuffix(".lua") for path in (files("ferry.queue") / "lua").iterdir() if path.name not in SHARED
 )
@@ -30,7 +30,8 @@ def constants_of(text: str) -> dict[str, str]:
 def test_scripts_when_listed_then_all_that_the_queue_calls() -> None:
     assert NAMES == [
         "alias", "batch_cancel", "batch_open", "beat", "cancel", "claim", "delete", "expire", "forget", "gate", "lapse",
-        "leave", "purge", "register", "renew", "settle", "step_between", "step_settle", "submit", "tune",
+        "leave", "purge", "register", "renew", "settle", "step_between", "step_settle", "submit", "switch",
+        "tune",
     ]  # fmt: skip
 
 

@@ -3,8 +3,8 @@ import pytest
 from ferry.errors import InvalidInputError
 from ferry.manifest import Evidence, ExecutionMode
 from worker.inspection.batch_axes import BatchAxes
+from worker.inspection.batch_axis import Finding, Verdict
 from worker.inspection.decision import decide
-from worker.inspection.graph_walk import Finding, Verdict
 from worker.inspection.layout import Layout
 from worker.inspection.trial import Trial
 

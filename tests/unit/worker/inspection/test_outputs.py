@@ -48,11 +48,10 @@ def test_inspect_when_the_model_cannot_be_tried_then_its_declaration_is_believed
     ("said", "is_open", "size"), [("W", False, 5), ("W", True, None), (5, True, 5), (6, True, None)]
 )
 @pytest.mark.parametrize("why", ["has_free_axes", "is_value_sized"])
-@pytest.mark.parametrize("is_batched", [True, False])
 def test_describe_outputs_when_runs_agree_then_the_size_is_settled_if_nothing_else_could_change_it(
-    said: int | str, is_open: bool, size: int | None, why: str, is_batched: bool
+    said: int | str, is_open: bool, size: int | None, why: str
 ) -> None:
-    spec = described(("N", said), runs_of((1, 5), (2, 5)), is_batched=is_batched, **{why: is_open})
+    spec = described(("N", said), runs_of((1, 5), (2, 5)), **{why: is_open})
     assert (spec.shape, spec.batch_axis) == ((None, size), 0)
 
 
@@ -63,6 +62,18 @@ def test_describe_outputs_when_there_was_one_run_then_only_declared_sizes_are_se
 def test_inspect_when_values_decide_on_a_size_then_it_is_free(look) -> None:
     manifest = look(onnx_models.fills_a_square())
     assert [(spec.name, spec.shape) for spec in manifest.outputs] == [("y", (None, None))]
+
+
+@pytest.mark.parametrize(("said", "size"), [("W", None), (5, 5), (6, None)])
+def test_describe_outputs_when_a_job_is_one_run_then_only_a_declared_size_that_was_seen_is_settled(
+    said: int | str, size: int | None
+) -> None:
+    # An input may hold the axes of a reduction or the target of a reshape.
+    assert described(("N", said), runs_of((1, 5), (2, 5)), is_batched=False).shape == (None, size)
+
+
+def test_describe_outputs_when_a_job_is_one_run_and_its_rank_is_not_the_declared_one_then_any_rank() -> None:
+    assert described((3,), runs_of((3, 5)), None, is_batched=False).has_any_rank
 
 
 def test_describe_outputs_when_rows_lie_elsewhere_then_that_axis_is_free() -> None:

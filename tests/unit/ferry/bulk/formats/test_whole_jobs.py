@@ -129,3 +129,19 @@ def test_jsonl_when_a_row_is_wrong_then_its_fault_names_the_field_and_the_others
     (fault,) = rows.faults
     assert (fault.position, fault.param) == (0, "#/input/x")
     assert [list(group.positions) for group in rows.groups] == [[1]]
+
+
+@pytest.mark.parametrize("batch_axis", [None, 0])
+@pytest.mark.parametrize(("dtype", "value"), [("string", "größer"), ("float32", 2.5)])
+def test_jsonl_when_a_job_holds_one_element_then_run_as_an_array_and_answered_bare(
+    dtype: str, value: object, batch_axis: int | None
+) -> None:
+    shape: tuple[int | None, ...] = () if batch_axis is None else (None,)
+    one = TensorSpec(name="x", dtype=dtype, shape=shape, batch_axis=batch_axis)
+    model = manifest(inputs=(one,), outputs=(one.model_copy(update={"name": "y"}),), mode=ExecutionMode.WHOLE_JOB)
+    lines = jsonl([{"input": {"x": value}}] * 2)
+    out, session = ran("jsonl", lines, model, "jsonl", lambda x: [x])
+    assert {(type(feed["x"]), feed["x"].dtype, feed["x"].ndim) for feed in session.feeds} == {
+        (np.ndarray, one.numpy_dtype, len(shape))
+    }
+    assert [body["output"]["y"] for body in bodies(out)] == [value, value]
