@@ -446,6 +446,16 @@ def boxes() -> onnx.ModelProto:
     )
 
 
+def fills_a_square() -> onnx.ModelProto:
+    """Give y (n, n) of ones for the number n (1,): its size depends on a value."""
+    return model(
+        [helper.make_node("Concat", ["n", "n"], ["size"], axis=0), helper.make_node("Expand", ["one", "size"], ["y"])],
+        [value("n", TensorProto.INT64, (1,))],
+        [value("y", shape=("K", "L"))],
+        initializers=[constant("one", np.float32(1))],
+    )
+
+
 def pairs() -> onnx.ModelProto:
     """Give y (N, N) = x @ x^T: two axes follow the rows."""
     return model(

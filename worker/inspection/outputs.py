@@ -60,7 +60,8 @@ def describe_outputs(
     size along the batch axis stays free.
     """
     specs = []
-    may_settle = is_batched and not (has_free_axes or is_value_sized)
+    # Only runs of different values show a size that values change.
+    may_settle = is_batched and len(runs) > 1 and not (has_free_axes or is_value_sized)
     for index, (output, batch_axis) in enumerate(zip(declared, batch_axes, strict=True)):
         seen = [outputs[index] for _, outputs in runs]
         dtype = output.dtype if not seen else "string" if seen[0].dtype == object else seen[0].dtype.name

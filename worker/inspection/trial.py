@@ -1,7 +1,7 @@
 """The trial: runs a model on made-up or given rows, finds its batch axes, and looks for influence between rows."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -146,11 +146,19 @@ def _find_plan(runner: Runner, signature: Signature, choice: BatchAxes, trial: T
                     return None
                 continue
             trial.runs = runs
+            if choice.fixed_rows:
+                _run_other_values(runner, choice, plan, runs)
             if size != SIZES[0]:
                 trial.notes.append(f"free axes ran at size {size}; at size {SIZES[0]} the model raised: {first_reason}")
             return plan
     trial.untried = f"the model cannot run made-up rows ({first_reason})"
     return None
+
+
+def _run_other_values(runner: Runner, choice: BatchAxes, plan: Plan, runs: list[Run]) -> None:
+    """Append a run of the same sizes: what values change in an output's shape shows in no other way."""
+    with suppress(*ORT_ERRORS):
+        run_counts(runner, choice, partial(make_up_rows, replace(plan, seed=plan.seed + 1)), runs)
 
 
 def _only_few(runs: Sequence[Run], reason: str) -> str:
@@ -179,7 +187,9 @@ def _look_for_influence(
     trial.max_move, trial.place_move, trial.place_output = watch.max_move, watch.place_move, watch.place_output
     if trial.influence or trial.random or watch.has_run_enough(is_complete=is_complete):
         return
-    reason = f"the model raised: {watch.first_error}" if is_complete else "its runs are too slow"
+    reason = "its runs are too slow"
+    if is_complete:
+        reason = f"the model raised: {watch.first_error}" if watch.first_error else "its rows hold no values"
     trial.untried = f"too few kinds of changed neighbours could be run ({reason})"
 
 
@@ -191,20 +201,17 @@ def _run_example(runner: Runner, example: Example) -> Run:
 
 
 def _run_whole(runner: Runner, signature: Signature) -> list[Run]:
-    """Run made-up jobs of two sizes as they are, for the outputs' shapes."""
+    """Run made-up jobs of two sizes, each with two sets of values, as they are: for the outputs' shapes."""
     runs: list[Run] = []
     if any(each.axes is None for each in signature.inputs):
         return runs
     first = Plan(signature.inputs, {each.name: each.axes or () for each in signature.inputs}, {}, Kind.UNIT)
     for size in SIZES if symbols_of(first.inner) else SIZES[:1]:
         plan = sized(first, size)
-        if not fits(plan, 1) or len(runs) == 2:
+        if not fits(plan, 1) or len(runs) >= 3:
             break
-        try:
-            outputs = runner.run({name: array[0] for name, array in make_up_rows(plan, 1).items()})
-        except OutOfTimeError:
-            break
-        except ORT_ERRORS:
-            continue
-        runs.append((1, outputs))
+        with suppress(OutOfTimeError, *ORT_ERRORS):
+            for seed in (0, 1):
+                rows = make_up_rows(replace(plan, seed=seed), 1)
+                runs.append((1, runner.run({name: array[0] for name, array in rows.items()})))
     return runs

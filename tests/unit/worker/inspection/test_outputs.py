@@ -55,6 +55,15 @@ def test_describe_outputs_when_runs_agree_then_the_size_is_settled_if_nothing_el
     assert (spec.shape, spec.batch_axis) == ((None, size), 0)
 
 
+def test_describe_outputs_when_there_was_one_run_then_only_declared_sizes_are_settled() -> None:
+    assert described(("N", 3, "W"), runs_of((1, 3, 5))).shape == (None, 3, None)
+
+
+def test_inspect_when_values_decide_on_a_size_then_it_is_free(look) -> None:
+    manifest = look(onnx_models.fills_a_square())
+    assert [(spec.name, spec.shape) for spec in manifest.outputs] == [("y", (None, None))]
+
+
 @pytest.mark.parametrize(("said", "size"), [("W", None), (5, 5), (6, None)])
 def test_describe_outputs_when_a_job_is_one_run_then_only_a_declared_size_that_was_seen_is_settled(
     said: int | str, size: int | None

@@ -182,6 +182,10 @@ def test_try_out_when_runs_are_too_slow_for_that_then_the_model_is_untried(run_s
 # --- values that raise
 
 
+def test_try_out_when_rows_hold_no_values_then_the_model_is_untried() -> None:
+    assert "its rows hold no values" in trial_of(onnx_models.doubled(("N", 0))).untried
+
+
 def test_try_out_when_most_changed_neighbours_raise_then_the_model_is_untried() -> None:
     proto = onnx_models.doubled()
     session = session_of(proto)
