@@ -145,7 +145,7 @@ def _compared(name: str, manifest: Manifest, served: Any, alone: Any, feed: dict
         got = served.outputs.unpack(outcome.output)
         if manifest.is_batched:
             want = [rows_first(spec, each) for spec, each in zip(manifest.outputs, want, strict=True)]
-        allowed = TOLERANCE + 2 * manifest.execution.max_move
+        allowed = TOLERANCE + manifest.execution.max_move
         if not is_random and not all(_same(one, other, allowed) for one, other in zip(want, got, strict=True)):
             n_wrong += 1
     if n_wrong:

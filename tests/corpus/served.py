@@ -62,7 +62,7 @@ class ServedCase:
 
     def differs(self, got: list[Array], right: list[Array]) -> bool:
         """Say whether an answer is not the one that the model gives alone."""
-        return largest_move(right, got) > TOLERANCE + 2 * self.manifest.execution.max_move
+        return largest_move(right, got) > TOLERANCE + self.manifest.execution.max_move
 
 
 def publish(case: Case, root: Path) -> ServedCase:

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from ferry.tensors import Array
-from worker.equality import TOLERANCE
+from worker.equality import TOLERANCE, move_between
 from worker.inspection import neighbours
 from worker.inspection.comparison import is_rounding, largest_strict_move, rounding_move, strict_move, usual_magnitude
 from worker.inspection.layout import Layout, Source
@@ -112,6 +112,8 @@ class InfluenceTrial:
         if self.layout.inputs.fixed_rows is None:
             for index in sorted({0, setting.n_rows // 2, setting.n_rows - 1}):
                 yield partial(self._alone, rows, reference, index)
+            # Rounding shows most where numbers are small.
+            yield partial(self._alone_when, "times 0.05", setting, rows)
 
     def _change(self, setting: Setting, rows: Rows, reference: list[Array], kept: list[int], kind: str) -> None:
         changed = neighbours.changed_rows(rows, kind, setting.bounds, self._random)
@@ -161,7 +163,14 @@ class InfluenceTrial:
                 raise InfluenceFoundError(
                     f"a row's outcome is another one when it runs alone (output {name!r}, {count(rows)} rows in a run)"
                 )
-            self.max_move = max(self.max_move, move)
+            # Recorded as a part of this answer's own magnitude, as a client would compare it.
+            self.max_move = max(self.max_move, move_between(one[index : index + 1], other))
+
+    def _alone_when(self, kind: str, setting: Setting, rows: Rows) -> None:
+        changed = neighbours.changed_rows(rows, kind, setting.bounds, self._random)
+        reference = self.layout.run(self.runner, changed)
+        for index in range(setting.n_rows):
+            self._alone(changed, reference, index)
 
 
 def _kept_sets(n_rows: int) -> list[list[int]]:
