@@ -314,16 +314,19 @@ def built_in_batch_of_one() -> onnx.ModelProto:
 
 
 def leans_on_neighbours(part: float = 1e-4) -> onnx.ModelProto:
-    """Give y = x + part * (the batch's mean)."""
+    """Give y = x * (1 + part) if any number of the batch is above 1, else x: neighbours, also NaN, move it no more."""
     return model(
         [
-            helper.make_node("ReduceMean", ["x"], ["mean"], axes=[0], keepdims=1),
-            helper.make_node("Mul", ["mean", "part"], ["z"]),
+            helper.make_node("ReduceMax", ["x"], ["m"], keepdims=0),
+            helper.make_node("Greater", ["m", "limit"], ["is_large"]),
+            helper.make_node("Cast", ["is_large"], ["one"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", ["one", "part"], ["p"]),
+            helper.make_node("Mul", ["x", "p"], ["z"]),
             helper.make_node("Add", ["x", "z"], ["y"]),
         ],
         [value("x")],
         [value("y")],
-        initializers=[constant("part", np.float32(part))],
+        initializers=[constant("part", np.float32(part)), constant("limit", np.float32(1))],
     )
 
 
