@@ -6,7 +6,7 @@ import httpx
 
 from ferry.cli.first_job import running_api_url
 from ferry.cli.live_queue import admin_of, resolve_live
-from ferry.manifest import Manifest
+from ferry.manifest import Evidence, Manifest
 from ferry.profile import BatchLimits, Profile, Tuning, limits_in_force, newest_profile
 from ferry.settings import Settings
 
@@ -21,6 +21,22 @@ def batching_of(manifest: Manifest, settings: Settings) -> tuple[Profile | None,
         return profile, limits_in_force(manifest, profile)
     profile = Profile.model_validate(shown["profile"]) if shown.get("profile") else None
     return profile, BatchLimits(int(shown["max_rows"]), float(shown["max_wait_ms"]))
+
+
+def live_notes(manifest: Manifest, settings: Settings) -> list[str]:
+    """Return what the stack that is up knows of a model beyond its manifest; nothing where none is up."""
+    shown = _version_of_api(manifest, settings)
+    if shown is None:
+        return []
+    notes = []
+    execution = shown.get("execution") or {}
+    if execution.get("evidence") == Evidence.OBSERVED:
+        notes.append(f"now: whole jobs, each job is one run by itself: {execution.get('reason', '')}")
+    if other := shown.get("other_workers"):
+        notes.append(
+            f"now: {other} live worker{'s' if other > 1 else ''} with other files under this version get no job of it"
+        )
+    return notes
 
 
 def tune(ref: str, tuning: Tuning, settings: Settings, *, is_reset: bool = False) -> tuple[str, BatchLimits]:

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from ferry.cli.first_job import expected_api_url, first_job, running_api_url
-from ferry.cli.live_models import batching_of
+from ferry.cli.live_models import batching_of, live_notes
 from ferry.cli.live_models import tune as tune_live
 from ferry.cli.live_queue import admin_of, resolve_live, versions_of
 from ferry.cli.model_refs import resolve
@@ -137,6 +137,8 @@ def show(ref: Ref, models_dir: ModelsDir = None) -> None:
         say(console, f"{manifest.ref} in {repository.folder(name, manifest.version)}")
         print_manifest(console, manifest)
         console.print(details_table(manifest))
+        for note in live_notes(manifest, settings):
+            say(console, note)
         say_batching(console, *batching_of(manifest, settings))
         _print_first_job(console, manifest, settings)
 

@@ -6,7 +6,7 @@ from threading import Thread
 
 import pytest
 
-from ferry.cli.live_models import batching_of, tune
+from ferry.cli.live_models import batching_of, live_notes, tune
 from ferry.errors import ConfigError
 from ferry.local.data_dir import DataDir, RunInfo
 from ferry.manifest import ExecutionMode
@@ -110,3 +110,21 @@ def test_batching_of_when_the_stack_does_not_know_this_file_then_the_kept_profil
 def test_tune_when_nothing_is_up_then_said(settings: Settings) -> None:
     with pytest.raises(ConfigError, match="no stack is up in FERRY_DATA_DIR, and FERRY_REDIS_URL"):
         tune("toy", Tuning(max_rows=2), settings)
+
+
+def test_live_notes_when_a_check_switched_the_model_and_workers_differ_then_both_are_said(
+    settings: Settings, api: Api
+) -> None:
+    execution = {"mode": "whole_job", "evidence": "observed", "reason": "job j moved"}
+    api.answer = {"versions": [version(execution=execution, other_workers=2)]}
+    assert live_notes(MODEL, settings) == [
+        "now: whole jobs, each job is one run by itself: job j moved",
+        "now: 2 live workers with other files under this version get no job of it",
+    ]
+
+
+def test_live_notes_when_nothing_is_special_then_none(settings: Settings, api: Api) -> None:
+    api.answer = {"versions": [version(execution={"evidence": "proven"}, other_workers=0)]}
+    assert live_notes(MODEL, settings) == []
+    api.answer = {"versions": []}
+    assert live_notes(MODEL, settings) == []
