@@ -14,7 +14,7 @@ from prometheus_client import ProcessCollector, start_http_server
 
 from ferry.bulk.steps import Steps
 from ferry.bulk.storage import storage_of
-from ferry.errors import ConfigError, FerryError
+from ferry.errors import ConfigError, FerryError, QueueUnavailableError
 from ferry.logs import configure_logging, event_log
 from ferry.manifest import Evidence
 from ferry.metrics import registry_of
@@ -33,6 +33,7 @@ from worker.bulk.batch_files import BatchFiles
 from worker.bulk.runner import BulkLimits, BulkRunner
 from worker.celery_consumer import connects_with_room
 from worker.inspection_answers import answer
+from worker.models import Model
 from worker.neighbour_check import Influence, NeighbourCheck
 from worker.profile_files import ProfileFiles
 from worker.profiler import Profiler, describe_machine
@@ -90,6 +91,24 @@ def switch_model(shelf: Shelf, heart: Consumer, found: Influence) -> None:
         partial(heart.switch, *found.key, digest=model.digest, reason=reason),
         "the other workers could not be told yet",
     )
+
+
+def find_ready(shelf: Shelf, heart: Consumer, name: str, version: str) -> Model | None:
+    """Return a loaded model; None until the queue was asked whether a check switched it to whole jobs.
+
+    The first heartbeat would say so too, but a ticket may come before it.
+    """
+    model = shelf.find(name, version)
+    if model is not None and not model.has_asked:
+        try:
+            reason = heart.switched(name, version, digest=model.digest)
+        except QueueUnavailableError as error:
+            logger.warning("%s:%s is not served yet: %s", name, version, error)
+            return None
+        if reason:
+            model.switch_to_whole_jobs(reason)
+        model.has_asked = True
+    return model
 
 
 def serve_metrics(settings: Settings, watch: Watch) -> None:
@@ -153,7 +172,13 @@ def main() -> int:
         partial(switch_model, shelf, heart), share=settings.neighbour_check_share, on_checked=watch.neighbours_checked
     )
     runner = TicketRunner(
-        consumer, pulse, shelf.find, give_up_s=settings.max_run_s, bulk=bulk, watch=watch, neighbours=neighbours
+        consumer,
+        pulse,
+        partial(find_ready, shelf, heart),
+        give_up_s=settings.max_run_s,
+        bulk=bulk,
+        watch=watch,
+        neighbours=neighbours,
     )
     register_tasks(app, runner, partial(answer, models_dir=settings.models_dir, client=connected()))
     app.steps["consumer"].add(follow_repository(shelf, pulse))

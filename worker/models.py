@@ -39,6 +39,8 @@ class Model:
         self.digest = manifest.digest
         # Why its jobs run one by one although the manifest says batched; empty where they do not.
         self.switched = ""
+        # Whether the queue was asked if a check switched it before this process began.
+        self.has_asked = False
         codec = TensorCodec if manifest.is_batched else WholeCodec
         # Typed as the batched ones: who runs whole jobs needs no more than pack and unpack.
         self.inputs: Any = codec(manifest.inputs)

@@ -150,6 +150,13 @@ class Consumer:
             reply = self._beat(args=[self._worker, _seed(), self._lease_ms, *pairs])
         return heartbeat_from_reply(list(models), reply)
 
+    def switched(self, model: str, version: str, *, digest: str) -> str:
+        """Return why the files of this digest run one job at a time by now; empty where no check found anything."""
+        with redis_errors():
+            known = self._redis.hmget(self._keys.model + model_key(model, version), ["digest", "switched"])
+        registered, reason = cast(list[bytes | None], known)
+        return (reason or b"").decode("utf-8", "replace") if registered == digest.encode("ascii") else ""
+
     def switch(self, model: str, version: str, *, digest: str, reason: str) -> bool:
         """Let every worker run a model's jobs one by one from now on; returns whether that was new.
 

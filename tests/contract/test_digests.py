@@ -102,6 +102,9 @@ async def test_switch_when_rows_influence_each_other_then_every_worker_hears_and
     assert heard.switched == {TOY: "job j moved by 0.5"}
     bench.announce(OLD)
     assert (await status(bench)).switched == "job j moved by 0.5"
+    assert bench.worker.switched("toy", "1", digest=OLD.digest) == "job j moved by 0.5"
+    assert bench.worker.switched("toy", "1", digest=NEW.digest) == ""
+    assert bench.worker.switched("ghost", "1", digest=NEW.digest) == ""
 
 
 async def test_switch_when_another_digest_is_registered_then_nothing(bench: Bench) -> None:

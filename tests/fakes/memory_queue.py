@@ -397,6 +397,11 @@ class MemoryQueue:
             return False
         return all(lane.other[worker][0] == digest for worker in self._live_others(lane))
 
+    def switched(self, model: str, version: str, *, digest: str) -> str:
+        self._check()
+        lane = self.lanes.get((model, version))
+        return lane.switched if lane and lane.manifest.digest == digest else ""
+
     def switch(self, model: str, version: str, *, digest: str, reason: str) -> bool:
         self._check()
         lane = self.lanes[model, version]

@@ -9,7 +9,7 @@ from types import ModuleType, SimpleNamespace
 import httpx
 import pytest
 
-from ferry.errors import ConfigError
+from ferry.errors import ConfigError, QueueUnavailableError
 from ferry.manifest import Evidence
 from ferry.queue.keys import CONTROL_QUEUE, TICKETS
 from ferry.repository import Repository
@@ -155,11 +155,19 @@ class Heart:
     """The queue as a switch sees it."""
 
     def __init__(self) -> None:
-        self.switched: list[tuple[str, str, str]] = []
+        self.told: list[tuple[str, str, str]] = []
+        self.asked = 0
+        self.is_down = False
 
     def switch(self, model: str, version: str, *, digest: str, reason: str) -> bool:
-        self.switched.append((model, version, reason))
+        self.told.append((model, version, reason))
         return True
+
+    def switched(self, model: str, version: str, *, digest: str) -> str:
+        self.asked += 1
+        if self.is_down:
+            raise QueueUnavailableError("Redis does not answer: the test says so")
+        return "job j moved"
 
 
 @pytest.mark.parametrize("evidence", list(Evidence))
@@ -173,4 +181,19 @@ def test_switch_model_when_influence_is_found_then_whole_jobs_here_and_there_but
     assert "the answer of job job7 moved by 2.5e-01 when the 7 rows beside it were replaced" in caplog.text
     is_switched = evidence is not Evidence.OVERRIDDEN
     assert model.is_batched is not is_switched
-    assert [each[:2] for each in heart.switched] == ([("toy", "1")] if is_switched else [])
+    assert [each[:2] for each in heart.told] == ([("toy", "1")] if is_switched else [])
+
+
+def test_find_ready_when_a_check_switched_the_model_before_then_switched_before_its_first_job(
+    module: ModuleType,
+) -> None:
+    model, heart = Model(manifest(), None), Heart()
+    shelf = SimpleNamespace(find=lambda *_: model)
+    heart.is_down = True
+    assert module.find_ready(shelf, heart, "toy", "1") is None
+    heart.is_down = False
+    assert module.find_ready(shelf, heart, "toy", "1") is model
+    assert not model.is_batched
+    assert module.find_ready(shelf, heart, "toy", "1") is model
+    assert heart.asked == 2
+    assert module.find_ready(SimpleNamespace(find=lambda *_: None), heart, "toy", "1") is None
