@@ -1,8 +1,8 @@
 """Batched execution: group the rows of claimed jobs, run them together, and find the job that makes a batch raise.
 
-The bad rows of one job never harm another job: a batch that raises is halved until the job at fault runs alone. For one
-such job among n this takes at most 2 log2(n) further runs. Only for models whose rows are independent; `whole_jobs.py` has the
-other mode.
+The bad rows of one job never harm another job: a batch that raises is halved until the job at fault runs alone. For
+one such job among n this takes at most 2 log2(n) further runs. Only for models whose rows are independent;
+`whole_jobs.py` has the other mode.
 """
 
 import time
@@ -97,7 +97,7 @@ class BatchRunner:
         return self._stages.take(), halves
 
     def run_with(self, jobs: Sequence[ClaimedJob], company: list[Array]) -> tuple[list[Outcome], list[Array]] | None:
-        """Run jobs in one batch with rows of a bulk chunk (`company`); returns the jobs' outcomes, and the rows' results.
+        """Run jobs in one batch with rows of a bulk chunk (`company`); returns outcomes, and those rows' results.
 
         None where they cannot share a run, or the run raised: nothing is recorded, and the caller runs both apart.
         """

@@ -18,8 +18,8 @@ from worker.execution import JobRunner, runner_of
 from worker.neighbour_check import Batch, NeighbourCheck
 from worker.watch import ALL_THERE_WAS, BY_ITSELF, COMPANY, FULL, Timer, Watch
 
-# A ticket continues for this long while there is work: Celery's part of a batch (a message, three events, the hub) costs
-# more than a small model's run. A worker's other models and its control commands wait at most this long, plus one batch.
+# A ticket continues for this long while there is work: Celery's part of a batch (a message, three events, the hub)
+# costs more than a small model's run. Other models and control commands wait at most this long, plus one batch.
 TICKET_S = 0.05
 # How long it waits for the next ticket. Clients that wait for an answer send the next request sooner.
 LINGER_S = 0.005
