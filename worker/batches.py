@@ -1,8 +1,8 @@
 """Batched execution: group the rows of claimed jobs, run them together, and find the job that makes a batch raise.
 
-One job's bad rows never harm another's: a batch that raises is halved until the culprit runs alone, which for one
-among n jobs takes at most 2 log2(n) further runs. Only for models whose rows are independent; `whole_jobs.py` has the
-other mode.
+The bad rows of one job never harm another job: a batch that raises is halved until the job at fault runs alone. For
+one such job among n this takes at most 2 log2(n) further runs. Only for models whose rows are independent;
+`whole_jobs.py` has the other mode.
 """
 
 import time
@@ -22,7 +22,7 @@ from ferry.tensors import Array, TensorCodec
 from worker.non_finite import blanked, faults
 from worker.outcomes import Run, StageTimes, failed
 
-# How onnxruntime and the devices under it say that memory ran out; they raise no MemoryError.
+# Words in the errors of onnxruntime and its devices when memory ran out; they raise no MemoryError.
 OUT_OF_MEMORY = ("allocate memory", "bad_alloc", "bad allocation", "out of memory")
 
 
@@ -75,7 +75,7 @@ class BatchRunner:
         """Return one outcome per job, in any order. Rows of different inner shapes never share a run.
 
         Raises:
-            KeyboardInterrupt, SystemExit: the process is told to stop; no job has ended by it.
+            KeyboardInterrupt, SystemExit: the process must stop; no job has ended by it.
         """
         if not jobs:
             return []
@@ -92,14 +92,14 @@ class BatchRunner:
         return self._run_group(_Group(jobs, partial(_slices_of, together, ends)))
 
     def take_spent(self) -> tuple[dict[str, float], int]:
-        """Return seconds by stage (decode, assemble, infer, split), and runs of halves, since the last time."""
+        """Return seconds by stage (decode, assemble, infer, split), and runs of halves, since the last call."""
         halves, self._halves = self._halves, 0
         return self._stages.take(), halves
 
     def run_with(self, jobs: Sequence[ClaimedJob], company: list[Array]) -> tuple[list[Outcome], list[Array]] | None:
-        """Run jobs in one batch with rows that are nobody's job; returns their outcomes, and those rows' results.
+        """Run jobs in one batch with rows of a bulk chunk (`company`); returns outcomes, and those rows' results.
 
-        None where that cannot be, or raises: nothing has come of it, and both are to be run apart.
+        None where they cannot share a run, or the run raised: nothing is recorded, and the caller runs both apart.
         """
         counts = [job.rows for job in jobs]
         n_rows, started = sum(counts), self._clock()
@@ -111,7 +111,7 @@ class BatchRunner:
             results = self._model.run(arrays)
             run = (next(self._batch_ids), len(arrays[0]), len(jobs), self._us_since(started))
             outcomes = self._outcomes(jobs, [result[:n_rows] for result in results], run)
-        except Exception:  # noqa: BLE001  whose fault it is shows when they are run apart
+        except Exception:  # noqa: BLE001  running them apart shows which one raises
             return None
         return outcomes, [result[n_rows:] for result in results]
 
@@ -158,19 +158,19 @@ class BatchRunner:
                 self._on_batch(jobs, arrays, results, run[3] / 1e6)
             with self._stages.measure("split"):
                 return self._outcomes(jobs, results, run), False
-        except Exception as error:  # noqa: BLE001  a MemoryError too: whatever the model does is this batch's affair
+        except Exception as error:  # noqa: BLE001  a MemoryError too: an error of the model concerns this batch only
             if len(jobs) == 1:
                 run = (batch_id, jobs[0].rows, 1, self._us_since(started))
                 return [failed(jobs[0], run, ModelError.code, f"{type(error).__name__}: {error}")], True
             is_of_rows = not _is_out_of_memory(error)
-        # Outside of the handler: the error holds on to the arrays that were too large for both.
+        # Outside of the handler: the error keeps the arrays in memory, which were too large already.
         return self._run_halves(group, first, last, is_of_rows=is_of_rows), True
 
     def _run_halves(self, group: _Group, first: int, last: int, *, is_of_rows: bool) -> list[Outcome]:
         """Run what raised in halves. If the first does not raise, the second must; so it is halved at once.
 
-        Unless `is_of_rows`, where memory ran out: that says nothing of the second half. Where a model raises for yet
-        another reason than its rows, some batches are smaller than they need be, and nothing else.
+        Where memory ran out (`is_of_rows` is false) that does not follow, so the second half runs as it is. If a model
+        raises for another reason than its rows, some batches are smaller than necessary. Nothing else changes.
         """
         middle = (first + last) // 2
         self._halves += 2
@@ -222,7 +222,7 @@ class BatchRunner:
 def _arrays_of(job: ClaimedJob, codec: TensorCodec) -> list[Array]:
     arrays = codec.unpack(job.payload)
     for spec, array in zip(codec.specs, arrays, strict=True):
-        # Fewer, and its neighbours' results would be handed out one place too early.
+        # With fewer rows, the next jobs would get results of other rows.
         if len(array) != job.rows:
             raise ValueError(
                 f"payload of {len(job.payload)} bytes holds {len(array)} rows of {spec.name!r}, not {job.rows}"
@@ -239,5 +239,5 @@ def _rows_of(columns: list[tuple[Array, ...]], first: int, last: int) -> list[Ar
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Say whether the number of rows was the fault, rather than what is in them."""
+    """Say whether an error came from the number of rows, not from their values."""
     return isinstance(error, MemoryError) or any(words in str(error).lower() for words in OUT_OF_MEMORY)

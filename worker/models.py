@@ -18,7 +18,7 @@ from worker.providers import ON_CPU, Accelerator
 
 # An inner axis that takes any size is warmed up with this one.
 WARM_UP_SIZE = 1
-# A claim is as many batches as run in this time: little enough that no other worker misses them.
+# A claim has as many batches as run in this time. It is so short that other workers still find enough jobs.
 CLAIM_S = 0.005
 # One claim holds Redis for some 15 µs a job.
 MAX_CLAIM_ROWS = 512
@@ -42,7 +42,7 @@ class Model:
         # Whether the queue was asked if a check switched it before this process began.
         self.has_asked = False
         codec = TensorCodec if manifest.is_batched else WholeCodec
-        # Typed as the batched ones: who runs whole jobs needs no more than pack and unpack.
+        # Typed as the batched ones: running whole jobs needs only pack and unpack.
         self.inputs: Any = codec(manifest.inputs)
         self.outputs: Any = codec(manifest.outputs)
         self.non_finite = manifest.non_finite
@@ -72,7 +72,7 @@ class Model:
         self._limit(Tuning())
 
     def retune(self, tuning: Tuning) -> None:
-        """Follow what was set live, from the next batch on. Called from the pulse's thread."""
+        """Use limits that were set live, from the next batch on. Called from the heartbeat's thread."""
         self._limit(tuning)
 
     def _limit(self, tuning: Tuning) -> None:
@@ -81,10 +81,10 @@ class Model:
 
     @property
     def claim_rows(self) -> int:
-        """How many rows a worker takes at once: several runs' worth where one is too short to be worth a round trip."""
+        """How many rows a worker claims at once: rows for several runs where one run is too short for a round trip."""
         rows = self.limits.max_rows
         if not self.is_batched:
-            # A switched model's jobs may have many rows: a claim takes them as they come.
+            # A job of a switched model may have many rows: it is claimed although it has more than these.
             return 1 if self._job_s is None else max(1, min(int(CLAIM_S / max(self._job_s, 1e-6)), MAX_CLAIM_JOBS))
         if self.profile is None:
             return rows
@@ -139,7 +139,7 @@ class Model:
         return [np.concatenate(column) for column in zip(*rows, strict=True)]
 
     def warm_up(self) -> None:
-        """Run zeros (a row, a full batch, or one whole job), so that the first job does not pay for lazy set-up."""
+        """Run zeros (a row, a full batch, or one whole job), so that the first job does not wait for lazy set-up."""
         specs = self.manifest.inputs
         if not self.manifest.is_batched:
             self._session_run([whole_zeros(spec) for spec in specs])
@@ -165,14 +165,14 @@ def load_model(folder: Path, manifest: Manifest, *, threads: int, accelerator: A
     check_files(folder, manifest)
     path = folder / MODEL_FILE
     options = onnxruntime.SessionOptions()
-    # Set by us: onnxruntime would size its pool from the host, not from the container's quota.
+    # Set here: onnxruntime would size its pool by the host's cores, not by the container's quota.
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # A spinning pool takes a core from the neighbours between batches.
+    # A spinning pool takes a core from other processes between batches.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4
     try:
-        # The fallback prints what is wrong with a GPU and runs on the CPU, now or amid a batch.
+        # The fallback prints an error of the GPU and runs on the CPU, now or during a batch.
         session = onnxruntime.InferenceSession(
             str(path), options, providers=accelerator.providers, enable_fallback=False
         )

@@ -1,4 +1,4 @@
-"""What a ticket does: claim, run, settle. Knows the queue and the loaded models, nothing of Celery."""
+"""What a ticket does: claim, run, settle. Knows the queue and the loaded models, not Celery."""
 
 import logging
 import time
@@ -18,17 +18,17 @@ from worker.execution import JobRunner, runner_of
 from worker.neighbour_check import Batch, NeighbourCheck
 from worker.watch import ALL_THERE_WAS, BY_ITSELF, COMPANY, FULL, Timer, Watch
 
-# A ticket goes on for this long while there is work: Celery's part of a batch (a message, three events, the hub) costs
-# more than a small model's run. A worker's other models and its control commands wait this long at most, and a batch.
+# A ticket continues for this long while there is work: Celery's part of a batch (a message, three events, the hub)
+# costs more than a small model's run. Other models and control commands wait at most this long, plus one batch.
 TICKET_S = 0.05
-# How long it stands by for the next ticket; those who wait for an answer ask again sooner.
+# How long it waits for the next ticket. Clients that wait for an answer send the next request sooner.
 LINGER_S = 0.005
-# A ticket whose work is steps of bulk batches goes on for this long: those who wait are served between their slices.
+# A ticket with steps of bulk batches continues for this long: waiting jobs run between the slices of a step.
 STEPS_TICKET_S = 1.0
-# Of a ticket's steps Flower is told the first few.
+# Flower shows only the first few steps of a ticket.
 SHOWN_STEPS = 8
 _NOTHING = Claim("", ())
-# While Redis is away a finished batch is kept and offered again this often.
+# While Redis does not answer, a finished batch is kept and recording it is retried this often.
 SETTLE_RETRY_S = 0.2
 
 logger = logging.getLogger(__name__)
@@ -53,14 +53,14 @@ class JobSource(Protocol):
 
 
 class Leases(Protocol):
-    """Who keeps a claim's lease alive while it is held (worker.pulse.Pulse)."""
+    """Renews the lease of a claim while it is held (worker.pulse.Pulse)."""
 
     def holding(self, token: str) -> AbstractContextManager[None]:
         """Renew the lease of `token` until the context ends."""
 
 
 class TicketRunner:
-    """Serves tickets with the models at hand."""
+    """Serves tickets with the loaded models."""
 
     def __init__(  # noqa: PLR0913  each is a collaborator; tests replace them one by one
         self,
@@ -88,8 +88,8 @@ class TicketRunner:
     def serve(self, ticket_id: str, name: str, version: str) -> dict[str, Any]:
         """Claim and run batch after batch while there is work, for TICKET_S; returns what Flower shows as the result.
 
-        The next ticket is then taken straight from the queue, without Celery's part. A ticket that finds nothing is
-        normal: another worker was faster. Whatever still waits has tickets of its own.
+        The next ticket is then taken straight from the queue, without Celery's part. A ticket without jobs is normal:
+        another worker was faster. Jobs that still wait have tickets of their own.
         """
         summary = TicketSummary(name, version)
         model = self._models(name, version)
@@ -101,8 +101,8 @@ class TicketRunner:
         try:
             claim = self._source.claim(name, version, max_rows=model.claim_rows, digest=model.digest)
         except QueueUnavailableError as error:
-            # The keeper sends another ticket once Redis is back; jobs that were claimed all the same lapse.
-            logger.warning("a ticket for %s:%s comes to nothing: %s", name, version, error)
+            # The keeper sends another ticket once Redis answers. Jobs that were claimed wait again when the lease ends.
+            logger.warning("ticket ignored, %s:%s: %s", name, version, error)
             return summary.shown() | {"note": "Redis is away"}
         steps_until = self._clock() + STEPS_TICKET_S
         while claim.jobs:
@@ -147,11 +147,11 @@ class TicketRunner:
         try:
             return self._source.claim(name, version, max_rows=model.claim_rows, digest=model.digest)
         except QueueUnavailableError as error:
-            logger.warning("no more for a ticket of %s:%s: %s", name, version, error)
+            logger.warning("ticket ended, %s:%s: cannot claim more jobs: %s", name, version, error)
             return _NOTHING
 
     def _server(self, ticket_id: str, numbers: Iterator[int], summary: "TicketSummary") -> ServeWaiting:
-        """Return what serves the jobs that wait for a model while a step of a bulk batch is under way."""
+        """Return a function that serves the waiting jobs of a model while a step of a bulk batch runs."""
 
         def serve(key: ModelKey, until: float, alongside: Alongside | None) -> None:
             model = self._models(*key)
@@ -162,7 +162,7 @@ class TicketRunner:
                 try:
                     claim = self._source.claim(*key, max_rows=model.claim_rows, may_be_bulk=False, digest=model.digest)
                 except QueueUnavailableError as error:
-                    logger.warning("who waits for %s:%s waits on: %s", *key, error)
+                    logger.warning("waiting jobs for %s:%s stay queued: %s", *key, error)
                     return
                 if not claim.jobs:
                     return
@@ -196,7 +196,7 @@ class TicketRunner:
         self._watch.bisected(key, halves)
 
     def _fill(self, claim: Claim, name: str, version: str, model: BulkModel, timer: Timer) -> Claim:
-        """Wait once for company where waiting pays."""
+        """Wait once for more jobs where waiting pays."""
         limits = model.limits
         room = limits.max_rows - claim.rows
         if limits.max_wait_ms <= 0 or room <= 0 or any(job.attempt > 1 for job in claim.jobs):
@@ -205,7 +205,7 @@ class TicketRunner:
         try:
             more = self._source.claim(name, version, max_rows=room, token=claim.token, digest=model.digest)
         except QueueUnavailableError as error:
-            logger.warning("no company for a batch: %s", error)
+            logger.warning("batch runs without more jobs: %s", error)
             return claim
         finally:
             timer.waited()
@@ -226,7 +226,7 @@ class TicketRunner:
     def _settle(
         self, claim: Claim, name: str, version: str, outcomes: list[Outcome], timer: Timer | None = None
     ) -> int:
-        """Record outcomes, however long Redis is away; the work is done and must not be done twice."""
+        """Record outcomes; retry while Redis does not answer, for `give_up_s`. The work must not be done twice."""
         started = self._clock()
         while True:
             try:
@@ -289,7 +289,7 @@ class TicketSummary:
         self.dropped += len(outcomes) - recorded
 
     def shown(self) -> dict[str, Any]:
-        """Return it as Flower shows it: what did not happen is left out."""
+        """Return it as Flower shows it, without empty fields."""
         summary: dict[str, Any] = {"model": self.model, "version": self.version, "jobs": self.jobs}
         if self.jobs:
             summary |= {"rows": self.rows, "batches": self.batches, "run_ms": round(self.run_us / 1000, 3)}

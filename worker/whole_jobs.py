@@ -1,6 +1,6 @@
 """Whole-job execution: the arrays of one job are one run, as they are.
 
-Nothing is put beside them, nothing is split or padded. For models whose rows influence each other, and for models
+No rows of other jobs are added, nothing is split or padded. For models whose rows influence each other, and for models
 without rows. `batches.py` has the other mode.
 """
 
@@ -55,7 +55,7 @@ class WholeJobRunner:
         The queue takes back jobs that have no outcome when their claim is settled.
 
         Raises:
-            KeyboardInterrupt, SystemExit: the process is told to stop; no job has ended by it.
+            KeyboardInterrupt, SystemExit: the process must stop; no job has ended by it.
         """
         started, outcomes = self._clock(), list[Outcome]()
         for job in jobs:
