@@ -89,7 +89,7 @@ class NeighbourCheck:
             self._kept = batch
 
     def check(self) -> None:
-        """Check the batch that is kept, if there is one; called when nothing waits."""
+        """Check the batch that is kept, if there is one; called when no job of its model waits."""
         batch, self._kept = self._kept, None
         if batch is None:
             return

@@ -125,7 +125,7 @@ class TicketRunner:
             claim = following
         if self._bulk:
             self._bulk.finish()
-        if self._neighbours:
+        if self._neighbours and claim is not _NOTHING:  # the last look found nothing that waits
             self._neighbours.check()
         return summary.shown()
 

@@ -63,8 +63,8 @@ def details_table(manifest: Manifest) -> Table:
     rows = {
         "description": manifest.description,
         "labels": _abridge(manifest.labels),
-        "rows in one job": f"up to {manifest.batching.max_job_rows}",
-        "longest wait for company": _wait(manifest),
+        "rows in one job": f"up to {manifest.batching.max_job_rows}" if manifest.is_batched else "",
+        "longest wait for rows": _wait(manifest) if manifest.is_batched else "",
         "NaN and infinities": _non_finite(manifest),
         "created": manifest.created_at,
         "sha256": manifest.sha256,
@@ -126,6 +126,7 @@ def _evidence(manifest: Manifest) -> str:
     return {
         Evidence.PROVEN: "tried",
         Evidence.DECLARED: "declared in the manifest, not tried",
+        Evidence.OBSERVED: "seen in production",
         Evidence.OVERRIDDEN: "overridden",
     }[manifest.execution.evidence]
 
@@ -153,7 +154,7 @@ def _non_finite(manifest: Manifest) -> str:
 
 def say_batching(console: Console, profile: Profile | None, limits: BatchLimits) -> None:
     """Print the batch limits in force, and the measurement where there is one."""
-    wait = f", waiting {limits.max_wait_ms:g} ms for company" if limits.max_wait_ms else ""
+    wait = f", waiting {limits.max_wait_ms:g} ms for more rows" if limits.max_wait_ms else ""
     say(console, f"in force: up to {limits.max_rows} rows in one run{wait}")
     if profile is None:
         say(console, "not measured yet: a worker does it when it first loads the model")

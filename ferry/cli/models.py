@@ -139,7 +139,8 @@ def show(ref: Ref, models_dir: ModelsDir = None) -> None:
         console.print(details_table(manifest))
         for note in live_notes(manifest, settings):
             say(console, note)
-        say_batching(console, *batching_of(manifest, settings))
+        if manifest.is_batched:
+            say_batching(console, *batching_of(manifest, settings))
         _print_first_job(console, manifest, settings)
 
 

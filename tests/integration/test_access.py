@@ -198,7 +198,9 @@ OPERATIONS = {
     "GET /v2/models/{name}": Operation(plain("/v2/models/toy"), READ, 200, 200),
     "GET /v2/models/{name}/config": Operation(plain("/v2/models/toy/config"), READ, 200, 200),
     "GET /v2/models/{name}/versions/{version}": Operation(plain("/v2/models/toy/versions/1"), READ, 200, 200),
-    "GET /v2/models/{name}/versions/{version}/config": Operation(plain("/v2/models/toy/versions/1/config"), READ, 200, 200),
+    "GET /v2/models/{name}/versions/{version}/config": Operation(
+        plain("/v2/models/toy/versions/1/config"), READ, 200, 200
+    ),
     "POST /v2/repository/index": Operation(plain("/v2/repository/index"), READ, 200, 200),
     "POST /v2/repository/models/{name}/load": Operation(plain("/v2/repository/models/toy/load"), ADMIN, 403, 403),
     "POST /v2/repository/models/{name}/unload": Operation(plain("/v2/repository/models/idle/unload"), ADMIN, 403, 403),

@@ -45,12 +45,16 @@ class RowRunner:
         if len(self._suspects) == 1 and may_skip:
             self._skipped.add(self._suspects.start)
             self._suspects = range(0)
-        self._max_rows = model.limits.max_rows
         self._slice_rows = self._max_rows
         self._is_first_try = place == Place()
         self._current: GroupRun | None = None
         self.runs = 0
         self.run_us = 0
+
+    @property
+    def _max_rows(self) -> int:
+        """Rows of one run; they change when the model is tuned, or switched to whole jobs."""
+        return self._model.limits.max_rows
 
     @property
     def skipped(self) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from tests.fakes.memory_queue import MemoryQueue
 from tests.fakes.sessions import FakeSession
 from tests.manifests import LIMITS, manifest, submission
 from worker.models import Model
+from worker.neighbour_check import Batch
 from worker.tickets import SETTLE_RETRY_S, TICKET_S, TicketRunner
 
 GIVE_UP_S = 300.0
@@ -23,6 +24,20 @@ def sums(x: np.ndarray) -> list[np.ndarray]:
     if (x < 0).any():
         raise ValueError("below zero")
     return [np.stack([x.sum(axis=1), x[:, 0]], axis=1)]
+
+
+class Checks:
+    """Counts what a neighbour check sees."""
+
+    def __init__(self) -> None:
+        self.batches: list[Batch] = []
+        self.checks = 0
+
+    def batch_ran(self, batch: Batch) -> None:
+        self.batches.append(batch)
+
+    def check(self) -> None:
+        self.checks += 1
 
 
 class Bench:
@@ -39,9 +54,10 @@ class Bench:
         self.now = STARTED_AT
         self.sleeps: list[float] = []
         self.while_asleep = lambda: None
+        self.checks = Checks()
         self.runner = TicketRunner(
             self.queue, self, lambda name, version: self.model if (name, version) == ("toy", "1") else None,
-            give_up_s=GIVE_UP_S, sleep=self.sleep, clock=lambda: self.now,
+            give_up_s=GIVE_UP_S, neighbours=self.checks, sleep=self.sleep, clock=lambda: self.now,
         )  # fmt: skip
 
     @contextmanager
@@ -93,6 +109,29 @@ def test_serve_when_jobs_wait_then_run_settled_and_summed_up() -> None:
     assert bench.model.outputs.unpack(record.output)[0].tolist() == [[6, 1]]
     assert bench.state(second) is State.SUCCEEDED
     assert bench.queue.leases == bench.queue.claims == {}
+
+
+def test_serve_when_nothing_waits_any_more_then_neighbours_are_checked_once() -> None:
+    bench = Bench()
+    bench.submit(bench.job(GOOD), bench.job(GOOD, GOOD))
+    bench.serve()
+    (batch,) = bench.checks.batches
+    assert (batch.key, list(batch.counts), len(batch.arrays[0]), batch.model) == (("toy", "1"), [1, 2], 3, bench.model)
+    assert bench.checks.checks == 1
+
+
+def test_serve_when_its_time_is_up_and_jobs_wait_then_neighbours_are_not_checked() -> None:
+    bench = Bench(max_rows=1)
+    bench.submit(*(bench.job(GOOD) for _ in range(3)))
+    compute = bench.session._compute
+
+    def slow(x: np.ndarray) -> list[np.ndarray]:
+        bench.now += TICKET_S
+        return compute(x)
+
+    bench.session._compute = slow
+    assert bench.serve()["jobs"] == 1
+    assert bench.checks.checks == 0
 
 
 def test_serve_when_jobs_run_whole_then_each_has_its_own_run_and_answer() -> None:
