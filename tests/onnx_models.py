@@ -422,6 +422,24 @@ def moves_with_count(part: float) -> onnx.ModelProto:
     )
 
 
+def cancels(part: float) -> onnx.ModelProto:
+    """Give y (N, 1) = sum(x) + part * N * sum(|x|): a sum that rounds by its terms, which may be far above it."""
+    return model(
+        [
+            helper.make_node("Shape", ["x"], ["shape"], end=1),
+            helper.make_node("Cast", ["shape"], ["n"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", ["n", "part"], ["p"]),
+            helper.make_node("Abs", ["x"], ["size"]),
+            helper.make_node("Mul", ["size", "p"], ["moved"]),
+            helper.make_node("Add", ["x", "moved"], ["terms"]),
+            helper.make_node("ReduceSum", ["terms", "axes"], ["y"]),
+        ],
+        [value("x")],
+        [value("y", shape=("N", 1))],
+        initializers=[constant("part", np.float32(part)), constant("axes", np.array([1], np.int64))],
+    )
+
+
 def keeps_state(rows: str | None = "N") -> onnx.ModelProto:
     """Take x (N, T), a state (2, N, 8) and a scalar sr; give y (N, 1) = mean of x * sr, and next (2, N, 8).
 

@@ -22,6 +22,7 @@ Bounds = Mapping[str, tuple[int, int]]
 # Up to this number of rows each is watched by itself; above, the first, the last, and every other one.
 _MAX_SINGLES = 4
 _INFERENCE_MODE = "re-export in inference mode, quantize statically, or export with batch_first=True"
+_REAL_INPUTS = f"if this is rounding of made-up values, give real ones with --example FILE.npz; else {_INFERENCE_MODE}"
 _NO_ROWS = "the axis is no batch axis: re-export with a free batch axis in front (batch_first=True)"
 _RANDOM = "the same rows give other results in each run: the model draws random numbers"
 
@@ -112,8 +113,9 @@ class InfluenceTrial:
         if self.layout.inputs.fixed_rows is None:
             for index in sorted({0, setting.n_rows // 2, setting.n_rows - 1}):
                 yield partial(self._alone, rows, reference, index)
-            # Rounding shows most where numbers are small.
-            yield partial(self._alone_when, "times 0.05", setting, rows)
+            # Rounding shows most where numbers are small, and where terms of both signs cancel.
+            for kind in ("times 0.05", "noise"):
+                yield partial(self._alone_when, kind, setting, rows)
 
     def _change(self, setting: Setting, rows: Rows, reference: list[Array], kept: list[int], kind: str) -> None:
         changed = neighbours.changed_rows(rows, kind, setting.bounds, self._random)
@@ -161,7 +163,9 @@ class InfluenceTrial:
             move = rounding_move(one[index : index + 1], other, usual_magnitude(one))
             if not is_rounding(move, one.dtype.name):
                 raise InfluenceFoundError(
-                    f"a row's outcome is another one when it runs alone (output {name!r}, {count(rows)} rows in a run)"
+                    f"a row's outcome is another one when it runs alone (output {name!r}, {count(rows)} rows in a run, "
+                    f"by {move:.1e} of its size)",
+                    _REAL_INPUTS,
                 )
             # Recorded as a part of this answer's own magnitude, as a client would compare it.
             self.max_move = max(self.max_move, move_between(one[index : index + 1], other))

@@ -83,6 +83,19 @@ def test_try_out_when_only_the_number_of_rows_moves_an_answer_then_the_largest_m
     assert trial.max_move == pytest.approx(7e-5, rel=0.05)
 
 
+def test_try_out_when_terms_cancel_then_rows_of_both_signs_show_the_move() -> None:
+    trial = trial_of(onnx_models.cancels(1e-6))
+    assert (trial.influence, trial.untried) == ("", "")
+    # 8 rows beside 1 move a sum of one sign by 7e-6; where terms cancel, the sum itself is several times smaller.
+    assert trial.max_move > 3 * 7e-6
+
+
+def test_try_out_when_a_row_alone_has_another_outcome_then_the_move_and_real_inputs_are_named() -> None:
+    trial = trial_of(onnx_models.moves_with_count(0.1))
+    assert trial.influence.endswith("(output 'y', 3 rows in a run, by 1.5e-01 of its size)")
+    assert "--example FILE.npz" in trial.remedy
+
+
 def test_try_out_when_two_inputs_share_a_free_axis_then_they_are_tried_at_one_size(look) -> None:
     manifest = look(onnx_models.two_inputs_of_one_width())
     assert is_batched(manifest)
