@@ -13,9 +13,10 @@ from worker.inspection.batch_axes import BatchAxes
 from worker.inspection.made_up_rows import Rows
 from worker.inspection.signature import Input, Signature
 
-# What zipfile, zlib and numpy raise on a file that is damaged, encrypted, or says that it holds more than fits in memory.
+# What zipfile, zlib and numpy raise on a file that is damaged, encrypted, or announces more than fits in memory.
 _UNREADABLE = (
-    AttributeError, BadZipFile, EOFError, KeyError, MemoryError, OSError, RuntimeError, TypeError, ValueError, zlib.error,
+    AttributeError, BadZipFile, EOFError, KeyError, MemoryError, OSError,
+    RuntimeError, TypeError, ValueError, zlib.error,
 )  # fmt: skip
 
 # Arrays by input name, in the model's own layout.
