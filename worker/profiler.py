@@ -48,8 +48,10 @@ class Profiler:
 
     def _file_name(self, manifest: Manifest) -> str:
         """Return a name that differs wherever the profile might: file, its use, machine, budget."""
-        inputs = [(spec.dtype, spec.shape) for spec in manifest.inputs]
-        kind = repr((PROFILE_FORMAT, self._machine, self._budget, manifest.batching.fixed_rows, inputs))
+        inputs = [(spec.dtype, spec.shape, spec.batch_axis) for spec in manifest.inputs]
+        fixed = [(each.name, each.shape, each.values) for each in manifest.fixed_inputs]
+        use = (manifest.is_batched, manifest.batching.fixed_rows, inputs, fixed)
+        kind = repr((PROFILE_FORMAT, self._machine, self._budget, *use))
         return f"{manifest.sha256}-{hashlib.sha256(kind.encode()).hexdigest()[:12]}.json"
 
     def _profile(self, model: Model) -> Profile:

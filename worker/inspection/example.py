@@ -1,5 +1,6 @@
 """The example of real inputs (`--example FILE.npz`): read, and checked against the signature. Runs nothing."""
 
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from zipfile import BadZipFile
@@ -11,6 +12,12 @@ from ferry.tensors import Array
 from worker.inspection.batch_axes import BatchAxes
 from worker.inspection.made_up_rows import Rows
 from worker.inspection.signature import Input, Signature
+
+# What zipfile, zlib and numpy raise on a file that is damaged, encrypted, or announces more than fits in memory.
+_UNREADABLE = (
+    AttributeError, BadZipFile, EOFError, KeyError, MemoryError, OSError,
+    RuntimeError, TypeError, ValueError, zlib.error,
+)  # fmt: skip
 
 # Arrays by input name, in the model's own layout.
 Example = Mapping[str, Array]
@@ -33,7 +40,7 @@ def read_example(path: Path, signature: Signature) -> Example:
                     f"it needs {', '.join(each.name for each in signature.inputs)}"
                 )
             return {each.name: _checked(path.name, each, file[each.name]) for each in signature.inputs}
-    except (AttributeError, BadZipFile, EOFError, KeyError, OSError, TypeError, ValueError) as error:
+    except _UNREADABLE as error:
         raise InvalidInputError(
             f"--example {path.name} cannot be read ({error}); write it with numpy.savez(FILE, NAME=array, ...), "
             "text as str, not object"

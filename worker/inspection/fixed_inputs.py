@@ -1,6 +1,5 @@
 """Inputs that have one value in every run (`--set NAME=VALUE`): read from text and checked against the signature."""
 
-import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -72,6 +71,8 @@ def _value(dtype: str, text: str, where: str) -> bool | int | float | str:
     except ValueError:
         raise InvalidInputError(f"{where}: {text!r} is no {dtype}") from None
     limits = np.finfo(dtype) if dtype.startswith("float") else np.iinfo(dtype)
-    if not math.isfinite(number) or not float(limits.min) <= number <= float(limits.max):
+    # Whole numbers are compared as they are: as float64 the limits of int64 are rounded up. NaN is never within.
+    least, greatest = (limits.min, limits.max) if isinstance(number, int) else (float(limits.min), float(limits.max))
+    if not least <= number <= greatest:
         raise InvalidInputError(f"{where}: {text} does not fit into {dtype} ({limits.min} to {limits.max})")
     return number

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ferry.manifest import ExecutionMode
 from tests import onnx_models
 from tests.fakes.sessions import FakeSession
 from tests.manifests import manifest
@@ -66,6 +67,15 @@ def test_call_when_anything_that_matters_differs_then_measured_anew(
     subject, session = model(**changes)
     profiler(folder, machine, budget)(subject)
     assert session.feeds
+
+
+def test_call_when_the_same_file_runs_whole_jobs_elsewhere_then_its_profile_is_not_taken(folder: Path) -> None:
+    batched, _ = model()
+    whole, _ = model()
+    execution = whole.manifest.execution.model_copy(update={"mode": ExecutionMode.WHOLE_JOB})
+    whole = Model(whole.manifest.model_copy(update={"execution": execution}), FakeSession(lambda x: [x]))
+    assert profiler(folder)(whole).max_rows == 1
+    assert profiler(folder)(batched).max_rows == 1024
 
 
 def test_call_when_the_manifest_says_a_number_then_measured_all_the_same(folder: Path) -> None:

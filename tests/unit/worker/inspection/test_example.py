@@ -1,4 +1,5 @@
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -60,6 +61,28 @@ def test_read_example_when_it_is_no_such_file_then_it_says_how_to_write_one(tmp_
     path.write_bytes(content)
     with pytest.raises(InvalidInputError, match=r"numpy\.savez"):
         read_example(path, TWO)
+
+
+@pytest.mark.parametrize(("offset", "value"), [(8, 1), (10, 99)], ids=["encrypted", "unknown compression"])
+def test_read_example_when_its_zip_cannot_be_unpacked_then_it_says_how_to_write_one(
+    tmp_path: Path, offset: int, value: int
+) -> None:
+    path = npz(tmp_path, **GOOD)
+    content = bytearray(path.read_bytes())
+    # The entry of the first array in the ZIP's directory: its flags are at byte 8, its compression at byte 10.
+    content[content.index(b"PK\x01\x02") + offset] = value
+    path.write_bytes(content)
+    with pytest.raises(InvalidInputError, match=r"jobs.npz cannot be read .*numpy\.savez"):
+        read_example(path, TWO)
+
+
+def test_read_example_when_an_array_says_that_it_is_huge_then_the_example_is_at_fault(tmp_path: Path) -> None:
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000000, 2)}\n"
+    with ZipFile(tmp_path / "jobs.npz", "w") as file:
+        for name in GOOD:
+            file.writestr(f"{name}.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    with pytest.raises(InvalidInputError, match=r"jobs.npz cannot be read .*numpy\.savez"):
+        read_example(tmp_path / "jobs.npz", TWO)
 
 
 def test_read_example_when_it_is_one_array_of_numpy_save_then_it_says_how_to_write_one(tmp_path: Path) -> None:
