@@ -356,6 +356,24 @@ def decides_over_the_batch(operator: str, limit: float) -> onnx.ModelProto:
     )
 
 
+def counts_large_rows(limit: float) -> onnx.ModelProto:
+    """Add to each number above limit its row's place in the run, from 1."""
+    return model(
+        [
+            helper.make_node("Shape", ["x"], ["s"]),
+            helper.make_node("ConstantOfShape", ["s"], ["ones"], value=numpy_helper.from_array(np.ones(1, np.float32))),
+            helper.make_node("CumSum", ["ones", "axis"], ["place"]),
+            helper.make_node("Greater", ["x", "limit"], ["is_large"]),
+            helper.make_node("Cast", ["is_large"], ["gate"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", ["place", "gate"], ["added"]),
+            helper.make_node("Add", ["x", "added"], ["y"]),
+        ],
+        [value("x")],
+        [value("y")],
+        initializers=[constant("limit", np.float32(limit)), constant("axis", np.array(0))],
+    )
+
+
 def sums_up() -> onnx.ModelProto:
     """Give the running sum of x (T, 3) over axis 0: only the last row depends on all others."""
     return model(

@@ -32,7 +32,7 @@ def decide(trial: Trial, finding: Finding, *, is_overridden: bool = False) -> Ex
     # A move by influence is none by the number of rows.
     max_move = trial.max_move if trial.layout is not None and not (trial.influence or trial.random) else 0.0
     if not doubt:
-        reason = _why_batched(finding)
+        reason = _why_batched(trial, finding)
         return Execution(mode=ExecutionMode.BATCHED, reason=reason, evidence=Evidence.PROVEN, max_move=max_move)
     if not is_overridden:
         return Execution(mode=ExecutionMode.WHOLE_JOB, reason=doubt, evidence=Evidence.PROVEN, max_move=max_move)
@@ -62,6 +62,11 @@ def _doubts(trial: Trial, finding: Finding) -> Iterator[str]:
     if trial.influence:
         remedy = finding.remedy if finding.overrules_trial else trial.remedy
         yield f"{trial.influence}{_unclear(finding)}; {remedy}"
+    if trial.alone_move and finding.verdict is not Verdict.INDEPENDENT:
+        yield (
+            f"a row's outcome is another one when it runs alone (output {trial.alone_output!r}, by "
+            f"{trial.alone_move:.1e} of its size){_unclear(finding)}; give real inputs with --example FILE.npz"
+        )
     if trial.place_move > TOLERANCE and finding.verdict is not Verdict.INDEPENDENT:
         yield (
             f"a row's outcome moves by {trial.place_move:.1e} with its place in the run (output "
@@ -73,8 +78,13 @@ def _doubts(trial: Trial, finding: Finding) -> Iterator[str]:
         yield f"a trial proves nothing here: {_with_node(finding)}; {finding.remedy}"
 
 
-def _why_batched(finding: Finding) -> str:
+def _why_batched(trial: Trial, finding: Finding) -> str:
     seen = "no change of its neighbours or its place changed a row's outcome"
+    if trial.alone_move:
+        return (
+            f"{seen}, and the graph keeps rows apart; with made-up values the rounding by the number of rows reached "
+            f"{trial.alone_move:.1e} of an answer: --example FILE.npz measures it with real ones"
+        )
     if finding.verdict is Verdict.INDEPENDENT:
         return f"{seen}, and the graph keeps rows apart"
     return f"{seen}{_unclear(finding)}"

@@ -61,6 +61,8 @@ class InfluenceTrial:
     max_move: float = 0.0
     place_move: float = 0.0
     place_output: str = ""
+    alone_move: float = 0.0
+    alone_output: str = ""
     kinds_run: set[str] = field(default_factory=set)
     first_error: str = ""
     _random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
@@ -110,6 +112,10 @@ class InfluenceTrial:
                 yield partial(self._compare, rows, reference, kept, copies, "copies of it")
         for shift in sorted({1, setting.n_rows // 2, setting.n_rows - 1} - {0}):
             yield partial(self._roll, rows, reference, shift)
+        if setting.n_rows > 1:
+            # Whether a place matters may depend on values.
+            for kind in kinds:
+                yield partial(self._roll_when, kind, setting, rows)
         if self.layout.inputs.fixed_rows is None:
             for index in sorted({0, setting.n_rows // 2, setting.n_rows - 1}):
                 yield partial(self._alone, rows, reference, index)
@@ -157,16 +163,21 @@ class InfluenceTrial:
                 if move > self.place_move:
                     self.place_move, self.place_output = move, name
 
+    def _roll_when(self, kind: str, setting: Setting, rows: Rows) -> None:
+        changed = neighbours.changed_rows(rows, kind, setting.bounds, self._random)
+        self._roll(changed, self.layout.run(self.runner, changed), 1)
+
     def _alone(self, rows: Rows, reference: list[Array], index: int) -> None:
         alone = self.layout.run(self.runner, take(rows, [index]))
         for name, one, other in zip(self.layout.output_names, reference, alone, strict=True):
             move = rounding_move(one[index : index + 1], other, usual_magnitude(one))
-            if not is_rounding(move, one.dtype.name):
+            if move == float("inf"):
                 raise InfluenceFoundError(
-                    f"a row's outcome is another one when it runs alone (output {name!r}, {count(rows)} rows in a run, "
-                    f"by {move:.1e} of its size)",
+                    f"a row's outcome is another one when it runs alone (output {name!r}, {count(rows)} rows in a run)",
                     _REAL_INPUTS,
                 )
+            if not is_rounding(move, one.dtype.name) and move > self.alone_move:
+                self.alone_move, self.alone_output = move, name
             # Recorded as a part of this answer's own magnitude, as a client would compare it.
             self.max_move = max(self.max_move, move_between(one[index : index + 1], other))
 

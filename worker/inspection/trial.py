@@ -40,6 +40,7 @@ class Trial:
     `runs`: outputs by number of rows (1 where the model has no batch axis), for the outputs' shapes. `layout`: where
     rows lie; without one, `obstacle` says why not. `untried`, `influence` and `random`: why rows must not share a run,
     each a clause or empty; `remedy` is for influence. `place_move`: the largest change when a row changed its place.
+    `alone_move`: the largest change when a row ran alone, where that is more than rounding usually is.
     """
 
     runs: list[Run] = field(default_factory=list)
@@ -53,6 +54,8 @@ class Trial:
     max_move: float = 0.0
     place_move: float = 0.0
     place_output: str = ""
+    alone_move: float = 0.0
+    alone_output: str = ""
     notes: list[str] = field(default_factory=list)
 
 
@@ -185,6 +188,7 @@ def _look_for_influence(
     except RandomModelError as error:
         trial.random = str(error)
     trial.max_move, trial.place_move, trial.place_output = watch.max_move, watch.place_move, watch.place_output
+    trial.alone_move, trial.alone_output = watch.alone_move, watch.alone_output
     if trial.influence or trial.random or watch.has_run_enough(is_complete=is_complete):
         return
     reason = "its runs are too slow"

@@ -51,6 +51,7 @@ def test_decide_when_the_trial_passed_then_batched(finding: Finding, words: str)
         (trial(random="it draws numbers"), INDEPENDENT, "it draws numbers"),
         (trial(untried="it raised"), INDEPENDENT, "could not be tried: it raised; give real inputs with --example"),
         (Trial(choice=CHOICE, untried="it raised"), INDEPENDENT, "could not be tried: it raised"),
+        (trial(alone_move=0.1, alone_output="y"), UNKNOWN, "when it runs alone (output 'y', by 1.0e-01 of its size)"),
         (trial(place_move=1e-5, place_output="y"), UNKNOWN, "moves by 1.0e-05 with its place in the run (output 'y')"),
     ],
 )
@@ -68,6 +69,13 @@ def test_decide_when_there_is_doubt_then_each_job_is_a_run_unless_overridden(
 
 def test_decide_when_a_place_moves_an_answer_and_the_graph_keeps_rows_apart_then_it_is_rounding() -> None:
     assert decide(trial(place_move=1e-5, place_output="y"), INDEPENDENT).mode is ExecutionMode.BATCHED
+
+
+def test_decide_when_the_number_of_rows_moves_an_answer_and_the_graph_keeps_rows_apart_then_batched_and_said() -> None:
+    execution = decide(trial(alone_move=0.02, alone_output="y", max_move=0.02), INDEPENDENT)
+    assert (execution.mode, execution.max_move) == (ExecutionMode.BATCHED, 0.02)
+    assert "rounding by the number of rows reached 2.0e-02" in execution.reason
+    assert "--example FILE.npz" in execution.reason
 
 
 def test_decide_when_nothing_speaks_against_it_then_an_override_changes_nothing() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from ferry.manifest import Evidence, ExecutionMode, Manifest
 from tests import onnx_models
+from worker.equality import TOLERANCE
 from worker.inspection import signature
 from worker.inspection.example import Example
 from worker.inspection.map_session import MapSession
@@ -36,7 +37,6 @@ MIXED = {
     "large ids": (onnx_models.mixes_large_ids(900), "changed with its neighbours"),
     "text": (onnx_models.mixes_text(), "changed with its neighbours"),
     "place": (onnx_models.adds_by_place(), "depends on its place in the run (output 'y', 4 rows in a run)"),
-    "number of rows": (onnx_models.moves_with_count(0.1), "is another one when it runs alone"),
     "random": (onnx_models.draws_random_numbers(), "the model draws random numbers"),
 }
 
@@ -90,10 +90,15 @@ def test_try_out_when_terms_cancel_then_rows_of_both_signs_show_the_move() -> No
     assert trial.max_move > 3 * 7e-6
 
 
-def test_try_out_when_a_row_alone_has_another_outcome_then_the_move_and_real_inputs_are_named() -> None:
+def test_try_out_when_a_place_matters_for_large_values_alone_then_it_is_found() -> None:
+    trial = trial_of(onnx_models.counts_large_rows(12_345.0))
+    assert "depends on its place" in trial.influence or trial.place_move > TOLERANCE
+
+
+def test_try_out_when_a_row_alone_has_another_outcome_then_the_move_is_kept_for_the_decision() -> None:
     trial = trial_of(onnx_models.moves_with_count(0.1))
-    assert trial.influence.endswith("(output 'y', 3 rows in a run, by 1.5e-01 of its size)")
-    assert "--example FILE.npz" in trial.remedy
+    assert trial.alone_output == "y"
+    assert 0.1 < trial.alone_move <= trial.max_move
 
 
 def test_try_out_when_two_inputs_share_a_free_axis_then_they_are_tried_at_one_size(look) -> None:
