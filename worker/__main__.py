@@ -81,7 +81,7 @@ def switch_model(shelf: Shelf, heart: Consumer, found: Influence) -> None:
         return
     reason = (
         f"a check in production saw that rows influence each other: the answer of job {found.job_id} moved by "
-        f"{found.move:.1e} when the {found.batch_rows - 1} rows beside it were replaced"
+        f"{found.move:.1e} when {found.change}"
     )
     if model.manifest.execution.evidence is Evidence.OVERRIDDEN:
         logger.error("%s: %s; it stays batched, since it was added with --rows-independent", model.manifest.ref, reason)

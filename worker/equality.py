@@ -8,6 +8,8 @@ from ferry.tensors import Array
 
 # Rows in a run of the same size may differ by this part of the output's largest value, and no more.
 TOLERANCE = 1e-6
+# At another place of the run, or beside another number of rows, a row may move by rounding: by this part, by dtype.
+ROUNDING = {"float16": 2e-2, "float32": 1e-3, "float64": 1e-6}
 
 
 def move_between(one: Array, other: Array) -> float:

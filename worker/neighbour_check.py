@@ -2,7 +2,8 @@
 
 Now and then a finished batch is run again while the worker is idle. First as it was: where that differs, the model
 draws random numbers or the device adds in any order, and nothing is concluded. Then with one row in its place and
-copies of it everywhere else: where that row's answer moves, its neighbours had influence. Nothing of it is kept.
+copies of it everywhere else: where that row's answer moves, its neighbours had influence. Then with every row one
+place further: where that row's answer moves by more than rounding, its place had. Nothing of it is kept.
 """
 
 import logging
@@ -17,14 +18,14 @@ from typing import Protocol
 import numpy as np
 
 from ferry.tensors import Array
-from worker.equality import TOLERANCE, largest_move
+from worker.equality import ROUNDING, TOLERANCE, largest_move, move_between
 
 logger = logging.getLogger(__name__)
 
 # Checks take this part of the time that models run, if no setting says otherwise.
 CHECK_SHARE = 0.01
-# A check runs the batch twice.
-RUNS_PER_CHECK = 2
+# A check runs the batch so often.
+RUNS_PER_CHECK = 3
 
 ModelKey = tuple[str, str]
 
@@ -51,12 +52,12 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Influence:
-    """What a check found: the job whose answer moved, and how far, as a part of the largest value of the output."""
+    """What a check found: the job whose answer moved, how far (a part of its largest value), and what was changed."""
 
     key: ModelKey
     job_id: str
     move: float
-    batch_rows: int
+    change: str
 
 
 class NeighbourCheck:
@@ -113,8 +114,20 @@ class NeighbourCheck:
         copies = [np.repeat(array[row : row + 1], n_rows, axis=0) for array in batch.arrays]
         together = [result[row : row + 1] for result in batch.results]
         beside_copies = [result[row : row + 1] for result in batch.model.run(copies)]
-        move = largest_move(together, beside_copies)
+        move, change = largest_move(together, beside_copies), f"the {n_rows - 1} rows beside it were replaced"
+        if move <= TOLERANCE:
+            moved_on = batch.model.run([np.roll(array, 1, axis=0) for array in batch.arrays])
+            place = (row + 1) % n_rows
+            pairs = zip(together, (result[place : place + 1] for result in moved_on), strict=True)
+            change = f"it changed its place in a run of {n_rows} rows"
+            move = max((each for one, other in pairs if (each := _beyond_rounding(one, other))), default=0.0)
         if move <= TOLERANCE:
             return None, "same"
         job_id = batch.job_ids[bisect_right(list(accumulate(batch.counts)), row)]
-        return Influence(batch.key, job_id, move, n_rows), "influence"
+        return Influence(batch.key, job_id, move, change), "influence"
+
+
+def _beyond_rounding(one: Array, other: Array) -> float:
+    """Return how far a row's answer moved with its place; 0 where that may be rounding."""
+    move = move_between(one, other)
+    return move if move > ROUNDING.get(one.dtype.name, 0.0) else 0.0

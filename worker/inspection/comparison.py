@@ -5,11 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ferry.tensors import Array
-from worker.equality import move_between
+from worker.equality import ROUNDING, move_between
 
-# Part of an output's usual magnitude by which kernels for one row and for several may differ: rounding in deep networks
-# stays well below it, a row that depends on its neighbours is far above.
-ROUNDING = {"float16": 2e-2, "float32": 1e-3, "float64": 1e-6}
 # An output may hold numbers of different magnitude (boxes and their scores): each is judged by its own, down to this
 # part of the largest one.
 _OWN_MAGNITUDE = 1e-3

@@ -177,7 +177,7 @@ def test_switch_model_when_influence_is_found_then_whole_jobs_here_and_there_but
     said = manifest().execution.model_copy(update={"evidence": evidence})
     model = Model(manifest().model_copy(update={"execution": said}), None)
     shelf, heart = SimpleNamespace(find=lambda *_: model), Heart()
-    module.switch_model(shelf, heart, Influence(("toy", "1"), "job7", 0.25, 8))
+    module.switch_model(shelf, heart, Influence(("toy", "1"), "job7", 0.25, "the 7 rows beside it were replaced"))
     assert "the answer of job job7 moved by 2.5e-01 when the 7 rows beside it were replaced" in caplog.text
     is_switched = evidence is not Evidence.OVERRIDDEN
     assert model.is_batched is not is_switched

@@ -53,7 +53,7 @@ class Machine:
         return Batch(KEY, self, ["a", "b"][: len(counts)], counts, [x], [self.compute(x)], 1.0)
 
 
-def checked(compute: Compute, *, row: int = 0, times: int = 2) -> Machine:
+def checked(compute: Compute, *, row: int = 0, times: int = 3) -> Machine:
     machine = Machine(compute)
     check = machine.check(row=row)
     for _ in range(times):
@@ -69,7 +69,7 @@ def test_check_when_neighbours_have_influence_then_found_and_the_job_is_named(
 ) -> None:
     machine = checked(compute, row=row)
     (found,) = machine.found
-    assert (found.key, found.job_id, found.batch_rows) == (KEY, job, 3)
+    assert (found.key, found.job_id, found.change) == (KEY, job, "the 2 rows beside it were replaced")
     assert found.move > 1e-3
     assert machine.results == ["influence"]
 
@@ -77,7 +77,22 @@ def test_check_when_neighbours_have_influence_then_found_and_the_job_is_named(
 def test_check_when_rows_are_independent_then_same_and_nothing_is_found() -> None:
     machine = checked(by_row)
     assert (machine.found, machine.results) == ([], ["same"])
-    assert [run.tolist() for run in machine.runs] == [[[1], [2], [300]], [[1], [1], [1]]]
+    assert [run.tolist() for run in machine.runs] == [[[1], [2], [300]], [[1], [1], [1]], [[300], [1], [2]]]
+
+
+def test_check_when_the_place_of_large_values_matters_then_found() -> None:
+    def placed(x: np.ndarray) -> np.ndarray:
+        return x + (x > 100) * np.cumsum(np.ones_like(x), axis=0)
+
+    machine = checked(placed, row=2, times=3)
+    assert [(found.job_id, found.change) for found in machine.found] == [
+        ("b", "it changed its place in a run of 3 rows")
+    ]
+
+
+def test_check_when_a_place_moves_last_bits_then_it_is_rounding() -> None:
+    nudges = np.float32([[1], [1 + 2e-7], [1 - 2e-7]])
+    assert checked(lambda x: x * nudges, times=3).results == ["same"]
 
 
 def test_check_when_a_repeat_differs_then_nothing_is_concluded() -> None:
@@ -132,7 +147,7 @@ def test_check_when_the_share_is_nothing_then_never() -> None:
 def test_check_when_done_then_the_batch_is_let_go() -> None:
     machine = Machine(by_row)
     check = machine.check()
-    for _ in range(2):
+    for _ in range(3):
         check.batch_ran(machine.batch())
     check.check()
     check.check()
