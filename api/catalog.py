@@ -136,6 +136,7 @@ class Catalog:
         self._unloaded: frozenset[tuple[str, str]] = frozenset()
         self._drains: dict[tuple[str, str], DrainRate] = {}
         self._local: dict[tuple[str, str], Manifest] = {}
+        self._local_digests: dict[tuple[str, str], str] = {}
         self._fingerprint: object = None
         self._refreshed_at = float("-inf")
         self._refreshing = asyncio.Lock()
@@ -249,8 +250,8 @@ class Catalog:
 
     def _manifest_of(self, key: tuple[str, str], status: ModelStatus) -> Manifest:
         """Return the folder's manifest where it has the registered digest: its texts are newer. Else the registered."""
-        local = self._local.get(key)
-        return local if local is not None and local.digest == status.manifest.digest else status.manifest
+        registered = status.digest or status.manifest.digest
+        return self._local[key] if self._local_digests.get(key) == registered else status.manifest
 
     def drain_of(self, entry: Entry) -> float:
         """Return rows a second that leave a model's queue while rows wait; before that was seen, by its profile."""
@@ -294,6 +295,7 @@ class Catalog:
         if fingerprint != self._fingerprint:
             self._fingerprint = fingerprint
             self._local = self._repository.scan()
+            self._local_digests = {key: manifest.digest for key, manifest in self._local.items()}
 
     def _what_there_is(self, name: str, version: str | None) -> str:
         # What the client sent may be as long as a body; no name or version is.
