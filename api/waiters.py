@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from ferry.errors import QueueUnavailableError
 from ferry.jobs import JobRecord
+from ferry.queue.grouping import time_out
 
 SWEEP_EVERY_S = 1.0
 RESUBSCRIBE_PAUSE_S = 0.2
@@ -184,9 +185,3 @@ async def _first(future: asyncio.Future[News | None], timeout_s: float) -> News 
         return await future
     finally:
         timer.cancel()
-
-
-def time_out(future: "asyncio.Future[Any]") -> None:
-    """End whoever awaits `future` with a TimeoutError, unless it is done."""
-    if not future.done():
-        future.set_exception(TimeoutError())

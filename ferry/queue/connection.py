@@ -28,6 +28,9 @@ RETRY_AFTER_S = 1
 # Error codes of a Redis that says no today and yes tomorrow.
 _FOR_NOW = re.compile(r"\b(READONLY|LOADING|MASTERDOWN|NOREPLICAS|BUSY)\b")
 
+# What redis-py's pool says when a wait for one of its connections is over: nothing is wrong with Redis then.
+_NO_FREE_CONNECTION = "No connection available"
+
 _BOUNDS: dict[str, Any] = {
     "socket_connect_timeout": CONNECT_TIMEOUT_S,
     "socket_timeout": CALL_TIMEOUT_S,
@@ -83,6 +86,10 @@ def redis_errors() -> Iterator[None]:
     try:
         yield
     except (redis.ConnectionError, redis.TimeoutError, OSError, TimeoutError) as error:
+        if _NO_FREE_CONNECTION in str(error):
+            raise QueueUnavailableError(
+                f"all {POOL_SIZE} connections of this process to Redis are in use; send it again", retry_after_s=1
+            ) from error
         raise QueueUnavailableError(
             f"Redis does not answer: {_first_line(error)}", retry_after_s=RETRY_AFTER_S
         ) from error

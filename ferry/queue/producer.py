@@ -14,6 +14,7 @@ from ferry.profile import BatchLimits, Profile, Tuning, limits_in_force, parse_p
 from ferry.queue import keys
 from ferry.queue.compression import compress
 from ferry.queue.connection import LoopClient, redis_errors
+from ferry.queue.grouping import Grouping
 from ferry.queue.records import (
     echoed_input,
     news_from_message,
@@ -83,6 +84,10 @@ class ModelStatus:
         return limits_in_force(self.manifest, self.profile, self.tuning)
 
 
+# Jobs read in one round trip; an output may have 256 KiB.
+MAX_GROUP_READS = 64
+
+
 class Producer:
     """Sends jobs and reads them back. One per event loop."""
 
@@ -93,6 +98,8 @@ class Producer:
         self._cancel = client.script("cancel")
         self._delete = client.script("delete")
         self._register = client.script("register")
+        # Polls that come together share a round trip, and so one connection of the pool.
+        self._reads: Grouping[str, JobRecord | None] = Grouping(self.read_many, max_items=MAX_GROUP_READS)
 
     async def submit(self, submissions: Sequence[Submission]) -> list[Receipt]:
         """Enqueue all in one round trip; each gets its own receipt. Safe to repeat: a known id is not queued twice.
@@ -146,9 +153,12 @@ class Producer:
         return max(1, int(seconds * 1000))
 
     async def read(self, job_id: str) -> JobRecord | None:
-        """Return one job, or None: unknown, or forgotten after its time. One round trip."""
-        (record,) = await self.read_many([job_id])
-        return record
+        """Return one job, or None: unknown, or forgotten after its time. Reads that come together share a round trip.
+
+        Raises:
+            QueueUnavailableError: Redis did not answer in time.
+        """
+        return await self._reads.ask(job_id)
 
     async def read_many(self, job_ids: Sequence[str]) -> list[JobRecord | None]:
         """Return many jobs in one round trip."""

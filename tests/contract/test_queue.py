@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from ferry.errors import InvalidInputError, NotFoundError
-from ferry.jobs import CLASS_SHARE, JobClass, State, Verdict, new_job_id
+from ferry.jobs import CLASS_SHARE, JobClass, JobRecord, State, Verdict, new_job_id
 from ferry.manifest import DEFAULT_MAX_ROWS, ExecutionMode
 from ferry.profile import WHOLE_JOB_LIMITS, Tuning
 from ferry.queue.keys import PUBLISH_MAX_BYTES, SMALL_INPUT_BYTES
+from ferry.queue.producer import MAX_GROUP_READS
 from tests.contract.conftest import MAX_ATTEMPTS, MemoryBench, RedisBench
 from tests.manifests import LIMITS, manifest, profile, submission
 from tests.namespaces import KEYS
@@ -867,3 +868,24 @@ async def test_models_when_jobs_were_settled_then_their_rows_are_counted(bench: 
     bench.settle(bench.claim())
     (status,) = await bench.producer.models()
     assert status.done_rows == 5
+
+
+async def test_read_when_many_poll_at_once_then_few_round_trips_and_each_has_its_own_job(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [submission(rows=1) for _ in range(300)]
+    await bench.submit(*jobs)
+    calls: list[int] = []
+    if isinstance(bench, RedisBench):
+        grouped = bench.producer._reads._call
+
+        async def counted(ids: list[str]) -> list[JobRecord | None]:
+            calls.append(len(ids))
+            return await grouped(ids)
+
+        monkeypatch.setattr(bench.producer._reads, "_call", counted)
+    ids = [job.id for job in jobs] * 7
+    records = await asyncio.gather(*map(bench.producer.read, [*ids, "unknown"]))
+    assert [record.id if record else None for record in records] == [*ids, None]
+    assert sum(calls) in (0, len(ids) + 1)
+    assert len(calls) <= 1 + (len(ids) + 1) // MAX_GROUP_READS + 1

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from api.submitter import MAX_GROUP_BYTES, MAX_GROUP_JOBS, SUBMIT_TIMEOUT_S, Submitter
+from api.submitter import MAX_GROUP_BYTES, MAX_GROUP_JOBS, Submitter
 from ferry.errors import Fault, InvalidInputError, QueueUnavailableError
 from ferry.jobs import Receipt, Submission, Verdict
+from ferry.queue.grouping import CALL_TIMEOUT_S
 from tests.fakes.memory_queue import MemoryQueue
 from tests.manifests import LIMITS, manifest, submission
 
@@ -192,5 +193,5 @@ async def test_submit_when_the_queue_is_silent_then_unavailable_after_its_time()
     sink.submit = lambda _: asyncio.sleep(3600)
     with pytest.raises(QueueUnavailableError, match="did not answer in time") as caught:
         await Submitter(sink).submit(submission())
-    assert asyncio.get_running_loop().time() - began == pytest.approx(SUBMIT_TIMEOUT_S)
+    assert asyncio.get_running_loop().time() - began == pytest.approx(CALL_TIMEOUT_S)
     assert caught.value.retry_after_s == 1

@@ -103,3 +103,9 @@ def test_connect_async_when_made_then_its_pool_is_bounded_and_waits_a_while() ->
 def test_bounds_when_redis_is_dead_then_known_within_two_seconds() -> None:
     assert CONNECT_TIMEOUT_S + POOL_TIMEOUT_S < 2
     assert CALL_TIMEOUT_S + POOL_TIMEOUT_S < 2
+
+
+def test_redis_errors_when_the_own_pool_is_in_use_then_redis_is_not_blamed() -> None:
+    with pytest.raises(QueueUnavailableError) as caught, redis_errors():
+        raise redis.ConnectionError("No connection available.")
+    assert "all 32 connections of this process to Redis are in use; send it again" in caught.value.detail
