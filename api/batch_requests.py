@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ferry.bulk.formats.reading import read_options
 from ferry.bulk.formats.registry import OUTPUT_FORMATS
 from ferry.errors import InvalidInputError
 
@@ -125,6 +126,7 @@ def _metadata(value: object) -> Mapping[str, str]:
     if asked is not None and asked not in OUTPUT_FORMATS:
         detail = f"no output format {asked[:20]!r}; there are {', '.join(OUTPUT_FORMATS)}"
         raise InvalidInputError.at("#/metadata/output_format", detail)
+    read_options(value)
     return value
 
 

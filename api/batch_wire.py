@@ -32,6 +32,7 @@ def batch(record: BatchRecord) -> dict[str, Any]:
         "metadata": dict(record.metadata) or None,
         "format": record.format,
         "output_format": record.output_format,
+        "notes": list(record.notes),
         "progress": {
             "rows_done": record.rows_done,
             "rows_per_s": record.rate,

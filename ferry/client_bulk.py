@@ -72,8 +72,9 @@ class BulkCalls(ABC):
         """Run every row of a stored file through `model` ("mnist", or "mnist:1"), or through the route `endpoint`.
 
         What the lines of the file name must be the endpoint. metadata is the caller's own, but `output_format` and
-        `join` (columns of the input to repeat in the output) mean something. The same `idempotency_key` again is the
-        same batch.
+        `join` (columns of the input to repeat in the output) mean something, and so do `header` (yes or no),
+        `delimiter`, `decimal` and `encoding` of a text file that does not show them itself.
+        The same `idempotency_key` again is the same batch.
         """
         return self._carry(
             create_batch_flow(

@@ -64,6 +64,11 @@ _BATCH = {
         "metadata": {"type": ["object", "null"], "additionalProperties": STRING},
         "format": NULLABLE_STRING,
         "output_format": NULLABLE_STRING,
+        "notes": {
+            "type": "array",
+            "items": STRING,
+            "description": "what was decided about the file: a header that is none, columns left out or taken by place",
+        },
         "progress": {
             "type": "object",
             "properties": {
@@ -118,7 +123,11 @@ BATCH_BODY = {
                     "type": ["object", "null"],
                     "maxProperties": 16,
                     "additionalProperties": {"type": "string", "maxLength": 512},
-                    "description": "yours; output_format and join say how the output is written",
+                    "description": (
+                        "yours; output_format and join say how the output is written, and of a CSV or TSV file "
+                        "header (auto, yes or no), delimiter (one character, or tab), decimal (. or ,) and encoding "
+                        "(also of JSONL; cp1252, utf-16, ...) how it is read where it does not show that itself"
+                    ),
                 },
                 "output_expires_after": {
                     "type": ["object", "null"],

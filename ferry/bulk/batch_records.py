@@ -46,8 +46,9 @@ class BatchSpec:
     """A batch as it is asked for.
 
     endpoint: `/v1/predictions`, or `/v2/models/{name}[/versions/{version}]/infer`. window_s: seconds until it expires;
-    completion_window: the same as the client wrote it. metadata: the client's own, of which `output_format` and `join`
-    mean something. output_ttl_s: how long output and error file are kept; None is the default of all files.
+    completion_window: the same as the client wrote it. metadata: the client's own, of which `output_format`, `join` and
+    the options of `ferry.bulk.formats.reading` mean something. output_ttl_s: how long output and error file are kept;
+    None is the default of all files.
     fingerprint: of what was asked for, where the client gave a key; else empty. owner, limits: as in
     `ferry.jobs.Submission`; a batch counts as one job. files_by: whose file it may run; None: anybody's.
     """
@@ -87,7 +88,8 @@ class BatchRecord:
     """What is known of a batch; None where it has not happened yet, or is not known yet.
 
     total, completed, failed: rows of the file, and how many of them are settled. running_rows: how far the chunks are
-    that run now. rate: rows/s of late. errors: why it failed, the first hundred.
+    that run now. rate: rows/s of late. errors: why it failed, the first hundred. notes: what was decided about its file
+    that its sender should know. is_prepared: its rows are read from a copy, see `prepared_key`.
     """
 
     id: str
@@ -126,6 +128,8 @@ class BatchRecord:
     rate_us: int | None = None
     running_rows: int = 0
     owner: str = ""
+    notes: tuple[str, ...] = ()
+    is_prepared: bool = False
 
     @property
     def rows_done(self) -> int:
@@ -209,6 +213,11 @@ def index_key(batch_id: str) -> str:
     return f"{folder_of(batch_id)}/index"
 
 
+def prepared_key(batch_id: str) -> str:
+    """Return where the copy of a batch's input lies that was unpacked, or written as UTF-8."""
+    return f"{folder_of(batch_id)}/input"
+
+
 def part_key(batch_id: str, number: int, token: str, kind: str) -> str:
     """Return where a chunk's output (`out`) or errors (`err`) lie, as the holder of `token` wrote them."""
     return f"{folder_of(batch_id)}/parts/{number}-{token}.{kind}"
@@ -243,6 +252,7 @@ _READ: dict[str, Any] = {
     "status": BatchStatus, "ending": BatchStatus, "metadata": json.loads, "errors": _errors,
     "output_ttl_s": lambda text: float(text) if text else None, "rate": float,
     "total": int, "completed": int, "failed": int, "chunks": int, "done": int, "width": int, "size_bytes": int,
+    "notes": lambda text: tuple(json.loads(text)), "is_prepared": lambda text: text == "1",
 }  # fmt: skip
 
 

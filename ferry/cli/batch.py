@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from ferry.cli.batch_plan import OUT_INFIX, Plan, places_of, plan_of
+from ferry.cli.batch_plan import OUT_INFIX, Plan, places_of, plan_of, stem_of
 from ferry.cli.batch_session import Interrupts, Session, held_interrupts, open_session
 from ferry.cli.batch_tables import batch_table, batches_table
-from ferry.cli.batch_watch import INTERRUPTED, check_stdout, fault_lines, follow
+from ferry.cli.batch_watch import INTERRUPTED, check_stdout, fault_lines, follow, note_lines
 from ferry.cli.model_tables import open_console, say
 from ferry.client import ApiError, Batch, File
 from ferry.errors import FerryError
@@ -39,7 +39,10 @@ PAGE = 100
 @app.command()
 def run(  # noqa: PLR0913, PLR0917 - an argument for each option
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="JSONL, CSV, TSV, Parquet, Arrow, NPY, NPZ or a ZIP of images.")
+        Path,
+        typer.Argument(
+            metavar="FILE", help="JSONL, CSV, TSV, Parquet, Arrow, NPY, NPZ or a ZIP of images; also as .gz or .zst."
+        ),
     ],
     model: Annotated[str, typer.Option("--model", "-m", metavar="NAME[:VERSION]", help="The model to run.")],
     out: Annotated[
@@ -56,6 +59,17 @@ def run(  # noqa: PLR0913, PLR0917 - an argument for each option
         str | None,
         typer.Option(metavar="COLS", help="Input columns to repeat in the output, by commas; input: all but inputs."),
     ] = None,
+    header: Annotated[
+        str | None, typer.Option(metavar="yes|no", help="Of CSV and TSV: whether the first line names the columns.")
+    ] = None,
+    delimiter: Annotated[
+        str | None, typer.Option(metavar="CHAR", help="Of CSV and TSV: what parts the fields; tab is one too.")
+    ] = None,
+    decimal: Annotated[str | None, typer.Option(metavar=".|,", help="Of CSV and TSV: the decimal sign.")] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Of CSV, TSV and JSONL: such as cp1252; else UTF-8 or its mark's."),
+    ] = None,
     window: Annotated[str, typer.Option(metavar="TIME", help="When it expires, done or not.")] = "24h",
     errors: Errors = None,
     url: Url = None,
@@ -65,7 +79,11 @@ def run(  # noqa: PLR0913, PLR0917 - an argument for each option
 
     Exits with 0 when every row succeeded, 3 when rows failed, 130 after Ctrl-C, else with 1.
     """
-    plan = plan_of(file, model, out=out, output_format=output_format, join=join, errors=errors)
+    reading = {"header": header, "delimiter": delimiter, "decimal": decimal, "encoding": encoding}
+    plan = plan_of(
+        file, model, out=out, output_format=output_format, join=join, errors=errors,
+        reading={name: value for name, value in reading.items() if value is not None},
+    )  # fmt: skip
     check_stdout(plan.output_format, plan.places)
     with open_session(url, patience) as session:
         session.client.check_model(model)
@@ -127,7 +145,7 @@ def show(batch_id: Id, url: Url = None) -> None:
         batch = session.client.batch(batch_id)
     console = open_console()
     console.print(batch_table(batch))
-    for line in fault_lines(batch.errors):
+    for line in (*fault_lines(batch.errors), *note_lines(batch)):
         say(console, line)
 
 
@@ -174,5 +192,5 @@ def _default_out(session: Session, batch: Batch) -> Path:
     """Return a name in this folder: of the input as it was uploaded, or of the batch where that is gone."""
     stem = batch.id
     with suppress(ApiError):
-        stem = Path(session.client.file(batch.input_file_id).filename).stem
+        stem = stem_of(session.client.file(batch.input_file_id).filename)
     return Path(f"{stem}{OUT_INFIX}.{batch.output_format or 'jsonl'}")

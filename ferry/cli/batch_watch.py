@@ -93,11 +93,21 @@ def fault_lines(faults: Sequence[BatchFault]) -> list[str]:
     return lines
 
 
+def note_lines(batch: Batch) -> list[str]:
+    """Return a line for each thing that was decided about a batch's file."""
+    return [f"note: {note}" for note in batch.notes]
+
+
 def _watch(session: Session, batch_id: str) -> Batch:
+    said: set[str] = set()
     with session.bars.rows() as show:
 
         def see(batch: Batch) -> None:
             session.patience.met()
+            for line in note_lines(batch):
+                if line not in said:
+                    session.say(line)
+            said.update(note_lines(batch))
             show(batch)
 
         return session.patience.run(lambda: session.client.wait_batch(batch_id, on_progress=see))

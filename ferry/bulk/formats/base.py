@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, Literal, Protocol
 
 import numpy as np
 
+from ferry.bulk.formats.reading import AUTO, ReadOptions
 from ferry.bulk.formats.sequences import NumberNames, Repeated
 from ferry.errors import InvalidInputError
 from ferry.manifest import Manifest
@@ -42,7 +43,7 @@ class Rules:
 
     url: what every line of JSONL must name; empty leaves it unchecked. chunk_rows, chunk_bytes: a chunk closes at
     whichever it reaches first. join: input columns echoed beside the outputs; of a table, JOIN_ALL for every column
-    that is no input of the model. batch_id: stands in the ids of output lines.
+    that is no input of the model. batch_id: stands in the ids of output lines. reading: how a text file is to be read.
     """
 
     manifest: Manifest
@@ -54,6 +55,7 @@ class Rules:
     join: tuple[str, ...] = ()
     max_faults: int = 100
     batch_id: str = ""
+    reading: ReadOptions = AUTO
 
     @property
     def joins_all(self) -> bool:
@@ -94,11 +96,15 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """A file's rows, cut. Where there are faults the batch fails and chunks are not to be read."""
+    """A file's rows, cut. Where there are faults the batch fails and chunks are not to be read.
+
+    notes: what was decided about the file that its sender should know.
+    """
 
     rows: int
     chunks: tuple[Chunk, ...]
     faults: tuple[FileFault, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def failed(cls, code: str, message: str, line: int | None = None, param: str | None = None) -> "Index":

@@ -1,10 +1,12 @@
 """Which columns of a table are which input of the model. Knows names, no values.
 
-An input is one column of its name, or as many columns as a row has elements: x_0, x_1, ... (or x.0, x[0]), and for a
-model of one input simply as many columns as that. Other columns are left alone.
+An input is one column of its name, or as many columns as a row has elements: x_0, x_1, ... (or x.0, x[0]). Where no
+column has a name of an input, and there are exactly as many as all inputs need, they are taken by their place. The
+index of a data frame is never one of them. Other columns are left alone.
 """
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,16 +15,18 @@ from ferry.errors import InvalidInputError
 from ferry.manifest import TensorSpec
 
 _NUMBERED = ("{}_{}", "{}.{}", "{}[{}]")
+_INDEX = re.compile(r"|Unnamed: \d+(\.\d+)*|__index_level_\d+__", re.ASCII)
 _SHOWN_NAMES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class InputColumns:
-    """One input's columns by name; `is_whole` where one column holds a whole row."""
+    """One input's columns by name; `is_whole` where one column holds a whole row, `by_place` where no name fits."""
 
     spec: TensorSpec
     names: tuple[str, ...]
     is_whole: bool
+    by_place: bool = False
 
 
 def map_columns(names: Sequence[str], rules: Rules, *, has_lists: bool) -> list[InputColumns]:
@@ -37,7 +41,15 @@ def map_columns(names: Sequence[str], rules: Rules, *, has_lists: bool) -> list[
     for name in () if rules.joins_all else rules.join:
         if name not in names:
             raise InvalidInputError(f"there is no column {name[:40]!r} to join; there are {_some(names)}")
-    return [_columns_of(spec, names, rules, has_lists=has_lists) for spec in rules.manifest.inputs]
+    known = set(names)
+    found = [_named(spec, known, has_lists=has_lists) for spec in rules.manifest.inputs]
+    columns = [each for each in found if each]
+    if not columns and not any(_fitting(spec, known) for spec in rules.manifest.inputs):
+        columns = _by_place(names, rules)
+    if len(columns) < len(found):
+        missing = next(spec for spec, each in zip(rules.manifest.inputs, found, strict=True) if not each)
+        raise _missing(missing, names, rules, has_lists=has_lists)
+    return columns
 
 
 def joined_names(names: Sequence[str], columns: Sequence[InputColumns], rules: Rules) -> tuple[str, ...]:
@@ -45,26 +57,77 @@ def joined_names(names: Sequence[str], columns: Sequence[InputColumns], rules: R
     if not rules.joins_all:
         return rules.join
     taken = {name for column in columns for name in column.names}
-    return tuple(name for name in names if name not in taken)
+    return tuple(name for name in names if name not in taken and not is_index(name))
 
 
-def _columns_of(spec: TensorSpec, names: Sequence[str], rules: Rules, *, has_lists: bool) -> InputColumns:
-    width = None if None in spec.inner_shape else math.prod(size or 0 for size in spec.inner_shape)
-    if spec.name in names and (has_lists or width == 1):
+def is_index(name: str) -> bool:
+    """Say whether a column has the name that pandas, R or Arrow give to an index: none, or one that says so."""
+    return bool(_INDEX.fullmatch(name))
+
+
+def column_notes(names: Sequence[str], columns: Sequence[InputColumns], rules: Rules) -> tuple[str, ...]:
+    """Return what a batch says of its columns: those left out as an index, and those taken by their place."""
+    used = {name for column in columns for name in column.names} | set(rules.join)
+    notes = [
+        f"column {place} ({name!r}) is left out: it looks like the index of a data frame"
+        for place, name in enumerate(names, 1)
+        if is_index(name) and name not in used
+    ]
+    notes += [
+        f"columns are taken by their place, as none is named after input {column.spec.name!r}: {_some(column.names)}"
+        for column in columns
+        if column.by_place
+    ]
+    return tuple(notes)
+
+
+def _width(spec: TensorSpec) -> int | None:
+    """Return how many elements a row has; None for one of any size."""
+    return None if None in spec.inner_shape else math.prod(size or 0 for size in spec.inner_shape)
+
+
+def _named(spec: TensorSpec, known: set[str], *, has_lists: bool) -> InputColumns | None:
+    width = _width(spec)
+    if spec.name in known and (has_lists or width == 1):
         return InputColumns(spec, (spec.name,), is_whole=has_lists)
     if width is None:
-        raise InvalidInputError(f"input {spec.name!r} has an axis of any size; it needs one column of lists or JSONL")
-    known = set(names)
+        return None
     for pattern in _NUMBERED:
         wanted = tuple(pattern.format(spec.name, number) for number in range(width))
         if known.issuperset(wanted):
             return InputColumns(spec, wanted, is_whole=False)
-    rest = tuple(name for name in names if rules.joins_all or name not in rules.join)
-    if len(rules.manifest.inputs) == 1 and len(rest) == width:
-        return InputColumns(spec, rest, is_whole=False)
+    return None
+
+
+def _fitting(spec: TensorSpec, known: set[str]) -> bool:
+    """Say whether a column has a name of this input, so that the others should have one too."""
+    width = _width(spec)
+    return any(pattern.format(spec.name, number) in known for pattern in _NUMBERED for number in range(width or 1))
+
+
+def _by_place(names: Sequence[str], rules: Rules) -> list[InputColumns]:
+    """Return the columns of every input in the manifest's order; none where there are more or fewer of them."""
+    rest = [name for name in names if not is_index(name) and (rules.joins_all or name not in rules.join)]
+    widths = [_width(spec) or 0 for spec in rules.manifest.inputs]
+    if sum(widths) != len(rest) or 0 in widths:
+        return []
+    columns = []
+    for spec, width in zip(rules.manifest.inputs, widths, strict=True):
+        columns.append(InputColumns(spec, tuple(rest[:width]), is_whole=False, by_place=True))
+        rest = rest[width:]
+    return columns
+
+
+def _missing(spec: TensorSpec, names: Sequence[str], rules: Rules, *, has_lists: bool) -> InvalidInputError:
+    width = _width(spec)
+    if width is None:
+        return InvalidInputError(f"input {spec.name!r} has an axis of any size; it needs one column of lists or JSONL")
     one = f"a column {spec.name!r}" if has_lists or width == 1 else f"columns {spec.name}_0 to {spec.name}_{width - 1}"
-    only = f", or {width} columns beside those joined" if len(rules.manifest.inputs) == 1 else ""
-    raise InvalidInputError(f"input {spec.name!r} needs {one}{only}; there are {len(names)}: {_some(names)}")
+    beside = "1 column" if width == 1 else f"{width} columns"
+    only = f", or {beside} beside those joined" if len(rules.manifest.inputs) == 1 else ""
+    index = [name for name in names if is_index(name)]
+    left_out = f" ({index[0]!r} does not count: it looks like an index)" if index else ""
+    return InvalidInputError(f"input {spec.name!r} needs {one}{only}; there are {len(names)}: {_some(names)}{left_out}")
 
 
 def _some(names: Sequence[str]) -> str:

@@ -22,7 +22,7 @@ from ferry.bulk.formats.base import (
     rows_fault,
     rows_per_chunk,
 )
-from ferry.bulk.formats.columns import joined_names
+from ferry.bulk.formats.columns import column_notes, joined_names
 from ferry.bulk.formats.parquet_rows import ParquetRows, first_line
 from ferry.bulk.formats.table_output import check_names, to_table
 from ferry.errors import InvalidInputError
@@ -42,7 +42,7 @@ class Parquet:
         """Check the schema and cut by what the footer says."""
         try:
             source = _open(file)
-            check_schema(source.schema_arrow, rules)
+            columns = check_schema(source.schema_arrow, rules)
         except pa.ArrowException as error:
             return Index.failed("invalid_file", f"this is not a whole Parquet file: {first_line(error)}")
         except InvalidInputError as error:
@@ -56,7 +56,8 @@ class Parquet:
             return fault
         if any(group.num_rows < 0 for group in groups) or sum(group.num_rows for group in groups) != n_rows:
             return Index.failed("invalid_file", "the footer's row groups do not add up: the file is damaged")
-        return Index(n_rows, tuple(_cut([group.num_rows for group in groups], n_bytes // n_rows, rules)))
+        chunks = tuple(_cut([group.num_rows for group in groups], n_bytes // n_rows, rules))
+        return Index(n_rows, chunks, notes=column_notes(source.schema_arrow.names, columns, rules))
 
     def read(self, file: BinaryIO, chunk: Chunk, rules: Rules) -> ChunkRows:
         """Read rows of the needed columns from their row group on; go on where the last chunk of this file ended."""
