@@ -8,6 +8,7 @@ from ferry.bulk.batch_records import INVALID_FILE, BatchRecord, prepared_key
 from ferry.bulk.formats.base import FileFault, Index, Rules
 from ferry.bulk.formats.reading import read_options
 from ferry.bulk.formats.registry import default_output, format_named
+from ferry.bulk.formats.text_encoding import EncodingError
 from ferry.bulk.steps import StepOutcome, indexed, refused
 from ferry.errors import InvalidInputError
 from worker.bulk.batch_files import BatchFiles
@@ -43,8 +44,8 @@ def _index(
         except OptionError as error:
             return refused([FileFault("unused_option", error.detail, param=f"metadata.{error.faults[0].pointer}")], 0)
         except InvalidInputError as error:
-            is_encoding = any(each.pointer == "encoding" for each in error.faults)
-            return refused([FileFault("invalid_encoding" if is_encoding else INVALID_FILE, error.detail)], 0)
+            code = "invalid_encoding" if isinstance(error, EncodingError) else INVALID_FILE
+            return refused([FileFault(code, error.detail)], 0)
     if found.faults:
         return refused(found.faults[: rules.max_faults], found.rows)
     width = files.write_index(record.id, found.chunks, interlude)

@@ -1,12 +1,12 @@
 """What one cell of a text table means as an element of an input: the one place where that is decided.
 
-pyarrow reads whole chunks of plain cells; `is_plain` says of which chunks it means the same by them as `judge` does.
+pyarrow reads whole chunks of plain cells; `is_plain` says of which chunks it means the same by them as a `cell_reader` does.
 Every other chunk comes here cell by cell. So a spelling never depends on the rows around it.
 """
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -23,23 +23,31 @@ _MAX_DIGITS = 4000  # more are refused by Python
 _SHOWN_CHARS = 40
 
 
-def judge(cell: str, spec: TensorSpec, name: str, decimal: str = ".") -> Any:
-    """Return the element of `spec` that a cell of column `name` is, exactly.
+def cell_reader(spec: TensorSpec, name: str, decimal: str = ".") -> Callable[[str], Any]:
+    """Return the function that judges the cells of column `name`: it returns the element of `spec` a cell is, exactly.
 
-    Raises:
-        InvalidInputError: it is none, or is empty; the message names the column.
+    It raises InvalidInputError, naming the column, for a cell that is none. A missing value is judged here too.
     """
     if spec.is_string:
-        return cell
-    text = cell.strip(_BLANKS)
+        return str
     kind = spec.numpy_dtype.kind
-    if not text:
-        raise _wrong(cell, spec, name)
-    if kind == "b":
-        if text.lower() not in _BOOLS:
+
+    def judge(cell: str) -> Any:
+        text = cell.strip(_BLANKS)
+        if not text:
             raise _wrong(cell, spec, name)
-        return _BOOLS[text.lower()]
-    return _integer(text, spec, name) if kind in "iu" else _float(text, spec, name, decimal)
+        if kind == "f":
+            return _float(text, spec, name, decimal)
+        return _bool(text, spec, name) if kind == "b" else _integer(text, spec, name)
+
+    return judge
+
+
+def _bool(text: str, spec: TensorSpec, name: str) -> bool:
+    value = _BOOLS.get(text.lower())
+    if value is None:
+        raise _wrong(text, spec, name)
+    return value
 
 
 def _integer(text: str, spec: TensorSpec, name: str) -> int:

@@ -17,7 +17,6 @@ from ferry.bulk.formats.base import (
     MIB,
     Chunk,
     ChunkRows,
-    Cutter,
     Index,
     Opener,
     PartResult,
@@ -30,11 +29,12 @@ from ferry.bulk.formats.base import (
 from ferry.bulk.formats.cells import is_plain
 from ferry.bulk.formats.columns import map_columns
 from ferry.bulk.formats.delimited_rows import QUOTE_REMEDY, SlowReader, read_fast
-from ferry.bulk.formats.first_lines import column_names, first_records, place_names
+from ferry.bulk.formats.first_lines import column_names, first_record, place_names
 from ferry.bulk.formats.layout import Layout, recognise_layout
-from ferry.bulk.formats.records import RecordError, Scan, line_at, read_blocks, records
+from ferry.bulk.formats.record_chunks import RecordCutter
+from ferry.bulk.formats.records import RecordError, Scan, line_at, read_blocks, records, scan_records
 from ferry.bulk.formats.table_output import check_names, to_table
-from ferry.bulk.formats.text_encoding import UTF8, Decoder
+from ferry.bulk.formats.text_encoding import UTF8, Decoder, EncodingError
 from ferry.errors import InvalidInputError
 
 _BOM = b"\xef\xbb\xbf"
@@ -60,23 +60,24 @@ class Delimited:
             return Index.failed("too_large", f"the file has {size} bytes, the limit is {rules.limits.max_bytes}")
         try:
             cutter, notes = self._cut(file, size, rules)
+        except EncodingError as error:
+            line = None if error.offset is None else line_at(file, error.offset)
+            return Index.failed("invalid_encoding", error.detail, line, param="encoding")
         except InvalidInputError as error:
-            if any(fault.pointer == "encoding" for fault in error.faults):
-                return Index.failed("invalid_encoding", error.detail, param="encoding")
             return Index.failed("wrong_columns", error.detail, 1)
         except RecordError as error:
             code, remedy = ("invalid_quote", f"; {QUOTE_REMEDY}") if error.is_quote else ("line_too_long", "")
             return Index.failed(code, f"{error}{remedy}", line_at(file, error.offset))
-        return rows_fault(cutter.rows, rules) or Index(cutter.rows, cutter.done(), notes=notes)
+        return rows_fault(cutter.rows, rules) or Index(cutter.rows, tuple(cutter.chunks), notes=notes)
 
-    def _cut(self, file: BinaryIO, size: int, rules: Rules) -> tuple[Cutter, tuple[str, ...]]:
+    def _cut(self, file: BinaryIO, size: int, rules: Rules) -> tuple[RecordCutter, tuple[str, ...]]:
         """Return the file in chunks, and what its sender should know of how it is read."""
         begin, sample, is_whole = _sample(file, size, rules)
         named = _NAMED_DELIMITER.match(sample)
         skipped = len(named[0]) if named else 0
-        text = Decoder(UTF8, begin + skipped, 2 if named else 1).decode(sample[skipped:], final=is_whole)
+        text = Decoder(UTF8, begin + skipped).decode(sample[skipped:], final=is_whole)
         if not text.strip():
-            return Cutter(rules), ()
+            return RecordCutter(rules, {}), ()
         default = named[1].decode("latin-1") if named else self._delimiter
         layout, notes = recognise_layout(text, rules, default, is_whole=is_whole)
         return _chunks(file, begin + skipped, layout, rules), notes
@@ -130,8 +131,7 @@ class Delimited:
             return self._known[2]
         names = place_names(where["width"])
         if header:
-            found = first_records(header.decode(UTF8), where["delimiter"], is_whole=True)
-            names = column_names(found[0], where["extra"])
+            names = column_names(first_record(header.decode(UTF8), where["delimiter"]), where["extra"])
         columns = tuple(map_columns(names, rules, has_lists=False))
         layout = Layout(names, columns, where["delimiter"], where["decimal"], bool(header), where["extra"])
         self._known = (key, rules, layout)
@@ -160,35 +160,29 @@ def _sample(file: BinaryIO, size: int, rules: Rules) -> tuple[int, bytes, bool]:
         n_bytes *= 4
 
 
-def _chunks(file: BinaryIO, begin: int, layout: Layout, rules: Rules) -> Cutter:
+def _chunks(file: BinaryIO, begin: int, layout: Layout, rules: Rules) -> RecordCutter:
     """Return the chunks of a text whose first record begins at `begin`.
 
     Raises:
         RecordError: a record is too long, or a quote is not closed.
         InvalidInputError: a byte is not UTF-8.
     """
-    cutter = Cutter(rules)
     scan = Scan(layout.delimiter, rules.limits.max_row_bytes)
     header = (begin, begin)
     if layout.has_header:
         first = next(records(read_blocks(file, begin), scan, begin))
         header = (first.start, first.end)
     scan = replace(scan, has_empty=len(layout.names) == 1)
-    layout_where = {
+    where = {
         "header": header, "delimiter": layout.delimiter, "decimal": layout.decimal, "width": len(layout.names),
         "extra": layout.extra,
     }  # fmt: skip
-    is_odd = False
-    for record in records(_checked(file, header[1]), scan, header[1]):
-        is_odd = record.is_odd or (is_odd and cutter.is_open)
-        cutter.add(
-            record.end - record.start,
-            lambda start=record.start: {"start": start} | layout_where,  # type: ignore[misc]
-            lambda end=record.end, odd=is_odd: {"end": end, "odd": odd},  # type: ignore[misc]
-        )
+    cutter = RecordCutter(rules, where)
+    for spans in scan_records(_checked(file, header[1]), scan, header[1]):
+        cutter.add(spans)
         if cutter.rows > rules.limits.max_rows:
             break
-    cutter.close({"end": size_of(file), "odd": is_odd})
+    cutter.close()
     return cutter
 
 
@@ -198,7 +192,7 @@ def _checked(file: BinaryIO, offset: int) -> Iterator[bytes]:
     Raises:
         InvalidInputError: a byte is not UTF-8.
     """
-    decoder = Decoder(UTF8, offset, line_at(file, offset))
+    decoder = Decoder(UTF8, offset)
     for block in read_blocks(file, offset):
         decoder.check(block)
         yield block

@@ -25,7 +25,7 @@ from ferry.bulk.formats.base import (
     numbered,
 )
 from ferry.bulk.formats.casting import cast_rows
-from ferry.bulk.formats.cells import judge
+from ferry.bulk.formats.cells import cell_reader
 from ferry.bulk.formats.columns import InputColumns, joined_names
 from ferry.bulk.formats.layout import Layout
 from ferry.bulk.formats.records import Scan, records
@@ -37,7 +37,7 @@ QUOTE_REMEDY = 'quotes in a field are written twice, as in "screen 5"" wide" (Sp
 
 
 def read_fast(data: bytes, chunk: Chunk, rules: Rules, layout: Layout) -> ChunkRows | None:
-    """Return a chunk's rows as pyarrow reads them; None where it does not read each cell as `judge` does."""
+    """Return a chunk's rows as pyarrow reads them; None where it does not read each cell as `cell_reader` does."""
     names, columns = list(layout.names), layout.columns
     wanted = {name: _arrow_type(column.spec) for column in columns for name in column.names}
     types = {**wanted, **{name: pa.string() for name in joined_names(names, columns, rules) if name not in wanted}}
@@ -69,6 +69,10 @@ class SlowReader:
     def __init__(self, layout: Layout, chunk: Chunk, rules: Rules) -> None:
         self._layout, self._chunk, self._rules = layout, chunk, rules
         self._place = {name: at for at, name in enumerate(layout.names)}
+        self._readers = [
+            [(self._place[name], cell_reader(column.spec, name, layout.decimal)) for name in column.names]
+            for column in layout.columns
+        ]
 
     def read(self, data: bytes, *, is_odd: bool) -> ChunkRows:
         """Return the rows; is_odd: in one at least text follows a closing quote."""
@@ -117,8 +121,7 @@ class SlowReader:
         if len(row) != len(layout.names):
             first = "header" if layout.has_header else "first line"
             raise InvalidInputError(f"{len(row)} fields, the {first} has {len(layout.names) - bool(layout.extra)}")
-        place, decimal = self._place, layout.decimal
-        return [[judge(row[place[n]], c.spec, n, decimal) for n in c.names] for c in layout.columns]
+        return [[read(row[at]) for at, read in column] for column in self._readers]
 
 
 def _text(data: bytes) -> str:

@@ -8,7 +8,7 @@ import io
 from collections.abc import Sequence
 from itertools import islice
 
-from ferry.bulk.formats.cells import judge
+from ferry.bulk.formats.cells import cell_reader
 from ferry.bulk.formats.columns import InputColumns
 from ferry.errors import InvalidInputError
 
@@ -20,8 +20,13 @@ _SHOWN_CELLS, _SHOWN_CHARS = 4, 20
 csv.field_size_limit(2**31 - 1)
 
 
+def first_record(sample: str, delimiter: str) -> list[str]:
+    """Return the first record that is not empty; an empty one where there is none."""
+    return next(filter(None, csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter)), [])
+
+
 def first_records(sample: str, delimiter: str, *, is_whole: bool) -> list[list[str]]:
-    """Return the first records that are not empty; the last one of a sample may be cut, so it does not count."""
+    """Return the first records, from one that is not empty on; the last one of a sample may be cut, so it is left."""
     reader = csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter)
     records = list(islice(reader, SAMPLE_ROWS + 2))
     if not is_whole and len(records) > 1:
@@ -88,7 +93,7 @@ def _are_elements(cells: dict[str, str], columns: Sequence[InputColumns], decima
                 continue
             n_values += 1
             try:
-                judge(cell, column.spec, name, decimal)
+                cell_reader(column.spec, name, decimal)(cell)
             except InvalidInputError:
                 return False
     return n_values > 0

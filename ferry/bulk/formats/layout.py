@@ -6,11 +6,11 @@ the file is refused, and the error names the option that settles it.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 from ferry.bulk.formats.base import Rules
-from ferry.bulk.formats.cells import judge
+from ferry.bulk.formats.cells import cell_reader
 from ferry.bulk.formats.columns import InputColumns, column_notes, map_columns
 from ferry.bulk.formats.first_lines import (
     are_counted,
@@ -18,6 +18,7 @@ from ferry.bulk.formats.first_lines import (
     are_names,
     column_names,
     extra_field,
+    first_record,
     first_records,
     place_names,
     shown_line,
@@ -66,7 +67,8 @@ def recognise_layout(sample: str, rules: Rules, default: str, *, is_whole: bool)
     search = _Search(rules, default)
     others = [each for each in DELIMITERS if each != default]
     for delimiter in [rules.reading.delimiter] if rules.reading.delimiter else [default, *others]:
-        search.look(first_records(sample, delimiter, is_whole=is_whole), delimiter)
+        if search.may_be(delimiter, first_record(sample, delimiter)):
+            search.look(first_records(sample, delimiter, is_whole=is_whole), delimiter)
     reading = search.best()
     _check_thousands(reading, rules)
     return reading.layout, _notes(reading.layout, default, rules)
@@ -81,10 +83,18 @@ class _Reading:
     good: dict[int, str] = field(default_factory=dict)
 
     def judge_rows(self) -> None:
-        for number, row in self.rows.items():
-            elements = _elements(row, self.layout)
-            if elements is not None:
-                self.good[number] = repr(elements)
+        layout = self.layout
+        place = {name: at for at, name in enumerate(layout.names)}
+        readers = [
+            (place[name], cell_reader(column.spec, name, layout.decimal))
+            for column in layout.columns
+            for name in column.names
+        ]
+        for number, record in self.rows.items():
+            row = record or [""] if len(layout.names) == 1 else record
+            if len(row) == len(layout.names):
+                with suppress(InvalidInputError):
+                    self.good[number] = repr([read(row[at]) for at, read in readers])
 
     def covers(self, other: "_Reading") -> bool:
         return all(self.good.get(number) == row for number, row in other.good.items())
@@ -102,14 +112,20 @@ class _Search:
         self._mixed: list[InvalidInputError] = []  # a line that is neither
         self._errors: list[tuple[int, InvalidInputError]] = []  # by how many fields there are
 
+    def may_be(self, delimiter: str, first: Sequence[str]) -> bool:
+        """Say whether records may be split at a delimiter, by the first one.
+
+        Any that is not in a line reads it as one column, whatever it holds: it counts where the line holds no other
+        either, for numbers with a decimal comma.
+        """
+        if len(first) > 1 or delimiter in (self._default, self._asked.delimiter):
+            return True
+        is_text = all(spec.is_string for spec in self._rules.manifest.inputs)
+        return not is_text and not any(each in cell for cell in first for each in DELIMITERS)
+
     def look(self, records: Sequence[list[str]], delimiter: str) -> None:
         """Take the ways to read records that are split at one delimiter."""
         if not records:
-            return
-        is_text = all(spec.is_string for spec in self._rules.manifest.inputs)
-        is_guess = delimiter not in (self._default, self._asked.delimiter)
-        # Every delimiter that is not in a line reads it as one column, whatever it holds.
-        if len(records[0]) == 1 and is_guess and (is_text or any(each in records[0][0] for each in DELIMITERS)):
             return
         before = len(self._found) + len(self._doubts) + len(self._mixed)
         errors = []
@@ -200,22 +216,9 @@ class _Search:
         yield "."
         floats = {name for each in columns if each.spec.numpy_dtype.kind == "f" for name in each.names}
         places = [place for place, name in enumerate(names) if name in floats]
-        if any("," in row[place] for row in rows.values() for place in places if place < len(row)):
+        commas = [row for row in rows.values() if "," in "".join(row)]
+        if any("," in row[place] for row in commas for place in places if place < len(row)):
             yield ","
-
-
-def _elements(row: Sequence[str], layout: Layout) -> tuple[Any, ...] | None:
-    """Return the elements of a row for all inputs; None where it cannot be run."""
-    row = row or [""] if len(layout.names) == 1 else row
-    if len(row) != len(layout.names):
-        return None
-    cells = dict(zip(layout.names, row, strict=True))
-    try:
-        return tuple(
-            judge(cells[name], column.spec, name, layout.decimal) for column in layout.columns for name in column.names
-        )
-    except InvalidInputError:
-        return None
 
 
 def _covering(readings: Sequence[_Reading]) -> _Reading:

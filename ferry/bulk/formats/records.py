@@ -14,6 +14,7 @@ from ferry.bulk.formats.base import MIB
 from ferry.tensors import Array
 
 _QUOTE, _BREAK, _RETURN = 34, 10, 13
+_RECORDS_AT_ONCE = 4096
 
 
 class Record(NamedTuple):
@@ -22,6 +23,14 @@ class Record(NamedTuple):
     start: int
     end: int
     is_odd: bool
+
+
+class Spans(NamedTuple):
+    """Several records at once. Shape: starts and ends int64 (records), odd bool (records)."""
+
+    starts: Array
+    ends: Array
+    odd: Array
 
 
 class RecordError(Exception):
@@ -42,13 +51,19 @@ class Scan:
     has_empty: bool = False
 
 
-def records(blocks: Iterable[bytes], scan: Scan, offset: int = 0) -> Iterator[Record]:
-    """Yield the records of a text whose blocks begin at `offset`, the begin of a record.
+def scan_records(blocks: Iterable[bytes], scan: Scan, offset: int = 0) -> Iterator[Spans]:
+    """Yield the records of a text whose blocks begin at `offset`, the begin of a record; many at a time.
 
     Raises:
         RecordError: a record is too long, or a quote is not closed or closed in a later line.
     """
     return _Scanner(scan, offset).run(blocks)
+
+
+def records(blocks: Iterable[bytes], scan: Scan, offset: int = 0) -> Iterator[Record]:
+    """Yield the same one by one; raises as `scan_records` does."""
+    for spans in scan_records(blocks, scan, offset):
+        yield from map(Record, spans.starts.tolist(), spans.ends.tolist(), spans.odd.tolist())
 
 
 def read_blocks(file: BinaryIO, offset: int = 0, end: int | None = None) -> Iterator[bytes]:
@@ -81,7 +96,7 @@ class _Scanner:
         self._quote = offset  # where the last quote opened
         self._held: list[bytes] = []  # blocks of the open record
 
-    def run(self, blocks: Iterable[bytes]) -> Iterator[Record]:
+    def run(self, blocks: Iterable[bytes]) -> Iterator[Spans]:
         source = iter(blocks)
         for block in source:
             data = np.frombuffer(block, np.uint8)
@@ -90,7 +105,8 @@ class _Scanner:
                 rest = b"".join((*self._held, block))
                 yield from _Lines(self._scan, self._start).run(_chained(rest, source))
                 return
-            yield from self._cut(data, breaks)
+            if len(breaks):
+                yield self._cut(data, breaks)
             self._offset += len(block)
             self._last = block[-1]
             if self._offset - self._start > self._scan.max_bytes + 1:
@@ -105,24 +121,22 @@ class _Scanner:
             raise unclosed(self._quote)
         size = self._offset - self._start
         if size > 1 or (size == 1 and (self._last != _RETURN or self._scan.has_empty)):
-            yield Record(self._start, self._offset, is_odd=False)
+            yield _spans([Record(self._start, self._offset, is_odd=False)])
 
-    def _cut(self, data: Array, breaks: Array) -> Iterator[Record]:
-        if not len(breaks):
-            return
+    def _cut(self, data: Array, breaks: Array) -> Spans:
+        """Return the records that end at these breaks of the block."""
         ends = breaks + (self._offset + 1)
         starts = np.concatenate(([self._start], ends[:-1]))
         sizes = ends - starts
         if sizes.max() > self._scan.max_bytes + 1:
             self._start = int(starts[sizes.argmax()])
             raise self._too_long()
+        self._start = int(ends[-1])
         if not self._scan.has_empty and sizes.min() <= 2:
             before = np.where(breaks > 0, data[breaks - 1], self._last)
             is_full = ~((sizes == 1) | ((sizes == 2) & (before == _RETURN)))
             starts, ends = starts[is_full], ends[is_full]
-        self._start = int(breaks[-1]) + self._offset + 1
-        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-            yield Record(start, end, False)  # noqa: FBT003
+        return Spans(starts, ends, np.zeros(len(starts), bool))
 
     def _find_breaks(self, block: bytes, data: Array) -> Array | None:
         """Return where records end in a block; None where a quote is not where it belongs."""
@@ -169,7 +183,8 @@ class _Lines:
         self._is_quoted = self._is_odd = False
         self._quote = offset
 
-    def run(self, blocks: Iterable[bytes]) -> Iterator[Record]:
+    def run(self, blocks: Iterable[bytes]) -> Iterator[Spans]:
+        found: list[Record] = []
         for line in _lines(blocks, self._scan.max_bytes + 1):
             self._take(line)
             self._offset += len(line)
@@ -180,10 +195,15 @@ class _Lines:
             if self._is_quoted:
                 continue
             if self._scan.has_empty or line.strip(b"\r\n") or self._offset - self._start > len(line):
-                yield Record(self._start, self._offset, self._is_odd)
+                found.append(Record(self._start, self._offset, self._is_odd))
             self._start, self._is_odd = self._offset, False
+            if len(found) >= _RECORDS_AT_ONCE:
+                yield _spans(found)
+                found = []
         if self._is_quoted:
             raise unclosed(self._quote)
+        if found:
+            yield _spans(found)
 
     def _take(self, line: bytes) -> None:
         """Follow the quotes of a line."""
@@ -213,6 +233,11 @@ class _Lines:
             if line[place : place + 1] == b'"':
                 self._is_quoted, self._quote = True, self._offset + place
                 place += 1
+
+
+def _spans(found: list[Record]) -> Spans:
+    table = np.array(found, np.int64)
+    return Spans(table[:, 0], table[:, 1], table[:, 2] != 0)
 
 
 def unclosed(offset: int, max_bytes: int | None = None) -> RecordError:

@@ -22,11 +22,17 @@ _MIN_WIDE_BYTES = 4
 _BINARY = frozenset(range(32)) - frozenset(b"\x01\x02\x03\t\n\x0b\f\r\x1a\x1b\x1c\x1d\x1e\x1f")
 
 
+class EncodingError(InvalidInputError):
+    """A byte is not in a file's encoding. offset: where it is; None where that is not known."""
+
+    offset: int | None = None
+
+
 def encoding_of(head: bytes, asked: str = "") -> str:
     """Return the encoding of a text that begins with `head`: what was asked for, else what its mark says, else UTF-8.
 
     Raises:
-        InvalidInputError: the mark says something else than was asked for, or it looks like UTF-16 without a mark.
+        EncodingError: the mark says something else than was asked for, or it looks like UTF-16 without a mark.
     """
     for mark, names in _MARKS:
         if head.startswith(mark):
@@ -34,13 +40,13 @@ def encoding_of(head: bytes, asked: str = "") -> str:
                 detail = (
                     f"the file begins with the byte order mark of {names[0]}, --encoding says {asked}; leave it out"
                 )
-                raise InvalidInputError.at("encoding", detail)
+                raise EncodingError.at("encoding", detail)
             return names[0]
     if asked:
         return asked
     if wide := looks_wide(head):
         detail = f"the file looks like {wide} without a byte order mark; say so with --encoding {wide}"
-        raise InvalidInputError.at("encoding", detail)
+        raise EncodingError.at("encoding", detail)
     return UTF8
 
 
@@ -65,7 +71,7 @@ def transcoded(blocks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
     """Yield a text's blocks as UTF-8 without a byte order mark.
 
     Raises:
-        InvalidInputError: a byte is not in the encoding.
+        EncodingError: a byte is not in the encoding.
     """
     decoder = Decoder(encoding)
     is_first = True
@@ -83,36 +89,33 @@ def _ended(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 class Decoder:
-    """Decodes a text block by block and knows the offset and line of a byte that does not fit."""
+    """Decodes a text block by block and knows the offset of a byte that does not fit."""
 
-    def __init__(self, encoding: str, offset: int = 0, line: int = 1) -> None:
-        """Begin at an offset of the file and in a line of it."""
+    def __init__(self, encoding: str, offset: int = 0) -> None:
+        """Begin at an offset of the file."""
         self._encoding = encoding
         self._decoder = codecs.getincrementaldecoder(encoding)("strict")
         self._offset = offset
-        self._line = line
 
     def decode(self, block: bytes, *, final: bool = False) -> str:
         """Return the next block's text; a character that its end cuts in two comes with the next one.
 
         Raises:
-            InvalidInputError: a byte is not in the encoding; its faults have the line as pointer.
+            EncodingError: a byte is not in the encoding.
         """
         try:
             text: str = self._decoder.decode(block, final)
         except UnicodeDecodeError as error:
             raise self._error(error, block) from None
         except UnicodeError as error:  # UTF-16 without a mark where there must be one, say
-            raise InvalidInputError.at("encoding", f"the file is not {self._encoding}: {error}") from None
+            raise EncodingError.at("encoding", f"the file is not {self._encoding}: {error}") from None
         self._offset += len(block)
-        self._line += block.count(b"\n")
         return text
 
     def check(self, block: bytes, *, final: bool = False) -> None:
         """Check a block as `decode` does; one of ASCII costs next to nothing."""
         if block.isascii() and not final and not self._pending:
             self._offset += len(block)
-            self._line += block.count(b"\n")
             return
         self.decode(block, final=final)
 
@@ -120,13 +123,13 @@ class Decoder:
     def _pending(self) -> bool:
         return bool(self._decoder.getstate()[0])
 
-    def _error(self, error: UnicodeDecodeError, block: bytes) -> InvalidInputError:
+    def _error(self, error: UnicodeDecodeError, block: bytes) -> EncodingError:
         held = len(error.object) - len(block)  # bytes kept of the block before
         offset = self._offset - held + error.start
         byte = error.object[error.start : error.start + 1].hex().upper()
-        line = self._line + error.object[: error.start].count(b"\n")
-        asked = "name the right one with --encoding"
+        remedy = "name the right encoding with --encoding"
         if self._encoding == UTF8:
-            asked = "name the encoding with --encoding, such as cp1252 (Windows) or latin-1"
-        detail = f"byte 0x{byte} at offset {offset} (line {line}) is not {self._encoding}; {asked}"
-        return InvalidInputError.at("encoding", detail)
+            remedy = "name the encoding with --encoding, such as cp1252 (Windows) or latin-1"
+        found = EncodingError.at("encoding", f"byte 0x{byte} at offset {offset} is not {self._encoding}; {remedy}")
+        found.offset = offset
+        return found
