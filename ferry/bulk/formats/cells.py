@@ -1,7 +1,7 @@
 """What one cell of a text table means as an element of an input: the one place where that is decided.
 
-pyarrow reads whole chunks of plain cells; `is_plain` says of which chunks it means the same by them as a `cell_reader` does.
-Every other chunk comes here cell by cell. So a spelling never depends on the rows around it.
+pyarrow reads whole chunks of plain cells; `is_plain` says of which chunks it means the same as a `cell_reader` does.
+Every other chunk comes here cell by cell. So what a spelling means never depends on the rows around it.
 """
 
 import math

@@ -40,7 +40,13 @@ def column_names(first: Sequence[str], extra: str = "") -> tuple[str, ...]:
     """Return the columns' names by the fields of a header; extra: as in `Layout`."""
     names = [name.strip() for name in first]
     names = ["", *names] if extra == "first" else [*names, ""] if extra == "last" else names
-    return tuple(name or f"Unnamed: {place}" for place, name in enumerate(names))
+    taken = set(names)
+    for place, name in enumerate(names):
+        if not name:
+            names[place] = f"Unnamed: {place}"
+            while names[place] in taken:  # pandas writes its index once more each time
+                names[place] += ".1"
+    return tuple(names)
 
 
 def place_names(width: int) -> tuple[str, ...]:

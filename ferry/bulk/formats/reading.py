@@ -24,7 +24,7 @@ _DELIMITER_NAMES = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "p
 _DELIMITERS = frozenset("\t\x01\x1f !#$%&()*,/:;<=>?@[\\]^`{|}~")
 _DECIMALS = {".": ".", ",": ",", "point": ".", "comma": ","}
 # Codecs of Python that are no encodings of files.
-_NO_ENCODINGS = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_escape", "utf-7", "undefined"})
+_NO_ENCODINGS = frozenset({"idna", "punycode", "unicode-escape", "raw-unicode-escape", "utf-7", "undefined"})
 _MAX_SHOWN_CHARS = 20
 
 
@@ -88,7 +88,7 @@ def _encoding(asked: str) -> str:
         found = codecs.lookup(asked)
     except (LookupError, ValueError):
         found = None
-    if found is None or not found._is_text_encoding or found.name in _NO_ENCODINGS:
+    if found is None or not found._is_text_encoding or found.name.replace("_", "-") in _NO_ENCODINGS:
         raise _invalid("encoding", asked, "expected the name of an encoding, such as utf-8, cp1252 or utf-16")
     return found.name
 

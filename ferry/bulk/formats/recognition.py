@@ -106,7 +106,7 @@ def _check_served(filename: str, suffix: str, head: bytes) -> None:
         raise InvalidInputError(f"{filename[:80]!r} is a {suffix} file, which Ferry does not read; {remedy}")
     for magic, what, remedy in _UNREAD_MAGICS:
         # A text that is named as one may begin with these letters.
-        if head.startswith(magic) and not (magic.isascii() and suffix in _SUFFIXES):
+        if head.startswith(magic) and not (magic.isascii() and _SUFFIXES.get(suffix) in TEXT_FORMATS):
             raise InvalidInputError(f"{filename[:80]!r} is {what}, which Ferry does not read; {remedy}")
 
 

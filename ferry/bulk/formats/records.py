@@ -81,7 +81,9 @@ def read_blocks(file: BinaryIO, offset: int = 0, end: int | None = None) -> Iter
 
 def line_at(file: BinaryIO, offset: int) -> int:
     """Return the number of the line, from 1, that the byte at `offset` is in."""
-    return 1 + sum(len(_breaks(np.frombuffer(block, np.uint8), block)) for block in read_blocks(file, 0, offset))
+    return 1 + sum(
+        block.count(b"\n") + block.count(b"\r") - block.count(b"\r\n") for block in read_blocks(file, 0, offset)
+    )
 
 
 class _Scanner:

@@ -114,7 +114,7 @@ class Decoder:
 
     def check(self, block: bytes, *, final: bool = False) -> None:
         """Check a block as `decode` does; one of ASCII costs next to nothing."""
-        if block.isascii() and not final and not self._pending:
+        if self._encoding == UTF8 and block.isascii() and not final and not self._pending:
             self._offset += len(block)
             return
         self.decode(block, final=final)

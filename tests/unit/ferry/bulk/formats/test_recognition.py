@@ -72,3 +72,37 @@ def test_recognise_when_imported_then_neither_pyarrow_nor_pillow_is() -> None:
     code = f"import sys, {names}; print({{'pyarrow', 'PIL'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("filename", "head", "remedy"),
+    [
+        ("in.xlsx", ZIP, "save the sheet as CSV UTF-8"),
+        ("in.XLS", b"\xd0\xcf\x11\xe0", "save the sheet"),
+        ("in.ods", ZIP, "save the sheet"),
+        ("in.csv", b"PK\x03\x04" + bytes(22) + b"\x13\x00\x00\x00[Content_Types].xml", "save the sheet"),
+        ("in.csv", b"\xd0\xcf\x11\xe0" + bytes(20), "save the sheet"),
+        ("in.csv.zip", b"PK\x03\x04" + bytes(22) + b"\x06\x00\x00\x00in.csv", "packed as .gz or .zst"),
+        ("in.zip", b"PK\x03\x04" + bytes(22) + b"\x06\x00\x00\x00in.TSV", "packed as .gz or .zst"),
+        ("in.feather", b"FEA1....", "version 2"),
+        ("in.pkl", b"\x80\x04", "Parquet or CSV"),
+        ("in.sav", b"$FL2", "Parquet or CSV"),
+        ("in.orc", b"ORC", "Parquet or CSV"),
+        ("in.dta", b"<stata", "Parquet or CSV"),
+        ("in.rds", b"\x1f\x8b", "Parquet or CSV"),
+        ("in.h5", b"\x89HDF", "Parquet or CSV"),
+        ("in.csv.bz2", b"BZh9", "unpack it"),
+        ("in.csv.xz", b"\xfd7zXZ\0", "unpack it"),
+        ("in.tgz", b"\x1f\x8b", "unpack it"),
+        ("in.7z", b"7z\xbc\xaf", "unpack it"),
+        ("in.json", b"[1, 2]", "an object a line"),
+        ("in.txt", b"a,b\n", "name it .csv"),
+        ("in", b"%PDF-1.7", "Parquet or CSV"),
+        ("in", b"FEA1....", "version 2"),
+    ],
+)
+def test_recognise_when_it_is_a_format_that_is_not_read_then_the_remedy(
+    filename: str, head: bytes, remedy: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=remedy):
+        recognise(filename, head)
