@@ -142,6 +142,13 @@ FIELDS = "input_file_id, endpoint, completion_window, metadata, output_expires_a
             f"no output format 'xlsx'; there are {', '.join(OUTPUT_FORMATS)}",
         ),
         ({"metadata": {"output_format": ""}}, "#/metadata/output_format", None),
+        ({"metadata": {"header": "perhaps"}}, "#/metadata/header", None),
+        ({"metadata": {"delimiter": "a"}}, "#/metadata/delimiter", None),
+        ({"metadata": {"decimal": ";"}}, "#/metadata/decimal", "decimal ';' cannot be used; expected . or ,"),
+        (
+            {"metadata": {"encoding": "klingon"}}, "#/metadata/encoding",
+            "encoding 'klingon' cannot be used; expected the name of an encoding, such as utf-8, cp1252 or utf-16",
+        ),
         ({"output_expires_after": 3600}, "#/output_expires_after", 'expected {"anchor": "created_at", "seconds": N}'),
         ({"output_expires_after": {"seconds": 3600}}, "#/output_expires_after", None),
         ({"output_expires_after": {"anchor": "now", "seconds": 3600}}, "#/output_expires_after", None),

@@ -236,7 +236,14 @@ def test_create_batch_when_nothing_is_named_then_is_refused() -> None:
 
 @EACH_CLIENT
 def test_batch_when_read_then_has_typed_fields(on: Any) -> None:
-    life = {"status": "in_progress", "counts": (10, 3, 1), "rate": 2.0, "faults": 1, "metadata": {"a": "b"}}
+    life = {
+        "status": "in_progress",
+        "counts": (10, 3, 1),
+        "rate": 2.0,
+        "faults": 1,
+        "metadata": {"a": "b"},
+        "notes": ["no header"],
+    }
     batch = on(BulkApi(life), lambda client: client.batch("batch_1"))
     assert (batch.model, batch.model_version, batch.endpoint) == ("mnist", "1", "/v2/models/mnist/infer")
     assert batch.counts == RowCounts(10, 3, 1)
@@ -245,7 +252,7 @@ def test_batch_when_read_then_has_typed_fields(on: Any) -> None:
     assert batch.errors == (BatchFault("invalid_json_line", "wrong 1", None, 1),)
     assert batch.created_at == datetime.fromtimestamp(1_700_000_000, UTC)
     assert batch.completed_at is None
-    assert (batch.metadata, batch.raw["object"]) == ({"a": "b"}, "batch")
+    assert (batch.metadata, batch.raw["object"], batch.notes) == ({"a": "b"}, "batch", ("no header",))
     assert (batch.is_done, batch.has_succeeded) == (False, False)
 
 

@@ -281,9 +281,10 @@ def test_layout_when_a_late_byte_is_not_utf_8_then_the_file_is_refused_all_the_s
     ("metadata", "pointer"),
     [
         ({"header": "maybe"}, "header"), ({"delimiter": ",,"}, "delimiter"), ({"delimiter": "a"}, "delimiter"),
-        ({"delimiter": '"'}, "delimiter"), ({"decimal": "x"}, "decimal"), ({"decimal": ",", "delimiter": ","}, "decimal"),
-        ({"encoding": "klingon"}, "encoding"), ({"encoding": "base64"}, "encoding"), ({"encoding": "idna"}, "encoding"),
-        ({"encoding": "rot13"}, "encoding"), ({"encoding": "unicode_escape"}, "encoding"), ({"encoding": "\0"}, "encoding"),
+        ({"delimiter": '"'}, "delimiter"), ({"decimal": "x"}, "decimal"),
+        ({"decimal": ",", "delimiter": ","}, "decimal"), ({"encoding": "klingon"}, "encoding"),
+        ({"encoding": "base64"}, "encoding"), ({"encoding": "idna"}, "encoding"), ({"encoding": "rot13"}, "encoding"),
+        ({"encoding": "unicode_escape"}, "encoding"), ({"encoding": "\0"}, "encoding"),
     ],
 )  # fmt: skip
 def test_read_options_when_a_value_is_none_of_its_option_then_refused(metadata: dict[str, str], pointer: str) -> None:

@@ -40,23 +40,31 @@ def test_encoding_of_when_mark_and_option_differ_then_refused(mark: str, asked: 
         encoding_of(TEXT.encode(mark), asked)
 
 
+def check(data: bytes, encoding: str, block: int) -> None:
+    decoder = Decoder(encoding)
+    for at in range(0, len(data), block):
+        decoder.check(data[at : at + block])
+    decoder.check(b"", final=True)
+
+
 @pytest.mark.parametrize("block", [1, 2, 5, 100])
 @pytest.mark.parametrize(
     ("data", "encoding", "offset", "byte"),
     [
-        (b"abc\xe4def", "utf-8", 3, "E4"), (b"ab\xe2\x82", "utf-8", 2, "E2"), (b"ab\x81", "cp1252", 2, "81"),
-        ("ä".encode() + b"\xff", "utf-8", 2, "FF"), (b"abc\x80", "ascii", 3, "80"),
-        ("ab".encode("utf-16-le") + b"\x00\xdc", "utf-16-le", 4, "00"), ("ab".encode("utf-16-le") + b"c", "utf-16-le", 4, "63"),
+        (b"abc\xe4def", "utf-8", 3, "E4"),
+        (b"ab\xe2\x82", "utf-8", 2, "E2"),
+        (b"ab\x81", "cp1252", 2, "81"),
+        ("ä".encode() + b"\xff", "utf-8", 2, "FF"),
+        (b"abc\x80", "ascii", 3, "80"),
+        ("ab".encode("utf-16-le") + b"\x00\xdc", "utf-16-le", 4, "00"),
+        ("ab".encode("utf-16-le") + b"c", "utf-16-le", 4, "63"),
     ],
-)  # fmt: skip
+)
 def test_decoder_when_a_byte_does_not_fit_then_its_offset_is_named(
     data: bytes, encoding: str, offset: int, byte: str, block: int
 ) -> None:
-    decoder = Decoder(encoding)
     with pytest.raises(EncodingError) as caught:
-        for at in range(0, len(data), block):
-            decoder.check(data[at : at + block])
-        decoder.check(b"", final=True)
+        check(data, encoding, block)
     assert caught.value.offset == offset
     assert f"byte 0x{byte} at offset {offset}" in caught.value.detail
 
