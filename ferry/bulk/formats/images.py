@@ -1,18 +1,17 @@
-"""ZIP of PNG and JPEG images: a row each, made as the manifest's `preprocess` says. Comes in, never goes out.
+"""ZIP of PNG and JPEG images: a row each, made as the manifest's `preprocess` says. Input only.
 
-A member's name is its row's id. An image that cannot be read fails alone.
+A member's name is its row's id and nothing more. An image that cannot be read fails alone. Files that systems add to
+archives are skipped, and the index has a note of them.
 """
 
-import io
-import warnings
 import zipfile
 from collections.abc import Sequence
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from ferry.bulk.formats.archives import READ_ERRORS, check_name, open_archive
+from ferry.bulk.formats.archives import READ_ERRORS, is_folder, is_system_file, name_of, open_archive
 from ferry.bulk.formats.base import (
     Chunk,
     ChunkRows,
@@ -30,13 +29,13 @@ from ferry.bulk.formats.base import (
     rows_fault,
 )
 from ferry.bulk.formats.casting import cast_rows
+from ferry.bulk.formats.image_files import decode_image
+from ferry.bulk.formats.pixels import rows_of_pixels
 from ferry.errors import InvalidInputError
 from ferry.manifest import Preprocess, TensorSpec
 from ferry.tensors import Array
 
-_KINDS = ("PNG", "JPEG")
-_DEEP_MODES = ("I", "F")  # more than 8 bits a channel, which Pillow would clip
-_WHITE = 255
+_SHOWN_NAMES = 3
 _NO_OUTPUT = "images are no output format; ask for jsonl, csv, npy, npz, parquet or arrow"
 
 
@@ -51,32 +50,28 @@ class Images:
         """Check the archive's directory and cut its members; no image is decoded yet."""
         try:
             _input(rules)
-            members = _members(open_archive(file, rules.limits))
+            members, skipped = _members(open_archive(file, rules.limits))
         except InvalidInputError as error:
             return Index.failed("invalid_file", error.detail)
         if fault := rows_fault(len(members), rules, "images") or no_join_fault(rules, "a ZIP of images"):
             return fault
         faults, seen, cutter = [], set[str](), Cutter(rules)
         for number, member in enumerate(members, 1):
-            try:
-                check_name(member.filename)
-            except InvalidInputError as error:
-                faults.append(FileFault("unsafe_member_name", error.detail, number))
-            if member.filename in seen:
-                detail = f"the archive holds {member.filename[:80]!r} twice"
-                faults.append(FileFault("duplicate_custom_id", detail, number))
-            seen.add(member.filename)
+            name = name_of(member)
+            if name in seen:
+                faults.append(FileFault("duplicate_custom_id", f"the archive holds {name[:80]!r} twice", number))
+            seen.add(name)
             cutter.add(member.file_size, dict, dict)
             if len(faults) >= rules.max_faults:
                 break
         cutter.close({})
-        return Index(cutter.rows, cutter.done(), tuple(faults))
+        return Index(cutter.rows, cutter.done(), tuple(faults), _notes(skipped))
 
     def read(self, file: BinaryIO, chunk: Chunk, rules: Rules) -> ChunkRows:
         """Decode the chunk's images."""
         spec, preprocess = _input(rules)
         archive = open_archive(file, rules.limits)
-        members = _members(archive)[chunk.first : chunk.first + chunk.rows]
+        members = _members(archive)[0][chunk.first : chunk.first + chunk.rows]
         if len(members) != chunk.rows:
             raise InvalidInputError(f"{len(members)} images where {chunk.rows} were indexed; was the file replaced?")
         faults: list[RowFault] = []
@@ -92,7 +87,7 @@ class Images:
             for rows in same.values()
         )
         numbers = list(range(chunk.first + 1, chunk.first + chunk.rows + 1))
-        return ChunkRows([member.filename for member in members], numbers, groups, tuple(faults))
+        return ChunkRows([name_of(member) for member in members], numbers, groups, tuple(faults))
 
     def check_output(self, rules: Rules) -> None:
         """Refuse: nothing is written as images."""
@@ -114,22 +109,8 @@ def to_row(image: Image.Image, spec: TensorSpec, preprocess: Preprocess) -> Arra
     """Return an image as a row of the input, not yet checked against its range. Shape: (1, *inner)."""
     if preprocess.size is not None and image.size != preprocess.size[::-1]:
         image = image.resize(preprocess.size[::-1], Image.Resampling.BILINEAR)
-    pixels: Array = np.asarray(image).reshape((image.height, image.width, preprocess.channels))
-    if preprocess.invert:
-        pixels = _WHITE - pixels
-    if preprocess.scale != 1.0 or preprocess.mean or preprocess.std:
-        pixels = pixels.astype(np.float32) * np.float32(preprocess.scale)
-        if preprocess.mean:
-            pixels = pixels - np.asarray(preprocess.mean, np.float32)
-        if preprocess.std:
-            pixels = pixels / np.asarray(preprocess.std, np.float32)
-    if preprocess.layout == "CHW":
-        pixels = pixels.transpose(2, 0, 1)
-    elif preprocess.layout == "HW":
-        pixels = pixels[:, :, 0]
-    if spec.numpy_dtype.kind != "f" and pixels.dtype.kind == "f":
-        pixels = np.rint(pixels).astype(np.int64)
-    return np.ascontiguousarray(pixels)[np.newaxis]
+    pixels: Array = np.asarray(image).reshape((1, image.height, image.width, preprocess.channels))
+    return rows_of_pixels(pixels, spec, preprocess)
 
 
 def _row(image: Image.Image, spec: TensorSpec, preprocess: Preprocess) -> Array:
@@ -148,15 +129,24 @@ def _input(rules: Rules) -> tuple[TensorSpec, Preprocess]:
     return spec, spec.preprocess
 
 
-def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """Return the members that are rows: no folders, nor what macOS packs beside them."""
-    return [
-        each
-        for each in archive.infolist()
-        if not each.is_dir()
-        and not each.filename.startswith("__MACOSX/")
-        and each.filename.rsplit("/", 1)[-1] != ".DS_Store"
-    ]
+def _members(archive: zipfile.ZipFile) -> tuple[list[zipfile.ZipInfo], list[str]]:
+    """Return the members that are rows, and the names of files that are none. Folders are neither."""
+    rows, skipped = [], []
+    for member in archive.infolist():
+        if is_system_file(name_of(member)):
+            if not is_folder(member):
+                skipped.append(name_of(member))
+        elif not is_folder(member):
+            rows.append(member)
+    return rows, skipped
+
+
+def _notes(skipped: Sequence[str]) -> tuple[str, ...]:
+    if not skipped:
+        return ()
+    names = ", ".join(name[:80] for name in skipped[:_SHOWN_NAMES]) + (", ..." if len(skipped) > _SHOWN_NAMES else "")
+    what = "1 file that a system added was" if len(skipped) == 1 else f"{len(skipped)} files that a system added were"
+    return (f"{what} skipped: {names}",)
 
 
 def _decode(archive: zipfile.ZipFile, member: zipfile.ZipInfo, preprocess: Preprocess, limits: Limits) -> Image.Image:
@@ -166,26 +156,4 @@ def _decode(archive: zipfile.ZipFile, member: zipfile.ZipInfo, preprocess: Prepr
         data = archive.read(member)
     except READ_ERRORS as error:
         raise InvalidInputError(f"the image cannot be unpacked: {str(error)[:200]}") from None
-    try:
-        with warnings.catch_warnings():
-            # Pillow's own limit is a warning; ours stands below and holds before a pixel is decoded.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=_KINDS) as image:
-                return _convert(image, preprocess, limits)
-    except Image.DecompressionBombError:
-        raise InvalidInputError(f"the image has over {limits.max_pixels} pixels, the limit") from None
-    except UnidentifiedImageError:
-        raise InvalidInputError("this is neither a PNG nor a JPEG image") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise InvalidInputError(f"the image cannot be decoded: {str(error)[:200]}") from None
-
-
-def _convert(image: Any, preprocess: Preprocess, limits: Limits) -> Image.Image:
-    n_pixels = image.width * image.height
-    if n_pixels > limits.max_pixels:
-        detail = f"the image has {image.width} x {image.height} pixels, the limit is {limits.max_pixels} in all"
-        raise InvalidInputError(detail)
-    if image.mode.startswith(_DEEP_MODES):
-        raise InvalidInputError("the image has more than 8 bits per channel; save it with 8")
-    converted: Image.Image = image.convert(preprocess.mode)
-    return converted
+    return decode_image(data, preprocess, limits)
