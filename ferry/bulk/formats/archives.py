@@ -3,6 +3,8 @@
 Names of members are data, never paths: nothing is ever extracted.
 """
 
+import hashlib
+import re
 import struct
 import zipfile
 import zlib
@@ -19,8 +21,13 @@ _ENCRYPTED = 0x1
 _UTF_8 = 0x800
 _UNICODE_PATH = 0x7075
 _EXTRA_HEADER_BYTES = 4
-_SYSTEM_FILES = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
-_SYSTEM_FOLDER = "__macosx"
+_SYSTEM_FILE = re.compile(
+    r"""(?:^|[/\\])                                                # a part of the name, which is
+        (?:__MACOSX[/\\]                                           # a folder,
+        |(?:\._[^/\\]*|\.DS_Store|Thumbs\.db|desktop\.ini)\Z)    # or the file itself
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
 READ_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
 
 
@@ -70,8 +77,16 @@ def is_folder(member: zipfile.ZipInfo) -> bool:
 
 def is_system_file(name: str) -> bool:
     """Say whether a file is one that macOS or Windows adds to folders and archives."""
-    *folders, last = name.replace("\\", "/").casefold().split("/")
-    return last in _SYSTEM_FILES or last.startswith("._") or _SYSTEM_FOLDER in folders
+    return _SYSTEM_FILE.search(name) is not None
+
+
+def directory_digest(file: BinaryIO, start: int) -> bytes:
+    """Return a digest of all from the directory of an archive (`ZipFile.start_dir`) to its end."""
+    file.seek(start)
+    digest = hashlib.blake2b()
+    while piece := file.read(MIB):
+        digest.update(piece)
+    return digest.digest()
 
 
 def stored_at(file: BinaryIO, member: zipfile.ZipInfo) -> int | None:

@@ -65,9 +65,8 @@ def decode_image(data: bytes, preprocess: Preprocess, limits: Limits) -> Image.I
             with Image.open(io.BytesIO(data), formats=_KINDS) as image:
                 _check(image, limits)
                 depth = data[_PNG_DEPTH_AT] if data.startswith(_PNG_SIGNATURE) else 8
-                upright = _upright(_eight_bits(image, depth))
-                converted: Image.Image = _opaque(upright, preprocess).convert(preprocess.mode)
-                return converted
+                shown: Image.Image = _opaque(_upright(_eight_bits(image, depth)), preprocess)
+                return shown if shown.mode == preprocess.mode else shown.convert(preprocess.mode)
     except Image.DecompressionBombError:
         raise InvalidInputError(f"the image has over {limits.max_pixels} pixels, the limit") from None
     except UnidentifiedImageError:

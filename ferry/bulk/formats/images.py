@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from ferry.bulk.formats.archives import READ_ERRORS, is_folder, is_system_file, name_of, open_archive
+from ferry.bulk.formats.archives import READ_ERRORS, directory_digest, is_folder, is_system_file, name_of, open_archive
 from ferry.bulk.formats.base import (
     Chunk,
     ChunkRows,
@@ -27,6 +27,7 @@ from ferry.bulk.formats.base import (
     input_fault,
     no_join_fault,
     rows_fault,
+    size_of,
 )
 from ferry.bulk.formats.casting import cast_rows
 from ferry.bulk.formats.image_files import decode_image
@@ -39,6 +40,36 @@ _SHOWN_NAMES = 3
 _NO_OUTPUT = "images are no output format; ask for jsonl, csv, npy, npz, parquet or arrow"
 
 
+class _Members:
+    """An archive's directory, read once for all chunks. Every chunk may bring the file opened anew.
+
+    rows: the members that are rows. skipped: names of files that systems add. Folders are in neither.
+    """
+
+    def __init__(self, file: BinaryIO, limits: Limits) -> None:
+        self.archive = open_archive(file, limits)
+        self.rows: list[zipfile.ZipInfo] = []
+        self.skipped: list[str] = []
+        for member in self.archive.infolist():
+            if is_folder(member):
+                continue
+            if is_system_file(name := name_of(member)):
+                self.skipped.append(name)
+            else:
+                self.rows.append(member)
+        self._identity = self._identity_of(file)
+
+    def is_of(self, file: BinaryIO) -> bool:
+        """Say whether `file` is the file that this one began with, by its size and directory; if so, go on with it."""
+        if self._identity_of(file) != self._identity:
+            return False
+        self.archive.fp = file
+        return True
+
+    def _identity_of(self, file: BinaryIO) -> tuple[int, bytes]:
+        return size_of(file), directory_digest(file, self.archive.start_dir)
+
+
 class Images:
     """The format `images`."""
 
@@ -46,17 +77,20 @@ class Images:
     media_type = "application/zip"
     suffix = ".zip"
 
+    def __init__(self) -> None:
+        self._members: _Members | None = None
+
     def index(self, file: BinaryIO, rules: Rules) -> Index:
         """Check the archive's directory and cut its members; no image is decoded yet."""
         try:
             _input(rules)
-            members, skipped = _members(open_archive(file, rules.limits))
+            members = _Members(file, rules.limits)
         except InvalidInputError as error:
             return Index.failed("invalid_file", error.detail)
-        if fault := rows_fault(len(members), rules, "images") or no_join_fault(rules, "a ZIP of images"):
+        if fault := rows_fault(len(members.rows), rules, "images") or no_join_fault(rules, "a ZIP of images"):
             return fault
         faults, seen, cutter = [], set[str](), Cutter(rules)
-        for number, member in enumerate(members, 1):
+        for number, member in enumerate(members.rows, 1):
             name = name_of(member)
             if name in seen:
                 faults.append(FileFault("duplicate_custom_id", f"the archive holds {name[:80]!r} twice", number))
@@ -65,20 +99,23 @@ class Images:
             if len(faults) >= rules.max_faults:
                 break
         cutter.close({})
-        return Index(cutter.rows, cutter.done(), tuple(faults), _notes(skipped))
+        return Index(cutter.rows, cutter.done(), tuple(faults), _notes(members.skipped))
 
     def read(self, file: BinaryIO, chunk: Chunk, rules: Rules) -> ChunkRows:
         """Decode the chunk's images."""
         spec, preprocess = _input(rules)
-        archive = open_archive(file, rules.limits)
-        members = _members(archive)[0][chunk.first : chunk.first + chunk.rows]
+        found, self._members = self._members, None
+        if found is None or not found.is_of(file):
+            found = _Members(file, rules.limits)
+        self._members = found
+        members = found.rows[chunk.first : chunk.first + chunk.rows]
         if len(members) != chunk.rows:
             raise InvalidInputError(f"{len(members)} images where {chunk.rows} were indexed; was the file replaced?")
         faults: list[RowFault] = []
         same: dict[tuple[int, ...], list[tuple[int, Array]]] = {}
         for position, member in enumerate(members):
             try:
-                row = _row(_decode(archive, member, preprocess, rules.limits), spec, preprocess)
+                row = _row(_decode(found.archive, member, preprocess, rules.limits), spec, preprocess)
                 same.setdefault(row.shape, []).append((position, row))
             except InvalidInputError as error:
                 faults.append(input_fault(position, error, rules))
@@ -127,18 +164,6 @@ def _input(rules: Rules) -> tuple[TensorSpec, Preprocess]:
             f"{rules.manifest.ref} takes no images: its manifest needs one input that has `preprocess`"
         )
     return spec, spec.preprocess
-
-
-def _members(archive: zipfile.ZipFile) -> tuple[list[zipfile.ZipInfo], list[str]]:
-    """Return the members that are rows, and the names of files that are none. Folders are neither."""
-    rows, skipped = [], []
-    for member in archive.infolist():
-        if is_system_file(name_of(member)):
-            if not is_folder(member):
-                skipped.append(name_of(member))
-        elif not is_folder(member):
-            rows.append(member)
-    return rows, skipped
 
 
 def _notes(skipped: Sequence[str]) -> tuple[str, ...]:

@@ -265,3 +265,14 @@ def test_preprocess_when_in_a_manifest_then_it_comes_back_from_json() -> None:
 def test_preprocess_when_it_does_not_fit_the_input_then_refused(preprocess, dtype: str) -> None:
     with pytest.raises(ValidationError):
         spec("x", dtype, 2, 3, preprocess=preprocess)
+
+
+def test_images_when_chunks_are_read_by_one_reader_then_a_replaced_archive_is_seen() -> None:
+    pixels, given, reader = pixels_of(4), rules(TOY, chunk_rows=2), format_named("images")
+    one, other = archive_of(pixels), archive_of(255 - pixels)
+    first, second = index("images", one, given).chunks
+    for data, shown in ((one, pixels), (one, pixels), (other, 255 - pixels), (one, pixels)):
+        read = [reader.read(io.BytesIO(data), chunk, given) for chunk in (first, second)]
+        np.testing.assert_allclose(whole(read), shown / 255, atol=1e-6)
+    with pytest.raises(InvalidInputError, match="replaced"):
+        reader.read(io.BytesIO(archive_of(pixels[:3])), second, given)
