@@ -111,7 +111,7 @@ async def test_switch_when_rows_influence_each_other_then_every_worker_hears_and
 
 async def test_tune_when_a_check_switched_the_model_then_refused_with_the_reason(bench: Bench) -> None:
     bench.worker.switch("toy", "1", digest=OLD.digest, reason="job j moved by 0.5")
-    with pytest.raises(InvalidInputError, match="toy:1 runs one job at a time, .*: job j moved by 0.5"):
+    with pytest.raises(InvalidInputError, match=r"toy:1 runs one job at a time, .*: job j moved by 0.5"):
         bench.admin.tune("toy", "1", Tuning(max_rows=2))
 
 
