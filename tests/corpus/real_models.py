@@ -122,6 +122,7 @@ def _spec_of(tensor: dict[str, Any]) -> TensorSpec:
         shape=tuple(None if size < 0 else size for size in shape or ()),
         batch_axis=tensor["batch_axis"],
         has_any_rank=shape is None,
+        range=tensor["range"],
     )
 
 
