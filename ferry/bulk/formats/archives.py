@@ -41,6 +41,8 @@ def open_archive(file: BinaryIO, limits: Limits) -> zipfile.ZipFile:
     file.seek(0)
     try:
         archive = zipfile.ZipFile(file)
+    except UnicodeDecodeError:
+        raise InvalidInputError("a name in the archive is marked as UTF-8 and is not; pack it anew") from None
     except READ_ERRORS as error:
         raise InvalidInputError(f"this is not a whole ZIP archive: {str(error)[:200]}") from None
     members = archive.infolist()

@@ -169,6 +169,8 @@ def test_images_when_names_are_in_no_flagged_encoding_then_read_as_utf_8_or_cp43
             unflagged[at + flags_at + 1] &= ~0x08
     assert unflagged != data
     assert list(chunks_of("images", bytes(unflagged), rules(TOY))[0].ids) == ["Füße.png", "日.png"]
+    (fault,) = index("images", data.replace("日".encode(), b"\xff\xff\xff"), rules(TOY)).faults
+    assert "marked as UTF-8 and is not" in fault.message
     cp437 = bytes(unflagged).replace("Füße".encode(), "Füßeab".encode("cp437"))
     (chunk,) = chunks_of("images", cp437, rules(TOY))
     assert (list(chunk.ids), chunk.faults) == (["Füßeab.png", "日.png"], ())
