@@ -14,6 +14,7 @@ def batch(record: BatchRecord) -> dict[str, Any]:
         "model": record.model,
         "model_version": record.version,
         "errors": _errors(record),
+        "notes": list(record.notes),
         "input_file_id": record.input_file_id,
         "completion_window": record.completion_window,
         "status": record.status.value,
@@ -32,7 +33,6 @@ def batch(record: BatchRecord) -> dict[str, Any]:
         "metadata": dict(record.metadata) or None,
         "format": record.format,
         "output_format": record.output_format,
-        "notes": list(record.notes),
         "progress": {
             "rows_done": record.rows_done,
             "rows_per_s": record.rate,

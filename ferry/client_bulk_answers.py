@@ -72,7 +72,7 @@ class BatchTimings:
 class Batch:
     """A bulk batch as the API last told of it; None where it has not happened yet. `raw` is the whole answer.
 
-    errors: why it failed. notes: what was decided about its file that you should know.
+    errors: why it failed. notes: what the check of the file left out or decided.
     `completed` says that it was worked through, not that every row succeeded: see `counts`.
     """
 
@@ -99,9 +99,9 @@ class Batch:
     timings: BatchTimings = BatchTimings()
     metadata: Mapping[str, str] = field(default_factory=dict)
     errors: tuple[BatchFault, ...] = ()
+    notes: tuple[str, ...] = ()
     format: str | None = None
     output_format: str | None = None
-    notes: tuple[str, ...] = ()
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property

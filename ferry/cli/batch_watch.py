@@ -99,15 +99,10 @@ def note_lines(batch: Batch) -> list[str]:
 
 
 def _watch(session: Session, batch_id: str) -> Batch:
-    said: set[str] = set()
     with session.bars.rows() as show:
 
         def see(batch: Batch) -> None:
             session.patience.met()
-            for line in note_lines(batch):
-                if line not in said:
-                    session.say(line)
-            said.update(note_lines(batch))
             show(batch)
 
         return session.patience.run(lambda: session.client.wait_batch(batch_id, on_progress=see))
@@ -135,6 +130,8 @@ def _deliver(session: Session, batch: Batch, places: Places) -> int:
         _fetch(session, batch.output_file_id, places.out)
     if batch.error_file_id:
         _fetch(session, batch.error_file_id, places.errors)
+    for line in note_lines(batch):
+        session.say(line)
     counts = batch.counts
     if batch.status != "completed":
         _say_ended(session, batch, places)

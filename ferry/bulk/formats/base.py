@@ -98,7 +98,7 @@ class Chunk:
 class Index:
     """A file's rows, cut. Where there are faults the batch fails and chunks are not to be read.
 
-    notes: what was decided about the file that its sender should know.
+    notes: what the client should know of a file that runs, one sentence each, such as columns or files left out.
     """
 
     rows: int

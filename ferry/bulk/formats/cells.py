@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
+from ferry.bulk.formats.columns import InputColumns
 from ferry.errors import InvalidInputError
 from ferry.json_elements import limits_of_dtype
 from ferry.manifest import TensorSpec
@@ -23,14 +24,15 @@ _MAX_DIGITS = 4000  # more are refused by Python
 _SHOWN_CHARS = 40
 
 
-def cell_reader(spec: TensorSpec, name: str, decimal: str = ".") -> Callable[[str], Any]:
-    """Return the function that judges the cells of column `name`: it returns the element of `spec` a cell is, exactly.
+def cell_reader(column: InputColumns, name: str, decimal: str = ".") -> Callable[[str], Any]:
+    """Return the function that judges the cells of column `name`: it returns the element of its input, exactly.
 
     It raises InvalidInputError, naming the column, for a cell that is none. A missing value is judged here too.
     """
+    spec = column.spec
     if spec.is_string:
         return str
-    kind = spec.numpy_dtype.kind
+    kind = "f" if column.is_float else spec.numpy_dtype.kind
 
     def judge(cell: str) -> Any:
         text = cell.strip(_BLANKS)
@@ -87,11 +89,12 @@ def is_plain(data: bytes, specs: Sequence[TensorSpec]) -> bool:
     return not (has_integers and (b"0x" in data or b"0X" in data))
 
 
-def _wrong(cell: str, spec: TensorSpec, name: str, decimal: str = ".") -> InvalidInputError:
+def _wrong(cell: str, spec: TensorSpec, name: str, decimal: str | None = None) -> InvalidInputError:
+    """Return the error for a cell; decimal: of a float, for which the other sign may be meant."""
     text = cell.strip(_BLANKS)
     shown = f"got {text[:_SHOWN_CHARS]!r}" if text else "it is empty"
     other = "." if decimal == "," else ","
-    if spec.numpy_dtype.kind == "f" and _FLOAT.fullmatch(text.replace(decimal, "?").replace(other, ".")):
+    if decimal and _FLOAT.fullmatch(text.replace(decimal, "?").replace(other, ".")):
         shown += f"; say --decimal {other} if that is its decimal sign"
     return InvalidInputError.at(name, f"column {name[:_SHOWN_CHARS]!r}: expected {spec.dtype}, {shown}")
 

@@ -1,8 +1,9 @@
 """Which columns of a table are which input of the model. Knows names, no values.
 
 An input is one column of its name, or as many columns as a row has elements: x_0, x_1, ... (or x.0, x[0]). Where no
-column has a name of an input, and there are exactly as many as all inputs need, they are taken by their place. The
-index of a data frame is never one of them. Other columns are left alone.
+column has a name of an input, and there are exactly as many as all inputs need, they are taken by their place; the
+index of a data frame is never one of them. Columns that the manifest names as pixels (`preprocess.columns`) are an
+input too. Other columns are left alone.
 """
 
 import math
@@ -12,21 +13,30 @@ from dataclasses import dataclass
 
 from ferry.bulk.formats.base import Rules
 from ferry.errors import InvalidInputError
-from ferry.manifest import TensorSpec
+from ferry.manifest import Preprocess, TensorSpec
 
-_NUMBERED = ("{}_{}", "{}.{}", "{}[{}]")
+_NUMBERED = ("_{}", ".{}", "[{}]")  # after the name of the input
 _INDEX = re.compile(r"|Unnamed: \d+(\.\d+)*|__index_level_\d+__", re.ASCII)
 _SHOWN_NAMES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class InputColumns:
-    """One input's columns by name; `is_whole` where one column holds a whole row, `by_place` where no name fits."""
+    """One input's columns by name; `is_whole` where one column holds a whole row, `by_place` where no name fits.
+
+    pixels: how the columns' raw pixels become the input; None where they hold the input's own values.
+    """
 
     spec: TensorSpec
     names: tuple[str, ...]
     is_whole: bool
+    pixels: Preprocess | None = None
     by_place: bool = False
+
+    @property
+    def is_float(self) -> bool:
+        """Whether a cell of these columns is read as a float; raw pixels are."""
+        return self.pixels is not None or self.spec.numpy_dtype.kind == "f"
 
 
 def map_columns(names: Sequence[str], rules: Rules, *, has_lists: bool) -> list[InputColumns]:
@@ -41,10 +51,9 @@ def map_columns(names: Sequence[str], rules: Rules, *, has_lists: bool) -> list[
     for name in () if rules.joins_all else rules.join:
         if name not in names:
             raise InvalidInputError(f"there is no column {name[:40]!r} to join; there are {_some(names)}")
-    known = set(names)
-    found = [_named(spec, known, has_lists=has_lists) for spec in rules.manifest.inputs]
+    found = [_named(spec, names, has_lists=has_lists) for spec in rules.manifest.inputs]
     columns = [each for each in found if each]
-    if not columns and not any(_fitting(spec, known) for spec in rules.manifest.inputs):
+    if not columns and not any(_has_name(spec, names) for spec in rules.manifest.inputs):
         columns = _by_place(names, rules)
     if len(columns) < len(found):
         missing = next(spec for spec, each in zip(rules.manifest.inputs, found, strict=True) if not each)
@@ -81,28 +90,50 @@ def column_notes(names: Sequence[str], columns: Sequence[InputColumns], rules: R
     return tuple(notes)
 
 
-def _width(spec: TensorSpec) -> int | None:
-    """Return how many elements a row has; None for one of any size."""
-    return None if None in spec.inner_shape else math.prod(size or 0 for size in spec.inner_shape)
+def _named(spec: TensorSpec, names: Sequence[str], *, has_lists: bool) -> InputColumns | None:
+    found = _named_columns(spec, names, has_lists=has_lists)
+    pixels = _pixel_columns(spec, names)
+    if found and pixels:
+        raise InvalidInputError(
+            f"columns {found.names[0][:40]!r} and {pixels.names[0][:40]!r} are both input {spec.name!r}; leave one out"
+        )
+    return found or pixels
 
 
-def _named(spec: TensorSpec, known: set[str], *, has_lists: bool) -> InputColumns | None:
+def _named_columns(spec: TensorSpec, names: Sequence[str], *, has_lists: bool) -> InputColumns | None:
     width = _width(spec)
-    if spec.name in known and (has_lists or width == 1):
+    if spec.name in names and (has_lists or width == 1):
         return InputColumns(spec, (spec.name,), is_whole=has_lists)
     if width is None:
         return None
-    for pattern in _NUMBERED:
-        wanted = tuple(pattern.format(spec.name, number) for number in range(width))
+    known = set(names)
+    for ending in _NUMBERED:
+        wanted = tuple(spec.name + each for each in _numbered_names(ending, width, 0))
         if known.issuperset(wanted):
             return InputColumns(spec, wanted, is_whole=False)
     return None
 
 
-def _fitting(spec: TensorSpec, known: set[str]) -> bool:
+def _pixel_columns(spec: TensorSpec, names: Sequence[str]) -> InputColumns | None:
+    """Return the columns of raw pixels, numbered from 0 or from 1."""
+    how = spec.preprocess
+    if how is None or not how.columns:
+        return None
+    width = how.n_values or 0
+    known = set(names)
+    found = [wanted for first in (0, 1) if known.issuperset(wanted := _numbered_names(how.columns, width, first))]
+    if len(found) > 1:
+        detail = f"there are columns {found[0][0]!r} to {found[1][-1]!r}, which is one more than the {width} pixels"
+        raise InvalidInputError(f"{detail} of input {spec.name!r}; leave one out")
+    return InputColumns(spec, found[0], is_whole=False, pixels=how) if found else None
+
+
+def _has_name(spec: TensorSpec, names: Sequence[str]) -> bool:
     """Say whether a column has a name of this input, so that the others should have one too."""
-    width = _width(spec)
-    return any(pattern.format(spec.name, number) in known for pattern in _NUMBERED for number in range(width or 1))
+    wanted = {spec.name + each for ending in _NUMBERED for each in _numbered_names(ending, _width(spec) or 1, 0)}
+    if spec.preprocess and spec.preprocess.columns:
+        wanted.update(_numbered_names(spec.preprocess.columns, (spec.preprocess.n_values or 0) + 1, 0))
+    return not wanted.isdisjoint(names)
 
 
 def _by_place(names: Sequence[str], rules: Rules) -> list[InputColumns]:
@@ -123,11 +154,23 @@ def _missing(spec: TensorSpec, names: Sequence[str], rules: Rules, *, has_lists:
     if width is None:
         return InvalidInputError(f"input {spec.name!r} has an axis of any size; it needs one column of lists or JSONL")
     one = f"a column {spec.name!r}" if has_lists or width == 1 else f"columns {spec.name}_0 to {spec.name}_{width - 1}"
+    if spec.preprocess and spec.preprocess.columns:
+        first, last = (spec.preprocess.columns.replace("{}", str(number)) for number in (0, width - 1))
+        one += f" (or pixels {first} to {last})"
     beside = "1 column" if width == 1 else f"{width} columns"
     only = f", or {beside} beside those joined" if len(rules.manifest.inputs) == 1 else ""
     index = [name for name in names if is_index(name)]
     left_out = f" ({index[0]!r} does not count: it looks like an index)" if index else ""
     return InvalidInputError(f"input {spec.name!r} needs {one}{only}; there are {len(names)}: {_some(names)}{left_out}")
+
+
+def _width(spec: TensorSpec) -> int | None:
+    """Return the number of elements in a row; None where it differs."""
+    return None if None in spec.inner_shape else math.prod(size or 0 for size in spec.inner_shape)
+
+
+def _numbered_names(pattern: str, width: int, first: int) -> tuple[str, ...]:
+    return tuple(pattern.replace("{}", str(number)) for number in range(first, first + width))
 
 
 def _some(names: Sequence[str]) -> str:

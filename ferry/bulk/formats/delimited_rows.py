@@ -24,14 +24,13 @@ from ferry.bulk.formats.base import (
     good_rows,
     numbered,
 )
-from ferry.bulk.formats.casting import cast_rows
 from ferry.bulk.formats.cells import cell_reader
 from ferry.bulk.formats.columns import InputColumns, joined_names
 from ferry.bulk.formats.layout import Layout
+from ferry.bulk.formats.pixels import cast_column
 from ferry.bulk.formats.records import Scan, records
 from ferry.bulk.formats.text_encoding import UTF8
 from ferry.errors import InvalidInputError
-from ferry.manifest import TensorSpec
 
 QUOTE_REMEDY = 'quotes in a field are written twice, as in "screen 5"" wide" (Spark: option escape)'
 
@@ -39,7 +38,7 @@ QUOTE_REMEDY = 'quotes in a field are written twice, as in "screen 5"" wide" (Sp
 def read_fast(data: bytes, chunk: Chunk, rules: Rules, layout: Layout) -> ChunkRows | None:
     """Return a chunk's rows as pyarrow reads them; None where it does not read each cell as `cell_reader` does."""
     names, columns = list(layout.names), layout.columns
-    wanted = {name: _arrow_type(column.spec) for column in columns for name in column.names}
+    wanted = {name: _arrow_type(column) for column in columns for name in column.names}
     types = {**wanted, **{name: pa.string() for name in joined_names(names, columns, rules) if name not in wanted}}
     try:
         table = pa_csv.read_csv(
@@ -70,7 +69,7 @@ class SlowReader:
         self._layout, self._chunk, self._rules = layout, chunk, rules
         self._place = {name: at for at, name in enumerate(layout.names)}
         self._readers = [
-            [(self._place[name], cell_reader(column.spec, name, layout.decimal)) for name in column.names]
+            [(self._place[name], cell_reader(column, name, layout.decimal)) for name in column.names]
             for column in layout.columns
         ]
 
@@ -131,11 +130,12 @@ def _text(data: bytes) -> str:
         raise InvalidInputError(f"the file is not what was indexed ({error}); was it replaced?") from None
 
 
-def _arrow_type(spec: TensorSpec) -> Any:
+def _arrow_type(column: InputColumns) -> Any:
+    spec = column.spec
     if spec.is_string:
         return pa.string()
     # As float32 pyarrow would read 1e99 as infinity without a word.
-    return pa.float64() if spec.numpy_dtype.kind == "f" else pa.from_numpy_dtype(np.dtype(spec.dtype))
+    return pa.float64() if column.is_float else pa.from_numpy_dtype(np.dtype(spec.dtype))
 
 
 def _cast_all(
@@ -145,8 +145,10 @@ def _cast_all(
     for at, column in enumerate(columns):
         spec, rows = column.spec, [row[at] for row in elements]
         # Whole numbers fit their dtype, that was checked; floats are rounded from float64, as pyarrow's are.
-        array = np.array(rows, dtype=np.float64 if spec.numpy_dtype.kind == "f" else spec.numpy_dtype)
-        cast, wrong = cast_rows(spec, array.reshape((len(rows), *(size or 0 for size in spec.inner_shape))))
+        array = np.array(rows, dtype=np.float64 if column.is_float else spec.numpy_dtype)
+        if not column.pixels:
+            array = array.reshape((len(rows), *(size or 0 for size in spec.inner_shape)))
+        cast, wrong = cast_column(column, array)
         arrays.append(cast)
         bad.update({row: (spec.name, why) for row, why in wrong.items()})
     return good_rows(arrays, bad, rules)

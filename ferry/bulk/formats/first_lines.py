@@ -99,7 +99,7 @@ def _are_elements(cells: dict[str, str], columns: Sequence[InputColumns], decima
                 continue
             n_values += 1
             try:
-                cell_reader(column.spec, name, decimal)(cell)
+                cell_reader(column, name, decimal)(cell)
             except InvalidInputError:
                 return False
     return n_values > 0

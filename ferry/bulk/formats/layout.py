@@ -86,7 +86,7 @@ class _Reading:
         layout = self.layout
         place = {name: at for at, name in enumerate(layout.names)}
         readers = [
-            (place[name], cell_reader(column.spec, name, layout.decimal))
+            (place[name], cell_reader(column, name, layout.decimal))
             for column in layout.columns
             for name in column.names
         ]
@@ -214,7 +214,7 @@ class _Search:
             yield self._asked.decimal
             return
         yield "."
-        floats = {name for each in columns if each.spec.numpy_dtype.kind == "f" for name in each.names}
+        floats = {name for each in columns if each.is_float for name in each.names}
         places = [place for place, name in enumerate(names) if name in floats]
         commas = [row for row in rows.values() if "," in "".join(row)]
         if any("," in row[place] for row in commas for place in places if place < len(row)):

@@ -37,8 +37,7 @@ local record = {}
 
 function record.indexed()
   redis.call('HSET', batch_key, 'total', ARGV[6], 'chunks', ARGV[7], 'done', 0, 'next', 0, 'width', ARGV[8],
-    'format', ARGV[9], 'output_format', ARGV[10],
-    'notes', ARGV[11], 'is_prepared', ARGV[12])
+    'format', ARGV[9], 'output_format', ARGV[10], 'notes', ARGV[11], 'is_prepared', ARGV[12])
   if redis.call('HEXISTS', batch_key, 'ending') == 0 then
     redis.call('HSET', batch_key, 'status', 'in_progress', 'in_progress_us', text(now_us), 'rate_us', text(now_us))
   end

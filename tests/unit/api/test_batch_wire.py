@@ -23,6 +23,7 @@ def test_batch_when_it_was_just_made_then_all_that_openai_shows_and_nothing_has_
         "model": "mnist",
         "model_version": "1",
         "errors": None,
+        "notes": [],
         "input_file_id": "file-abc",
         "completion_window": "24h",
         "status": "validating",
@@ -41,7 +42,6 @@ def test_batch_when_it_was_just_made_then_all_that_openai_shows_and_nothing_has_
         "metadata": None,
         "format": None,
         "output_format": None,
-        "notes": [],
         "progress": {"rows_done": 0, "rows_per_s": None, "eta_s": None, "chunks": None, "chunks_done": 0},
         "timings": {"created": 1_800_000_000.123456, "in_progress": None, "finalizing": None, "ended": None},
     }
@@ -52,14 +52,12 @@ def test_batch_when_it_runs_then_progress_with_the_rows_of_running_chunks() -> N
         record(
             BatchStatus.IN_PROGRESS, in_progress_us=CREATED_US + 2_000_000, total=1000, completed=290, failed=10,
             chunks=10, done=3, rate=300.0, running_rows=100, format="npy", output_format="csv", metadata={"a": "b"},
-            notes=("no header",),
         )
     )  # fmt: skip
     assert shown["status"] == "in_progress"
     assert shown["request_counts"] == {"total": 1000, "completed": 290, "failed": 10}
     assert shown["progress"] == {"rows_done": 400, "rows_per_s": 300.0, "eta_s": 2.0, "chunks": 10, "chunks_done": 3}
     assert (shown["in_progress_at"], shown["timings"]["in_progress"]) == (1_800_000_002, 1_800_000_002.123456)
-    assert shown["notes"] == ["no header"]
     assert (shown["format"], shown["output_format"], shown["metadata"]) == ("npy", "csv", {"a": "b"})
 
 
@@ -88,3 +86,8 @@ def test_batch_when_it_failed_then_its_errors_as_a_list() -> None:
         ],
     }
     assert shown["failed_at"] == 1_800_000_000
+
+
+def test_batch_when_the_check_of_its_file_left_notes_then_they_are_shown() -> None:
+    shown = batch_wire.batch(record(BatchStatus.IN_PROGRESS, notes=("2 files were skipped", "other")))
+    assert shown["notes"] == ["2 files were skipped", "other"]
