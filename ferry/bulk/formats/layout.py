@@ -27,6 +27,7 @@ from ferry.errors import InvalidInputError
 
 DELIMITERS = (",", ";", "\t", "|")
 _NAMES = {"\t": "tab", " ": "space"}
+_MAY_BE_BOTH = "may name the columns, or be a row"
 _THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+", re.ASCII)
 
 
@@ -116,12 +117,14 @@ class _Search:
         """Say whether records may be split at a delimiter, by the first one.
 
         Any that is not in a line reads it as one column, whatever it holds: it counts where the line holds no other
-        either, for numbers with a decimal comma.
+        either, for rows that have the usual one in them, such as a decimal comma.
         """
-        if len(first) > 1 or delimiter in (self._default, self._asked.delimiter):
+        if len(first) > 1 or not self._is_guess(delimiter):
             return True
-        is_text = all(spec.is_string for spec in self._rules.manifest.inputs)
-        return not is_text and not any(each in cell for cell in first for each in DELIMITERS)
+        return not any(each in cell for cell in first for each in DELIMITERS)
+
+    def _is_guess(self, delimiter: str) -> bool:
+        return delimiter not in (self._default, self._asked.delimiter)
 
     def look(self, records: Sequence[list[str]], delimiter: str) -> None:
         """Take the ways to read records that are split at one delimiter."""
@@ -164,6 +167,8 @@ class _Search:
         names = column_names(first, extra)
         columns = tuple(map_columns(names, self._rules, has_lists=False))
         rows = dict(enumerate(records[1:], 1))
+        if self._is_guess(delimiter) and any(records[1:]) and all(len(row) != len(names) for row in records[1:] if row):
+            raise InvalidInputError(f"no row has the {len(names)} fields of the header at {_shown(delimiter)}")
         readings = [
             _Reading(Layout(names, columns, delimiter, decimal, has_header=True, extra=extra), rows)
             for decimal in self._decimals(rows, names, columns)
@@ -176,13 +181,13 @@ class _Search:
         used = {name for column in columns for name in column.names}
         cells = [cell for cell, name in zip(first, names, strict=False) if name in used]
         if any(column.spec.is_string for column in columns):
-            self._doubts.append(_ask_header(first, "may name the columns, or be a row"))
+            self._doubts.append(_ask_header(first, _MAY_BE_BOTH))
         elif are_elements(first, names, columns, ".,"):
             if len(cells) == len(first):
                 return False  # it is a row, or a doubt of that way to read it
             if are_counted(cells):
                 return True
-            self._doubts.append(_ask_header(first, "may name the columns, or be a row"))
+            self._doubts.append(_ask_header(first, _MAY_BE_BOTH))
         elif not are_names(cells):
             self._mixed.append(_ask_header(first, "is neither all names nor all numbers"))
         else:
@@ -196,7 +201,8 @@ class _Search:
         rows = dict(enumerate(records))
         is_auto = self._asked.header == "auto"
         if is_auto and any(column.spec.is_string for column in columns):
-            return  # the way to read it as a header has the doubt
+            self._doubts.append(_ask_header(first, _MAY_BE_BOTH))
+            return
         if is_auto and are_counted(first):
             self._doubts.append(_ask_header(first, "counts the columns, or is a row of whole numbers"))
             return

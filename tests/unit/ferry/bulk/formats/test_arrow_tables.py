@@ -272,3 +272,16 @@ def test_tables_when_a_later_piece_has_rows_of_another_shape_then_all_rows_are_r
     (chunk,) = chunks_of(*written("parquet", pa.table({"x": values}), PIECE_ROWS), rules(ONE, chunk_rows=len(values)))
     assert sorted(position for group in chunk.groups for position in group.positions) == list(range(len(values)))
     assert chunk.faults == ()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tables_when_they_have_the_index_of_a_data_frame_then_it_is_left_out_and_said(kind: str) -> None:
+    model = manifest(inputs=(spec("x", "float32", 2),), outputs=(spec("y"),))
+    table = pa.table({"a": [1.5, 2.5], "b": [3.0, 4.0], "__index_level_0__": [7, 8]})
+    name, data = written(kind, table)
+    assert whole(chunks_of(name, data, rules(model))).tolist() == [[1.5, 3], [2.5, 4]]
+    notes = index(name, data, rules(model)).notes
+    assert "column 3 ('__index_level_0__') is left out" in notes[0]
+    assert "taken by their place" in notes[1]
+    (chunk,) = chunks_of(name, data, rules(model, join=("__index_level_0__",)))
+    assert [int(str(value)) for value in chunk.joined["__index_level_0__"]] == [7, 8]

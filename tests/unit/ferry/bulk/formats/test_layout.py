@@ -131,7 +131,7 @@ def test_layout_when_the_first_line_counts_the_columns_then_only_the_option_sett
     [
         ("hello\nworld\n", S0), ("hello\n", S0), ('"a, b"\nc\n', S0), ("a,1,c\n1,2,3\n", T3), ("2,b,c\n1,2,3\n", T3),
         ("0\n1.5\n", T1), ("1\n1.5\n", T1), ("0,1\n5,6\n", I2), ("how,old\n5,berlin\n", TWO), ("NA,b,c\n1,2,3\n", T3),
-        (",1.5,2,3\n,4,5,6\n", T3), ("1.5,0x1,2\n3,4,5\n", T3),
+        (",1.5,2,3\n,4,5,6\n", T3), ("text;y\nb\n", S0), ("a,a\nb,c\n", TWO), ("1.5,0x1,2\n3,4,5\n", T3),
     ],
 )  # fmt: skip
 def test_layout_when_the_first_line_is_as_well_a_header_as_a_row_then_it_is_asked(data: str, model) -> None:
@@ -219,6 +219,7 @@ def test_layout_when_inputs_are_several_and_none_is_named_then_by_place_in_their
         ('text\n"a ""b"""\n"c,d"\n"e\nf"\n""\n\n', ['a "b"', "c,d", "e\nf", "", ""]),  # polars: the last one is null
         ('"text"\r\n"a"\r\n"b\r\nc"\r\n', ["a", "b\r\nc"]),
         ("text\n\n\na\n\n", ["", "", "a", ""]),
+        ("text\nhello, world\nb\n", ["hello, world", "b"]),  # a comma that parts nothing, as the header has one name
     ],
 )
 def test_layout_when_quotes_and_breaks_are_in_texts_then_every_text_is_as_it_was(data: str, texts: list[str]) -> None:
