@@ -39,7 +39,7 @@ from ferry.errors import InvalidInputError
 
 _BOM = b"\xef\xbb\xbf"
 # Excel's first line that names the delimiter.
-_NAMED_DELIMITER = re.compile(rb"sep=(.)\r?\n", re.IGNORECASE)
+_NAMED_DELIMITER = re.compile(rb"sep=([,;\t|:^~ ])\r?\n", re.IGNORECASE)
 _SAMPLE_BYTES = MIB // 4
 
 

@@ -71,8 +71,8 @@ def read_blocks(file: BinaryIO, offset: int = 0, end: int | None = None) -> Iter
     while end is None or offset < end:
         file.seek(offset)
         block = file.read(MIB if end is None else min(MIB, end - offset))
-        if len(block) > 1 and block.endswith(b"\r"):
-            block = block[:-1]  # so that a \r\n is never cut in two
+        if block.endswith(b"\r"):  # what it ends is known from the byte after it, so it goes into the next block
+            block = block.rstrip(b"\r") or block
         if not block:
             return
         yield block

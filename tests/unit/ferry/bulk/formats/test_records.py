@@ -73,6 +73,13 @@ def test_records_when_a_crlf_lies_on_the_border_of_blocks_then_no_line_is_made()
     assert [record.end for record in found(data, Scan(",", 2 * MIB, has_empty=True))] == [MIB + 1, MIB + 4]
 
 
+@pytest.mark.parametrize("data", [b"1\r", b"1\r\r", b"1\r\r\r\n", b"1\r\n\r", b"\r\r1", b"\r"])
+@pytest.mark.parametrize("has_empty", [True, False])
+def test_records_when_returns_are_at_the_end_then_as_pythons_reader_has_them(data: bytes, has_empty: bool) -> None:
+    rows = list(csv.reader(io.StringIO(data.decode(), newline="")))
+    assert len(found(data, Scan(",", MAX, has_empty=has_empty))) == len([row for row in rows if row or has_empty])
+
+
 @pytest.mark.parametrize("data", [b"x" * 200, b"a\n" + b"x" * 200 + b"\nb\n"])
 def test_records_when_one_is_too_long_then_the_limit_is_named(data: bytes) -> None:
     with pytest.raises(RecordError, match="longer than 100 bytes") as caught:
