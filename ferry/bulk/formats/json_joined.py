@@ -9,7 +9,6 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from json.decoder import scanstring
 from typing import Any
 
 from ferry.errors import InvalidInputError
@@ -109,7 +108,7 @@ def raw_members(line: str) -> dict[str, str]:
     members = {}
     at = _skip(line, _skip(line, 0) + 1)
     while line[at] == '"':
-        name, at = scanstring(line, at + 1)
+        name, at = _DECODER.raw_decode(line, at)
         start = _skip(line, _skip(line, at) + 1)
         _, end = _DECODER.raw_decode(line, start)
         members[name] = line[start:end]

@@ -2,8 +2,10 @@
 
 Row i of the outputs is row i of the inputs, as in `npy`. Where a row failed, floats are NaN. Where an output is not
 floats, the array `failed` (bool, a value per row) says which rows failed; their integers are the lowest of a signed
-dtype, the highest of an unsigned one, and mean nothing, as False does then. Compressed arrays are unpacked from their start for every
-chunk: `numpy.savez` serves large files better than `savez_compressed`.
+dtype, the highest of an unsigned one, and mean nothing, as False does then.
+
+Compressed arrays are unpacked from their start for every chunk: `numpy.savez` serves large files better than
+`savez_compressed`.
 """
 
 import zipfile
