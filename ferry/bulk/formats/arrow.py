@@ -81,15 +81,13 @@ class Arrow:
 
     def assemble(self, parts: Sequence[Opener], out: BinaryIO) -> None:
         """Write one IPC file, a part at a time; a column of categories has one dictionary in all of the file."""
-        categories = Categories()
-        for table in tables_with_rows(_tables(parts)):
-            if not categories.add(table):
-                break
-        writer = None
+        writer = categories = None
         for table in tables_with_rows(_tables(parts)):
             if writer is None:
                 writer = pa.ipc.new_file(out, table.schema)
-            writer.write_table(categories.applied(table))
+                if any(pa.types.is_dictionary(field.type) for field in table.schema):
+                    categories = Categories(tables_with_rows(_tables(parts)))
+            writer.write_table(categories.applied(table) if categories else table)
         if writer is not None:
             writer.close()
 

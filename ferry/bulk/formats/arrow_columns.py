@@ -113,9 +113,8 @@ def read_table(table: Any, chunk: Chunk, columns: Sequence[InputColumns], rules:
 
 
 def _as_jobs(groups: Sequence[Group], columns: Sequence[InputColumns], rules: Rules) -> tuple[Group, ...]:
-    """Return the groups, marked as having their batch axis where a row is a whole job; see `check_schema`."""
-    pairs = zip(columns, rules.manifest.inputs, strict=True)
-    if all(column.spec.batch_axis == spec.batch_axis for column, spec in pairs):
+    """Return the groups; where a row is a whole job (see `check_schema`), marked as having their batch axis."""
+    if rules.manifest.is_batched or any(column.spec.batch_axis is not None for column in columns):
         return tuple(groups)
     return tuple(replace(group, singles=Repeated(value=False, size=len(group.positions))) for group in groups)
 
@@ -142,6 +141,8 @@ def _as_inputs(table: Any, columns: Sequence[InputColumns]) -> Any:
     for column in columns:
         for name in column.names:
             held = made = table.column(name)
+            if pa.types.is_primitive(held.type):
+                continue
             if (kind := _input_type(held.type)) != held.type:
                 made = held.cast(_input_type(held.type, pa.string())).cast(kind)
             if is_text(made.type) and not _is_utf8(made):

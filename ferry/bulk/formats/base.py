@@ -156,10 +156,10 @@ class Group:
     asked: Sequence[Asked | None]
 
     @classmethod
-    def plain(cls, positions: Sequence[int], arrays: list[Array]) -> "Group":
-        """Return the group of rows that are one row of the model each."""
+    def plain(cls, positions: Sequence[int], arrays: list[Array], *, is_single: bool = True) -> "Group":
+        """Return the group of rows that are one row of the model each; `is_single`: the batch axis was left out."""
         n = len(positions)
-        return cls(positions, arrays, Repeated(1, n), Repeated(True, n), Repeated(None, n))  # noqa: FBT003
+        return cls(positions, arrays, Repeated(1, n), Repeated(is_single, n), Repeated(None, n))
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,10 +339,14 @@ def good_rows(
         RowFault(first + position, INVALID_INPUT, why, name or None, INPUT_STATUS[rules.endpoint])
         for position, (name, why) in sorted(bad.items())
     ]
+    manifest = rules.manifest
+    # Where no input has a batch axis a row is all that the model takes: nothing was left out.
+    is_single = manifest.is_batched or any(spec.batch_axis is not None for spec in manifest.inputs)
     if not bad:
-        return Group.plain(range(first, first + n_rows), arrays), faults
+        return Group.plain(range(first, first + n_rows), arrays, is_single=is_single), faults
     keep = np.setdiff1d(np.arange(n_rows), np.fromiter(bad, np.int64))
-    return Group.plain(tuple((first + keep).tolist()), [array[keep] for array in arrays]), faults
+    positions = tuple((first + keep).tolist())
+    return Group.plain(positions, [array[keep] for array in arrays], is_single=is_single), faults
 
 
 def read_exactly(file: BinaryIO, offset: int, size: int) -> bytes:

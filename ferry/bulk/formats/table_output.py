@@ -64,9 +64,8 @@ def to_table(result: PartResult, rules: Rules, *, flat: bool) -> Any:
     names = joined_names(result.rows.joined, rules, flat=flat)
     for name, values in result.rows.joined.items():
         columns[names[name]] = picked(values, rows.positions)
-    is_whole = has_whole_jobs(result, rules)
-    if has_labels(rules) and not is_whole:
-        index = rules.manifest.labels_index
+    is_whole, index = has_whole_jobs(result, rules), rules.manifest.labels_index
+    if has_labels(rules) and not (is_whole and rules.manifest.outputs[index].batch_axis is not None):
         scores = rows.output(index, rules.manifest.outputs[index])
         columns["label"] = _labels(rules.manifest.labels, scores)
         columns["score"] = _plain(scores.max(axis=1))

@@ -69,7 +69,8 @@ def run(
     writer.check_output(given)
     check_joined(index(name, data, given).joined, output or name)
     parts, errors = [], []
-    for number, rows in enumerate(chunks_of(name, data, given)):
+    for number, read in enumerate(chunks_of(name, data, given)):
+        rows = read
         if number in lost:
             rows = ChunkRows(rows.ids, rows.numbers, (), unrun_faults(replace(rows, faults=()), "worker_lost", "no"))
         failed = tuple(RowFault(p, "model_error", "no", None, 500) for p, i in enumerate(rows.ids) if i in fail)

@@ -1,4 +1,4 @@
-"""Joined members of JSON lines: the type of a column is that of all its values, else it is JSON text as it is written."""
+"""Joined members of JSON lines: a column has the type of all its values, else it is JSON text as it is written."""
 
 import io
 

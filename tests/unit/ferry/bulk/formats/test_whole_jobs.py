@@ -199,3 +199,14 @@ def test_table_when_some_inputs_have_the_batch_axis_and_some_not_then_refused() 
     model = waves(0, TensorSpec(name="z", dtype="float32", shape=(None,)))
     found = format_named("parquet").index(io.BytesIO(parquet_of(x=[[1.0]], z=[1.0])), rules(model))
     assert "only 'x' have the batch axis in each row" in found.faults[0].message
+
+
+def test_table_when_only_the_output_has_a_batch_axis_then_each_answer_keeps_it() -> None:
+    pairs = TensorSpec(name="y", dtype="float32", shape=(None, 2))
+    model = waves(None).model_copy(update={"outputs": (pairs,)})
+    data = parquet_of(x=[[1.0, 2.0], [3.0]])
+    expected = [[[1, 1], [2, 2]], [[3, 3]]]
+    out, _ = ran("parquet", data, model, "parquet", lambda x: [np.stack([x, x], 1)])
+    assert pq.read_table(io.BytesIO(out)).column("y").to_pylist() == expected
+    out, _ = ran("parquet", data, model, "jsonl", lambda x: [np.stack([x, x], 1)])
+    assert [body["output"]["y"] for body in bodies(out)] == expected
