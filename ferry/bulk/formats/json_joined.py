@@ -73,6 +73,8 @@ class JoinedValues:
 
     def take(self, fields: Mapping[str, Any], line: bytes, *, is_json: bool = True) -> None:
         """Take a line's members. Of a line that is no JSON only those that are: text, booleans, whole numbers."""
+        if not self._types:
+            return
         if is_json and not self._has_text:
             self._rows.append([fields.get(name) for name in self._types])
             return

@@ -135,6 +135,7 @@ class _Lines:
             start += len(line)
             if custom_id is not None:
                 self._ids.append(custom_id or str(number))
+                self._joined.take(self._plain.joined, text)
                 continue
             fields, odd = _loads(text), ""
             if fields is None:

@@ -29,13 +29,12 @@ def write_lines(out: BinaryIO, result: PartResult, rules: Rules) -> int:
     # What stands around a row's number in the ids of its line.
     line_id, request_id = (orjson.dumps(each)[:-2] for each in request_ids(0, rules))
     joined_values = joined_as_json(result, range(len(source.ids)))
-    names = tuple(joined_values)
-    joined_rows = list(zip(*joined_values.values(), strict=True))
     for position, body in _in_order(result, rules):
         number = b"%d" % source.numbers[position]
         joined = b""
-        if names:
-            joined = b',"joined":' + orjson.dumps(dict(zip(names, joined_rows[position], strict=True)))
+        if joined_values:
+            values = {name: column[position] for name, column in joined_values.items()}
+            joined = b',"joined":' + orjson.dumps(values)
         lines.append(
             b'{"id":%b%b","custom_id":%b%b,"response":{"status_code":%d,"request_id":%b%b","body":%b},"error":null}\n'
             % (line_id, number, orjson.dumps(source.ids[position]), joined, _OK, request_id, number, body)
