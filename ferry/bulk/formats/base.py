@@ -12,7 +12,7 @@ import numpy as np
 
 from ferry.bulk.formats.sequences import NumberNames, Repeated
 from ferry.errors import InvalidInputError
-from ferry.manifest import Manifest
+from ferry.manifest import Manifest, TensorSpec
 from ferry.tensors import Array
 
 if TYPE_CHECKING:  # pyarrow is loaded only where a file needs it
@@ -64,6 +64,15 @@ class Rules:
     def joins_all(self) -> bool:
         """Whether every column that is no input of the model is echoed."""
         return self.join == JOIN_ALL
+
+    @property
+    def has_batch_axis(self) -> bool:
+        """Whether an input has a batch axis. Where none has, a row is all that the model takes; so is its answer."""
+        return self.manifest.is_batched or any(spec.batch_axis is not None for spec in self.manifest.inputs)
+
+    def row_shape(self, spec: TensorSpec) -> tuple[int | None, ...]:
+        """Return the shape of an output for one row that came without a batch axis."""
+        return spec.inner_shape if self.has_batch_axis else spec.shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,9 +350,7 @@ def good_rows(
         RowFault(first + position, INVALID_INPUT, why, name or None, INPUT_STATUS[rules.endpoint])
         for position, (name, why) in sorted(bad.items())
     ]
-    manifest = rules.manifest
-    # Where no input has a batch axis a row is all that the model takes: nothing was left out.
-    is_single = manifest.is_batched or any(spec.batch_axis is not None for spec in manifest.inputs)
+    is_single = rules.has_batch_axis
     if not bad:
         return Group.plain(range(first, first + n_rows), arrays, is_single=is_single), faults
     keep = np.setdiff1d(np.arange(n_rows), np.fromiter(bad, np.int64))

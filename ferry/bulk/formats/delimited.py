@@ -107,7 +107,7 @@ class Delimited:
     def check_output(self, rules: Rules) -> None:
         """Refuse outputs without a fixed number of columns."""
         for spec in rules.manifest.outputs:
-            if None in spec.inner_shape:
+            if None in rules.row_shape(spec):
                 raise InvalidInputError(f"output {spec.name!r} has an axis of any size; ask for jsonl or parquet")
 
     def write_part(self, out: BinaryIO, result: PartResult, rules: Rules) -> int:

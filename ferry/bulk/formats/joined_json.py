@@ -43,7 +43,17 @@ def _is_json_text(kind: Any) -> bool:
 
 
 def _as_written(array: Any) -> list[Any]:
-    return [None if text is None else orjson.Fragment(text) for text in array.storage.to_pylist()]
+    return [None if text is None else _in_one_line(text) for text in array.storage.to_pylist()]
+
+
+def _in_one_line(text: str) -> Any:
+    """Return JSON text as it is written, but for line breaks; what is no JSON stays text."""
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+    # Inside of JSON's texts there is no line break.
+    return orjson.Fragment(text.replace("\n", " ").replace("\r", " "))
 
 
 def _digits(array: Any) -> list[Any]:

@@ -28,7 +28,14 @@ from ferry.bulk.formats.base import (
     numbered,
     rows_fault,
 )
-from ferry.bulk.formats.npy_header import NpyHeader, check_header, header_bytes, read_header, total_header
+from ferry.bulk.formats.npy_header import (
+    NpyHeader,
+    check_header,
+    header_bytes,
+    read_header,
+    rows_first_notes,
+    total_header,
+)
 from ferry.bulk.formats.ordering import OutputRows, check_arrays_only
 from ferry.bulk.formats.raw_rows import read_rows
 from ferry.errors import InvalidInputError
@@ -53,17 +60,19 @@ class Npz:
             headers = _headers(archive, rules)
         except InvalidInputError as error:
             return Index.failed("invalid_file", error.detail)
+        notes = rows_first_notes(rules.manifest.inputs)
         counts = {spec.name: header.shape[0] for spec, header in zip(rules.manifest.inputs, headers, strict=True)}
         if len(set(counts.values())) > 1:
             listed = ", ".join(f"{name}: {count}" for name, count in counts.items())
-            return Index.failed("wrong_shape", f"the arrays have different numbers of rows ({listed})")
+            detail = f"the arrays have different numbers of rows ({listed})"
+            return Index.failed("wrong_shape", "; ".join((detail, *notes)))
         n_rows = headers[0].shape[0]
         if fault := rows_fault(n_rows, rules) or no_join_fault(rules, "npz"):
             return fault
         for spec, header in zip(rules.manifest.inputs, headers, strict=True):
             if fault := _damage(archive, spec, header):
                 return fault
-        return Index(n_rows, cut_evenly(n_rows, sum(header.row_bytes for header in headers), rules))
+        return Index(n_rows, cut_evenly(n_rows, sum(header.row_bytes for header in headers), rules), notes=notes)
 
     def read(self, file: BinaryIO, chunk: Chunk, rules: Rules) -> ChunkRows:
         """Read the same rows of every array."""

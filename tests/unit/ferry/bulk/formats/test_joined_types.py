@@ -292,3 +292,23 @@ def test_join_when_text_is_not_utf8_then_the_column_is_named(kind: str) -> None:
     )
     with pytest.raises(InvalidInputError, match="column 'c' holds text that is not UTF-8"):
         run(*written(kind, broken), GIVEN, "jsonl")
+
+
+@pytest.mark.parametrize("output", ["csv", "parquet", "jsonl"])
+def test_join_when_csv_has_a_column_label_then_it_is_text_and_named_input_label(output: str) -> None:
+    data = b"label," + b",".join(b"x_%d" % n for n in range(6)) + b"\n007,1,2,3,4,5,6\n,1,2,3,4,5,6\n"
+    out, _ = run("csv", data, rules(join=("label",)), output)
+    if output == "csv":
+        rows = list(csv.DictReader(io.StringIO(out.decode())))
+        assert [(row["input_label"], row["label"]) for row in rows] == [("007", "yes"), ("", "yes")]
+    elif output == "parquet":
+        assert table_of(output, out).column("input_label").to_pylist() == ["007", ""]
+    else:
+        assert [orjson.loads(line)["joined"] for line in out.splitlines()] == [{"label": "007"}, {"label": ""}]
+
+
+@pytest.mark.parametrize(("text", "expected"), [('{"a":\n 1}', {"a": 1}), ("no JSON", "no JSON"), ('"a\\nb"', "a\nb")])
+def test_join_when_json_text_has_line_breaks_or_is_none_then_a_line_of_jsonl_stays_one(text: str, expected) -> None:
+    column = storage(pa.json_(), of(pa.string(), *[text] * N_ROWS))
+    out, _ = run(*written("parquet", column), GIVEN, "jsonl")
+    assert [orjson.loads(line)["joined"]["c"] for line in out.splitlines()] == [expected] * N_ROWS

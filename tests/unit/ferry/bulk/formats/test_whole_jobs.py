@@ -210,3 +210,10 @@ def test_table_when_only_the_output_has_a_batch_axis_then_each_answer_keeps_it()
     assert pq.read_table(io.BytesIO(out)).column("y").to_pylist() == expected
     out, _ = ran("parquet", data, model, "jsonl", lambda x: [np.stack([x, x], 1)])
     assert [body["output"]["y"] for body in bodies(out)] == expected
+
+
+@pytest.mark.parametrize("output", ["npy", "npz", "csv"])
+def test_output_when_answers_to_whole_jobs_have_any_size_then_refused_before_the_first_row(output: str) -> None:
+    pairs = TensorSpec(name="y", dtype="float32", shape=(None, 2))
+    with pytest.raises(InvalidInputError, match="'y' has an axis of any size"):
+        format_named(output).check_output(rules(waves(None).model_copy(update={"outputs": (pairs,)})))
