@@ -144,13 +144,36 @@ def _submission(model: str, inputs: Mapping[str, Any]) -> Call:
         content = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
     except TypeError as error:
         raise InvalidInputError(f"inputs cannot be written as JSON: {error}; give arrays, lists or numbers") from None
+    if b"null" in content:  # orjson's word for infinities too, which are no missing values
+        _refuse_infinities(inputs)
     return Call("POST", "/v1/predictions", headers={"Content-Type": "application/json"}, content=content)
 
 
+def _refuse_infinities(value: Any) -> None:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    elif isinstance(value, np.ndarray) and value.dtype.kind == "O":
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        for each in value:
+            _refuse_infinities(each)
+    elif isinstance(value, float | np.floating | np.ndarray):
+        numbers = np.asarray(value)
+        if numbers.dtype.kind == "f" and np.isinf(numbers).any():
+            raise InvalidInputError("inputs hold an infinity, which JSON cannot; only missing values may be NaN")
+
+
 def _plain(value: Any) -> Any:
-    """Return what orjson can write: it takes arrays of numbers with an axis, in the machine's own order."""
+    """Return what orjson can write: it takes arrays of numbers with an axis, in the machine's own order.
+
+    It writes NaN as null. Masked elements are null too; orjson would write what lies under the mask.
+    """
     if not isinstance(value, np.ndarray) or (
-        value.ndim and value.flags.c_contiguous and value.dtype.isnative and value.dtype.kind in _NUMBER_KINDS
+        not isinstance(value, np.ma.MaskedArray)
+        and value.ndim
+        and value.flags.c_contiguous
+        and value.dtype.isnative
+        and value.dtype.kind in _NUMBER_KINDS
     ):
         return value
     return value.tolist()

@@ -106,7 +106,7 @@ def read_flat_row(spec: TensorSpec, value: Any, pointer: str) -> Array:
         raise InvalidInputError.at(
             pointer, f"expected {wanted} numbers ({shown}, nested or flat), got {len(levels.flat)}"
         )
-    return to_array(spec, levels.flat, pointer).reshape((1, *shape))
+    return to_array(spec, levels.flat, (1, *shape), pointer, row_axis=0)
 
 
 def read_shaped(spec: TensorSpec, value: Any, shape: tuple[int, ...], pointer: str) -> Array:
@@ -120,14 +120,14 @@ def read_shaped(spec: TensorSpec, value: Any, shape: tuple[int, ...], pointer: s
             return array.reshape(shape)
         value = value.tolist()
     if not isinstance(value, list):
-        if shape or isinstance(value, dict) or value is None:
+        if shape or isinstance(value, dict):
             raise InvalidInputError.at(pointer, f"expected a list, got {kind_of(value)}")
         value = [value]
     flat = flatten(value, depth_of(value), spec, pointer).flat
     if len(flat) != math.prod(shape):
         detail = f"{len(flat)} elements do not fill the shape {list(shape)}, which has {math.prod(shape)}"
         raise InvalidInputError.at(pointer, detail)
-    return to_array(spec, flat, pointer).reshape(shape)
+    return to_array(spec, flat, shape, pointer, row_axis=spec.batch_axis)
 
 
 def _check_names(manifest: Manifest, value: Mapping[str, Any], pointer: str) -> None:
@@ -162,7 +162,7 @@ def _read_tensor(
         raise InvalidInputError.at(pointer, f"{depth} axes: a tensor has up to {MAX_AXES}")
     levels = flatten(value, depth, spec, pointer)
     shape, is_row = _shape_of(spec, levels, pointer, is_batched=is_batched, may_be_row=may_be_row)
-    return to_array(spec, levels.flat, pointer).reshape(shape), is_row
+    return to_array(spec, levels.flat, shape, pointer, row_axis=spec.batch_axis), is_row
 
 
 def _shape_of(

@@ -38,6 +38,7 @@ from ferry.bulk.formats.columns import InputColumns, joined_names, map_columns
 from ferry.bulk.formats.table_output import check_names, to_table
 from ferry.errors import InvalidInputError
 from ferry.manifest import TensorSpec
+from ferry.missing import NA_WORDS, is_missing_cell, missing_element
 
 _BOM = b"\xef\xbb\xbf"
 _QUOTE, _BREAK, _RETURN = 34, 10, 13
@@ -95,12 +96,15 @@ class Delimited:
                 read_options=pa_csv.ReadOptions(column_names=names, use_threads=False, block_size=max(1, len(data))),
                 parse_options=pa_csv.ParseOptions(delimiter=self._delimiter, newlines_in_values=True),
                 convert_options=pa_csv.ConvertOptions(
-                    column_types=types, include_columns=list(types), null_values=[""], strings_can_be_null=False
+                    column_types=types,
+                    include_columns=list(types),
+                    null_values=list(NA_WORDS),
+                    strings_can_be_null=False,
                 ),
             )
         except pa.ArrowInvalid:
             return self._read_slowly(data, chunk, rules, names, columns)
-        if table.num_rows != chunk.rows or any(table.column(name).null_count for name in wanted):
+        if table.num_rows != chunk.rows:
             return self._read_slowly(data, chunk, rules, names, columns)
         return read_table(table, chunk, columns, rules)
 
@@ -237,6 +241,9 @@ def _convert(fields: list[str], column: InputColumns) -> list[Any]:
     kind = column.spec.numpy_dtype.kind
     values: list[Any] = []
     for name, field in zip(column.names, fields, strict=True):
+        if is_missing_cell(column.spec, field):
+            values.append(missing_element(column.spec, len(values)))
+            continue
         try:
             if kind == "b":
                 values.append(_BOOLS[field.strip().lower()])
@@ -244,8 +251,8 @@ def _convert(fields: list[str], column: InputColumns) -> list[Any]:
                 # Python reads 1_000 as a number, nobody else does.
                 values.append(_WHOLE[kind](field if kind == "O" else field.replace("_", "?")))
         except (ValueError, KeyError):
-            shown = "it is empty" if not field.strip() else f"got {field[:40]!r}"
-            raise InvalidInputError.at(name, f"column {name!r}: expected {column.spec.dtype}, {shown}") from None
+            detail = f"column {name!r}: expected {column.spec.dtype}, got {field[:40]!r}"
+            raise InvalidInputError.at(name, detail) from None
     return values
 
 

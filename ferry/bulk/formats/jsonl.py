@@ -5,6 +5,8 @@ Whether a file has envelopes is told by its first line. A bare line's custom_id 
 
 import gc
 import io
+import json
+import re
 from array import array as c_array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,6 +40,7 @@ _CHECKED = ("custom_id", "method", "url", "body")
 _ENVELOPE = frozenset(_CHECKED)
 _MAX_CUSTOM_ID_CHARS = 512
 _SHOWN_CHARS = 60
+_NOT_FINITE = re.compile(rb"NaN|Infinity")
 
 
 class Jsonl:
@@ -249,10 +252,17 @@ class _Indexer:
 
 
 def _loads(line: bytes) -> dict[str, Any] | None:
+    """Return a line's object. NaN and Infinity are not JSON, but Python writes them: the check of values names them."""
     try:
         fields = orjson.loads(line)
     except orjson.JSONDecodeError:
-        return None
+        if not _NOT_FINITE.search(line):
+            return None
+        try:
+            fields = json.loads(line)
+            json.dumps(fields, ensure_ascii=False).encode("utf-8")  # half a pair of surrogates is no text
+        except (ValueError, RecursionError):
+            return None
     return fields if isinstance(fields, dict) else None
 
 
