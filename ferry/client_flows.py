@@ -6,7 +6,7 @@ for the blocking client and the asyncio one.
 
 import math
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
@@ -38,6 +38,9 @@ MAX_RETRY_AFTER_S = 10.0
 _NUMBER_KINDS = frozenset("biuf")
 
 T = TypeVar("T")
+
+# By tensor name; a list of rows, each by name; or the bare value, for a model with one input.
+Inputs = Mapping[str, Any] | Sequence[Any] | np.ndarray[Any, Any] | float | str
 
 
 class Sink(Protocol):
@@ -74,7 +77,7 @@ class Call:
 Flow = Generator[Call, httpx.Response, T]
 
 
-def submit_flow(model: str, inputs: Mapping[str, Any]) -> Flow[Prediction]:
+def submit_flow(model: str, inputs: Inputs) -> Flow[Prediction]:
     """Hand a job in."""
     return read_prediction((yield from answered(_submission(model, inputs))))
 
@@ -107,7 +110,7 @@ def wait_flow(prediction_id: str, timeout_s: float, clock: Callable[[], float] =
 
 
 def predict_flow(
-    model: str, inputs: Mapping[str, Any], timeout_s: float, clock: Callable[[], float] = time.monotonic
+    model: str, inputs: Inputs, timeout_s: float, clock: Callable[[], float] = time.monotonic
 ) -> Flow[Prediction]:
     """Hand a job in and wait for its end, in one request where that is quick."""
     deadline_s = clock() + timeout_s
@@ -138,8 +141,8 @@ def answered(call: Call) -> Flow[httpx.Response]:
     return response
 
 
-def _submission(model: str, inputs: Mapping[str, Any]) -> Call:
-    body = {"version": model, "input": {name: _plain(value) for name, value in inputs.items()}}
+def _submission(model: str, inputs: Inputs) -> Call:
+    body = {"version": model, "input": _plain_input(inputs)}
     try:
         content = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
     except TypeError as error:
@@ -147,6 +150,14 @@ def _submission(model: str, inputs: Mapping[str, Any]) -> Call:
     if b"null" in content:  # orjson's word for infinities too, which are no missing values
         _refuse_infinities(inputs)
     return Call("POST", "/v1/predictions", headers={"Content-Type": "application/json"}, content=content)
+
+
+def _plain_input(inputs: Inputs) -> Any:
+    if isinstance(inputs, Mapping):
+        return {name: _plain(value) for name, value in inputs.items()}
+    if isinstance(inputs, list | tuple) and inputs and isinstance(inputs[0], Mapping):
+        return [_plain_input(row) if isinstance(row, Mapping) else row for row in inputs]
+    return _plain(inputs)
 
 
 def _refuse_infinities(value: Any) -> None:

@@ -49,7 +49,7 @@ class Flat:
 
 
 def cast(spec: TensorSpec, numbers: Array) -> Array | None:
-    """Return int64 or float64 numbers (at least one) in the dtype of `spec`; None when it cannot hold them all."""
+    """Return int64, uint64 or float64 numbers (at least one) in the dtype of `spec`; None when it cannot hold them."""
     kind, dtype = spec.numpy_dtype.kind, spec.numpy_dtype
     if kind not in "iuf" or (kind != "f" and numbers.dtype.kind == "f"):
         return None

@@ -129,3 +129,30 @@ async def test_models_when_an_input_has_a_rule_then_it_is_shown(api: Api) -> Non
     assert shown["latest_version"]["inputs"][0]["missing"] == -1.0
     assert "missing" not in shown["latest_version"]["outputs"][0]
     assert (await api.client.get("/v1/models/toy")).json()["latest_version"]["inputs"][0]["missing"] == "error"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "rows"),
+    [
+        (np.array([[1, 2, 3]], np.float32), [[1, 2, 3]]),
+        ([[1, 2, 3], [4, 5, 6]], [[1, 2, 3], [4, 5, 6]]),
+        ([{"x": np.array([1, 2, 3])}, {"x": [4, 5, 6]}], [[1, 2, 3], [4, 5, 6]]),
+        ((1, 2, 3), [1, 2, 3]),
+    ],
+)
+async def test_client_when_inputs_are_bare_or_rows_then_sent(api: Api, inputs: object, rows: list) -> None:
+    await add(api, "error")
+
+    async def call() -> object:
+        async with AsyncClient("http://ferry", transport=httpx.ASGITransport(api.app)) as caller:
+            return (await caller.predict("m", inputs)).output["y"]
+
+    assert await api.answered(call(), echo, name="m") == rows
+
+
+async def test_client_when_the_form_is_wrong_then_the_exception_names_the_field_and_shows_the_form(api: Api) -> None:
+    await add(api, "error")
+    with pytest.raises(ApiError) as caught:
+        await client(api, [[1, 2]])
+    form = '{"x": [[0.0, 0.0, 0.0]]} or [[0.0, 0.0, 0.0]]'
+    assert str(caught.value) == f"axis 1 has 2 entries, expected 3 (rows, 3); m:1 takes {form} (at #/input/x)"
