@@ -61,7 +61,7 @@ def verdict(report: Report) -> str:
         return ""
     peers = _peers(report)
     sentences = (
-        _behind(peers, ours), _ahead(peers, ours), _processor_time(peers, cpu_us),
+        _behind(peers, ours), _ahead(peers, ours), _processor_time(peers, cpu_us), _alone(report),
         "The peers in memory lose accepted jobs with their processes.", _durability(report, ours), _disturbed(report),
     )  # fmt: skip
     return " ".join(filter(None, sentences))
@@ -116,6 +116,25 @@ def _processor_time(peers: Sequence[_Peer], cpu_us: float) -> str:
     return (
         f"Less processor time a job than Ferry: {_joined(less)}." if less else "No peer uses less processor time a job."
     )
+
+
+def _alone(report: Report) -> str:
+    """Return what one client waits for, and which peers answer it sooner."""
+    ours = w1(report, "ferry", 1, "p50_ms")
+    if ours is None:
+        return ""
+    answers = {
+        entry["label"]: p50_ms
+        for name, entry in report["w1"].items()
+        if not name.startswith("ferry") and (p50_ms := w1(report, name, 1, "p50_ms")) is not None
+    }
+    sooner = [
+        f"{label} ({number(p50_ms, 1)} ms)"
+        for label, p50_ms in sorted(answers.items(), key=lambda each: each[1])
+        if p50_ms < ours
+    ]
+    text = f"With one client alone Ferry's p50 is {number(ours, 1)} ms"
+    return f"{text}; sooner: {_joined(sooner)}." if sooner else f"{text}; no peer in this run answers sooner."
 
 
 def _durability(report: Report, ours: float) -> str:

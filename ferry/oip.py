@@ -164,7 +164,9 @@ def _shape(spec: TensorSpec, value: Any, pointer: str) -> tuple[int, ...]:
     if not is_shape or not fits(spec, value):
         sizes = [-1 if size is None else size for size in spec.shape]
         wanted = f"up to {MAX_AXES} sizes" if spec.has_any_rank else f"{sizes} (-1 is any size)"
-        raise InvalidInputError.at(pointer, f"expected {wanted}, got {str(value)[:60]}")
+        # Clients copy the model's own shape, in which -1 stands.
+        known = "" if is_shape else "; a shape that is sent has whole numbers from 0 alone"
+        raise InvalidInputError.at(pointer, f"expected {wanted}, got {str(value)[:60]}{known}")
     # Without an empty axis the number of elements that came tells.
     if 0 in value and math.prod(size or 1 for size in value) * spec.numpy_dtype.itemsize > _MAX_TENSOR_BYTES:
         raise InvalidInputError.at(

@@ -56,6 +56,7 @@ _BATCH = {
                 },
             },
         },
+        "notes": {"type": "array", "items": STRING},
         "request_counts": {
             "type": "object",
             "required": ["total", "completed", "failed"],

@@ -127,7 +127,7 @@ def show(batch_id: Id, url: Url = None) -> None:
         batch = session.client.batch(batch_id)
     console = open_console()
     console.print(batch_table(batch))
-    for line in fault_lines(batch.errors):
+    for line in (*(f"note: {note}" for note in batch.notes), *fault_lines(batch.errors)):
         say(console, line)
 
 

@@ -90,10 +90,11 @@ class Admin:
         """
         key = keys.model_key(model, version)
         with redis_errors():
-            known = cast(bytes | None, self._redis.hget(self._keys.model + key, "manifest"))
+            fields = cast(Sequence[bytes | None], self._redis.hmget(self._keys.model + key, ["manifest", "switched"]))
+        known, switched = fields
         if known is None:
             raise NotFoundError(f"the queue knows no model {key}")
-        check_tuning(Manifest.model_validate_json(known), tuning)
+        check_tuning(Manifest.model_validate_json(known), tuning, (switched or b"").decode("utf-8", "replace"))
         numbers = ("" if number is None else number for number in (tuning.max_rows, tuning.max_wait_ms))
         with redis_errors():
             reply = cast(
@@ -106,15 +107,15 @@ class Admin:
         return limits_in_force(changed, parse_profile(profile), tuning_from_fields(*tuned))
 
 
-def check_tuning(manifest: Manifest, tuning: Tuning) -> None:
-    """Refuse what the model cannot do.
+def check_tuning(manifest: Manifest, tuning: Tuning, switched: str = "") -> None:
+    """Refuse what the model cannot do. `switched`: why a check in production moved it to whole jobs, if one did.
 
     Raises:
         InvalidInputError: its batch axis is fixed at another number of rows, or each of its jobs is a run of its own.
     """
-    if not manifest.is_batched and (tuning.max_rows is not None or tuning.max_wait_ms is not None):
+    if (switched or not manifest.is_batched) and (tuning.max_rows is not None or tuning.max_wait_ms is not None):
         raise InvalidInputError(
-            f"{manifest.ref} runs one job at a time, so there is no batch to tune: {manifest.execution.reason}"
+            f"{manifest.ref} runs one job at a time, so there is no batch to tune: {switched or manifest.execution.reason}"
         )
     fixed = manifest.batching.fixed_rows
     if fixed is not None and tuning.max_rows not in (None, fixed):

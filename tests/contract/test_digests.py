@@ -2,7 +2,9 @@
 
 import pytest
 
+from ferry.errors import InvalidInputError
 from ferry.manifest import ExecutionMode, Manifest
+from ferry.profile import Tuning
 from ferry.queue.keys import LIVE_MS
 from tests.contract.conftest import LEASE_S, MemoryBench, RedisBench
 from tests.manifests import manifest, submission
@@ -105,6 +107,12 @@ async def test_switch_when_rows_influence_each_other_then_every_worker_hears_and
     assert bench.worker.switched("toy", "1", digest=OLD.digest) == "job j moved by 0.5"
     assert bench.worker.switched("toy", "1", digest=NEW.digest) == ""
     assert bench.worker.switched("ghost", "1", digest=NEW.digest) == ""
+
+
+async def test_tune_when_a_check_switched_the_model_then_refused_with_the_reason(bench: Bench) -> None:
+    bench.worker.switch("toy", "1", digest=OLD.digest, reason="job j moved by 0.5")
+    with pytest.raises(InvalidInputError, match=r"toy:1 runs one job at a time, .*: job j moved by 0.5"):
+        bench.admin.tune("toy", "1", Tuning(max_rows=2))
 
 
 async def test_switch_when_another_digest_is_registered_then_nothing(bench: Bench) -> None:

@@ -1,10 +1,13 @@
 """The node tests of `onnx.backend.test` through the worker's own path: inspected, loaded, run as jobs, compared.
 
     python -m tests.corpus.onnx_nodes [--freed] [--out FILE] [--every N]
+    python -m tests.corpus.onnx_nodes [--freed] [--every N] --write FOLDER
 
-prints how many were right, wrong, failing and refused, and how many run one job at a time. Every answer is compared
-with `session.run` on the job's own arrays. `--freed`: the first axis is free and all inputs but the first are
-initializers. `--out`: a line of JSON for each case. `--every`: only each N-th case.
+The first prints how many were right, wrong, failing and refused, and how many run one job at a time. Every answer is
+compared with `session.run` on the job's own arrays. `--freed`: the first axis is free and all inputs but the first are
+initializers. `--out`: a line of JSON for each case. `--every`: only each N-th case. The second runs nothing: it writes
+the cases and their jobs as `tests.corpus.real_models` reads them, to send them over HTTP; without those whose answers
+are random.
 """
 
 import argparse
@@ -230,13 +233,45 @@ def examine_all(*, is_freed: bool, every: int = 1) -> Iterator[Finding]:
                 return
 
 
+def write_cases(folder: Path, *, is_freed: bool, every: int) -> Iterator[Path]:
+    """Write models, and the jobs of those that are served, into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(0, len(cases()), every):
+        made = model_and_inputs(index, is_freed=is_freed)
+        if made is None:
+            continue
+        model, inputs = made
+        path = folder / f"{cases()[index].name}.onnx"
+        onnx.save(model, path)
+        feed = dict(zip((value.name for value in model.graph.input), inputs, strict=False))
+        try:
+            manifest = inspect(path, "m", "1")
+        except ModelRefusedError:
+            yield path
+            continue
+        session = _session(path)
+        repeats = [_answers(session, manifest, feed) for _ in range(4)]
+        if not all(_same(*pair, 0.0) for again in repeats[1:] for pair in zip(repeats[0], again, strict=True)):
+            path.unlink()
+            continue
+        jobs = [own for _, _, own in _jobs(manifest, feed)]
+        arrays = {f"{spec.name}/{n}": job[spec.name] for n, job in enumerate(jobs) for spec in manifest.inputs}
+        np.savez(path.with_suffix(".npz"), **arrays)
+        yield path
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description="onnx node tests through the worker's path")
     parser.add_argument("--freed", action="store_true")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--every", type=int, default=1)
+    parser.add_argument("--write", type=Path)
     options = parser.parse_args()
+    if options.write:
+        n_written = sum(1 for _ in write_cases(options.write, is_freed=options.freed, every=options.every))
+        sys.stdout.write(f"{n_written} cases in {options.write}\n")
+        return
     findings = list(examine_all(is_freed=options.freed, every=options.every))
     if options.out:
         options.out.write_text("".join(json.dumps(asdict(finding)) + "\n" for finding in findings))

@@ -37,14 +37,24 @@ KNOWN = {
     "magika": Hint(n_ids=257),
     "nudenet_320n": Hint({"images": (1, 3, 320, 320)}),
     "ppocr_det": Hint({"x": (1, 3, 160, 160)}),
+    "ppocr_det_fp16": Hint({"x": (1, 3, 160, 160)}),
+    "ppocr_det_qdq": Hint({"x": (1, 3, 160, 160)}),
     "ppocr_rec": Hint({"x": (1, 3, 48, 160)}),
+    "ppocr_rec_fp16": Hint({"x": (1, 3, 48, 160)}),
+    "ppocr_rec_qdq": Hint({"x": (1, 3, 48, 160)}),
     "ppocr_cls": Hint({"x": (1, 3, 48, 192)}),
+    "ppocr_cls_fp16": Hint({"x": (1, 3, 48, 192)}),
+    "ppocr_cls_qdq": Hint({"x": (1, 3, 48, 192)}),
     "ddddocr_common": Hint({"input1": (1, 1, 64, 160)}),
     "ddddocr_old": Hint({"input1": (1, 1, 64, 160)}),
     "silero_vad": _silero("--set", "sr=16000"),
     "silero_vad_16k_op15": _silero("--set", "sr=16000"),
     "silero_vad_op18_ifless": _silero("--set", "sr=16000"),
     "silero_vad_half": _silero(),
+    "oww_melspectrogram": Hint({"input": (1, 3200)}),
+    "aecmos_run_1663829550_stage_0": Hint({"input": (1, 3, 40, 160), "h0": (4, 1, 64)}),
+    "aecmos_run_1668423760_stage_0": Hint({"input": (1, 3, 40, 160), "h0": (4, 1, 96)}),
+    "plcmos_v2": Hint({"degraded_audio": (1, 1, 40, 257)}),
 }
 
 
@@ -83,5 +93,7 @@ def _made_up(spec: TensorSpec, hint: Hint, n: int, random: np.random.Generator) 
         return random.choice(np.array(_WORDS, dtype=object), shape)
     if spec.numpy_dtype.kind == "f":
         values = random.normal(size=shape) * _FLOAT_SCALES[n % len(_FLOAT_SCALES)]
+        if spec.range is not None:
+            values = np.clip(values, *spec.range)
         return values.astype(spec.numpy_dtype)
     return random.integers(0, hint.n_ids, shape).astype(spec.numpy_dtype)

@@ -433,7 +433,7 @@ class MemoryQueue:
         lane = self.lanes.get((model, version))
         if lane is None:
             raise NotFoundError(f"the queue knows no model {model}:{version}")
-        check_tuning(lane.manifest, tuning)
+        check_tuning(lane.manifest, tuning, lane.switched)
         before = Tuning() if is_reset else lane.tuning
         lane.tuning = Tuning(
             before.max_rows if tuning.max_rows is None else tuning.max_rows,

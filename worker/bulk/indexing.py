@@ -50,4 +50,7 @@ def _index(
     if found.faults:
         return refused(found.faults[: rules.max_faults], found.rows)
     width = files.write_index(record.id, found.chunks, interlude)
-    return indexed(rows=found.rows, chunks=len(found.chunks), width=width, format_name=source.name, output_format=asked)
+    return indexed(
+        rows=found.rows, chunks=len(found.chunks), width=width, format_name=source.name, output_format=asked,
+        notes=found.notes,
+    )  # fmt: skip

@@ -39,12 +39,15 @@ def read_example(path: Path, signature: Signature) -> Example:
                     f"--example {path.name} has no array {missing[0]!r}; "
                     f"it needs {', '.join(each.name for each in signature.inputs)}"
                 )
-            return {each.name: _checked(path.name, each, file[each.name]) for each in signature.inputs}
+            example = {each.name: _checked(path.name, each, file[each.name]) for each in signature.inputs}
     except _UNREADABLE as error:
         raise InvalidInputError(
             f"--example {path.name} cannot be read ({error}); write it with numpy.savez(FILE, NAME=array, ...), "
             "text as str, not object"
         ) from error
+    if example and not any(array.size for array in example.values()):
+        raise InvalidInputError(f"--example {path.name}: all its arrays are empty; give at least one row")
+    return example
 
 
 def rows_of(example: Example, choice: BatchAxes) -> Rows | None:

@@ -94,11 +94,15 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """A file's rows, cut. Where there are faults the batch fails and chunks are not to be read."""
+    """A file's rows, cut. Where there are faults the batch fails and chunks are not to be read.
+
+    notes: what the client should know of a file that runs, one sentence each, such as columns or files left out.
+    """
 
     rows: int
     chunks: tuple[Chunk, ...]
     faults: tuple[FileFault, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def failed(cls, code: str, message: str, line: int | None = None, param: str | None = None) -> "Index":

@@ -21,6 +21,15 @@ def test_render_when_a_peer_is_slower_but_cheaper_then_it_says_so() -> None:
     assert "Less processor time a job than Ferry: MLServer." in text
 
 
+def test_render_when_a_peer_answers_one_client_sooner_then_it_says_so() -> None:
+    sooner, later = system("mosec", 3000.0, 90.0), system("Other", 10.0, 900.0)
+    sooner["runs"]["1"] = [sooner["runs"]["64"][0] | {"p50_ms": 1.5}]
+    text = " ".join(headline.render(source(ferry=FERRY, mosec=sooner, other=later)).split())
+    assert "With one client alone Ferry's p50 is 10.0 ms; sooner: mosec (1.5 ms)." in text
+    text = " ".join(headline.render(source(ferry=FERRY, other=later)).split())
+    assert "With one client alone Ferry's p50 is 10.0 ms; no peer in this run answers sooner." in text
+
+
 def test_render_when_durability_was_measured_then_it_says_what_it_costs() -> None:
     text = headline.render(
         source(ferry=FERRY, ferry_no_aof=system("F", 1100.0, 1.0), ferry_always=system("F", 250.0, 1.0))

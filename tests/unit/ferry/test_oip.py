@@ -104,6 +104,11 @@ def test_request_when_a_field_is_wrong_then_it_is_named(asked: Any, pointer: str
     assert pointer_of(lambda: read_infer_request(TOY, asked)) == pointer
 
 
+def test_request_when_the_models_own_shape_is_sent_then_told_to_send_numbers() -> None:
+    with pytest.raises(InvalidInputError, match=r"expected \[-1, 3\] .* got \[-1, 3\]; a shape that is sent has whole"):
+        read_infer_request(TOY, body(shape=[-1, 3]))
+
+
 @pytest.mark.parametrize(("size", "tail"), [(24, b""), (24, X.tobytes()[:-1]), (20, X.tobytes()[:20])])
 def test_request_when_binary_is_short_then_refused(size: int, tail: bytes) -> None:
     assert pointer_of(lambda: read_infer_request(TOY, binary(size), tail)) == "#/inputs/0/parameters/binary_data_size"

@@ -55,6 +55,12 @@ def test_read_example_when_an_array_is_missing_then_all_that_it_needs_are_named(
         read_example(npz(tmp_path, a=GOOD["a"]), TWO)
 
 
+def test_read_example_when_all_arrays_are_empty_then_rows_are_asked_for(tmp_path: Path) -> None:
+    empty = {name: array[:0] for name, array in GOOD.items()}
+    with pytest.raises(InvalidInputError, match="all its arrays are empty; give at least one row"):
+        read_example(npz(tmp_path, **empty), TWO)
+
+
 @pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x03\x04"])
 def test_read_example_when_it_is_no_such_file_then_it_says_how_to_write_one(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "jobs.npz"
