@@ -1,6 +1,8 @@
 """The forms in which people write inputs: one reading each, the same from both parsers; errors show the right form."""
 
+import re
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +10,7 @@ import orjson
 import pytest
 
 from api.bodies import parse_json
+from api.references import read_reference
 from ferry.errors import InvalidInputError
 from ferry.json_forms import accepted_form
 from ferry.json_tensors import Rows, read_flat_input, read_inputs
@@ -224,3 +227,30 @@ def calls_of(given: Manifest, n_rows: int, last: Any) -> int:
         sys.setprofile(before)
     assert pointer == ("" if last == 1 else f"#/input/{n_rows - 1}/age")
     return calls
+
+
+# --- docs/inputs.md
+
+TITANIC = manifest("titanic", inputs=(spec("age", "float32", 1), spec("fare", "float32")))
+EXAMPLES = re.findall(
+    r"^```json (\w+)\n(.*?)^```$",
+    (Path(__file__).parents[3] / "docs/inputs.md").read_text(encoding="utf-8"),
+    re.MULTILINE | re.DOTALL,
+)
+
+
+@pytest.mark.parametrize(("kind", "text"), EXAMPLES)
+def test_docs_when_they_show_an_input_then_both_parsers_read_it(kind: str, text: str) -> None:
+    given = ROWS if kind == "x" else TITANIC
+    found = []
+    for body in (parse_json(text.encode()), orjson.loads(text)):
+        if kind == "model":
+            assert read_reference(body) in {("titanic", None), ("titanic", "1")}
+        found.append(read_inputs(given, body["input"] if kind == "model" else body))
+    assert [array.tolist() for array in found[0].arrays] == [array.tolist() for array in found[1].arrays]
+    assert found[0].n_rows == (2 if "4" in text else 1)  # where there are two rows, the second has a 4
+
+
+def test_docs_when_searched_then_every_form_has_an_example() -> None:
+    assert [kind for kind, _ in EXAMPLES].count("titanic") == 3
+    assert {kind for kind, _ in EXAMPLES} == {"model", "x", "titanic"}
