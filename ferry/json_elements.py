@@ -122,16 +122,31 @@ def to_array(
         flat, missing = _part_missing(spec, flat, pointer)
         missing = missing.reshape(shape)
     if kind == "f":
-        array = _floats(spec, flat, pointer).reshape(shape)
-    elif kind in "iu":
-        array = _integers(spec, flat, pointer).reshape(shape)
+        array, is_finite = _floats(spec, flat, pointer)
+        if is_finite and missing is None:
+            check_range(spec, array, pointer)
+            return array.reshape(shape)
     else:
-        array = np.array(flat, dtype=spec.numpy_dtype).reshape(shape)
-    if missing is not None or (kind == "f" and not _is_within(spec, array)):
-        array = settle(spec, array, pointer, row_axis=row_axis, missing=missing)
-    if kind in "iuf":
-        check_range(spec, array, pointer)
-    return array
+        array = _integers(spec, flat, pointer) if kind in "iu" else np.array(flat, dtype=spec.numpy_dtype)
+    return settle_and_check(spec, array.reshape(shape), pointer, row_axis=row_axis, missing=missing)
+
+
+def settle_and_check(
+    spec: TensorSpec, array: Array, pointer: str, *, row_axis: int | None, missing: Array | None = None
+) -> Array:
+    """Return the array of a job, of the input's dtype, with the rule for missing values applied; check its range.
+
+    missing: bools of the array's shape; None: where it has NaN.
+
+    Raises:
+        InvalidInputError: with `pointer`.
+    """
+    if missing is None and _is_within(spec, array):
+        return array
+    settled = settle(spec, array, pointer, row_axis=row_axis, missing=missing)
+    if spec.numpy_dtype.kind in "iuf":
+        check_range(spec, settled, pointer)
+    return settled
 
 
 def _part_missing(spec: TensorSpec, flat: Sequence[Any], pointer: str) -> tuple[Sequence[Any], Array]:
@@ -161,21 +176,23 @@ def _integers(spec: TensorSpec, flat: Sequence[int], pointer: str) -> Array:
     return np.array(flat, dtype=spec.numpy_dtype)
 
 
-def _floats(spec: TensorSpec, flat: Sequence[float], pointer: str) -> Array:
+def _floats(spec: TensorSpec, flat: Sequence[float], pointer: str) -> tuple[Array, bool]:
+    """Return an array (n,), and whether it has no NaN; infinities are refused."""
     try:
         array = _float_array(spec, flat)
     except OverflowError:
         raise InvalidInputError.at(pointer, f"a whole number is too large for {spec.dtype}") from None
-    if not _is_within(spec, array) and (is_infinite := np.isinf(array)).any():
-        wrong = flat[int(is_infinite.argmax())]
-        limit = float(np.finfo(spec.numpy_dtype).max)
-        why = (
-            f"is outside of {spec.dtype}, which holds up to {limit:g}"
-            if math.isfinite(wrong)
-            else "is not a finite number"
-        )
-        raise InvalidInputError.at(pointer, f"{wrong!r} {why}")
-    return array
+    if _is_within(spec, array) or np.isfinite(array).all():
+        return array, True
+    is_infinite = np.isinf(array)
+    if not is_infinite.any():
+        return array, False
+    wrong = flat[int(is_infinite.argmax())]
+    limit = float(np.finfo(spec.numpy_dtype).max)
+    why = (
+        f"is outside of {spec.dtype}, which holds up to {limit:g}" if math.isfinite(wrong) else "is not a finite number"
+    )
+    raise InvalidInputError.at(pointer, f"{wrong!r} {why}")
 
 
 def _float_array(spec: TensorSpec, flat: Sequence[float]) -> Array:
@@ -188,7 +205,7 @@ def _float_array(spec: TensorSpec, flat: Sequence[float]) -> Array:
 
 def _is_within(spec: TensorSpec, values: Array) -> bool:
     """Say whether all values are in the declared range, hence finite; False says nothing where none is declared."""
-    if spec.range is None or values.size == 0:
+    if spec.range is None or values.size == 0 or values.dtype.kind not in "iuf":
         return False
     low, high = spec.range
     return bool(values.min() >= low and values.max() <= high)

@@ -8,8 +8,7 @@ Knows the manifest, and nothing of elements, shapes and HTTP.
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,12 +18,13 @@ from ferry.manifest import Manifest, TensorSpec
 # An example with so many elements is spelled out; of a larger one each axis shows one entry, a short last axis all.
 _MAX_ELEMENTS = 8
 _MAX_ENTRIES = 4
+# The rows, and the one element of each.
+_COLUMN_AXES = 2
 # Inputs that an example spells out.
 _MAX_INPUTS = 8
 
 
-@dataclass(frozen=True, slots=True)
-class NamedInputs:
+class NamedInputs(NamedTuple):
     """A value for each input.
 
     are_rows: it was a list of rows, so that every value has the batch axis, as the first. is_bare: the value itself.
@@ -62,7 +62,7 @@ def takes_rows(manifest: Manifest) -> bool:
 
 def is_column(spec: TensorSpec) -> bool:
     """Say whether a row of an input is a list of one element, so that it can be written without the list."""
-    return spec.batch_axis is not None and spec.inner_shape == (1,)
+    return len(spec.shape) == _COLUMN_AXES and spec.batch_axis is not None and spec.shape[1 - spec.batch_axis] == 1
 
 
 def column_shape(spec: TensorSpec, n_rows: int) -> tuple[int, ...]:

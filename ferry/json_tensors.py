@@ -65,11 +65,12 @@ def read_inputs(manifest: Manifest, value: Any, pointer: str = "#/input") -> Row
 
 def _read_named(manifest: Manifest, named: NamedInputs, pointer: str) -> Rows:
     is_batched = manifest.is_batched
-    layout = _Layout(is_batched, may_be_row=not named.are_rows and (is_batched or manifest.has_rows))
+    may_be_row = not named.are_rows and (is_batched or manifest.has_rows)
     arrays, singles = [], []
     for spec in manifest.inputs:
         where = named.pointer_to(spec.name, pointer)
-        array, is_single = _read_tensor(spec, named.values[spec.name], where, layout)
+        value = named.values[spec.name]
+        array, is_single = _read_tensor(spec, value, where, is_batched=is_batched, may_be_row=may_be_row)
         arrays.append(rows_first(spec, array) if is_batched else array)
         singles.append(is_single)
     single = _agreed(singles, pointer) and not named.are_rows
@@ -86,6 +87,8 @@ def _read_named(manifest: Manifest, named: NamedInputs, pointer: str) -> Rows:
 
 def _agreed(singles: Sequence[bool | None], pointer: str) -> bool:
     """Return whether the inputs leave the batch axis out. None: an input of one element can be read both ways."""
+    if len(singles) == 1:
+        return singles[0] is not False
     sure = {single for single in singles if single is not None}
     if len(sure) > 1:
         raise WrongFormError.at(pointer, "some inputs have the batch axis and some do not; give it to all or to none")
@@ -94,12 +97,11 @@ def _agreed(singles: Sequence[bool | None], pointer: str) -> bool:
 
 def _find_row(manifest: Manifest, rows: Sequence[Mapping[str, Any]], pointer: str) -> None:
     """Raise the error of the first of a list of rows that is wrong by itself, with a pointer to it."""
-    single = _Layout(manifest.is_batched, may_be_row=True)
     for at, row in enumerate(rows):
         for spec in manifest.inputs:
             where = f"{pointer}/{at}/{escape_pointer(spec.name)}"
             try:
-                _read_tensor(spec, row[spec.name], where, single)
+                _read_tensor(spec, row[spec.name], where, is_batched=manifest.is_batched, may_be_row=True)
             except InvalidInputError as error:
                 raise type(error).at(where, f"row {at + 1}: {error.detail}") from None
 
@@ -125,7 +127,7 @@ def read_flat_input(manifest: Manifest, value: Any, pointer: str) -> Rows:
             row = read_flat_row(spec, value, pointer)
             return Rows([row if manifest.is_batched else model_layout(spec, row)], 1, single=True)
         if spec.has_any_rank or None in spec.shape:  # a flat list would not say the shape
-            array, _ = _read_tensor(spec, value, pointer, _Layout(is_batched=False, may_be_row=False))
+            array, _ = _read_tensor(spec, value, pointer, is_batched=False, may_be_row=False)
         else:
             array = read_shaped(spec, value, tuple(size or 0 for size in spec.shape), pointer)
     except WrongFormError as error:
@@ -171,64 +173,58 @@ def read_shaped(spec: TensorSpec, value: Any, shape: tuple[int, ...], pointer: s
     return to_array(spec, flat, shape, pointer, row_axis=spec.batch_axis)
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """How the model is executed, and whether a tensor without the batch axis is one row."""
-
-    is_batched: bool
-    may_be_row: bool
-
-
-def _read_tensor(spec: TensorSpec, value: Any, pointer: str, layout: _Layout) -> tuple[Array, bool | None]:
+def _read_tensor(
+    spec: TensorSpec, value: Any, pointer: str, *, is_batched: bool, may_be_row: bool
+) -> tuple[Array, bool | None]:
     """Return a tensor in the model's layout, and whether its batch axis was left out; the array has it, of size 1.
 
     None: a list of one element, of an input that has one element a row, is a row and is the rows.
     """
     if isinstance(value, np.ndarray):
-        array = _whole(spec, value, layout)
+        array = _whole(spec, value, may_be_row=may_be_row)
         if array is not None:
-            return array, _leaves_axis_out(spec, value.shape, layout)
+            return array, _leaves_axis_out(spec, value.shape, may_be_row=may_be_row)
         value = value.tolist()
-    if layout.is_batched and value == []:
+    if is_batched and value == []:
         return np.empty([size or 0 for size in spec.shape], spec.numpy_dtype), False
     depth = depth_of(value)
     if depth > MAX_AXES:
         raise WrongFormError.at(pointer, f"{depth} axes: a tensor has up to {MAX_AXES}")
     levels = flatten(value, depth, spec, pointer)
-    shape, is_row = _shape_of(spec, levels.shape, pointer, layout)
+    shape, is_row = _shape_of(spec, levels.shape, pointer, is_batched=is_batched, may_be_row=may_be_row)
     return to_array(spec, levels.flat, shape, pointer, row_axis=spec.batch_axis), is_row
 
 
 def _shape_of(
-    spec: TensorSpec, shape: tuple[int, ...], pointer: str, layout: _Layout
+    spec: TensorSpec, shape: tuple[int, ...], pointer: str, *, is_batched: bool, may_be_row: bool
 ) -> tuple[tuple[int, ...], bool | None]:
     """Return the shape in the model's layout, and whether the batch axis was left out."""
     if spec.has_any_rank:
         return shape, False
     rank = len(spec.shape)
-    if not layout.is_batched and len(shape) < rank and 0 in shape:
+    if not is_batched and len(shape) < rank and 0 in shape:
         # Lists end where one is empty; the axes that follow are known where the model fixes their sizes.
         rest = tuple(-1 if size is None else size for size in spec.shape[len(shape) :])
         if -1 not in rest and fits(spec, (*shape, *rest)):
             return (*shape, *rest), False
-    is_row = _leaves_axis_out(spec, shape, layout)
+    is_row = _leaves_axis_out(spec, shape, may_be_row=may_be_row)
     if is_column(spec) and len(shape) < rank and (shape or is_row):
         shape = column_shape(spec, math.prod(shape))
     elif is_row and spec.batch_axis is not None:
         shape = (*shape[: spec.batch_axis], 1, *shape[spec.batch_axis :])
     if len(shape) != rank:
-        raise WrongFormError.at(pointer, _expected_axes(spec, shape, may_be_row=layout.may_be_row))
+        raise WrongFormError.at(pointer, _expected_axes(spec, shape, may_be_row=may_be_row))
     for axis, (size, wanted) in enumerate(zip(shape, spec.shape, strict=True)):
         if wanted is not None and size != wanted:
             raise WrongFormError.at(pointer, f"axis {axis} has {size} entries, expected {wanted} {axes_of(spec)}")
     return shape, is_row
 
 
-def _leaves_axis_out(spec: TensorSpec, shape: tuple[int, ...], layout: _Layout) -> bool | None:
+def _leaves_axis_out(spec: TensorSpec, shape: tuple[int, ...], *, may_be_row: bool) -> bool | None:
     """Say whether lists of this shape are a row without its batch axis; None: with it and without are the same."""
     if is_column(spec) and len(shape) == 1:
-        return None if layout.may_be_row and shape == (1,) else False
-    return layout.may_be_row and len(shape) == (0 if is_column(spec) else len(spec.shape) - 1)
+        return None if may_be_row and shape == (1,) else False
+    return may_be_row and len(shape) == (0 if is_column(spec) else len(spec.shape) - 1)
 
 
 def _expected_axes(spec: TensorSpec, shape: tuple[int, ...], *, may_be_row: bool) -> str:
@@ -240,11 +236,11 @@ def _expected_axes(spec: TensorSpec, shape: tuple[int, ...], *, may_be_row: bool
     return f"expected {rank} axes {axes_of(spec)}{row}, got {len(shape)}{hint if 0 in shape else ''}"
 
 
-def _whole(spec: TensorSpec, numbers: Array, layout: _Layout) -> Array | None:
+def _whole(spec: TensorSpec, numbers: Array, *, may_be_row: bool) -> Array | None:
     """Return an array of numbers in the layout of `spec`; None when they are wrong, for the lists to say how."""
     if numbers.ndim == 1 and numbers.size > 1 and is_column(spec):
         numbers = numbers.reshape(column_shape(spec, numbers.size))
-    elif layout.may_be_row and numbers.ndim == len(spec.shape) - 1:
+    elif may_be_row and numbers.ndim == len(spec.shape) - 1:
         # A view; the function for any axis takes 20 times as long.
         numbers = np.expand_dims(numbers, spec.batch_axis) if spec.batch_axis else numbers[np.newaxis]
     return cast(spec, numbers) if fits(spec, numbers.shape) else None
