@@ -162,7 +162,7 @@ def _missing(manifest: Manifest) -> str:
 
 
 def _rule(rule: MissingRule) -> str:
-    return {REFUSE: "refused", TO_NAN: "NaN for the model"}.get(str(rule)) or f"become {rule!r}"
+    return {REFUSE: "refused", TO_NAN: "NaN for the model"}.get(str(rule)) or f"replaced by {rule!r}"
 
 
 def say_batching(console: Console, profile: Profile | None, limits: BatchLimits) -> None:

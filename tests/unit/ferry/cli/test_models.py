@@ -131,7 +131,7 @@ def test_add_when_rules_for_missing_values_are_given_then_they_are_in_the_manife
     file = onnx_models.save(onnx_models.two_inputs_two_outputs(), tmp_path / "two.onnx")
     result = ferry_models("add", file, "--name", "two", "--missing", "nan", "--missing", "k=-1")
     assert result.exit_code == 0, result.stderr
-    line = "missing values: a NaN for the model, b NaN for the model, k become -1"
+    line = "missing values: a NaN for the model, b NaN for the model, k replaced by -1"
     assert line in result.stdout
     rules = {spec.name: spec.missing for spec in repository.scan()["two", "1"].inputs}
     assert rules == {"a": "nan", "b": "nan", "k": -1}
