@@ -1,7 +1,7 @@
 """Arrays of a file made the model's: safe casts and fitting shapes as in JSON, with a reason for each row that fails.
 
-Whole numbers become floats, floats never whole numbers. NaN and nulls are missing values (`ferry.missing`); infinities
-pass where the manifest declares no range, as they do in raw tensors.
+Whole numbers become floats, and so do booleans (0 and 1); floats never become whole numbers. NaN and nulls are missing
+values (`ferry.missing`); infinities pass where the manifest declares no range, as they do in raw tensors.
 """
 
 import math
@@ -16,7 +16,7 @@ from ferry.missing import find_missing, refused_rows, replaced
 from ferry.missing_rules import REFUSE
 from ferry.tensors import Array
 
-_SAFE_KINDS = {"b": "b", "i": "iu", "u": "iu", "f": "iuf", "O": "OUS"}
+_SAFE_KINDS = {"b": "b", "i": "iu", "u": "iu", "f": "iufb", "O": "OUS"}
 
 
 def fits_dtype(spec: TensorSpec, dtype: np.dtype[Any]) -> bool:
