@@ -197,10 +197,16 @@ def _check_prediction(body: Mapping[str, Any], manifest: Manifest) -> None:
 
 # --- /v2/models/{name}/infer
 
+# Begins the key of lines that have the body of a prediction.
+_AS_PREDICTION = "prediction"
+
 
 def _infer_shape(body: Any, manifest: Manifest) -> Any:
     """Return a key that plain requests of one shape share; None for one to be read alone."""
-    if not isinstance(body, dict) or body.keys() - {"inputs", "id"} or not isinstance(body.get("inputs"), list):
+    if isinstance(body, dict) and "inputs" not in body:
+        shape = _input_shape(body, manifest)
+        return None if shape is None else (_AS_PREDICTION, *shape)
+    if not isinstance(body, dict) or body.keys() - {"inputs", "id"} or not isinstance(body["inputs"], list):
         return None
     inputs = body["inputs"]
     if len(inputs) != len(manifest.inputs):
@@ -217,6 +223,9 @@ def _infer_shape(body: Any, manifest: Manifest) -> Any:
 
 
 def _infer_together(bodies: Sequence[Any], positions: Sequence[int], manifest: Manifest) -> _Piece:
+    if "inputs" not in bodies[0]:
+        taken, arrays = _input_together(bodies, positions, manifest)
+        return [_as_infer(row, manifest) for row in taken], arrays
     # The first line is read in full: what it passes, lines of the same shape and datatype pass too, but for values.
     request = read_infer_request(manifest, bodies[0])
     arrays = []
@@ -243,15 +252,19 @@ def _check_id(request_id: Any) -> None:
 
 def _infer_alone(body: Any, position: int, manifest: Manifest) -> _Row:
     """Read a body of either protocol; the answer is the infer protocol's, as the batch's endpoint says."""
-    if isinstance(body, dict) and "input" in body and "inputs" not in body:
-        row = _input_alone(body, position, manifest)
-        every = tuple((index, False) for index in range(len(manifest.outputs)))
-        return replace(row, single=False, asked=Asked("", every))
+    if isinstance(body, dict) and "inputs" not in body:
+        return _as_infer(_input_alone(body, position, manifest), manifest)
     request = read_infer_request(manifest, body)
     if any(is_binary for _, is_binary in request.outputs):
         raise InvalidInputError.at("#/outputs", "a line of JSON has no room for raw bytes; ask for JSON outputs")
     check_rows(manifest, request.rows.n_rows, "#/inputs")
     return _Row(position, request.rows.n_rows, request.rows.arrays, asked=Asked(request.id, request.outputs))
+
+
+def _as_infer(row: _Row, manifest: Manifest) -> _Row:
+    """Return the row of a prediction's body, answered as the infer protocol does: every output, with the batch axis."""
+    every = tuple((index, False) for index in range(len(manifest.outputs)))
+    return replace(row, single=False, asked=Asked("", every))
 
 
 _PREDICTIONS = _Reader(_input_shape, _input_together, _input_alone)

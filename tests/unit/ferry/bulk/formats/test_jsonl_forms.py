@@ -10,9 +10,9 @@ from tests.unit.ferry.bulk.formats.cases import chunks_of, envelopes, faults_of,
 from tests.unit.ferry.test_json_forms import COLUMN, READINGS, REFUSED, ROWS, TABLE
 
 
-def rows_by_line(data: bytes, given: Manifest) -> dict[int, tuple[list[Any], bool]]:
+def rows_by_line(data: bytes, given: Manifest, endpoint: str = "predictions") -> dict[int, tuple[list[Any], bool]]:
     """Return the rows of each line for every input, and whether the line left the batch axis out."""
-    chunks = chunks_of("jsonl", data, rules(given, chunk_rows=100))
+    chunks = chunks_of("jsonl", data, rules(given, chunk_rows=100, endpoint=endpoint))
     assert faults_of(chunks) == []
     found = {}
     for group in chunks[0].groups:
@@ -38,6 +38,9 @@ def test_read_when_lines_are_in_any_form_then_the_rows_of_the_synchronous_call(
     if is_rows_first:
         assert found[1] == (rows, False) or len(rows[0]) == 1
     assert [found[at] for at in range(len(bodies)) if at != 1] == [(rows, single)] * (len(bodies) - 1)
+    # A batch of the infer protocol takes the same bodies; its answers always have the batch axis.
+    found = rows_by_line(jsonl(bodies) if is_bare else envelopes(bodies), given, "infer")
+    assert [found[at] for at in range(len(bodies)) if at != 1] == [(rows, False)] * (len(bodies) - 1)
 
 
 @pytest.mark.parametrize(("given", "value", "pointer", "words"), REFUSED)
