@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from ferry.bulk.formats.base import Chunk, ChunkRows, Group, RowFault, Rules, good_rows, input_fault, numbered
-from ferry.bulk.formats.casting import cast_rows, fit_shape, fits_dtype, shape_text
+from ferry.bulk.formats.casting import fit_shape, shape_text
 from ferry.bulk.formats.columns import InputColumns, joined_names, map_columns
 from ferry.bulk.formats.joined_text import is_list, is_text
+from ferry.bulk.formats.pixels import cast_column, takes_dtype
 from ferry.bulk.formats.sequences import Repeated
 from ferry.errors import InvalidInputError
 from ferry.manifest import TensorSpec
@@ -102,7 +103,7 @@ def _check_type(column: InputColumns, name: str, kind: Any) -> None:
         dtype = np.dtype(object) if is_text(element) else np.dtype(element.to_pandas_dtype())
     except (NotImplementedError, TypeError):
         dtype = np.dtype("V1")
-    if not fits_dtype(spec, dtype):
+    if not takes_dtype(column, dtype):
         raise InvalidInputError(f"column {name[:40]!r} holds {held}, input {spec.name!r} takes {spec.dtype}")
     if column.is_whole and not depth and len(spec.inner_shape) and None in spec.inner_shape:
         raise InvalidInputError(f"column {name[:40]!r} holds no lists; expected rows of shape {shape_text(spec)}")
@@ -213,7 +214,7 @@ def _cast(
     """Return rows of one shape, from position `first` of the chunk on, as the model takes them."""
     fitting, bad = [], {}
     for column, elements in zip(columns, inputs, strict=True):
-        cast, wrong = cast_rows(column.spec, elements.values, elements.missing)
+        cast, wrong = cast_column(column, elements.values, elements.missing)
         fitting.append(cast)
         bad.update({row: (column.spec.name, why) for row, why in wrong.items()})
     return good_rows(fitting, bad, rules, first=first)
@@ -226,8 +227,10 @@ def _together(table: Any, column: InputColumns) -> _Elements | None:
         parts = [part for name in column.names if (part := _flat(table.column(name), spec)) is not None]
         if len(parts) < len(column.names):
             return None
-        shape = tuple(size or 0 for size in spec.inner_shape)
-        return _Elements.side_by_side(parts).reshape((n_rows, *shape))
+        stacked = _Elements.side_by_side(parts)
+        if column.pixels:
+            return stacked
+        return stacked.reshape((n_rows, *(size or 0 for size in spec.inner_shape)))
     flat = _flat(table.column(column.names[0]), spec)
     inner = None if flat is None else fit_shape(spec, flat.values.shape[1:])
     return None if flat is None or inner is None else flat.reshape((n_rows, *inner))
@@ -307,15 +310,15 @@ def _one_row(column: InputColumns, values: list[Any]) -> Array:
         array = np.array(value, dtype=object if spec.is_string else None)
     except ValueError:
         raise InvalidInputError.at(spec.name, f"ragged: lists of {spec.name!r} differ in size") from None
-    shape = fit_shape(spec, array.shape)
+    shape = array.shape if column.pixels else fit_shape(spec, array.shape)
     if shape is None:
         raise InvalidInputError.at(spec.name, f"a row of shape {array.shape}, expected {shape_text(spec)}")
     if array.size == 0:
         array = array.astype(spec.numpy_dtype)
-    if not fits_dtype(spec, array.dtype):
+    if not takes_dtype(column, array.dtype):
         raise InvalidInputError.at(spec.name, f"expected {spec.dtype}, got {array.dtype}")
     parted = None if missing is None else np.array(missing, dtype=bool).reshape((1, *shape))
-    cast, bad = cast_rows(spec, array.reshape((1, *shape)), parted)
+    cast, bad = cast_column(column, array.reshape((1, *shape)), parted)
     if bad:
         raise InvalidInputError.at(spec.name, bad[0])
     return cast

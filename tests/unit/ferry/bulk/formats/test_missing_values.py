@@ -13,6 +13,7 @@ from pyarrow import feather
 
 from ferry.bulk.formats.base import Chunk
 from ferry.bulk.formats.registry import format_named
+from ferry.manifest import Preprocess
 from ferry.missing import NA_WORDS
 from tests.manifests import manifest, spec
 from tests.unit.ferry.bulk.formats.cases import chunks_of, envelopes, faults_of, jsonl, npy, rules, whole
@@ -251,3 +252,31 @@ def test_read_when_a_local_file_is_mapped_then_its_missing_values_are_filled(tmp
     with path.open("rb") as file:
         rows = format_named("npy").read(file, Chunk(0, 5), rules(model(2)))
     assert rows.groups[0].arrays[0][3].tolist() == [2, 2, 2]
+
+
+def pixels_model(missing: object):
+    how = Preprocess(mode="RGB", size=(2, 2), layout="CHW", scale=1 / 255, columns="pixel{}")
+    return manifest(inputs=(spec("x", "float32", 3, 2, 2, preprocess=how, missing=missing),))
+
+
+@pytest.mark.parametrize("name", ["csv", "parquet"])
+@pytest.mark.parametrize(("missing", "value"), [("error", None), ("nan", math.nan), (-1.0, -1.0)])
+def test_read_when_a_pixel_is_missing_then_the_rule_holds_in_the_place_that_the_row_has(
+    name: str, missing: object, value: float | None
+) -> None:
+    rows = [[0] * 12, [255] * 12]
+    rows[1][7] = None  # row 1, column 0, green
+    names = [f"pixel{at}" for at in range(12)]
+    if name == "csv":
+        data = text_of(rows, ",", "").replace(b"x_", b"pixel")
+    else:
+        data = parquet_of(pa.table({key: [row[at] for row in rows] for at, key in enumerate(names)}))
+    got, failed = read(name, data, pixels_model(missing))
+    assert got[0].tolist() == np.zeros((3, 2, 2)).tolist()
+    if value is None:
+        assert list(failed) == [2]
+        assert "at position (2, 2, 1); the model takes none" in failed[2]
+    else:
+        wanted = np.ones((3, 2, 2), np.float32)
+        wanted[1, 1, 0] = value
+        np.testing.assert_array_equal(got[1], wanted)
