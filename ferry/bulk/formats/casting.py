@@ -53,6 +53,8 @@ def cast_rows(spec: TensorSpec, array: Array, missing: Array | None = None) -> t
     file has no value; what stands there instead must be of the dtype. NaN is missing too.
     """
     cast, bad = _cast(spec, array)
+    if missing is None and _is_within(spec, cast):  # so nothing is NaN
+        return cast, bad
     is_nan = find_missing(cast)
     if is_nan is not None:
         missing = is_nan if missing is None else missing | is_nan
@@ -85,12 +87,18 @@ def _overflows(spec: TensorSpec, array: Array, cast: Array) -> dict[int, str]:
     return bad
 
 
+def _is_within(spec: TensorSpec, cast: Array) -> bool:
+    """Say whether all values are in the declared range; False says nothing where none is declared."""
+    if spec.range is None or spec.is_string or cast.size == 0:
+        return False
+    low, high = spec.range
+    return bool(cast.min() >= low and cast.max() <= high)
+
+
 def _out_of_range(spec: TensorSpec, cast: Array) -> dict[int, str]:
     if spec.range is None or spec.is_string or cast.size == 0:
         return {}
     low, high = spec.range
-    if cast.min() >= low and cast.max() <= high:
-        return {}
     flat = cast.reshape(len(cast), -1)
     is_outside = ((flat < low) | (flat > high)).any(axis=1)
     bad = {}

@@ -91,23 +91,27 @@ class Delimited:
         data = read_exactly(file, where["start"], where["end"] - where["start"])
         wanted = {name: _arrow_type(column) for column in columns for name in column.names}
         types = {**wanted, **{name: pa.string() for name in joined_names(names, columns, rules) if name not in wanted}}
+        # Only where the usual null, an empty cell, is not enough does each cell cost a look into the list of words.
+        table = self._parse(data, names, types, [""])
+        if table is None:
+            table = self._parse(data, names, types, list(NA_WORDS))
+        if table is None or table.num_rows != chunk.rows:
+            return self._read_slowly(data, chunk, rules, names, columns)
+        return read_table(table, chunk, columns, rules)
+
+    def _parse(self, data: bytes, names: list[str], types: dict[str, Any], na_words: list[str]) -> Any:
+        """Return a chunk's records as a table, a null for each missing number; None where a cell is no value."""
         try:
-            table = pa_csv.read_csv(
+            return pa_csv.read_csv(
                 pa.BufferReader(data),
                 read_options=pa_csv.ReadOptions(column_names=names, use_threads=False, block_size=max(1, len(data))),
                 parse_options=pa_csv.ParseOptions(delimiter=self._delimiter, newlines_in_values=True),
                 convert_options=pa_csv.ConvertOptions(
-                    column_types=types,
-                    include_columns=list(types),
-                    null_values=list(NA_WORDS),
-                    strings_can_be_null=False,
+                    column_types=types, include_columns=list(types), null_values=na_words, strings_can_be_null=False
                 ),
             )
         except pa.ArrowInvalid:
-            return self._read_slowly(data, chunk, rules, names, columns)
-        if table.num_rows != chunk.rows:
-            return self._read_slowly(data, chunk, rules, names, columns)
-        return read_table(table, chunk, columns, rules)
+            return None
 
     def check_output(self, rules: Rules) -> None:
         """Refuse outputs without a fixed number of columns."""
