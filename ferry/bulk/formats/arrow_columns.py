@@ -227,13 +227,29 @@ def _together(table: Any, column: InputColumns) -> _Elements | None:
         parts = [part for name in column.names if (part := _flat(table.column(name), spec)) is not None]
         if len(parts) < len(column.names):
             return None
-        stacked = _Elements.side_by_side(parts)
+        exact = _same_integers(parts) if spec.numpy_dtype.kind in "iu" else parts
+        if exact is None:
+            return None
+        stacked = _Elements.side_by_side(exact)
         if column.pixels:
             return stacked
         return stacked.reshape((n_rows, *(size or 0 for size in spec.inner_shape)))
     flat = _flat(table.column(column.names[0]), spec)
     inner = None if flat is None else fit_shape(spec, flat.values.shape[1:])
     return None if flat is None or inner is None else flat.reshape((n_rows, *inner))
+
+
+def _same_integers(parts: Sequence[_Elements]) -> Sequence[_Elements] | None:
+    """Return columns of whole numbers in dtypes that go into one array exactly; None where there is no such dtype.
+
+    numpy makes float64 of int64 beside uint64.
+    """
+    if all(part.values.dtype.kind == "u" for part in parts) or all(part.values.dtype != np.uint64 for part in parts):
+        return parts
+    largest = np.iinfo(np.int64).max
+    if any((part.values > largest).any() for part in parts if part.values.dtype == np.uint64):
+        return None
+    return [_Elements(part.values.astype(np.int64), part.missing) for part in parts]
 
 
 def _flat(column: Any, spec: TensorSpec) -> _Elements | None:
