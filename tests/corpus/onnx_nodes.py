@@ -254,10 +254,18 @@ def write_cases(folder: Path, *, is_freed: bool, every: int) -> Iterator[Path]:
         if not all(_same(*pair, 0.0) for again in repeats[1:] for pair in zip(repeats[0], again, strict=True)):
             path.unlink()
             continue
-        jobs = [own for _, _, own in _jobs(manifest, feed)]
-        arrays = {f"{spec.name}/{n}": job[spec.name] for n, job in enumerate(jobs) for spec in manifest.inputs}
+        # Whole feeds: where the batch axis is fixed, the model alone runs no single row.
+        arrays = {
+            f"{spec.name}/{n}": _as_stored(_changed(feed[spec.name], n) if manifest.is_batched else feed[spec.name])
+            for n in range(N_JOBS if manifest.is_batched else 3)
+            for spec in manifest.inputs
+        }
         np.savez(path.with_suffix(".npz"), **arrays)
         yield path
+
+
+def _as_stored(array: Any) -> Any:
+    return array.astype(np.str_) if array.dtype == object else array
 
 
 def main() -> None:

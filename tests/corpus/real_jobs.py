@@ -70,7 +70,7 @@ def jobs_of(path: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSp
     """Yield the jobs of the file beside the model, else random ones."""
     names = [spec.name for spec in inputs]
     with suppress(FileNotFoundError), np.load(path.with_suffix(".npz")) as file:
-        arrays = dict(file)
+        arrays = {name: _as_text(array) for name, array in file.items()}
         numbers = [n for n in range(N_JOBS) if all(f"{name}/{n}" in arrays for name in names)]
         for n in numbers:
             right = [arrays.get(f"{spec.name}/{n}") for spec in outputs]
@@ -82,6 +82,11 @@ def jobs_of(path: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSp
     for n in range(N_JOBS):
         random = np.random.default_rng(n)
         yield Job({spec.name: _made_up(spec, hint, n, random) for spec in inputs})
+
+
+def _as_text(array: Array) -> Array:
+    """Return text as Ferry has it; a file of arrays holds no objects."""
+    return array.astype(object) if array.dtype.kind == "U" else array
 
 
 def _made_up(spec: TensorSpec, hint: Hint, n: int, random: np.random.Generator) -> Array:
