@@ -37,6 +37,11 @@ class ApiError(FerryError):
         self.code = code or f"http_{status}"  # type: ignore[misc]  # the server's code, not one per class
         self.retryable = status in LATER_STATUSES  # type: ignore[misc]
 
+    def __str__(self) -> str:
+        """Return the detail, and which fields it is about."""
+        pointers = ", ".join(fault.pointer for fault in self.faults if fault.pointer)
+        return f"{self.detail} (at {pointers})" if pointers else self.detail
+
 
 class ApiUnreachableError(FerryError):
     """Nobody answers at the API's address, or not in time."""

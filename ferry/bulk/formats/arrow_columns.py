@@ -1,7 +1,8 @@
 """Arrow columns to a chunk's rows: lists and scalars of one shape in one conversion, the rest row by row."""
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,27 @@ from ferry.bulk.formats.sequences import Repeated
 from ferry.errors import InvalidInputError
 from ferry.manifest import TensorSpec
 from ferry.tensors import Array
+
+
+@dataclass(frozen=True, slots=True)
+class _Elements:
+    """Elements of one input, and where the file has none: a null, for which `values` has something harmless."""
+
+    values: Array
+    missing: Array | None
+
+    def reshape(self, shape: tuple[int, ...]) -> "_Elements":
+        return _Elements(self.values.reshape(shape), None if self.missing is None else self.missing.reshape(shape))
+
+    @classmethod
+    def side_by_side(cls, columns: Sequence["_Elements"]) -> "_Elements":
+        """Return columns of one element a row, each (N,), as (N, columns)."""
+        values: Array = np.stack([column.values for column in columns], axis=1)
+        if all(column.missing is None for column in columns):
+            return cls(values, None)
+        missing = [np.zeros(len(values), bool) if c.missing is None else c.missing for c in columns]
+        return cls(values, np.stack(missing, axis=1))
+
 
 # A model's batch does not go beyond a piece, so a piece holds many, and of most sizes a whole number.
 PIECE_ROWS = 1024
@@ -100,7 +122,7 @@ def read_table(table: Any, chunk: Chunk, columns: Sequence[InputColumns], rules:
     faults: list[RowFault] = []
     first = 0
     for piece in _pieces(table):
-        together = [array for column in columns if (array := _together(piece, column)) is not None]
+        together = [elements for column in columns if (elements := _together(piece, column)) is not None]
         if len(together) < len(columns):
             break
         group, wrong = _cast(together, columns, first, rules)
@@ -187,44 +209,60 @@ def _pieces(table: Any) -> Iterator[Any]:
 
 
 def _cast(
-    arrays: Sequence[Array], columns: Sequence[InputColumns], first: int, rules: Rules
+    inputs: Sequence[_Elements], columns: Sequence[InputColumns], first: int, rules: Rules
 ) -> tuple[Group, list[RowFault]]:
     """Return rows of one shape, from position `first` of the chunk on, as the model takes them."""
     fitting, bad = [], {}
-    for column, array in zip(columns, arrays, strict=True):
-        cast, wrong = cast_column(column, array)
+    for column, elements in zip(columns, inputs, strict=True):
+        cast, wrong = cast_column(column, elements.values, elements.missing)
         fitting.append(cast)
         bad.update({row: (column.spec.name, why) for row, why in wrong.items()})
     return good_rows(fitting, bad, rules, first=first)
 
 
-def _together(table: Any, column: InputColumns) -> Array | None:
-    """Return a whole input's rows (N, *inner); None where some row differs in shape or has a null."""
+def _together(table: Any, column: InputColumns) -> _Elements | None:
+    """Return a whole input's rows, of shape (N, *inner); None where some row differs in shape or a list is null."""
+    spec, n_rows = column.spec, table.num_rows
     if not column.is_whole:
-        parts = [_flat(table.column(name), column.spec) for name in column.names]
-        if any(part is None for part in parts):
+        parts = [part for name in column.names if (part := _flat(table.column(name), spec)) is not None]
+        if len(parts) < len(column.names):
             return None
-        stacked: Array = np.stack([part[0] for part in parts if part is not None], axis=1)
+        exact = _same_integers(parts) if spec.numpy_dtype.kind in "iu" else parts
+        if exact is None:
+            return None
+        stacked = _Elements.side_by_side(exact)
         if column.pixels:
             return stacked
-        return stacked.reshape((table.num_rows, *(size or 0 for size in column.spec.inner_shape)))
-    flat = _flat(table.column(column.names[0]), column.spec)
-    if flat is None:
+        return stacked.reshape((n_rows, *(size or 0 for size in spec.inner_shape)))
+    flat = _flat(table.column(column.names[0]), spec)
+    inner = None if flat is None else fit_shape(spec, flat.values.shape[1:])
+    return None if flat is None or inner is None else flat.reshape((n_rows, *inner))
+
+
+def _same_integers(parts: Sequence[_Elements]) -> Sequence[_Elements] | None:
+    """Return columns of whole numbers in dtypes that go into one array exactly; None where there is no such dtype.
+
+    numpy makes float64 of int64 beside uint64.
+    """
+    if all(part.values.dtype.kind == "u" for part in parts) or all(part.values.dtype != np.uint64 for part in parts):
+        return parts
+    largest = np.iinfo(np.int64).max
+    if any((part.values > largest).any() for part in parts if part.values.dtype == np.uint64):
         return None
-    shape = fit_shape(column.spec, flat[1])
-    return None if shape is None else flat[0].reshape((table.num_rows, *shape))
+    return [_Elements(part.values.astype(np.int64), part.missing) for part in parts]
 
 
-def _flat(column: Any, spec: TensorSpec) -> tuple[Array, tuple[int, ...]] | None:
-    """Return a column's elements in order and the sizes of its lists; None where they are of several sizes or null."""
+def _flat(column: Any, spec: TensorSpec) -> _Elements | None:
+    """Return a column's elements, of shape (N, *sizes of its lists); None where lists differ in size or are null."""
     array = column.combine_chunks()
     if isinstance(array, pa.ChunkedArray):  # nothing in it, or more than fits one array
         array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
-    shape: list[int] = []
+    n_rows, shape = len(array), list[int]()
     if isinstance(array.type, pa.FixedShapeTensorType):
-        shape, array = [], array.storage
-        tensor = list(column.type.shape)
-        return None if array.null_count else (array.flatten().to_numpy(zero_copy_only=False), tuple(tensor))
+        shape, array = list(array.type.shape), array.storage
+        if array.null_count:
+            return None
+        array = array.flatten()
     while is_list(array.type):
         if array.null_count:
             return None
@@ -233,10 +271,27 @@ def _flat(column: Any, spec: TensorSpec) -> tuple[Array, tuple[int, ...]] | None
             return None
         shape.append(int(sizes[0]))
         array = array.flatten()
+    return _elements(array, spec).reshape((n_rows, *shape))
+
+
+def _elements(array: Any, spec: TensorSpec) -> _Elements:
+    """Return the elements of an array without lists. Shape: (n,)."""
+    missing: Array | None = None
     if array.null_count:
-        return None
-    elements: Array = array.to_numpy(zero_copy_only=False)
-    return (elements.astype(object) if spec.is_string else elements), tuple(shape)
+        missing = np.asarray(array.is_null())
+        if not pa.types.is_floating(array.type):  # which has NaN at a null
+            array = array.fill_null(_blank(array.type))
+    values: Array = array.to_numpy(zero_copy_only=False)
+    return _Elements(values.astype(object) if spec.is_string else values, missing)
+
+
+def _blank(kind: Any) -> bool | int | str | bytes:
+    """Return something harmless for a null of a type."""
+    if is_text(kind):
+        return ""
+    if pa.types.is_binary(kind):
+        return b""
+    return False if pa.types.is_boolean(kind) else 0
 
 
 def _row_by_row(table: Any, columns: Sequence[InputColumns], rules: Rules) -> tuple[tuple[Group, ...], list[RowFault]]:
@@ -260,8 +315,13 @@ def _row_by_row(table: Any, columns: Sequence[InputColumns], rules: Rules) -> tu
 def _one_row(column: InputColumns, values: list[Any]) -> Array:
     spec = column.spec
     value = values[0] if column.is_whole else values
+    missing = None
     if _has_null(value):
-        raise InvalidInputError.at(spec.name, f"input {spec.name!r} has a null")
+        if value is None and math.prod(size or 0 for size in spec.inner_shape) != 1:
+            raise InvalidInputError.at(
+                spec.name, f"a null instead of a list; expected rows of shape {shape_text(spec)}"
+            )
+        value, missing = _part_nulls(value, "" if spec.is_string else spec.dtype != "bool" and 0)
     try:
         array = np.array(value, dtype=object if spec.is_string else None)
     except ValueError:
@@ -273,10 +333,19 @@ def _one_row(column: InputColumns, values: list[Any]) -> Array:
         array = array.astype(spec.numpy_dtype)
     if not takes_dtype(column, array.dtype):
         raise InvalidInputError.at(spec.name, f"expected {spec.dtype}, got {array.dtype}")
-    cast, bad = cast_column(column, array.reshape((1, *shape)))
+    parted = None if missing is None else np.array(missing, dtype=bool).reshape((1, *shape))
+    cast, bad = cast_column(column, array.reshape((1, *shape)), parted)
     if bad:
         raise InvalidInputError.at(spec.name, bad[0])
     return cast
+
+
+def _part_nulls(value: Any, blank: Any) -> tuple[Any, Any]:
+    """Return nested lists with `blank` for each null, and the same lists with whether there was a null."""
+    if isinstance(value, list):
+        parts = [_part_nulls(item, blank) for item in value]
+        return [item for item, _ in parts], [is_null for _, is_null in parts]
+    return (blank, True) if value is None else (value, False)
 
 
 def _has_null(value: Any) -> bool:

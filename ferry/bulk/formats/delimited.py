@@ -5,6 +5,7 @@ A chunk is read by pyarrow's parser; where that refuses a value, by Python's, wh
 
 import csv
 import io
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
@@ -38,6 +39,7 @@ from ferry.bulk.formats.csv_cells import as_cells
 from ferry.bulk.formats.pixels import cast_column
 from ferry.bulk.formats.table_output import to_table
 from ferry.errors import InvalidInputError
+from ferry.missing import NA_WORDS, is_missing_cell, missing_element
 
 _BOM = b"\xef\xbb\xbf"
 _QUOTE, _BREAK, _RETURN = 34, 10, 13
@@ -89,20 +91,27 @@ class Delimited:
         data = read_exactly(file, where["start"], where["end"] - where["start"])
         wanted = {name: _arrow_type(column) for column in columns for name in column.names}
         types = {**wanted, **{name: pa.string() for name in joined_names(names, columns, rules) if name not in wanted}}
+        # Only where the usual null, an empty cell, is not enough does each cell cost a look into the list of words.
+        table = self._parse(data, names, types, [""])
+        if table is None:
+            table = self._parse(data, names, types, list(NA_WORDS))
+        if table is None or table.num_rows != chunk.rows:
+            return self._read_slowly(data, chunk, rules, names, columns)
+        return read_table(table, chunk, columns, rules)
+
+    def _parse(self, data: bytes, names: list[str], types: dict[str, Any], na_words: list[str]) -> Any:
+        """Return a chunk's records as a table, a null for each missing number; None where a cell is no value."""
         try:
-            table = pa_csv.read_csv(
+            return pa_csv.read_csv(
                 pa.BufferReader(data),
                 read_options=pa_csv.ReadOptions(column_names=names, use_threads=False, block_size=max(1, len(data))),
                 parse_options=pa_csv.ParseOptions(delimiter=self._delimiter, newlines_in_values=True),
                 convert_options=pa_csv.ConvertOptions(
-                    column_types=types, include_columns=list(types), null_values=[""], strings_can_be_null=False
+                    column_types=types, include_columns=list(types), null_values=na_words, strings_can_be_null=False
                 ),
             )
         except pa.ArrowInvalid:
-            return self._read_slowly(data, chunk, rules, names, columns)
-        if table.num_rows != chunk.rows or any(table.column(name).null_count for name in wanted):
-            return self._read_slowly(data, chunk, rules, names, columns)
-        return read_table(table, chunk, columns, rules)
+            return None
 
     def check_output(self, rules: Rules) -> None:
         """Refuse outputs without a fixed number of columns."""
@@ -250,6 +259,9 @@ def _convert(fields: list[str], column: InputColumns) -> list[Any]:
     kind = "f" if column.pixels else column.spec.numpy_dtype.kind
     values: list[Any] = []
     for name, field in zip(column.names, fields, strict=True):
+        if is_missing_cell(column.spec, field):
+            values.append(math.nan if column.pixels else missing_element(column.spec, len(values)))
+            continue
         try:
             if kind == "b":
                 values.append(_BOOLS[field.strip().lower()])
@@ -257,8 +269,8 @@ def _convert(fields: list[str], column: InputColumns) -> list[Any]:
                 # Python reads 1_000 as a number, nobody else does.
                 values.append(_WHOLE[kind](field if kind == "O" else field.replace("_", "?")))
         except (ValueError, KeyError):
-            shown = "it is empty" if not field.strip() else f"got {field[:40]!r}"
-            raise InvalidInputError.at(name, f"column {name!r}: expected {column.spec.dtype}, {shown}") from None
+            detail = f"column {name!r}: expected {column.spec.dtype}, got {field[:40]!r}"
+            raise InvalidInputError.at(name, detail) from None
     return values
 
 

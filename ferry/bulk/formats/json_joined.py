@@ -39,7 +39,7 @@ class JoinedKinds:
                 ends = self._ends.setdefault(name, [value, value])
                 ends[0], ends[1] = min(ends[0], value), max(ends[1], value)
             elif kind == "double" and not abs(value) < _MAX_EXACT:
-                if not math.isfinite(value):  # the line is no JSON, see `JoinedValues.take`
+                if not math.isfinite(value):  # it is null, see `JoinedValues.take`
                     continue
                 kind = JSON_TEXT if _is_wide(name, line) else kind
             kinds.add(kind)
@@ -72,21 +72,19 @@ class JoinedValues:
         self._rows: list[list[Any]] = []
 
     def take(self, fields: Mapping[str, Any], line: bytes, *, is_json: bool = True) -> None:
-        """Take a line's members. Of a line that is no JSON only those that are: text, booleans, whole numbers."""
+        """Take a line's members. Of a line that is no JSON those that hold NaN, infinities or the like are null."""
         if not self._types:
             return
         if is_json and not self._has_text:
             self._rows.append([fields.get(name) for name in self._types])
             return
-        texts = raw_members(line.decode("utf-8")) if is_json else {}
+        texts = raw_members(line.decode("utf-8")) if self._has_text else {}
         row = []
         for name, kind in self._types.items():
             value = fields.get(name)
-            if not is_json and not isinstance(value, bool | int | str):
+            if not is_json and not _is_json(value):
                 value = None
-            if value is not None and kind == JSON_TEXT:
-                value = texts[name] if is_json else json.dumps(value, ensure_ascii=False)
-            row.append(value)
+            row.append(texts[name] if value is not None and kind == JSON_TEXT else value)
         self._rows.append(row)
 
     def columns(self) -> dict[str, Any]:
@@ -108,6 +106,14 @@ class JoinedValues:
                 detail = f"joined member {name[:40]!r} is no longer what was indexed; was the file replaced?"
                 raise InvalidInputError(detail) from None
         return columns
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True
 
 
 def raw_members(line: str) -> dict[str, str]:

@@ -6,7 +6,6 @@ Whether a file has envelopes is told by its first line. A bare line's custom_id 
 import gc
 import io
 import json
-import math
 from array import array as c_array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,8 +16,6 @@ import numpy as np
 import orjson
 
 from ferry.bulk.formats.base import (
-    INPUT_STATUS,
-    INVALID_INPUT,
     Chunk,
     ChunkRows,
     Cutter,
@@ -26,7 +23,6 @@ from ferry.bulk.formats.base import (
     Index,
     Opener,
     PartResult,
-    RowFault,
     Rules,
     copy_bytes,
     read_exactly,
@@ -106,7 +102,6 @@ class _Lines:
         self._numbers: list[int] = []
         self._starts: list[int] = []
         self._joined = JoinedValues(chunk.where.get("joined", {}))
-        self._faults: list[RowFault] = []
 
     def read(self) -> ChunkRows:
         """Return the rows: of plain lines in one group, of others in groups by shape."""
@@ -117,7 +112,7 @@ class _Lines:
         plain, bad = self._plain.group()
         more, why = read_bodies(((position, self._body(position)) for position in bad), self._rules)
         groups = (*((plain,) if plain else ()), *groups, *more)
-        faults = sorted([*faults, *why, *self._faults], key=lambda fault: fault.position)
+        faults = sorted([*faults, *why], key=lambda fault: fault.position)
         return ChunkRows(self._ids, self._numbers, groups, tuple(faults), self._joined.columns(), "line")
 
     def _unusual(self) -> Iterator[tuple[int, Any]]:
@@ -137,18 +132,13 @@ class _Lines:
                 self._ids.append(custom_id or str(number))
                 self._joined.take(self._plain.joined, text)
                 continue
-            fields, odd = _loads(text), ""
+            fields, is_json = _loads(text), True
             if fields is None:
-                fields, odd = _loads_odd(text)
+                fields, is_json = _loads_odd(text), False
             if fields is None:
                 raise InvalidInputError(f"line {number} is no longer what was indexed; was the file replaced?")
-            self._joined.take(fields, text, is_json=not odd)
+            self._joined.take(fields, text, is_json=is_json)
             self._ids.append(str(number if self._bare else fields.get("custom_id")))
-            if odd:
-                detail = f"line {number} holds {odd[:40]}, for which JSON has no number"
-                status = INPUT_STATUS[self._rules.endpoint]
-                self._faults.append(RowFault(position, INVALID_INPUT, detail, status=status))
-                continue
             yield position, self._body_of(fields)
 
     def _body(self, position: int) -> Any:
@@ -225,8 +215,8 @@ class _Indexer:
             if peeked is not None and (self._bare or self._envelope_fault(peeked) is None):
                 return peeked
         fields = _loads(text)
-        if fields is None:  # a line that holds NaN fails alone, when it is read
-            fields, _ = _loads_odd(text)
+        if fields is None:
+            fields = _loads_odd(text)
         if fields is None:
             self._fault(number, "invalid_json_line", "the line is not a JSON object")
             return None
@@ -265,7 +255,7 @@ class _Indexer:
         suspects, seen = set(doubles.tolist()), dict[str, int]()
         for number, (_, _, line) in enumerate(iter_lines(file, self._rules.limits.max_row_bytes), 1):
             text = (line or b"").removeprefix(_BOM)
-            fields = peek(text, ("custom_id",)) or _loads(text) or _loads_odd(text)[0] or {}
+            fields = peek(text, ("custom_id",)) or _loads(text) or _loads_odd(text) or {}
             custom_id = fields.get("custom_id", "")
             if hash(custom_id) not in suspects or not custom_id:
                 continue
@@ -285,25 +275,17 @@ def _loads(line: bytes) -> dict[str, Any] | None:
     return fields if isinstance(fields, dict) else None
 
 
-def _loads_odd(line: bytes) -> tuple[dict[str, Any] | None, str]:
-    """Return the object of a line that is JSON but for NaN, infinities and too large numbers, and the first of them.
+def _loads_odd(line: bytes) -> dict[str, Any] | None:
+    """Return the object of a line that is JSON but for NaN, infinities and numbers too large for a float.
 
-    Nothing but these makes it odd: (None, "") where the line is at fault otherwise.
+    Python writes NaN and Infinity. The check of the inputs decides on each. None: the line is at fault otherwise.
     """
-    odd: list[str] = []
-
-    def read(text: str) -> float:
-        number = float(text)
-        if not math.isfinite(number):
-            odd.append(text)
-        return number
-
     try:
-        fields = json.loads(line.decode("utf-8"), parse_constant=read, parse_float=read)
+        fields = json.loads(line.decode("utf-8"))
         json.dumps(fields, ensure_ascii=False).encode("utf-8")  # no half of a surrogate pair
     except (ValueError, RecursionError):
-        return None, ""
-    return (fields, odd[0]) if odd and isinstance(fields, dict) else (None, "")
+        return None
+    return fields if isinstance(fields, dict) else None
 
 
 def _shown(value: Any) -> str:

@@ -71,7 +71,7 @@ def _read_next(file: BinaryIO, n_rows: int, header: NpyHeader, spec: TensorSpec)
         block = rows[start : start + n_block] if is_same else np.empty((n_block, *inner), header.dtype)
         fill(file, block)
         fitting, wrong = cast_rows(spec, block)
-        if not is_same:
+        if fitting is not block:
             rows[start : start + n_block] = fitting
         bad.update({start + row: why for row, why in wrong.items()})
     return rows, bad

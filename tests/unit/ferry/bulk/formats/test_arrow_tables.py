@@ -366,3 +366,17 @@ def test_tables_when_no_row_of_the_first_chunk_succeeds_then_the_others_are_ther
     out, errors = run("parquet", data, rules(ONE), kind, model=lambda x: x * 2)
     found = table_of(kind, out).column("y")
     assert (len(errors), found.to_pylist()) == (4, [[2.0], [4.0, 6.0]])
+
+
+@pytest.mark.parametrize("largest", [2**63 - 1, 2**63])
+def test_read_when_columns_of_signed_and_unsigned_integers_are_one_input_then_every_digit_is_kept(largest: int) -> None:
+    given = manifest(inputs=(spec("x", "int64", 2),))
+    table = pa.table(
+        {"x_0": pa.array([2**53 + 1, -5, 3], pa.int64()), "x_1": pa.array([2**62 + 1, 7, largest], pa.uint64())}
+    )
+    out = io.BytesIO()
+    pq.write_table(table, out)
+    chunks = chunks_of("parquet", out.getvalue(), rules(given))
+    rows = [[2**53 + 1, 2**62 + 1], [-5, 7], [3, 2**63 - 1]]
+    assert whole(chunks).tolist() == (rows if largest < 2**63 else rows[:2])
+    assert len(faults_of(chunks)) == (0 if largest < 2**63 else 1)

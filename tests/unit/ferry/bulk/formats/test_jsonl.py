@@ -272,7 +272,27 @@ def test_jsonl_when_a_line_holds_what_json_has_no_number_for_then_it_fails_alone
     assert len(out.splitlines()) == 2
     (error,) = errors
     assert (error["line"], error["custom_id"]) == (at + 1, str(at + 1) if is_bare else f"r{at}")
-    assert error["response"]["body"]["error"]["message"] == f"line {at + 1} holds {odd}, for which JSON has no number"
+    said = error["response"]["body"]["error"]["message"]
+    assert ("has a missing value" if odd == "NaN" else "inf is not a finite number") in said
+
+
+def test_jsonl_when_a_line_that_holds_nan_runs_then_its_other_members_are_joined_as_they_are() -> None:
+    lines = [
+        b'{"a": 2.50, "b": NaN, "c": 7, "d": [1, "x"], "e": [NaN], "input": {"x": [[1, NaN, 3], [4, 5, 6]]}}',
+        b'{"a": 1, "b": 0.5, "c": 8, "d": {"k": 2.50}, "e": [1], "input": {"x": [[1, 2, 3], [4, 5, 6]]}}',
+    ]
+    model = manifest(inputs=(spec("x", "float32", 2, 3, missing=0),), outputs=(spec("y", "float32", 3),))
+    given = rules(model, join=("a", "b", "c", "d", "e"))
+    (rows,) = chunks_of("jsonl", b"\n".join(lines), given)
+    assert rows.faults == ()
+    joined = {name: column.to_pylist() for name, column in rows.joined.items()}
+    assert joined == {
+        "a": [2.5, 1.0],
+        "b": [None, 0.5],
+        "c": [7, 8],
+        "d": ['[1, "x"]', '{"k": 2.50}'],
+        "e": [None, "[1]"],
+    }
 
 
 def test_jsonl_when_a_line_that_holds_nan_is_at_fault_otherwise_then_the_file_fails() -> None:
