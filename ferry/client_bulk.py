@@ -1,7 +1,7 @@
 """The Python client's methods for files and bulk batches; `ferry.client` carries what they send."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from os import PathLike
 
 from ferry.client_bulk_answers import Batch, File
@@ -19,6 +19,7 @@ from ferry.client_bulk_flows import (
     wait_batch_flow,
 )
 from ferry.client_flows import Flow, T
+from ferry.client_output import DEFAULT_PATIENCE_S, OutputTransfer
 from ferry.client_transfers import ByteProgress
 
 
@@ -103,6 +104,18 @@ class BulkCalls(ABC):
         """
         return self._carry(wait_batch_flow(batch_id, timeout_s, on_progress))
 
+    @abstractmethod
+    def _rows(self, transfer: OutputTransfer) -> Iterator[bytes]: ...
+
+    def batch_output(self, batch_id: str, from_row: int = 0, patience_s: float = DEFAULT_PATIENCE_S) -> Iterator[bytes]:
+        """Yield the rows of a batch's output while it runs, as bytes with their line breaks, until the batch is over.
+
+        JSONL, CSV and TSV; of the latter two the header comes before row 0, and not where `from_row` is later. Joined,
+        the rows from 0 on are the output file. A stream that breaks goes on with the next row; where the API is away
+        for longer than `patience_s` its error is raised, and a later call with `from_row` goes on.
+        """
+        return self._rows(OutputTransfer(batch_id, from_row, patience_s))
+
 
 class AsyncBulkCalls(ABC):
     """What `ferry.client.AsyncClient` can do with files and batches."""
@@ -170,3 +183,12 @@ class AsyncBulkCalls(ABC):
     ) -> Batch:
         """See `Client.wait_batch`."""
         return await self._carry(wait_batch_flow(batch_id, timeout_s, on_progress))
+
+    @abstractmethod
+    def _rows(self, transfer: OutputTransfer) -> AsyncIterator[bytes]: ...
+
+    def batch_output(
+        self, batch_id: str, from_row: int = 0, patience_s: float = DEFAULT_PATIENCE_S
+    ) -> AsyncIterator[bytes]:
+        """See `Client.batch_output`; it takes none of the client's turns."""
+        return self._rows(OutputTransfer(batch_id, from_row, patience_s))

@@ -14,6 +14,7 @@ from api.openapi.parts import (
     openai_problems,
     page,
 )
+from ferry.bulk.formats.text_rows import TEXT_KINDS
 
 _BATCH_TIMES = (
     "in_progress_at", "finalizing_at", "completed_at", "failed_at", "expired_at", "cancelling_at", "cancelled_at",
@@ -84,6 +85,7 @@ _BATCH_REASONS = {
     404: "No such batch, file or model",
     409: "The batch is over",
     422: "The Idempotency-Key was used for another request",
+    504: "The file is not checked yet, so the output's format is not known",
 }
 
 
@@ -145,6 +147,13 @@ BATCH: dict[int | str, dict[str, Any]] = {200: answer("The batch", _BATCH), **_b
 BATCH_CANCELLED: dict[int | str, dict[str, Any]] = {
     200: answer("The batch", _BATCH),
     **_batch_problems(400, 404, 409, 422, 503),
+}
+BATCH_OUTPUT: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The rows as they are finished, in the order of the input, until the batch is over",
+        "content": {kind.media_type: {"schema": STRING} for kind in TEXT_KINDS.values()},
+    },
+    **_batch_problems(400, 404, 409, 422, 503, 504),
 }
 BATCHES: dict[int | str, dict[str, Any]] = {
     200: answer(

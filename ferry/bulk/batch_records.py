@@ -21,6 +21,7 @@ INDEX = "index"
 ASSEMBLE = "assemble"
 FOLDER = "batches/"
 INVALID_FILE = "invalid_file"
+RETRY_OF = "retry_of"
 
 
 class BatchStatus(StrEnum):
@@ -128,6 +129,11 @@ class BatchRecord:
     owner: str = ""
 
     @property
+    def retry_of(self) -> str | None:
+        """The batch whose failed rows this one runs again."""
+        return self.metadata.get(RETRY_OF)
+
+    @property
     def rows_done(self) -> int:
         """Rows worked through, those of running chunks included."""
         done = self.completed + self.failed + (0 if self.status.is_terminal else self.running_rows)
@@ -148,13 +154,18 @@ class BatchRecord:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What a settled chunk left: the token its parts' names carry, and which there are. No token: it was given up."""
+    """What a settled chunk left: the token its parts' names carry, and which there are. No token: it was given up.
+
+    output_rows: rows of the output in it. A line of the input that holds several rows of the model has several rows in
+    a table.
+    """
 
     token: str
     completed: int
     failed: int
     output_bytes: int = 0
     error_bytes: int = 0
+    output_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +232,8 @@ def errors_to_json(errors: Sequence[FileFault]) -> str:
 
 def part_to_text(part: Part) -> str:
     """Return a part as it stands in Redis."""
-    return f"{part.token} {part.completed} {part.failed} {part.output_bytes} {part.error_bytes}"
+    numbers = (part.completed, part.failed, part.output_bytes, part.error_bytes, part.output_rows)
+    return " ".join((part.token, *map(str, numbers)))
 
 
 def part_from_text(text: str) -> Part:
@@ -229,8 +241,7 @@ def part_from_text(text: str) -> Part:
     if not text:
         return Part("", 0, 0)
     token, *numbers = text.split(" ")
-    completed, failed, output_bytes, error_bytes = map(int, numbers)
-    return Part(token, completed, failed, output_bytes, error_bytes)
+    return Part(token, *map(int, numbers))
 
 
 def _errors(text: str) -> tuple[FileFault, ...]:

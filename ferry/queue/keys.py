@@ -103,7 +103,7 @@ class Keys:
     # the places of rows that killed a worker; "-" while nothing of the batch runs); absent when there is none
     batch_open = _Place("batch_open:")
     # + id: hash of the chunks that are settled, by number: "{token} {completed} {failed} {bytes of output} {of
-    # errors}", empty for a chunk that was given up
+    # errors} {rows of output}", empty for a chunk that was given up
     batch_parts = _Place("batch_parts:")
     steps_alone = _Place("steps_alone:")  # + {model}: list of ids of steps whose claim lapsed
     api_key = _Place("api_key:")  # + id: hash of an API key: name, owner, scopes, sha256 of the secret, limits

@@ -22,6 +22,7 @@ class RunChunk:
     failed: int
     output: memoryview
     errors: memoryview | None
+    output_rows: int
 
 
 def run_chunk(
@@ -44,11 +45,12 @@ def run_chunk(
 def to_store(number: int, batch: WorkedBatch, result: PartResult) -> RunChunk:
     """Return what is to be stored of a chunk's outcome."""
     out, errors = io.BytesIO(), io.BytesIO()
-    batch.target.write_part(out, result, batch.rules)
+    output_rows = batch.target.write_part(out, result, batch.rules)
     failed = write_errors(errors, result, batch.rules)
     return RunChunk(
-        number, len(result.rows.ids) - failed, failed, out.getbuffer(), errors.getbuffer() if failed else None
-    )
+        number, len(result.rows.ids) - failed, failed, out.getbuffer(), errors.getbuffer() if failed else None,
+        output_rows,
+    )  # fmt: skip
 
 
 def store_chunk(chunk: RunChunk, batch_id: str, token: str, files: BatchFiles, interlude: Interlude) -> Part:
@@ -64,7 +66,7 @@ def store_chunk(chunk: RunChunk, batch_id: str, token: str, files: BatchFiles, i
         if data is not None:
             files.write(part_key(batch_id, chunk.number, token, kind), data, interlude, is_lasting=False)
             n_bytes[place] = len(data)
-    return Part(token, chunk.completed, chunk.failed, *n_bytes)
+    return Part(token, chunk.completed, chunk.failed, n_bytes[0], n_bytes[1], chunk.output_rows)
 
 
 def read_chunk(batch: WorkedBatch, number: int, files: BatchFiles, interlude: Interlude) -> ChunkRows:

@@ -217,7 +217,7 @@ class Format(Protocol):
         ...
 
     def write_part(self, out: BinaryIO, result: PartResult, rules: Rules) -> int:
-        """Write the outputs of one chunk, in input order; return how many rows of the input are in it."""
+        """Write the outputs of one chunk, in input order; return how many rows have one."""
         ...
 
     def assemble(self, parts: Sequence[Opener], out: BinaryIO) -> None:

@@ -80,8 +80,9 @@ class Parquet:
     def write_part(self, out: BinaryIO, result: PartResult, rules: Rules) -> int:
         """Write the rows of a part as a file of their own."""
         # It is read once, soon, to become part of the whole.
-        pq.write_table(to_table(result, rules, flat=False), out, compression="NONE", use_dictionary=False)
-        return len(result.rows.ids) - len(result.all_faults())
+        table = to_table(result, rules, flat=False)
+        pq.write_table(table, out, compression="NONE", use_dictionary=False)
+        return int(table.num_rows)
 
     def assemble(self, parts: Sequence[Opener], out: BinaryIO) -> None:
         """Write one file, a row group per part."""

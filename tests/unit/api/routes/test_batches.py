@@ -1,9 +1,11 @@
+import asyncio
 from typing import Any
 
 import httpx
 import pytest
 
-from ferry.bulk.batch_records import BatchSpec, BatchStatus, Opened
+from api.followers import MAX_FOLLOWERS
+from ferry.bulk.batch_records import BatchSpec, BatchStatus, Opened, Part, part_key
 from ferry.bulk.files import key_of
 from ferry.bulk.formats.registry import OUTPUT_FORMATS
 from tests.manifests import manifest
@@ -327,3 +329,105 @@ async def test_requests_when_the_verb_is_wrong_then_405_which_names_the_right_on
         response = await api.client.request("DELETE", URL + path)
         assert_refused(response, 405, "method_not_allowed")
         assert response.headers["allow"] == allowed
+
+
+# --- the output while it runs
+
+
+def finish_chunk(api: Api, batch_id: str, number: int, data: bytes, n_rows: int) -> None:
+    """Store a chunk's part, as a worker does."""
+    with api.files.storage.create(part_key(batch_id, number, "t", "out")) as upload:
+        upload.write(data)
+    part = Part("t", n_rows, 0, len(data), 0, n_rows)
+    api.batches.parts.setdefault(batch_id, {})[number] = part
+
+
+async def end_batch(api: Api, batch_id: str, data: bytes) -> str:
+    """Make the output file and end the batch; returns the file's id."""
+    file_id = await api.files.reserve()
+    with api.files.storage.create(key_of(file_id)) as upload:
+        upload.write(data)
+    await api.files.create(file_id, size_bytes=len(data), filename="out.csv", purpose="batch_output")
+    api.batches.change(batch_id, status=BatchStatus.COMPLETED, output_file_id=file_id)
+    return file_id
+
+
+async def following(api: Api, batch_id: str) -> asyncio.Future[httpx.Response]:
+    """Return a request for the output that is under way."""
+    reading = asyncio.ensure_future(api.client.get(f"{URL}/{batch_id}/output"))
+    while not api.services.followers.n_open:  # noqa: ASYNC110 - the application says nothing
+        await asyncio.sleep(0)
+    return reading
+
+
+async def test_output_when_the_batch_runs_then_its_parts_and_then_the_rest(api: Api) -> None:
+    batch_id = (await made(api))["id"]
+    api.batches.change(batch_id, status=BatchStatus.IN_PROGRESS, output_format="csv", chunks=2)
+    finish_chunk(api, batch_id, 0, b'"a"\n1\n2\n', 2)
+    reading = await following(api, batch_id)
+    await end_batch(api, batch_id, b'"a"\n1\n2\n3\n')
+    response = await reading
+    assert (response.status_code, response.content) == (200, b'"a"\n1\n2\n3\n')
+    assert response.headers["content-type"] == "text/csv"
+    assert "content-length" not in response.headers
+    assert (await api.client.get(f"{URL}/{batch_id}/output?from_row=1")).content == b"2\n3\n"
+    assert api.services.followers.n_open == 0
+
+
+async def test_output_when_the_format_is_not_known_then_waits_for_it(api: Api) -> None:
+    batch_id = (await made(api))["id"]
+    reading = await following(api, batch_id)
+    api.batches.change(batch_id, output_format="jsonl")
+    await end_batch(api, batch_id, b"{}\n")
+    assert (await reading).content == b"{}\n"
+
+
+async def test_output_when_the_format_stays_unknown_then_told_to_come_back(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.routes.batches.FORMAT_WAIT_S", 0)
+    batch_id = (await made(api))["id"]
+    response = await api.client.get(f"{URL}/{batch_id}/output")
+    assert (response.status_code, response.headers["retry-after"]) == (504, "1")
+    assert response.json()["code"] == "wait_timeout"
+    assert api.services.followers.n_open == 0
+
+
+async def test_output_when_it_is_one_whole_file_then_refused(api: Api) -> None:
+    batch_id = (await made(api, metadata={"output_format": "parquet"}))["id"]
+    response = await api.client.get(f"{URL}/{batch_id}/output")
+    assert (response.status_code, response.json()["code"]) == (400, "invalid_input")
+    assert "output_format jsonl, csv, tsv" in response.json()["detail"]
+
+
+async def test_output_when_the_batch_failed_without_one_then_conflict(api: Api) -> None:
+    batch_id = (await made(api))["id"]
+    api.batches.change(batch_id, status=BatchStatus.FAILED)
+    assert (await api.client.get(f"{URL}/{batch_id}/output")).status_code == 409
+
+
+async def test_output_when_its_file_was_deleted_then_not_found(api: Api) -> None:
+    batch_id = (await made(api))["id"]
+    file_id = await end_batch(api, batch_id, b"{}\n")
+    await api.files.delete(file_id)
+    response = await api.client.get(f"{URL}/{batch_id}/output")
+    assert (response.status_code, response.json()["code"]) == (404, "not_found")
+    assert (await api.client.get(f"{URL}/{UNKNOWN}/output")).status_code == 404
+
+
+async def test_output_when_as_many_follow_as_may_then_told_to_come_back(api: Api) -> None:
+    batch_id = (await made(api))["id"]
+    await end_batch(api, batch_id, b"{}\n")
+    for _ in range(MAX_FOLLOWERS):
+        api.services.followers.enter()
+    response = await api.client.get(f"{URL}/{batch_id}/output")
+    assert (response.status_code, response.headers["retry-after"]) == (503, "5")
+    assert response.json()["code"] == "queue_full"
+    api.services.followers.leave()
+    assert (await api.client.get(f"{URL}/{batch_id}/output")).status_code == 200
+
+
+@pytest.mark.parametrize("from_row", ["-1", "x", "1e3", str(10**16)])
+async def test_output_when_the_row_is_no_number_then_refused(api: Api, from_row: str) -> None:
+    batch_id = (await made(api))["id"]
+    assert (await api.client.get(f"{URL}/{batch_id}/output?from_row={from_row}")).status_code == 400
