@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from ferry.cli.batch_plan import OUT_INFIX, Plan, places_of, plan_of
+from ferry.cli.batch_reasons import failures_of, reasons_of
 from ferry.cli.batch_session import Interrupts, Session, held_interrupts, open_session
 from ferry.cli.batch_tables import batch_table, batches_table
-from ferry.cli.batch_watch import INTERRUPTED, check_stdout, fault_lines, follow
+from ferry.cli.batch_watch import INTERRUPTED, check_stdout, follow
 from ferry.cli.model_tables import open_console, say
 from ferry.client import ApiError, Batch, File
 from ferry.errors import FerryError
@@ -127,7 +128,7 @@ def show(batch_id: Id, url: Url = None) -> None:
         batch = session.client.batch(batch_id)
     console = open_console()
     console.print(batch_table(batch))
-    for line in fault_lines(batch.errors):
+    for line in reasons_of(failures_of(batch.errors)):
         say(console, line)
 
 

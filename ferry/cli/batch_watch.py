@@ -4,18 +4,17 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from ferry.cli.batch_bars import duration, figures_of
 from ferry.cli.batch_plan import ERRORS_SUFFIX, STDOUT, TEXT_FORMATS, Places
+from ferry.cli.batch_reasons import failures_of, reasons_of, reasons_of_file
 from ferry.cli.batch_session import Session
-from ferry.client_bulk_answers import Batch, BatchFault
+from ferry.client_bulk_answers import Batch
 from ferry.errors import FerryError, InvalidInputError
 
 SUCCEEDED, GIVEN_UP, ROWS_FAILED, INTERRUPTED = 0, 1, 3, 130  # 2 is a wrong option's, 130 is 128 + SIGINT
-MAX_FAULTS = 20
 MAX_QUESTIONS = 3
 QUESTION = "leave it running, cancel it, or go on watching? [l/c/w] "
 
@@ -82,17 +81,6 @@ def check_stdout(output_format: str | None, places: Places) -> None:
         raise InvalidInputError(f"{output_format} is not for a terminal; name a file with -o, or redirect the output")
 
 
-def fault_lines(faults: Sequence[BatchFault]) -> list[str]:
-    """Return a line for each of the first faults of a file, and one for how many more there are."""
-    lines = [
-        f"line {fault.line}: {fault.message}" if fault.line is not None else fault.message
-        for fault in faults[:MAX_FAULTS]
-    ]
-    if len(faults) > MAX_FAULTS:
-        lines.append(f"... and {len(faults) - MAX_FAULTS:,} more")
-    return lines
-
-
 def _watch(session: Session, batch_id: str) -> Batch:
     with session.bars.rows() as show:
 
@@ -135,6 +123,7 @@ def _deliver(session: Session, batch: Batch, places: Places) -> int:
     elif not batch.output_file_id:
         session.say("there is no output file, for no row succeeded")
     if counts.failed:
+        _say_reasons(session, batch, places)
         where = f"; why: {places.errors}" if batch.error_file_id else ""
         session.say(f"{counts.failed:,} of {counts.total:,} rows failed{where}")
         return ROWS_FAILED
@@ -153,14 +142,22 @@ def _summary(batch: Batch) -> str:
 def _say_ended(session: Session, batch: Batch, places: Places) -> None:
     if batch.errors:
         session.say(f"batch {batch.id} {batch.status}: the file cannot be run")
-        for line in fault_lines(batch.errors):
+        for line in reasons_of(failures_of(batch.errors)):
             session.say(line)
         return
     session.say(f"batch {batch.id} {batch.status}: {figures_of(batch)}")
     if batch.output_file_id and places.out:
         session.say(f"what was done: {places.out}")
     if batch.error_file_id:
+        _say_reasons(session, batch, places)
         session.say(f"what failed or was never run: {places.errors}")
+
+
+def _say_reasons(session: Session, batch: Batch, places: Places) -> None:
+    """Say why rows failed, from the error file that was fetched."""
+    if batch.error_file_id:
+        for line in reasons_of_file(places.errors):
+            session.say(line)
 
 
 def _fetch(session: Session, file_id: str, path: Path | None) -> None:

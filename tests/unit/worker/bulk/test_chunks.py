@@ -100,14 +100,14 @@ def test_to_store_when_a_row_is_at_fault_twice_then_it_counts_once(works: Works)
 
 
 def test_store_chunk_when_two_holders_write_it_then_neither_touches_the_others(works: Works) -> None:
-    first, second = (RunChunk(0, 1, 0, memoryview(data), None) for data in (b"first", b"second"))
+    first, second = (RunChunk(0, 1, 0, memoryview(data), None, 1) for data in (b"first", b"second"))
     assert [store(works, first, "a").output_bytes, store(works, second, "b").output_bytes] == [5, 6]
     assert [part_of(works, "out", token=token) for token in "ab"] == [b"first", b"second"]
 
 
 def test_store_chunk_when_it_is_stored_again_then_the_last_one_counts(works: Works) -> None:
     for data in (b"a long one", b"short"):
-        store(works, RunChunk(0, 1, 1, memoryview(data), memoryview(data)))
+        store(works, RunChunk(0, 1, 1, memoryview(data), memoryview(data), 1))
     assert (part_of(works, "out"), part_of(works, "err")) == (b"short", b"short")
 
 
