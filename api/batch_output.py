@@ -187,9 +187,9 @@ class OutputReader:
         start = await self._end_of_rows(file, self._n_header_rows + at.skip)
         if header_bytes is None or start is None:
             raise NotFoundError("the part is shorter than it was written")
-        if self._needs_header and at.number == 0:
+        if self._needs_header:  # the file's header is that of its first part with rows
             self._header = await run_sync(_read_at, file, 0, header_bytes)
-        if at.number == 0:
+        if self._needs_header or at.number == 0:
             at.offset = start
         elif at.offset is not None:
             at.offset += start - header_bytes

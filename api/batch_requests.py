@@ -125,6 +125,11 @@ def _metadata(value: object) -> Mapping[str, str]:
     if asked is not None and asked not in OUTPUT_FORMATS:
         detail = f"no output format {asked[:20]!r}; there are {', '.join(OUTPUT_FORMATS)}"
         raise InvalidInputError.at("#/metadata/output_format", detail)
+    escapes = value.get("csv_escape_formulas")
+    if escapes not in (None, "true", "false"):
+        raise InvalidInputError.at(
+            "#/metadata/csv_escape_formulas", f'expected "true" or "false", got {escapes[:20]!r}'
+        )
     return value
 
 

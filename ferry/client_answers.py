@@ -139,10 +139,13 @@ def read_models(response: httpx.Response) -> tuple[Model, ...]:
         return tuple(_model_of(entry) for entry in orjson.loads(response.content)["results"])
 
 
-def read_versions(response: httpx.Response) -> tuple[str, ...]:
-    """Read the versions of one model."""
+def read_versions(response: httpx.Response) -> dict[str, tuple[str, ...]]:
+    """Read the versions of one model, the latest last: for each the dtypes of its outputs."""
     with readable(response):
-        return tuple(str(version["id"]) for version in orjson.loads(response.content)["versions"])
+        return {
+            str(version["id"]): tuple(str(output["dtype"]) for output in version.get("outputs", ()))
+            for version in orjson.loads(response.content)["versions"]
+        }
 
 
 def _model_of(entry: Mapping[str, Any]) -> Model:

@@ -29,9 +29,13 @@ class BulkCalls(ABC):
     @abstractmethod
     def _carry(self, flow: Flow[T]) -> T: ...
 
-    def check_model(self, model: str) -> None:
-        """Raise ApiError (404) or NotFoundError, which say what there is, unless `model` ("mnist:1", say) is served."""
-        self._carry(check_model_flow(model))
+    def check_model(self, model: str) -> tuple[str, ...]:
+        """Return the dtypes of the outputs of `model` ("mnist:1", say).
+
+        Raises:
+            ApiError, NotFoundError: it is not served; they say what there is.
+        """
+        return self._carry(check_model_flow(model))
 
     def upload_file(
         self, path: str | PathLike[str], expires_after_s: int | None = None, on_progress: ByteProgress | None = None
@@ -72,9 +76,9 @@ class BulkCalls(ABC):
     ) -> Batch:
         """Run every row of a stored file through `model` ("mnist", or "mnist:1"), or through the route `endpoint`.
 
-        What the lines of the file name must be the endpoint. metadata is the caller's own, but `output_format` and
-        `join` (columns of the input to repeat in the output) mean something. The same `idempotency_key` again is the
-        same batch.
+        What the lines of the file name must be the endpoint. metadata is the caller's own, but `output_format`,
+        `join` (columns of the input to repeat in the output) and `csv_escape_formulas` ("true": no text cell of a CSV
+        output is run as a formula) mean something. The same `idempotency_key` again is the same batch.
         """
         return self._carry(
             create_batch_flow(
@@ -123,9 +127,9 @@ class AsyncBulkCalls(ABC):
     @abstractmethod
     async def _carry(self, flow: Flow[T]) -> T: ...
 
-    async def check_model(self, model: str) -> None:
+    async def check_model(self, model: str) -> tuple[str, ...]:
         """See `Client.check_model`."""
-        await self._carry(check_model_flow(model))
+        return await self._carry(check_model_flow(model))
 
     async def upload_file(
         self, path: str | PathLike[str], expires_after_s: int | None = None, on_progress: ByteProgress | None = None

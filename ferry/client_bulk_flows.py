@@ -172,8 +172,8 @@ def wait_batch_flow(
         pause_s = min(pause_s * PAUSE_GROWTH, LONGEST_PAUSE_S)
 
 
-def check_model_flow(model: str) -> Flow[None]:
-    """Ask whether `name` or `name:version` is served.
+def check_model_flow(model: str) -> Flow[tuple[str, ...]]:
+    """Ask whether `name` or `name:version` is served; return the dtypes of its outputs.
 
     Raises:
         ApiError: no model has this name.
@@ -183,6 +183,7 @@ def check_model_flow(model: str) -> Flow[None]:
     versions = read_versions((yield from answered(Call("GET", f"/v1/models/{quote(name, safe='')}"))))
     if colon and version not in versions:
         raise NotFoundError(f"model {name!r} has no version {version!r}; it has {', '.join(versions)}")
+    return versions.get(version) or next(reversed(versions.values()), ())
 
 
 def _file_path(file_id: str) -> str:

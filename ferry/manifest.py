@@ -177,6 +177,11 @@ class TensorSpec(_Strict):
         return self.dtype == "string"
 
     @property
+    def is_float(self) -> bool:
+        """Whether elements are floats, among which NaN is."""
+        return self.numpy_dtype.kind == "f"
+
+    @property
     def is_fixed(self) -> bool:
         """Whether every row has the same number of bytes."""
         return not self.is_string and None not in self.inner_shape

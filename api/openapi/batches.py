@@ -120,7 +120,7 @@ BATCH_BODY = {
                     "type": ["object", "null"],
                     "maxProperties": 16,
                     "additionalProperties": {"type": "string", "maxLength": 512},
-                    "description": "yours; output_format and join say how the output is written",
+                    "description": "yours; output_format, join and csv_escape_formulas say how the output is written",
                 },
                 "output_expires_after": {
                     "type": ["object", "null"],

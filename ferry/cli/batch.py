@@ -2,6 +2,7 @@
 
 import secrets
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -57,6 +58,12 @@ def run(  # noqa: PLR0913, PLR0917 - an argument for each option
         str | None,
         typer.Option(metavar="COLS", help="Input columns to repeat in the output, by commas; input: all but inputs."),
     ] = None,
+    escape_formulas: Annotated[
+        bool,
+        typer.Option(
+            "--escape-formulas", help="In CSV or TSV, put ' before text that a spreadsheet runs as a formula."
+        ),
+    ] = False,
     window: Annotated[str, typer.Option(metavar="TIME", help="When it expires, done or not.")] = "24h",
     errors: Errors = None,
     url: Url = None,
@@ -66,10 +73,14 @@ def run(  # noqa: PLR0913, PLR0917 - an argument for each option
 
     Exits with 0 when every row succeeded, 3 when rows failed, 130 after Ctrl-C, else with 1.
     """
-    plan = plan_of(file, model, out=out, output_format=output_format, join=join, errors=errors)
+    planned = partial(
+        plan_of, file, model, out=out, output_format=output_format, join=join, errors=errors,
+        escape_formulas=escape_formulas,
+    )  # fmt: skip
+    plan = planned()
     check_stdout(plan.output_format, plan.places)
     with open_session(url, patience) as session:
-        session.client.check_model(model)
+        plan = planned(dtypes=session.client.check_model(model))
         stored = _upload(session, plan)
         batch, held = _create(session, plan, stored, window)
         session.say(f"batch {batch.id} of {plan.path.name}; Ctrl-C leaves or cancels it")

@@ -2,17 +2,19 @@
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from ferry.bulk.formats.recognition import HEAD_BYTES, recognise
+from ferry.bulk.formats.recognition import HEAD_BYTES, OUTPUT_SUFFIXES, recognise
 from ferry.bulk.formats.registry import OUTPUT_FORMATS, default_output
 from ferry.client_bulk_flows import PREDICTIONS_URL, endpoint_of
 from ferry.errors import InvalidInputError
 
 STDOUT = "-"
 TEXT_FORMATS = ("jsonl", "csv", "tsv")
+FORMULA_FORMATS = ("csv", "tsv")
 ERRORS_SUFFIX = ".errors.jsonl"
 OUT_INFIX = ".out"
 # A longer first line is not looked at; the server refuses it.
@@ -39,17 +41,31 @@ class Plan:
     output_format: str
     join: str | None
     places: Places
+    escape_formulas: bool = False
 
     @property
     def metadata(self) -> dict[str, str]:
         """What the API is told of the output."""
-        return {"output_format": self.output_format} | ({"join": self.join} if self.join else {})
+        metadata = {"output_format": self.output_format}
+        if self.join:
+            metadata["join"] = self.join
+        if self.escape_formulas:
+            metadata["csv_escape_formulas"] = "true"
+        return metadata
 
 
 def plan_of(
-    path: Path, model: str, *, out: str | None, output_format: str | None, join: str | None, errors: Path | None
+    path: Path,
+    model: str,
+    *,
+    out: str | None,
+    output_format: str | None,
+    join: str | None,
+    errors: Path | None,
+    escape_formulas: bool = False,
+    dtypes: Sequence[str] = (),
 ) -> Plan:
-    """Return the plan.
+    """Return the plan; `dtypes`: of the model's outputs, where they are known already.
 
     Raises:
         InvalidInputError: the file cannot be a batch's, or an output cannot go where it should.
@@ -58,9 +74,11 @@ def plan_of(
         raise InvalidInputError(f"{path} is a folder, not a file" if path.is_dir() else f"there is no file {path}")
     input_format = _format_of(path)
     endpoint = _named_route(path, model) if input_format == "jsonl" else endpoint_of(model)
-    wanted = _output_format(output_format, out, input_format)
+    wanted = _output_format(output_format, out, input_format, dtypes)
+    if escape_formulas and wanted not in FORMULA_FORMATS:
+        raise InvalidInputError(f"--escape-formulas is for csv and tsv, the output is {wanted}; leave it out")
     places = places_of(out, path.with_name(f"{path.stem}{OUT_INFIX}.{wanted}"), errors, source=path)
-    return Plan(path, model, endpoint, wanted, join, places)
+    return Plan(path, model, endpoint, wanted, join, places, escape_formulas)
 
 
 def places_of(out: str | None, default_out: Path, errors: Path | None, *, source: Path | None = None) -> Places:
@@ -96,20 +114,36 @@ def _format_of(path: Path) -> str:
         raise InvalidInputError(f"{path}: {error.detail}") from None
 
 
-def _output_format(asked: str | None, out: str | None, input_format: str) -> str:
+def _format_by_suffix(out: str | None) -> str | None:
+    """Return the format that the output's name says; None where it says none.
+
+    Raises:
+        InvalidInputError: its suffix is of no output format.
+    """
+    suffix = Path(out).suffix.lower() if out else ""
+    if not suffix:
+        return None
+    if suffix not in OUTPUT_SUFFIXES:
+        known = ", ".join(OUTPUT_SUFFIXES)
+        raise InvalidInputError(f"-o {out}: no output is written as {suffix}; name it {known}, or give --format")
+    return OUTPUT_SUFFIXES[suffix]
+
+
+def _output_format(asked: str | None, out: str | None, input_format: str, dtypes: Sequence[str]) -> str:
     """Return the format asked for, else the one that the output's name says, else the input's."""
     if asked is not None:
         if asked not in OUTPUT_FORMATS:
             raise InvalidInputError(f"there is no --format {asked!r}; there are {', '.join(OUTPUT_FORMATS)}")
         return asked
-    suffix = Path(out).suffix.lower().removeprefix(".") if out else ""
-    return suffix if suffix in OUTPUT_FORMATS else default_output(input_format)
+    return _format_by_suffix(out) or default_output(input_format, dtypes)
 
 
 def _named_route(path: Path, model: str) -> str:
-    """Return the route that the first line names, in OpenAI's envelope; else the model's own."""
+    """Return the route that the first line names, in OpenAI's envelope, or whose body it is; else the model's own."""
     own = endpoint_of(model)
     line = _first_line(path)
+    if "input" in line and "inputs" not in line and "body" not in line:
+        return PREDICTIONS_URL
     if "url" not in line or "body" not in line:
         return own
     url = line["url"]

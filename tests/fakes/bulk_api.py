@@ -86,7 +86,9 @@ class BulkApi:
 
     def _answer(self, request: httpx.Request, path: str) -> httpx.Response:
         if path == "/v1/models/mnist":
-            return httpx.Response(200, json={"name": "mnist", "versions": [{"id": "1"}, {"id": "2"}]})
+            float32, int64 = ({"name": dtype, "dtype": dtype} for dtype in ("float32", "int64"))
+            versions = [{"id": "1", "outputs": [float32]}, {"id": "2", "outputs": [float32, int64]}]
+            return httpx.Response(200, json={"name": "mnist", "versions": versions})
         if path.startswith("/v1/models/"):
             return problem(404, "not_found", f"no model {path.split('/')[3]!r}; there are mnist:1, mnist:2")
         if path.startswith("/v1/files"):

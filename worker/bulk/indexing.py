@@ -5,12 +5,14 @@ from collections.abc import Callable
 from ferry.bulk.batch_records import INVALID_FILE, BatchRecord
 from ferry.bulk.formats.base import FileFault, Rules
 from ferry.bulk.formats.recognition import HEAD_BYTES, recognise
-from ferry.bulk.formats.registry import default_output, format_named
+from ferry.bulk.formats.registry import check_joined, default_output, format_named
 from ferry.bulk.steps import StepOutcome, indexed, refused
 from ferry.errors import InvalidInputError
 from worker.bulk.batch_files import BatchFiles
 from worker.bulk.interludes import Interlude
 from worker.bulk.polite_files import polite_reader
+
+FORMULA_FORMATS = ("csv", "tsv")
 
 
 def index_file(
@@ -38,16 +40,28 @@ def _index(
         if rules.joins_all and source.name == "jsonl":
             detail = "join=input is for columns; of JSON lines name the members to join, such as join=id,name"
             return refused([FileFault("wrong_columns", detail, param="metadata.join")], 0)
-        asked = record.metadata.get("output_format") or default_output(source.name)
+        dtypes = [spec.dtype for spec in rules.manifest.outputs]
+        asked = record.metadata.get("output_format") or default_output(source.name, dtypes)
+        if rules.escape_formulas and asked not in FORMULA_FORMATS:
+            detail = f"csv_escape_formulas is for {' and '.join(FORMULA_FORMATS)}, the output is {asked}; leave it out"
+            return refused([FileFault("invalid_output_format", detail, param="metadata.csv_escape_formulas")], 0)
         try:
             format_named(asked).check_output(rules)
         except InvalidInputError as error:
-            return refused([FileFault("invalid_output_format", error.detail, param="metadata.output_format")], 0)
+            return refused([_output_fault(error)], 0)
         file.seek(0)
         found = source.index(file, rules)
     if interlude.ended:  # what the format read then was cut off
         raise interlude.ended
     if found.faults:
         return refused(found.faults[: rules.max_faults], found.rows)
+    try:
+        check_joined(found.joined, asked)
+    except InvalidInputError as error:
+        return refused([_output_fault(error)], found.rows)
     width = files.write_index(record.id, found.chunks, interlude)
     return indexed(rows=found.rows, chunks=len(found.chunks), width=width, format_name=source.name, output_format=asked)
+
+
+def _output_fault(error: InvalidInputError) -> FileFault:
+    return FileFault("invalid_output_format", error.detail, param="metadata.output_format")

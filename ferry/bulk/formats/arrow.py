@@ -8,10 +8,10 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from ferry.bulk.formats.arrow_columns import check_schema, read_table
+from ferry.bulk.formats.arrow_columns import check_schema, joined_types, read_table
 from ferry.bulk.formats.base import Chunk, ChunkRows, Index, Opener, PartResult, Rules, cut_evenly, rows_fault
-from ferry.bulk.formats.parquet import same_schema
-from ferry.bulk.formats.table_output import check_names, to_table
+from ferry.bulk.formats.categories import Categories
+from ferry.bulk.formats.table_output import tables_with_rows, to_table
 from ferry.errors import InvalidInputError
 
 _FILE_MAGIC = b"ARROW1"
@@ -29,7 +29,7 @@ class Arrow:
         starts, n_rows, n_bytes = [], 0, 0
         try:
             schema, batches = _open(file)
-            check_schema(schema, rules)
+            joined = joined_types(schema, check_schema(schema, rules), rules)
             for batch in batches:
                 starts.append(n_rows)
                 n_rows += batch.num_rows
@@ -47,7 +47,7 @@ class Arrow:
             while at + 1 < len(starts) and starts[at + 1] <= chunk.first:
                 at += 1
             chunks.append(Chunk(chunk.first, chunk.rows, {"batch": at, "row": chunk.first - starts[at]}))
-        return Index(n_rows, tuple(chunks))
+        return Index(n_rows, tuple(chunks), joined=joined)
 
     def read(self, file: BinaryIO, chunk: Chunk, rules: Rules) -> ChunkRows:
         """Read rows from their batch on."""
@@ -70,8 +70,7 @@ class Arrow:
         return read_table(table, chunk, check_schema(table.schema, rules), rules)
 
     def check_output(self, rules: Rules) -> None:
-        """Refuse joined columns that have the name of an output."""
-        check_names(rules)
+        """Hold any output."""
 
     def write_part(self, out: BinaryIO, result: PartResult, rules: Rules) -> int:
         """Write the rows of a part as a stream."""
@@ -81,18 +80,25 @@ class Arrow:
         return int(table.num_rows)
 
     def assemble(self, parts: Sequence[Opener], out: BinaryIO) -> None:
-        """Write one IPC file, a part at a time."""
-        writer = schema = None
-        for opener in parts:
-            with opener() as part:
-                found, batches = _open(part)
-                table = pa.Table.from_batches(list(batches), found)
+        """Write one IPC file, a part at a time; a column of categories has one dictionary in all of the file."""
+        categories = Categories()
+        for table in tables_with_rows(_tables(parts)):
+            if not categories.add(table):
+                break
+        writer = None
+        for table in tables_with_rows(_tables(parts)):
             if writer is None:
-                schema = table.schema
-                writer = pa.ipc.new_file(out, schema)
-            writer.write_table(same_schema(table, schema))
+                writer = pa.ipc.new_file(out, table.schema)
+            writer.write_table(categories.applied(table))
         if writer is not None:
             writer.close()
+
+
+def _tables(parts: Sequence[Opener]) -> Iterator[Any]:
+    for opener in parts:
+        with opener() as part:
+            schema, batches = _open(part)
+            yield pa.Table.from_batches(list(batches), schema)
 
 
 def _open(file: BinaryIO, first: int = 0) -> tuple[Any, Iterator[Any]]:

@@ -1,6 +1,7 @@
 """Arrow columns to a chunk's rows: lists and scalars of one shape in one conversion, the rest row by row."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from ferry.bulk.formats.base import Chunk, ChunkRows, Group, RowFault, Rules, good_rows, input_fault, numbered
 from ferry.bulk.formats.casting import cast_rows, fit_shape, fits_dtype, shape_text
 from ferry.bulk.formats.columns import InputColumns, joined_names, map_columns
+from ferry.bulk.formats.joined_text import is_list, is_text
+from ferry.bulk.formats.sequences import Repeated
 from ferry.errors import InvalidInputError
 from ferry.manifest import TensorSpec
 from ferry.tensors import Array
@@ -20,6 +23,9 @@ PIECE_ROWS = 1024
 def check_schema(schema: Any, rules: Rules) -> list[InputColumns]:
     """Return which columns are which input.
 
+    Of a model that runs whole jobs a column may hold a whole tensor in each row, the batch axis included: its lists
+    are as deep as the tensor has axes. The column's spec then has no batch axis, so that a row is all of the tensor.
+
     Raises:
         InvalidInputError: columns that are missing, or of a dtype or depth that can never fit.
     """
@@ -27,30 +33,68 @@ def check_schema(schema: Any, rules: Rules) -> list[InputColumns]:
     for column in columns:
         for name in column.names:
             _check_type(column, name, schema.field(name).type)
-    return columns
+    if rules.manifest.is_batched:
+        return columns
+    return _with_whole_jobs(columns, schema)
+
+
+def _with_whole_jobs(columns: list[InputColumns], schema: Any) -> list[InputColumns]:
+    with_rows = [column for column in columns if column.spec.batch_axis is not None]
+    full = [
+        column
+        for column in with_rows
+        if column.is_whole and _depth(schema.field(column.names[0]).type) == len(column.spec.shape)
+    ]
+    if not full:
+        return columns
+    if len(full) < len(with_rows):
+        some = ", ".join(repr(column.spec.name) for column in full)
+        raise InvalidInputError(f"only {some} have the batch axis in each row; give it to all inputs or to none")
+    return [
+        replace(column, spec=column.spec.model_copy(update={"batch_axis": None})) if column in full else column
+        for column in columns
+    ]
+
+
+def _depth(kind: Any) -> int:
+    """Return how deep lists nest in a row."""
+    if isinstance(kind, pa.FixedShapeTensorType):
+        return len(kind.shape)
+    return 1 + _depth(kind.value_type) if is_list(kind) else 0
+
+
+def joined_types(schema: Any, columns: Sequence[InputColumns], rules: Rules) -> dict[str, Any]:
+    """Return the type of each joined column, by name; `columns` are those of the model's inputs."""
+    return {name: schema.field(name).type for name in joined_names(schema.names, columns, rules)}
 
 
 def _check_type(column: InputColumns, name: str, kind: Any) -> None:
     spec, depth = column.spec, 0
-    element = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
-    while _is_list(element):
-        element, depth = element.value_type, depth + 1
+    held = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    while is_list(held):
+        held, depth = held.value_type, depth + 1
     if depth and not column.is_whole:
         raise InvalidInputError(f"column {name[:40]!r} holds lists; expected one element of {spec.name!r}")
+    element = _input_type(held)
     try:
-        dtype = np.dtype(object) if _is_text(element) else np.dtype(element.to_pandas_dtype())
+        dtype = np.dtype(object) if is_text(element) else np.dtype(element.to_pandas_dtype())
     except (NotImplementedError, TypeError):
         dtype = np.dtype("V1")
     if not fits_dtype(spec, dtype):
-        raise InvalidInputError(f"column {name[:40]!r} holds {element}, input {spec.name!r} takes {spec.dtype}")
+        raise InvalidInputError(f"column {name[:40]!r} holds {held}, input {spec.name!r} takes {spec.dtype}")
     if column.is_whole and not depth and len(spec.inner_shape) and None in spec.inner_shape:
         raise InvalidInputError(f"column {name[:40]!r} holds no lists; expected rows of shape {shape_text(spec)}")
 
 
 def read_table(table: Any, chunk: Chunk, columns: Sequence[InputColumns], rules: Rules) -> ChunkRows:
-    """Return a chunk's rows from a table of exactly them; `columns` are those of the model's inputs."""
+    """Return a chunk's rows from a table of exactly them; `columns` are those of the model's inputs.
+
+    Raises:
+        InvalidInputError: a joined column holds text that is not UTF-8.
+    """
     names, numbers = numbered(chunk.first, chunk.rows)
-    joined = {name: table.column(name).to_pylist() for name in joined_names(table.schema.names, columns, rules)}
+    joined = {name: _joined(table, name) for name in joined_names(table.schema.names, columns, rules)}
+    table = _as_inputs(table, columns)
     found: list[Group] = []
     faults: list[RowFault] = []
     first = 0
@@ -63,9 +107,67 @@ def read_table(table: Any, chunk: Chunk, columns: Sequence[InputColumns], rules:
         faults += wrong
         first += piece.num_rows
     else:
-        return ChunkRows(names, numbers, tuple(found), tuple(faults), joined)
+        return ChunkRows(names, numbers, _as_jobs(found, columns, rules), tuple(faults), joined)
     groups, faults = _row_by_row(table, columns, rules)
-    return ChunkRows(names, numbers, groups, tuple(faults), joined)
+    return ChunkRows(names, numbers, _as_jobs(groups, columns, rules), tuple(faults), joined)
+
+
+def _as_jobs(groups: Sequence[Group], columns: Sequence[InputColumns], rules: Rules) -> tuple[Group, ...]:
+    """Return the groups, marked as having their batch axis where a row is a whole job; see `check_schema`."""
+    pairs = zip(columns, rules.manifest.inputs, strict=True)
+    if all(column.spec.batch_axis == spec.batch_axis for column, spec in pairs):
+        return tuple(groups)
+    return tuple(replace(group, singles=Repeated(value=False, size=len(group.positions))) for group in groups)
+
+
+def _joined(table: Any, name: str) -> Any:
+    column = table.column(name)
+    if is_text(column.type) and not _is_utf8(column):
+        raise InvalidInputError(
+            f"column {name[:40]!r} holds text that is not UTF-8; leave it out of `join`, or mend it"
+        )
+    return column
+
+
+def _is_utf8(column: Any) -> bool:
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _as_inputs(table: Any, columns: Sequence[InputColumns]) -> Any:
+    """Return the table with its input columns in types that arrays can be made of: no categories, no decimals."""
+    for column in columns:
+        for name in column.names:
+            held = made = table.column(name)
+            if (kind := _input_type(held.type)) != held.type:
+                made = held.cast(_input_type(held.type, pa.string())).cast(kind)
+            if is_text(made.type) and not _is_utf8(made):
+                made = made.cast(pa.binary())  # of the rows, those whose bytes are no text fail alone
+            if made is not held:
+                table = table.set_column(table.schema.get_field_index(name), name, made)
+    return table
+
+
+def _input_type(kind: Any, of_decimals: Any = None) -> Any:
+    """Return the type that a column is cast to before arrays are made of it.
+
+    Decimals become the nearest float64. They are cast to text first, for the direct way may miss it by one unit.
+    """
+    if pa.types.is_dictionary(kind):
+        return _input_type(kind.value_type, of_decimals)
+    if pa.types.is_decimal(kind):
+        return of_decimals or pa.float64()
+    if pa.types.is_string_view(kind):
+        return pa.string()
+    if not is_list(kind):
+        return kind
+    inner = _input_type(kind.value_type, of_decimals)
+    if inner == kind.value_type and not pa.types.is_list_view(kind) and not pa.types.is_large_list_view(kind):
+        return kind
+    return pa.list_(inner, kind.list_size if pa.types.is_fixed_size_list(kind) else -1)
 
 
 def _pieces(table: Any) -> Iterator[Any]:
@@ -119,7 +221,7 @@ def _flat(column: Any, spec: TensorSpec) -> tuple[Array, tuple[int, ...]] | None
         shape, array = [], array.storage
         tensor = list(column.type.shape)
         return None if array.null_count else (array.flatten().to_numpy(zero_copy_only=False), tuple(tensor))
-    while _is_list(array.type):
+    while is_list(array.type):
         if array.null_count:
             return None
         sizes = np.unique(np.asarray(array.value_lengths()))
@@ -175,11 +277,3 @@ def _one_row(column: InputColumns, values: list[Any]) -> Array:
 
 def _has_null(value: Any) -> bool:
     return any(map(_has_null, value)) if isinstance(value, list) else value is None
-
-
-def _is_list(kind: Any) -> bool:
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
-
-
-def _is_text(kind: Any) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))

@@ -6,7 +6,7 @@ Knows the manifest and arrays; nothing of storage, of the queue or of a model's 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Literal, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from ferry.bulk.formats.sequences import NumberNames, Repeated
 from ferry.errors import InvalidInputError
 from ferry.manifest import Manifest
 from ferry.tensors import Array
+
+if TYPE_CHECKING:  # pyarrow is loaded only where a file needs it
+    import pyarrow as pa  # type: ignore[import-untyped]
 
 Opener = Callable[[], BinaryIO]
 MIB = 1024 * 1024
@@ -42,7 +45,8 @@ class Rules:
 
     url: what every line of JSONL must name; empty leaves it unchecked. chunk_rows, chunk_bytes: a chunk closes at
     whichever it reaches first. join: input columns echoed beside the outputs; of a table, JOIN_ALL for every column
-    that is no input of the model. batch_id: stands in the ids of output lines.
+    that is no input of the model. batch_id: stands in the ids of output lines. escape_formulas: text cells of CSV and
+    TSV that a spreadsheet would run as a formula get an apostrophe in front.
     """
 
     manifest: Manifest
@@ -54,6 +58,7 @@ class Rules:
     join: tuple[str, ...] = ()
     max_faults: int = 100
     batch_id: str = ""
+    escape_formulas: bool = False
 
     @property
     def joins_all(self) -> bool:
@@ -94,11 +99,15 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """A file's rows, cut. Where there are faults the batch fails and chunks are not to be read."""
+    """A file's rows, cut. Where there are faults the batch fails and chunks are not to be read.
+
+    joined: the Arrow type of each joined column; empty where all of them are text, which every output holds.
+    """
 
     rows: int
     chunks: tuple[Chunk, ...]
     faults: tuple[FileFault, ...] = ()
+    joined: "Mapping[str, pa.DataType]" = field(default_factory=dict)
 
     @classmethod
     def failed(cls, code: str, message: str, line: int | None = None, param: str | None = None) -> "Index":
@@ -157,14 +166,15 @@ class Group:
 class ChunkRows:
     """A chunk, read: rows for the model in groups, and a fault for each row that does not fit it.
 
-    numbers: each row's line or row in the file, from 1; unit says which. joined: echoed columns, a value per row.
+    numbers: each row's line or row in the file, from 1; unit says which. joined: echoed columns, a value per row, in
+    the file's own type, which is the same in every chunk of a file.
     """
 
     ids: Sequence[str]
     numbers: Sequence[int]
     groups: tuple[Group, ...]
     faults: tuple[RowFault, ...] = ()
-    joined: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    joined: "Mapping[str, pa.Array | pa.ChunkedArray]" = field(default_factory=dict)
     unit: Literal["line", "row"] = "row"
 
 

@@ -1,6 +1,6 @@
 """Arrays of a file made the model's: safe casts and fitting shapes as in JSON, with a reason for each row that fails.
 
-Whole numbers become floats, floats never whole numbers. NaN and infinities pass where the manifest declares no range,
+Whole numbers become floats, and so do booleans (0 and 1); floats never become whole numbers. NaN and infinities pass where the manifest declares no range,
 as they do in raw tensors.
 """
 
@@ -14,7 +14,7 @@ from ferry.json_elements import check_range, limits_of_dtype
 from ferry.manifest import TensorSpec
 from ferry.tensors import Array
 
-_SAFE_KINDS = {"b": "b", "i": "iu", "u": "iu", "f": "iuf", "O": "OUS"}
+_SAFE_KINDS = {"b": "b", "i": "iu", "u": "iu", "f": "iufb", "O": "OUS"}
 
 
 def fits_dtype(spec: TensorSpec, dtype: np.dtype[Any]) -> bool:

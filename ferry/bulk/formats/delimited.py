@@ -35,7 +35,8 @@ from ferry.bulk.formats.base import (
 )
 from ferry.bulk.formats.casting import cast_rows
 from ferry.bulk.formats.columns import InputColumns, joined_names, map_columns
-from ferry.bulk.formats.table_output import check_names, to_table
+from ferry.bulk.formats.csv_cells import as_cells
+from ferry.bulk.formats.table_output import to_table
 from ferry.errors import InvalidInputError
 from ferry.manifest import TensorSpec
 
@@ -106,14 +107,13 @@ class Delimited:
 
     def check_output(self, rules: Rules) -> None:
         """Refuse outputs without a fixed number of columns."""
-        check_names(rules)
         for spec in rules.manifest.outputs:
             if None in spec.inner_shape:
                 raise InvalidInputError(f"output {spec.name!r} has an axis of any size; ask for jsonl or parquet")
 
     def write_part(self, out: BinaryIO, result: PartResult, rules: Rules) -> int:
         """Write a header and the rows of a part."""
-        table = to_table(result, rules, flat=True)
+        table = as_cells(to_table(result, rules, flat=True), escape_formulas=rules.escape_formulas)
         # Told apart from pyarrow's own by quoting: its header is always in quotes.
         writer = csv.writer(text := io.StringIO(), delimiter=self._delimiter, lineterminator="\n")
         writer.writerow(table.column_names)
@@ -125,13 +125,23 @@ class Delimited:
         return int(table.num_rows)
 
     def assemble(self, parts: Sequence[Opener], out: BinaryIO) -> None:
-        """Write the parts one after the other, the header once."""
-        for number, opener in enumerate(parts):
+        """Write the parts one after the other, and the header once: that of the first part with rows."""
+        header, has_rows = b"", False
+        for opener in parts:
             with opener() as part:
-                if number:
-                    _, header_end = next(_records(part, size_of(part)))
+                size = size_of(part)
+                _, header_end = next(_records(part, size))
+                # The header of a part without rows may lack the joined columns.
+                if not has_rows and (not header or header_end < size):
+                    header = read_exactly(part, 0, header_end)
+                if header_end < size:
+                    if not has_rows:
+                        out.write(header)
                     part.seek(header_end)
-                copy_bytes(part, out)
+                    copy_bytes(part, out)
+                    has_rows = True
+        if not has_rows:
+            out.write(header)
 
     def _columns(self, file: BinaryIO, header_end: int, rules: Rules) -> tuple[list[str], list[InputColumns]]:
         raw = read_exactly(file, 0, header_end).removeprefix(_BOM)
@@ -166,7 +176,10 @@ class Delimited:
             except InvalidInputError as error:
                 param = error.faults[0].pointer if error.faults else None
                 faults.append(RowFault(position, INVALID_INPUT, error.detail, param, INPUT_STATUS[rules.endpoint]))
-        joined = {name: [_field(row, place[name]) for row in rows] for name in joined_names(names, columns, rules)}
+        joined = {
+            name: pa.array([_field(row, place[name]) for row in rows], pa.string())
+            for name in joined_names(names, columns, rules)
+        }
         groups: tuple[Group, ...] = ()
         if good:
             group, more = _cast_all(elements, columns, rules)

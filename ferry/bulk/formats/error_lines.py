@@ -6,9 +6,11 @@ What the synchronous call would have refused stands in `response` with its statu
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
+import numpy as np
 import orjson
 
 from ferry.bulk.formats.base import Opener, PartResult, RowFault, Rules, copy_bytes
+from ferry.tensors import Array
 
 _SERVER_ERROR = 500
 
@@ -16,9 +18,24 @@ _SERVER_ERROR = 500
 def write_errors(out: BinaryIO, result: PartResult, rules: Rules) -> int:
     """Write a line per faulty row of a part; return how many."""
     faults = result.all_faults()
-    for fault in faults:
-        out.write(orjson.dumps(_line(fault, result, rules), option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS))
+    joined = joined_as_json(result, [fault.position for fault in faults]) if faults else {}
+    for place, fault in enumerate(faults):
+        line = _line(fault, result, rules, {name: values[place] for name, values in joined.items()})
+        out.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS))
     return len(faults)
+
+
+def joined_as_json(result: PartResult, positions: Sequence[int]) -> dict[str, list[Any]]:
+    """Return the joined values of some rows, in ascending order, as `orjson` writes them."""
+    joined = result.rows.joined
+    if not joined:
+        return {}
+    # Files without joined columns do without pyarrow.
+    from ferry.bulk.formats.joined_text import json_values  # noqa: PLC0415
+    from ferry.bulk.formats.table_output import picked  # noqa: PLC0415
+
+    places: Array = np.array(positions, np.int64)
+    return {name: json_values(picked(values, places)) for name, values in joined.items()}
 
 
 def assemble_errors(parts: Sequence[Opener], out: BinaryIO) -> None:
@@ -34,12 +51,12 @@ def request_ids(number: int, rules: Rules) -> tuple[str, str]:
     return f"batch_req_{place}", f"req_{place}"
 
 
-def _line(fault: RowFault, result: PartResult, rules: Rules) -> dict[str, Any]:
+def _line(fault: RowFault, result: PartResult, rules: Rules, joined: dict[str, Any]) -> dict[str, Any]:
     rows, number = result.rows, result.rows.numbers[fault.position]
     line_id, request_id = request_ids(number, rules)
     line: dict[str, Any] = {"id": line_id, "custom_id": rows.ids[fault.position], rows.unit: number}
-    if rows.joined:
-        line["joined"] = {name: values[fault.position] for name, values in rows.joined.items()}
+    if joined:
+        line["joined"] = joined
     error = {"code": fault.code, "message": fault.message}
     if fault.status is None:
         return line | {"response": None, "error": error}

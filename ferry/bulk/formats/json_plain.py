@@ -114,7 +114,7 @@ class PlainRows:
             self._ids[len(self._positions)] = self._request_id
         self._positions.append(position)
         self._counts.append(count)
-        self._singles.append(self._is_single)
+        self._singles.append(self._is_single and not self._is_infer)
         self._n_rows += count
         return custom_id
 
@@ -155,6 +155,8 @@ class PlainRows:
     def _read_infer(self, body: Any, n_lists: int) -> int:
         """Put a body's rows behind those taken; return how many, 0 if it is not plain."""
         names = list(body)
+        if names == ["input"]:
+            return self._read_prediction(body, n_lists)
         if names != ["inputs"]:
             if len(names) != len(_INFER_IDS) or frozenset(names) != _INFER_IDS:
                 return 0

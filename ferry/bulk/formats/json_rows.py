@@ -4,7 +4,7 @@ Knows the synchronous calls' bodies; nothing of files.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -225,6 +225,11 @@ def _check_id(request_id: Any) -> None:
 
 
 def _infer_alone(body: Any, position: int, manifest: Manifest) -> _Row:
+    """Read a body of either protocol; the answer is the infer protocol's, as the batch's endpoint says."""
+    if isinstance(body, dict) and "input" in body and "inputs" not in body:
+        row = _input_alone(body, position, manifest)
+        every = tuple((index, False) for index in range(len(manifest.outputs)))
+        return replace(row, single=False, asked=Asked("", every))
     request = read_infer_request(manifest, body)
     if any(is_binary for _, is_binary in request.outputs):
         raise InvalidInputError.at("#/outputs", "a line of JSON has no room for raw bytes; ask for JSON outputs")

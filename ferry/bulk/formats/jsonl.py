@@ -5,15 +5,20 @@ Whether a file has envelopes is told by its first line. A bare line's custom_id 
 
 import gc
 import io
+import json
+import math
 from array import array as c_array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
 import orjson
 
 from ferry.bulk.formats.base import (
+    INPUT_STATUS,
+    INVALID_INPUT,
     Chunk,
     ChunkRows,
     Cutter,
@@ -21,12 +26,14 @@ from ferry.bulk.formats.base import (
     Index,
     Opener,
     PartResult,
+    RowFault,
     Rules,
     copy_bytes,
     read_exactly,
     rows_fault,
     size_of,
 )
+from ferry.bulk.formats.json_joined import JoinedKinds, JoinedValues
 from ferry.bulk.formats.json_plain import PlainRows, peek
 from ferry.bulk.formats.json_rows import read_bodies
 from ferry.bulk.formats.jsonl_output import write_lines
@@ -98,7 +105,8 @@ class _Lines:
         self._ids: list[str] = []
         self._numbers: list[int] = []
         self._starts: list[int] = []
-        self._joined: list[list[Any]] = []
+        self._joined = JoinedValues(chunk.where.get("joined", {}))
+        self._faults: list[RowFault] = []
 
     def read(self) -> ChunkRows:
         """Return the rows: of plain lines in one group, of others in groups by shape."""
@@ -109,9 +117,8 @@ class _Lines:
         plain, bad = self._plain.group()
         more, why = read_bodies(((position, self._body(position)) for position in bad), self._rules)
         groups = (*((plain,) if plain else ()), *groups, *more)
-        faults = sorted([*faults, *why], key=lambda fault: fault.position)
-        joined = {name: [row[at] for row in self._joined] for at, name in enumerate(self._rules.join)}
-        return ChunkRows(self._ids, self._numbers, groups, tuple(faults), joined, "line")
+        faults = sorted([*faults, *why, *self._faults], key=lambda fault: fault.position)
+        return ChunkRows(self._ids, self._numbers, groups, tuple(faults), self._joined.columns(), "line")
 
     def _unusual(self) -> Iterator[tuple[int, Any]]:
         """Yield position and body of each line that is not plain, as the lines are gone through."""
@@ -129,11 +136,18 @@ class _Lines:
             if custom_id is not None:
                 self._ids.append(custom_id or str(number))
                 continue
-            fields = _loads(text)
+            fields, odd = _loads(text), ""
+            if fields is None:
+                fields, odd = _loads_odd(text)
             if fields is None:
                 raise InvalidInputError(f"line {number} is no longer what was indexed; was the file replaced?")
-            self._joined.append([fields.get(name) for name in self._rules.join])
+            self._joined.take(fields, text, is_json=not odd)
             self._ids.append(str(number if self._bare else fields.get("custom_id")))
+            if odd:
+                detail = f"line {number} holds {odd[:40]}, for which JSON has no number"
+                status = INPUT_STATUS[self._rules.endpoint]
+                self._faults.append(RowFault(position, INVALID_INPUT, detail, status=status))
+                continue
             yield position, self._body_of(fields)
 
     def _body(self, position: int) -> Any:
@@ -157,6 +171,8 @@ class _Indexer:
         self._cutter = Cutter(rules)
         self._hashes = c_array("q")
         self._bare: bool | None = None
+        self._joined = JoinedKinds(rules.join)
+        self._peeked: tuple[str, ...] = ()
 
     def run(self, file: BinaryIO) -> Index:
         limits = self._rules.limits
@@ -166,6 +182,8 @@ class _Indexer:
         end = 0
         for number, (start, after, line) in enumerate(iter_lines(file, limits.max_row_bytes), 1):
             fields = self._check(number, line)
+            if fields is not None and line is not None and self._rules.join:
+                self._joined.see(fields, line.removeprefix(_BOM))
             if fields is not None and not self._take(number, start, after, fields):
                 break
             end = after
@@ -176,7 +194,14 @@ class _Indexer:
             return failed
         if not self._faults and not self._bare:
             self._find_doubles(file)
-        return Index(self._cutter.rows, self._cutter.done(), tuple(self._faults))
+        return self._done()
+
+    def _done(self) -> Index:
+        chunks, faults = self._cutter.done(), tuple(self._faults)
+        if self._rules.join:
+            types = self._joined.types()
+            chunks = tuple(replace(chunk, where={**chunk.where, "joined": types}) for chunk in chunks)
+        return Index(self._cutter.rows, chunks, faults)
 
     def _take(self, number: int, start: int, after: int, fields: Mapping[str, Any]) -> bool:
         if not self._bare:
@@ -195,15 +220,18 @@ class _Indexer:
         if not text.strip():
             return None
         if self._bare is not None:
-            peeked = peek(text, () if self._bare else _CHECKED)
+            peeked = peek(text, self._peeked)
             if peeked is not None and (self._bare or self._envelope_fault(peeked) is None):
                 return peeked
         fields = _loads(text)
+        if fields is None:  # a line that holds NaN fails alone, when it is read
+            fields, _ = _loads_odd(text)
         if fields is None:
             self._fault(number, "invalid_json_line", "the line is not a JSON object")
             return None
         if self._bare is None:
             self._bare = not _ENVELOPE & (fields.keys() - set(self._rules.join))
+            self._peeked = (*(() if self._bare else _CHECKED), *self._rules.join)
         fault = None if self._bare else self._envelope_fault(fields)
         if fault is not None:
             self._fault(number, *fault)
@@ -236,7 +264,7 @@ class _Indexer:
         suspects, seen = set(doubles.tolist()), dict[str, int]()
         for number, (_, _, line) in enumerate(iter_lines(file, self._rules.limits.max_row_bytes), 1):
             text = (line or b"").removeprefix(_BOM)
-            fields = peek(text, ("custom_id",)) or _loads(text) or {}
+            fields = peek(text, ("custom_id",)) or _loads(text) or _loads_odd(text)[0] or {}
             custom_id = fields.get("custom_id", "")
             if hash(custom_id) not in suspects or not custom_id:
                 continue
@@ -254,6 +282,27 @@ def _loads(line: bytes) -> dict[str, Any] | None:
     except orjson.JSONDecodeError:
         return None
     return fields if isinstance(fields, dict) else None
+
+
+def _loads_odd(line: bytes) -> tuple[dict[str, Any] | None, str]:
+    """Return the object of a line that is JSON but for NaN, infinities and numbers beyond float64, and the first of them.
+
+    Nothing but these makes it odd: (None, "") where the line is at fault otherwise.
+    """
+    odd: list[str] = []
+
+    def read(text: str) -> float:
+        number = float(text)
+        if not math.isfinite(number):
+            odd.append(text)
+        return number
+
+    try:
+        fields = json.loads(line.decode("utf-8"), parse_constant=read, parse_float=read)
+        json.dumps(fields, ensure_ascii=False).encode("utf-8")  # no half of a surrogate pair
+    except (ValueError, RecursionError):
+        return None, ""
+    return (fields, odd[0]) if odd and isinstance(fields, dict) else (None, "")
 
 
 def _shown(value: Any) -> str:

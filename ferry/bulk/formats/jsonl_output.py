@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from ferry.bulk.formats.base import Asked, Group, PartResult, Rules
-from ferry.bulk.formats.error_lines import request_ids
+from ferry.bulk.formats.error_lines import joined_as_json, request_ids
 from ferry.json_outputs import labels_of_job, tensor_ready, top_labels
 from ferry.json_tensors import Rows
 from ferry.manifest import Manifest, TensorSpec
@@ -28,13 +28,13 @@ def write_lines(out: BinaryIO, result: PartResult, rules: Rules) -> int:
     source, lines, n_lines = result.rows, list[bytes](), 0
     # What stands around a row's number in the ids of its line.
     line_id, request_id = (orjson.dumps(each)[:-2] for each in request_ids(0, rules))
-    names = tuple(source.joined)
+    joined_values = joined_as_json(result, range(len(source.ids)))
     for position, body in _in_order(result, rules):
         number = b"%d" % source.numbers[position]
         joined = b""
-        if names:
-            values = {name: source.joined[name][position] for name in names}
-            joined = b',"joined":' + orjson.dumps(values, default=str)
+        if joined_values:
+            values = {name: column[position] for name, column in joined_values.items()}
+            joined = b',"joined":' + orjson.dumps(values)
         lines.append(
             b'{"id":%b%b","custom_id":%b%b,"response":{"status_code":%d,"request_id":%b%b","body":%b},"error":null}\n'
             % (line_id, number, orjson.dumps(source.ids[position]), joined, _OK, request_id, number, body)

@@ -1,6 +1,7 @@
 """NPY: one array, its first axis the rows. For models of one input, and of one output.
 
-Row i of the output is row i of the input; a row that failed is NaN (0 in dtypes without it) and in the error file.
+Row i of the output is row i of the input; a row that failed is NaN, and in the error file. So the output is floats:
+NPZ holds other dtypes, with an array that says which rows failed.
 """
 
 from collections.abc import Sequence
@@ -51,8 +52,7 @@ class Npy:
     def read(self, file: BinaryIO, chunk: Chunk, rules: Rules) -> ChunkRows:
         """Read rows by their offset."""
         spec, header = rules.manifest.inputs[0], _header(file, rules)
-        file.seek(header.offset + chunk.first * header.row_bytes)
-        array, bad = read_rows(file, chunk.rows, header, spec)
+        array, bad = read_rows(file, header.offset, chunk, header, spec)
         group, faults = good_rows([array], {row: (spec.name, why) for row, why in bad.items()}, rules)
         return ChunkRows(*numbered(chunk.first, chunk.rows), (group,), tuple(faults))
 
@@ -61,6 +61,10 @@ class Npy:
         check_arrays_only(rules, self.name)
         if len(rules.manifest.outputs) > 1:
             raise InvalidInputError(f"{rules.manifest.ref} has several outputs, npy holds one array; ask for npz")
+        spec = rules.manifest.outputs[0]
+        if not spec.is_float:
+            detail = f"output {spec.name!r} is {spec.dtype}, which has no NaN for rows that failed; ask for npz"
+            raise InvalidInputError(detail)
 
     def write_part(self, out: BinaryIO, result: PartResult, rules: Rules) -> int:
         """Write the rows of a part as an array of their own."""

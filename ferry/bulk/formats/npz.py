@@ -1,6 +1,8 @@
 """NPZ: arrays by input name, the first axis of each the rows; arrays by output name come back.
 
-Row i of the outputs is row i of the inputs, as in `npy`. Compressed arrays are unpacked from their start for every
+Row i of the outputs is row i of the inputs, as in `npy`. Where a row failed, floats are NaN. Where an output is not
+floats, the array `failed` (bool, a value per row) says which rows failed; their integers are the lowest of a signed
+dtype, the highest of an unsigned one, and mean nothing, as False does then. Compressed arrays are unpacked from their start for every
 chunk: `numpy.savez` serves large files better than `savez_compressed`.
 """
 
@@ -81,10 +83,9 @@ class Npz:
         rows = OutputRows(result)
         with zipfile.ZipFile(out, "w") as archive:
             for index, spec in enumerate(rules.manifest.outputs):
-                array = rows.aligned(index, spec)
-                with archive.open(_member(spec.name), "w", force_zip64=True) as member:
-                    member.write(header_bytes(array.shape, array.dtype))
-                    member.write(array.reshape(-1).view("u1").data)
+                _write_array(archive, spec.name, rows.aligned(index, spec))
+            if name := failed_name(rules):
+                _write_array(archive, name, rows.failed())
         return len(result.rows.ids) - len(result.all_faults())
 
     def assemble(self, parts: Sequence[Opener], out: BinaryIO) -> None:
@@ -103,6 +104,23 @@ class Npz:
                         with opener() as part, zipfile.ZipFile(part) as archive, archive.open(name) as member:
                             member.seek(header.offset)
                             copy_bytes(member, target)  # type: ignore[arg-type]
+
+
+def failed_name(rules: Rules) -> str | None:
+    """Return the name of the array that says which rows failed; None where NaN says it in every output."""
+    outputs = rules.manifest.outputs
+    if all(spec.is_float for spec in outputs):
+        return None
+    name = "failed"
+    while any(spec.name == name for spec in outputs):
+        name += "_"
+    return name
+
+
+def _write_array(archive: zipfile.ZipFile, name: str, array: Array) -> None:
+    with archive.open(_member(name), "w", force_zip64=True) as member:
+        member.write(header_bytes(array.shape, array.dtype))
+        member.write(array.reshape(-1).view("u1").data)
 
 
 def _member(name: str) -> zipfile.ZipInfo:
@@ -145,14 +163,12 @@ def _damage(archive: zipfile.ZipFile, spec: TensorSpec, header: NpyHeader) -> In
 def _read_member(
     file: BinaryIO, archive: zipfile.ZipFile, spec: TensorSpec, header: NpyHeader, chunk: Chunk
 ) -> tuple[Array, dict[int, str]]:
-    info, start = archive.getinfo(f"{spec.name}.npy"), header.offset + chunk.first * header.row_bytes
+    info = archive.getinfo(f"{spec.name}.npy")
     at = stored_at(file, info)
     if at is not None:
-        file.seek(at + start)
-        return read_rows(file, chunk.rows, header, spec)
+        return read_rows(file, at + header.offset, chunk, header, spec)
     try:
         with archive.open(info) as member:
-            member.seek(start)
-            return read_rows(member, chunk.rows, header, spec)  # type: ignore[arg-type]
+            return read_rows(member, header.offset, chunk, header, spec)  # type: ignore[arg-type]
     except READ_ERRORS as error:
         raise InvalidInputError(f"array {spec.name!r} cannot be unpacked: {str(error)[:200]}") from None

@@ -19,6 +19,8 @@ _SUFFIXES = {
     ".arrow": "arrow", ".arrows": "arrow", ".feather": "arrow", ".ipc": "arrow", ".npy": "npy", ".npz": "npz",
     ".zip": "images",
 }  # fmt: skip
+# What the name of an output says of its format.
+OUTPUT_SUFFIXES = {suffix: name for suffix, name in _SUFFIXES.items() if name != "images"}
 FORMATS = ("jsonl", "csv", "tsv", "parquet", "arrow", "npy", "npz", "images")
 _SERVED = "JSONL, CSV, TSV, Parquet, Arrow, NPY, NPZ or a ZIP of PNG and JPEG images"
 _BOM = b"\xef\xbb\xbf"

@@ -273,7 +273,9 @@ def test_cancel_batch_then_it_is_cancelling(on: Any) -> None:
 
 @EACH_CLIENT
 def test_check_model_when_it_is_not_served_then_says_what_there_is(on: Any) -> None:
-    assert on(BulkApi(), lambda client: client.check_model("mnist:2")) is None
+    assert on(BulkApi(), lambda client: client.check_model("mnist:2")) == ("float32", "int64")
+    assert on(BulkApi(), lambda client: client.check_model("mnist")) == ("float32", "int64")
+    assert on(BulkApi(), lambda client: client.check_model("mnist:1")) == ("float32",)
     with pytest.raises(ApiError, match="no model 'mnits'; there are mnist:1"):
         on(BulkApi(), lambda client: client.check_model("mnits"))
     with pytest.raises(NotFoundError, match="model 'mnist' has no version '7'; it has 1, 2"):

@@ -135,6 +135,18 @@ def test_run_when_all_is_named_then_all_is_sent(shell: Shell) -> None:
     assert Path("o.csv").exists()
 
 
+def test_run_when_the_model_has_several_outputs_and_the_input_is_npy_then_the_output_is_npz(shell: Shell) -> None:
+    Path("rows.npy").write_bytes(b"\x93NUMPY")
+    assert shell.type("run rows.npy -m mnist").status == 0
+    assert shell.api.created[0]["metadata"] == {"output_format": "npz"}
+    assert Path("rows.out.npz").exists()
+
+
+def test_run_when_formulas_are_escaped_then_the_batch_says_so(shell: Shell) -> None:
+    assert shell.type("run in.jsonl -m mnist -o o.csv --escape-formulas").status == 0
+    assert shell.api.created[0]["metadata"] == {"output_format": "csv", "csv_escape_formulas": "true"}
+
+
 def test_run_when_rows_failed_then_status_3_and_says_where_why_stands(shell: Shell) -> None:
     shell.api.lives = [SOME_FAILED]
     shown = shell.type("run in.jsonl -m mnist")
@@ -210,6 +222,8 @@ def test_run_when_it_takes_long_then_a_plain_line_every_few_seconds(shell: Shell
         ("in.jsonl -m mnist -o ./in.jsonl", "-o in.jsonl is the input itself; name another file"),
         ("in.jsonl -m mnist --errors in.jsonl", "--errors in.jsonl is the input itself"),
         ("in.jsonl -m mnist -o a --errors a", "-o and --errors are both a; name two files"),
+        ("in.jsonl -m mnist -o o.xlsx", "-o o.xlsx: no output is written as .xlsx; name it .jsonl"),
+        ("in.jsonl -m mnist --escape-formulas", "--escape-formulas is for csv and tsv, the output is jsonl"),
         ("in.jsonl -m mnist --format xls", "there is no --format 'xls'; there are jsonl, csv"),
     ],
 )

@@ -140,9 +140,20 @@ def test_tables_when_they_unpack_to_too_much_then_refused(kind: str) -> None:
     assert codes(index(name, data, rules(limits=Limits(max_bytes=10_000)))) == [("too_large", None)]
 
 
-def test_tables_when_a_joined_column_is_named_as_an_output_then_refused() -> None:
-    with pytest.raises(InvalidInputError, match="label"):
-        format_named("parquet").check_output(rules(join=("label",)))
+@pytest.mark.parametrize("join", [("label", "y", "custom_id", "input_y"), ("input",)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_tables_when_a_joined_column_is_named_as_an_output_then_it_gets_input_before_its_name(
+    kind: str, join: tuple[str, ...]
+) -> None:
+    table = fixed(rows_of(2))
+    for name in ("label", "y", "custom_id", "input_y"):
+        table = table.append_column(name, pa.array([f"{name} {row}" for row in range(2)]))
+    out, _ = run(*written(kind, table), rules(join=join))
+    found = table_of(*((written(kind, table)[0], out)))
+    names = {"input_label": "label", "input_input_y": "y", "input_custom_id": "custom_id", "input_y": "input_y"}
+    assert found.column_names == ["custom_id", *names, "label", "score", "y"]
+    for name, source in names.items():
+        assert found.column(name).to_pylist() == [f"{source} 0", f"{source} 1"]
 
 
 @settings(deadline=None, max_examples=25)
