@@ -14,6 +14,7 @@ def batch(record: BatchRecord) -> dict[str, Any]:
         "model": record.model,
         "model_version": record.version,
         "errors": _errors(record),
+        "notes": list(record.notes),
         "input_file_id": record.input_file_id,
         "completion_window": record.completion_window,
         "status": record.status.value,

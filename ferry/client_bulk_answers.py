@@ -72,7 +72,8 @@ class BatchTimings:
 class Batch:
     """A bulk batch as the API last told of it; None where it has not happened yet. `raw` is the whole answer.
 
-    errors: why it failed. `completed` says that it was worked through, not that every row succeeded: see `counts`.
+    errors: why it failed. notes: what the check of the file left out or decided.
+    `completed` says that it was worked through, not that every row succeeded: see `counts`.
     """
 
     id: str
@@ -98,6 +99,7 @@ class Batch:
     timings: BatchTimings = BatchTimings()
     metadata: Mapping[str, str] = field(default_factory=dict)
     errors: tuple[BatchFault, ...] = ()
+    notes: tuple[str, ...] = ()
     format: str | None = None
     output_format: str | None = None
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -175,6 +177,7 @@ def _batch_of(body: Mapping[str, Any]) -> Batch:
             BatchFault(str(each.get("code") or ""), str(each.get("message") or ""), each.get("param"), each.get("line"))
             for each in errors
         ),
+        notes=tuple(map(str, body.get("notes") or ())),
         raw=body,
         **same_named,
     )

@@ -57,6 +57,7 @@ _BATCH = {
                 },
             },
         },
+        "notes": {"type": "array", "items": STRING},
         "request_counts": {
             "type": "object",
             "required": ["total", "completed", "failed"],

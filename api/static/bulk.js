@@ -113,6 +113,7 @@ function build(entry) {
     status: el("span", { class: "chip", role: "status" }),
     bar: el("progress", { "aria-label": `Progress of ${nameOf(record)}` }),
     words: el("p", { class: "note" }),
+    notes: el("div", {}),
     trouble: el("div", { role: "alert" }),
     cancel: el("button", { type: "button", onclick: () => cancel(entry) }, "Cancel"),
     output: el("a", { class: "button", download: true, onclick: (event) => fetchFile(event, entry, "output") }, "Download output"),
@@ -123,7 +124,7 @@ function build(entry) {
   card.append(
     el("h3", {}, nameOf(record), " ", parts.status),
     el("p", { class: "note" }, `${record.model}:${record.model_version} · ${record.id}`),
-    parts.bar, parts.words, parts.trouble,
+    parts.bar, parts.words, parts.notes, parts.trouble,
     el("p", { class: "buttons" }, parts.cancel, parts.output, parts.errors),
     parts.faults,
   );
@@ -142,6 +143,7 @@ function paint(entry) {
   }
   show(parts.bar, !isOver);
   say(parts.words, wordsOf(record, { total, completed, failed, isOver }));
+  parts.notes.replaceChildren(...(record.notes ?? []).map((note) => el("p", { class: "note" }, note)));
   show(parts.cancel, ["validating", "in_progress", "finalizing"].includes(record.status));
   for (const [part, id] of [[parts.output, record.output_file_id], [parts.errors, record.error_file_id]]) {
     show(part, id !== null);

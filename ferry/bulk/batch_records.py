@@ -88,7 +88,8 @@ class BatchRecord:
     """What is known of a batch; None where it has not happened yet, or is not known yet.
 
     total, completed, failed: rows of the file, and how many of them are settled. running_rows: how far the chunks are
-    that run now. rate: rows/s of late. errors: why it failed, the first hundred.
+    that run now. rate: rows/s of late. errors: why it failed, the first hundred. notes: what the file check left out or
+    decided.
     """
 
     id: str
@@ -121,6 +122,7 @@ class BatchRecord:
     done: int = 0
     width: int = 0
     errors: tuple[FileFault, ...] = ()
+    notes: tuple[str, ...] = ()
     output_file_id: str | None = None
     error_file_id: str | None = None
     rate: float | None = None
@@ -252,6 +254,7 @@ def _errors(text: str) -> tuple[FileFault, ...]:
 
 _READ: dict[str, Any] = {
     "status": BatchStatus, "ending": BatchStatus, "metadata": json.loads, "errors": _errors,
+    "notes": lambda text: tuple(json.loads(text)),
     "output_ttl_s": lambda text: float(text) if text else None, "rate": float,
     "total": int, "completed": int, "failed": int, "chunks": int, "done": int, "width": int, "size_bytes": int,
 }  # fmt: skip

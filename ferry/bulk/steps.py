@@ -1,5 +1,6 @@
 """Bulk batches on the working side, for threads: what a step needs to know, and what came of it. The worker's half."""
 
+import json
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -83,9 +84,11 @@ STOPPED = StepOutcome("stopped")
 RELEASED = StepOutcome("released")
 
 
-def indexed(*, rows: int, chunks: int, width: int, format_name: str, output_format: str) -> StepOutcome:
+def indexed(
+    *, rows: int, chunks: int, width: int, format_name: str, output_format: str, notes: Sequence[str] = ()
+) -> StepOutcome:
     """Return: the file is what it should be; `width` bytes are one record of its index."""
-    return StepOutcome("indexed", (rows, chunks, width, format_name, output_format))
+    return StepOutcome("indexed", (rows, chunks, width, format_name, output_format, json.dumps(list(notes))))
 
 
 def refused(errors: Sequence[FileFault], rows: int) -> StepOutcome:

@@ -139,7 +139,7 @@ def show(batch_id: Id, url: Url = None) -> None:
         batch = session.client.batch(batch_id)
     console = open_console()
     console.print(batch_table(batch))
-    for line in reasons_of(failures_of(batch.errors)):
+    for line in (*(f"note: {note}" for note in batch.notes), *reasons_of(failures_of(batch.errors))):
         say(console, line)
 
 

@@ -113,6 +113,8 @@ def _deliver(session: Session, batch: Batch, places: Places) -> int:
         _fetch(session, batch.output_file_id, places.out)
     if batch.error_file_id:
         _fetch(session, batch.error_file_id, places.errors)
+    for note in batch.notes:
+        session.say(f"note: {note}")
     counts = batch.counts
     if batch.status != "completed":
         _say_ended(session, batch, places)

@@ -157,7 +157,7 @@ BATCH_FIELDS = (
     "status", "ending", "model", "endpoint", "input_file_id", "filename", "size_bytes", "format", "output_format",
     "completion_window", "metadata", "output_ttl_s", "created_us", "in_progress_us", "finalizing_us", "completed_us",
     "failed_us", "expired_us", "cancelling_us", "cancelled_us", "expires_us", "total", "completed", "failed", "chunks",
-    "done", "width", "errors", "output_file_id", "error_file_id", "rate", "rate_us", "owner",
+    "done", "width", "errors", "notes", "output_file_id", "error_file_id", "rate", "rate_us", "owner",
 )  # fmt: skip
 
 # So many steps of one batch are enqueued at once, or twice as many as workers serve its model.

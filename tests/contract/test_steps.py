@@ -163,7 +163,7 @@ class Shop:
 
 
 def index_of(chunks: int) -> StepOutcome:
-    return indexed(rows=10 * chunks, chunks=chunks, width=40, format_name="npy", output_format="npy")
+    return indexed(rows=10 * chunks, chunks=chunks, width=40, format_name="npy", output_format="npy", notes=("a note",))
 
 
 @pytest.fixture
@@ -185,7 +185,7 @@ def test_batch_when_each_step_is_done_then_it_is_completed_and_nothing_else_is_l
     batch_id = shop.open()
     assert shop.status(batch_id) == "validating"
     shop.settle(shop.take(INDEX))
-    assert shop.status(batch_id) == "in_progress"
+    assert (shop.status(batch_id), shop.record(batch_id).notes) == ("in_progress", ("a note",))
     for number in range(6):
         shop.settle(shop.take(number))
     record = shop.record(batch_id)

@@ -93,5 +93,7 @@ def _made_up(spec: TensorSpec, hint: Hint, n: int, random: np.random.Generator) 
         return random.choice(np.array(_WORDS, dtype=object), shape)
     if spec.numpy_dtype.kind == "f":
         values = random.normal(size=shape) * _FLOAT_SCALES[n % len(_FLOAT_SCALES)]
+        if spec.range is not None:
+            values = np.clip(values, *spec.range)
         return values.astype(spec.numpy_dtype)
     return random.integers(0, hint.n_ids, shape).astype(spec.numpy_dtype)

@@ -6,6 +6,7 @@ writes a table with a line for each `*.onnx` in FOLDER, served under the file's 
 the model repository of that Ferry; files that are not served yet are added to it by `ferry models add`, and timed.
 `--together`: a model's queue is paused until all its jobs wait, so that they meet in one run; `ferry queue` finds the
 Redis by the environment, which must be that of `ferry up`.
+`NAME.example.npz` beside a model is given to `add` as its `--example`.
 Jobs are `NAME.npz` beside the model, with arrays `<input>/<job>`, and the right answers `<output>/<job>` where they are
 there; else random inputs of different magnitude. `tests.corpus.real_jobs` knows sizes for the models in the wheels of
 magika, nudenet, rapidocr-onnxruntime, ddddocr and silero-vad. Wrong is an answer that differs by more than 1e-6 of its
@@ -121,6 +122,7 @@ def _spec_of(tensor: dict[str, Any]) -> TensorSpec:
         shape=tuple(None if size < 0 else size for size in shape or ()),
         batch_axis=tensor["batch_axis"],
         has_any_rank=shape is None,
+        range=tensor["range"],
     )
 
 
@@ -133,7 +135,9 @@ def _as_array(result: Any) -> Array:
 def add(path: Path, name: str, models_dir: Path) -> tuple[float, str]:
     """Add a file as a user does; return the seconds, and why it was refused (empty: it was not)."""
     began_s = time.monotonic()
-    options = (*KNOWN.get(name, Hint()).options, "--models-dir", str(models_dir))
+    example = path.with_suffix(".example.npz")
+    real_inputs = ("--example", str(example)) if example.exists() else ()
+    options = (*KNOWN.get(name, Hint()).options, *real_inputs, "--models-dir", str(models_dir))
     done = _ferry("models", "add", str(path), "--name", name, *options)
     return time.monotonic() - began_s, "" if done.returncode == 0 else " ".join(done.stderr.split())
 

@@ -60,7 +60,10 @@ def _index(
     except InvalidInputError as error:
         return refused([_output_fault(error)], found.rows)
     width = files.write_index(record.id, found.chunks, interlude)
-    return indexed(rows=found.rows, chunks=len(found.chunks), width=width, format_name=source.name, output_format=asked)
+    return indexed(
+        rows=found.rows, chunks=len(found.chunks), width=width, format_name=source.name, output_format=asked,
+        notes=found.notes,
+    )  # fmt: skip
 
 
 def _output_fault(error: InvalidInputError) -> FileFault:

@@ -102,12 +102,14 @@ class Index:
     """A file's rows, cut. Where there are faults the batch fails and chunks are not to be read.
 
     joined: the Arrow type of each joined column; empty where all of them are text, which every output holds.
+    notes: what the client should know of a file that runs, one sentence each, such as columns or files left out.
     """
 
     rows: int
     chunks: tuple[Chunk, ...]
     faults: tuple[FileFault, ...] = ()
     joined: "Mapping[str, pa.DataType]" = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def failed(cls, code: str, message: str, line: int | None = None, param: str | None = None) -> "Index":

@@ -65,6 +65,10 @@ def _write_table(folder: Path) -> None:
         return {"place": place, "age": np.array([[table.age[n]]], np.float32)}
 
     write_jobs(folder / "sklearn_table.onnx", job)
+    # The encoder raises on words that it was not trained with, so made-up ones cannot be tried.
+    jobs = [job(n) for n in range(N_JOBS)]
+    example = {name: np.concatenate([each[name] for each in jobs]) for name in jobs[0]}
+    np.savez(folder / "sklearn_table.example.npz", **example)
 
 
 if __name__ == "__main__":

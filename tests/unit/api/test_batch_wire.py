@@ -23,6 +23,7 @@ def test_batch_when_it_was_just_made_then_all_that_openai_shows_and_nothing_has_
         "model": "mnist",
         "model_version": "1",
         "errors": None,
+        "notes": [],
         "input_file_id": "file-abc",
         "completion_window": "24h",
         "status": "validating",
@@ -85,3 +86,8 @@ def test_batch_when_it_failed_then_its_errors_as_a_list() -> None:
         ],
     }
     assert shown["failed_at"] == 1_800_000_000
+
+
+def test_batch_when_the_check_of_its_file_left_notes_then_they_are_shown() -> None:
+    shown = batch_wire.batch(record(BatchStatus.IN_PROGRESS, notes=("2 files were skipped", "other")))
+    assert shown["notes"] == ["2 files were skipped", "other"]

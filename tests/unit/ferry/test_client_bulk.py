@@ -236,13 +236,21 @@ def test_create_batch_when_nothing_is_named_then_is_refused() -> None:
 
 @EACH_CLIENT
 def test_batch_when_read_then_has_typed_fields(on: Any) -> None:
-    life = {"status": "in_progress", "counts": (10, 3, 1), "rate": 2.0, "faults": 1, "metadata": {"a": "b"}}
+    life = {
+        "status": "in_progress",
+        "counts": (10, 3, 1),
+        "rate": 2.0,
+        "faults": 1,
+        "metadata": {"a": "b"},
+        "notes": ["n"],
+    }
     batch = on(BulkApi(life), lambda client: client.batch("batch_1"))
     assert (batch.model, batch.model_version, batch.endpoint) == ("mnist", "1", "/v2/models/mnist/infer")
     assert batch.counts == RowCounts(10, 3, 1)
     assert batch.progress == BatchProgress(4, 2.0, 3.0, 3, 1)
     assert batch.timings == BatchTimings(1_700_000_000.25, 1_700_000_001.0, None, None)
     assert batch.errors == (BatchFault("invalid_json_line", "wrong 1", None, 1),)
+    assert batch.notes == ("n",)
     assert batch.created_at == datetime.fromtimestamp(1_700_000_000, UTC)
     assert batch.completed_at is None
     assert (batch.metadata, batch.raw["object"]) == ({"a": "b"}, "batch")
@@ -255,6 +263,7 @@ def test_batch_when_the_server_has_no_extras_then_is_read_all_the_same() -> None
     api.replies["GET /v1/batches/batch_1"] = [httpx.Response(200, json=bare | {"request_counts": None})]
     batch = blocking(api, lambda client: client.batch("batch_1"))
     assert (batch.progress, batch.timings, batch.counts) == (BatchProgress(), BatchTimings(), RowCounts())
+    assert batch.notes == ()
     assert batch.has_succeeded
 
 

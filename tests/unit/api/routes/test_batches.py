@@ -53,6 +53,7 @@ async def test_create_when_all_is_right_then_the_batch_validates_its_file(api: A
         )
     )  # fmt: skip
     assert body == nothing_yet | {
+        "notes": [],
         "id": body["id"],
         "object": "batch",
         "endpoint": ENDPOINT,

@@ -123,8 +123,8 @@ FIELDS: dict[str, str] = {
     "input_file_id": "file-x", "filename": "Füße.npy", "size_bytes": "10", "format": "npy", "output_format": "csv",
     "completion_window": "1h", "metadata": '{"a": "b"}', "output_ttl_s": "7200.0", "created_us": "1",
     "in_progress_us": "2", "failed_us": "4", "expires_us": "9", "total": "100", "completed": "60", "failed": "40",
-    "chunks": "4", "done": "3", "width": "80", "errors": '[{"code": "c", "message": "m"}]', "output_file_id": "file-o",
-    "error_file_id": "file-e", "rate": "12.500", "rate_us": "3",
+    "chunks": "4", "done": "3", "width": "80", "errors": '[{"code": "c", "message": "m"}]', "notes": '["n"]',
+    "output_file_id": "file-o",    "error_file_id": "file-e", "rate": "12.500", "rate_us": "3",
 }  # fmt: skip
 
 
@@ -138,7 +138,7 @@ def test_batch_from_fields_when_all_are_there_then_each_in_its_type() -> None:
         ID, BatchStatus.FAILED, "my:toy", "12", "/v1/predictions", "file-x", "Füße.npy", 10, "1h", {"a": "b"}, 1, 9,
         completed=60, failed=40, output_ttl_s=7200.0, ending=BatchStatus.FAILED, format="npy", output_format="csv",
         in_progress_us=2, failed_us=4, total=100, chunks=4, done=3, width=80, errors=(FileFault("c", "m"),),
-        output_file_id="file-o", error_file_id="file-e", rate=12.5, rate_us=3,
+        notes=("n",),        output_file_id="file-o", error_file_id="file-e", rate=12.5, rate_us=3,
     )  # fmt: skip
 
 
@@ -149,7 +149,7 @@ def test_batch_from_fields_when_it_was_just_made_then_the_rest_is_unknown() -> N
     )}  # fmt: skip
     found = read(made | {"status": "validating", "output_ttl_s": "", "completed": "0", "failed": "0"})
     assert found is not None
-    assert (found.output_ttl_s, found.total, found.chunks, found.errors, found.rate) == (None, None, None, (), None)
+    assert (found.output_ttl_s, found.total, found.chunks, found.errors, found.notes) == (None, None, None, (), ())
 
 
 def test_batch_from_fields_when_there_is_none_then_none() -> None:

@@ -157,6 +157,15 @@ def test_run_when_rows_failed_then_status_3_and_says_where_why_stands(shell: She
     assert Path("in.out.jsonl.errors.jsonl").read_bytes() == FAILURES
 
 
+def test_run_when_the_check_left_notes_then_a_line_each(shell: Shell) -> None:
+    shell.api.lives = [DONE | {"notes": ["2 files were skipped", "[b]no markup[/b]"]}]
+    lines = shell.type("run in.jsonl -m mnist").err.splitlines()
+    assert [line for line in lines if line.startswith("note: ")] == [
+        "note: 2 files were skipped", "note: [b]no markup[/b]"
+    ]  # fmt: skip
+    assert "note: 2 files were skipped" in shell.type("show batch_1").out
+
+
 def test_run_when_every_row_failed_then_says_that_there_is_no_output(shell: Shell) -> None:
     shell.api.lives = [{"status": "completed", "counts": (10, 0, 10), "error_file_id": "file-err"}]
     shown = shell.type("run in.jsonl -m mnist --errors why.jsonl")

@@ -57,8 +57,8 @@ def test_index_file_when_it_is_right_then_its_rows_chunks_and_formats_are_record
     works.store(data, filename)
     outcome = works.do("index")
     assert outcome.name == "indexed"
-    n_rows, n_chunks, width, *formats = outcome.args
-    assert (n_rows, n_chunks, tuple(formats)) == (total, chunks, names)
+    n_rows, n_chunks, width, *formats, notes = outcome.args
+    assert (n_rows, n_chunks, tuple(formats), notes) == (total, chunks, names, "[]")
     assert works.storage.size_bytes(index_key(BATCH)) == chunks * int(width)
     records = works.storage.read_range(index_key(BATCH), 0, 10**6)
     found = [json.loads(records[n * int(width) : (n + 1) * int(width)]) for n in range(chunks)]
@@ -69,12 +69,12 @@ def test_index_file_when_it_is_right_then_its_rows_chunks_and_formats_are_record
 @pytest.mark.parametrize("asked", ["jsonl", "npz", "csv"])
 def test_index_file_when_another_output_is_asked_for_then_it_is_recorded(works: Works, asked: str) -> None:
     works.store(npy(rows()), "rows.npy", metadata={"output_format": asked})
-    assert works.do("index").args[3:] == ("npy", asked)
+    assert works.do("index").args[3:5] == ("npy", asked)
 
 
 def test_index_file_when_output_format_is_empty_then_as_the_input(works: Works) -> None:
     works.store(npy(rows()), "rows.npy", metadata={"output_format": ""})
-    assert works.do("index").args[3:] == ("npy", "npy")
+    assert works.do("index").args[3:5] == ("npy", "npy")
 
 
 @pytest.mark.parametrize(

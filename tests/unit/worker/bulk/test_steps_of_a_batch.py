@@ -131,7 +131,7 @@ class Works:
         """Do the first step; returns the number of chunks."""
         outcome = self.do("index")
         assert outcome.name == "indexed", outcome
-        total, chunks, width, form, target = outcome.args
+        total, chunks, width, form, target, *_ = outcome.args
         self.queue.record = replace(
             self.queue.record, status=BatchStatus.IN_PROGRESS, total=int(total), chunks=int(chunks), width=int(width),
             format=str(form), output_format=str(target),
