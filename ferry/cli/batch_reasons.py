@@ -122,8 +122,8 @@ def failure_of(line: bytes) -> RowFailure | None:
     if not isinstance(error, dict):
         return None
     place = next((f"{unit} {fields[unit]}" for unit in ("line", "row") if unit in fields), "")
-    texts = (error.get("code"), error.get("message"), error.get("param"))
-    return RowFailure(*(str(text or "") for text in texts), place, str(fields.get("custom_id") or ""))
+    code, message, param = (str(error.get(name) or "") for name in ("code", "message", "param"))
+    return RowFailure(code, message, param, place, str(fields.get("custom_id") or ""))
 
 
 def _pattern(text: str) -> str:

@@ -4,9 +4,9 @@ Rows of chunks that were never run, or were given up, get a line in the error fi
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ferry.bulk.batch_records import BatchStatus, Part, folder_of, part_key
 from ferry.bulk.files import key_of
@@ -66,7 +66,7 @@ class Assembly:
         failed = sum(part.failed for part in parts.values())
         output = errors = None
         ordered = [(number, parts[number]) for number in range(chunks)]
-        if completed:
+        if completed or (failed and self.batch.rules.errors_inline):
             outs = [self._opener(number, part, "out") for number, part in ordered]
             name = f"{batch_id}_output{self.batch.target.suffix}"
             output = self._make(name, lambda out: self.batch.target.assemble(outs, out))
@@ -77,15 +77,41 @@ class Assembly:
 
     def _fill(self, number: int, *, was_lost: bool) -> Part:
         """Write the parts of a chunk that has none: nothing but errors."""
-        chunk = self.files.chunk(self.batch.record, number, self.interlude)
-        rows = _unread(chunk) if was_lost else self._read(number, chunk)
+        chunk, batch = self.files.chunk(self.batch.record, number, self.interlude), self.batch
+        rows = None if was_lost else self._read(number)
+        if rows is None:
+            rows, batch = self._unread(chunk)
         if was_lost:
             message = "the worker died each time it ran the rows around this one"
             faults = tuple(RowFault(place, WORKER_LOST, message, status=SERVER_ERROR) for place in range(len(rows.ids)))
         else:
             faults = unrun_faults(rows, *_UNRUN.get(self.ending, _UNRUN[BatchStatus.FAILED]))
         result = PartResult(replace(rows, groups=(), faults=()), [], (*rows.faults, *faults))
-        return self._store(to_store(number, self.batch, result))
+        return self._store(to_store(number, batch, result))
+
+    def _unread(self, chunk: Chunk) -> tuple[ChunkRows, WorkedBatch]:
+        """Return a chunk's rows without what stands in the file, and the batch as they are written.
+
+        Rows that keep their place among others need the columns that those have; where no chunk can tell them, they are
+        in the error file alone.
+        """
+        rows, rules = ChunkRows(*numbered(chunk.first, chunk.rows), ()), self.batch.rules
+        if not (rules.errors_inline and rules.join):
+            return rows, self.batch
+        parts = self.steps.parts(self.batch.record.id)
+        # A chunk that was given up may kill whoever reads it.
+        safe = [number for number in range(self.batch.record.chunks or 0) if number not in parts or parts[number].token]
+        joined = self._null_joined(safe, chunk.rows)
+        if joined is None and safe:
+            return rows, replace(self.batch, rules=replace(rules, errors_inline=False))
+        return replace(rows, joined=joined or {}), self.batch
+
+    def _null_joined(self, numbers: Sequence[int], n_rows: int) -> dict[str, Any] | None:
+        """Return joined columns of nulls, with the types that they have in the first chunk that can be read."""
+        import pyarrow as pa  # type: ignore[import-untyped]  # noqa: PLC0415 - without joined columns it is not needed
+
+        found = next((rows for number in numbers if (rows := self._read(number)) is not None), None)
+        return found and {name: pa.nulls(n_rows, values.type) for name, values in found.joined.items()}
 
     def _is_whole(self, number: int, part: Part, stored: Mapping[str, int]) -> bool:
         """Say whether a part is in the storage as it was written."""
@@ -98,11 +124,12 @@ class Assembly:
     def _store(self, chunk: RunChunk) -> Part:
         return store_chunk(chunk, self.batch.record.id, self.held.token, self.files, self.interlude)
 
-    def _read(self, number: int, chunk: Chunk) -> ChunkRows:
+    def _read(self, number: int) -> ChunkRows | None:
+        """Read a chunk; None where that cannot be, which is why the batch failed."""
         try:
             return read_chunk(self.batch, number, self.files, self.interlude)
-        except (NotFoundError, InvalidInputError):  # that is why the batch failed
-            return _unread(chunk)
+        except (NotFoundError, InvalidInputError):
+            return None
 
     def _opener(self, number: int, part: Part, kind: str) -> Opener:
         key = part_key(self.batch.record.id, number, part.token, kind)
@@ -124,9 +151,3 @@ class Assembly:
             return MadeFile(file_id, size, filename, self.ttl_s)
 
         return self.files.patiently(self.interlude, attempt)
-
-
-def _unread(chunk: Chunk) -> ChunkRows:
-    """Return a chunk's rows without what stands in the file."""
-    ids, numbers = numbered(chunk.first, chunk.rows)
-    return ChunkRows(ids, numbers, ())

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from ferry.bulk.batch_records import INVALID_FILE, BatchRecord
 from ferry.bulk.formats.base import FileFault, Rules
+from ferry.bulk.formats.error_lines import check_inline
 from ferry.bulk.formats.recognition import HEAD_BYTES, recognise
 from ferry.bulk.formats.registry import check_joined, default_output, format_named
 from ferry.bulk.steps import StepOutcome, indexed, refused
@@ -47,6 +48,7 @@ def _index(
             return refused([FileFault("invalid_output_format", detail, param="metadata.csv_escape_formulas")], 0)
         try:
             format_named(asked).check_output(rules)
+            check_inline(rules, asked)
         except InvalidInputError as error:
             return refused([_output_fault(error)], 0)
         file.seek(0)

@@ -46,7 +46,8 @@ class Rules:
     url: what every line of JSONL must name; empty leaves it unchecked. chunk_rows, chunk_bytes: a chunk closes at
     whichever it reaches first. join: input columns echoed beside the outputs; of a table, JOIN_ALL for every column
     that is no input of the model. batch_id: stands in the ids of output lines. escape_formulas: text cells of CSV and
-    TSV that a spreadsheet would run as a formula get an apostrophe in front.
+    TSV that a spreadsheet would run as a formula get an apostrophe in front. errors_inline: rows that failed keep
+    their place in the output.
     """
 
     manifest: Manifest
@@ -59,6 +60,7 @@ class Rules:
     max_faults: int = 100
     batch_id: str = ""
     escape_formulas: bool = False
+    errors_inline: bool = False
 
     @property
     def joins_all(self) -> bool:
@@ -229,7 +231,7 @@ class Format(Protocol):
         ...
 
     def write_part(self, out: BinaryIO, result: PartResult, rules: Rules) -> int:
-        """Write the outputs of one chunk, in input order; return how many rows have one."""
+        """Write the outputs of one chunk, in input order; return how many rows are written."""
         ...
 
     def assemble(self, parts: Sequence[Opener], out: BinaryIO) -> None:
