@@ -51,6 +51,7 @@ class BatchSpec:
     `csv_escape_formulas` mean something. output_ttl_s: how long output and error file are kept; None is the default of all files.
     fingerprint: of what was asked for, where the client gave a key; else empty. owner, limits: as in
     `ferry.jobs.Submission`; a batch counts as one job. files_by: whose file it may run; None: anybody's.
+    retry_output_id, retry_error_id: files of the batch whose failed rows this one runs again.
     """
 
     id: str
@@ -66,6 +67,8 @@ class BatchSpec:
     owner: str = ""
     limits: JobLimits | None = None
     files_by: str | None = None
+    retry_output_id: str | None = None
+    retry_error_id: str | None = None
 
 
 class Opened(StrEnum):
@@ -129,6 +132,8 @@ class BatchRecord:
     rate_us: int | None = None
     running_rows: int = 0
     owner: str = ""
+    retry_output_id: str | None = None
+    retry_error_id: str | None = None
 
     @property
     def retry_of(self) -> str | None:
@@ -222,8 +227,16 @@ def index_key(batch_id: str) -> str:
     return f"{folder_of(batch_id)}/index"
 
 
+def retry_key(batch_id: str) -> str:
+    """Return where the numbers of the rows lie that a batch runs again."""
+    return f"{folder_of(batch_id)}/retry"
+
+
 def part_key(batch_id: str, number: int, token: str, kind: str) -> str:
-    """Return where a chunk's output (`out`) or errors (`err`) lie, as the holder of `token` wrote them."""
+    """Return where a chunk's output (`out`) or errors (`err`) lie, as the holder of `token` wrote them.
+
+    Of a batch that runs failed rows again `at` says where the rows of its output go.
+    """
     return f"{folder_of(batch_id)}/parts/{number}-{token}.{kind}"
 
 

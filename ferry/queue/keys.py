@@ -158,6 +158,7 @@ BATCH_FIELDS = (
     "completion_window", "metadata", "output_ttl_s", "created_us", "in_progress_us", "finalizing_us", "completed_us",
     "failed_us", "expired_us", "cancelling_us", "cancelled_us", "expires_us", "total", "completed", "failed", "chunks",
     "done", "width", "errors", "notes", "output_file_id", "error_file_id", "rate", "rate_us", "owner",
+    "retry_output_id", "retry_error_id",
 )  # fmt: skip
 
 # So many steps of one batch are enqueued at once, or twice as many as workers serve its model.

@@ -12,6 +12,7 @@ from ferry.errors import InvalidInputError
 from worker.bulk.batch_files import BatchFiles
 from worker.bulk.interludes import Interlude
 from worker.bulk.polite_files import polite_reader
+from worker.bulk.retries import plan_retry
 
 FORMULA_FORMATS = ("csv", "tsv")
 
@@ -61,6 +62,8 @@ def _index(
         check_joined(found.joined, asked)
     except InvalidInputError as error:
         return refused([_output_fault(error)], found.rows)
+    if record.retry_error_id:
+        found = plan_retry(record, source, found, rules, files, interlude)
     width = files.write_index(record.id, found.chunks, interlude)
     return indexed(
         rows=found.rows, chunks=len(found.chunks), width=width, format_name=source.name, output_format=asked,

@@ -167,11 +167,22 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class Retried:
+    """Where rows that are run again stand: places among all rows of the file, and how many failed rows come before.
+
+    Shape: places int64 (rows), from 0, ascending.
+    """
+
+    places: Array
+    n_before: int
+
+
+@dataclass(frozen=True, slots=True)
 class ChunkRows:
     """A chunk, read: rows for the model in groups, and a fault for each row that does not fit it.
 
     numbers: each row's line or row in the file, from 1; unit says which. joined: echoed columns, a value per row, in
-    the file's own type, which is the same in every chunk of a file.
+    the file's own type, which is the same in every chunk of a file. retried: of a batch that runs failed rows again.
     """
 
     ids: Sequence[str]
@@ -180,6 +191,7 @@ class ChunkRows:
     faults: tuple[RowFault, ...] = ()
     joined: "Mapping[str, pa.Array | pa.ChunkedArray]" = field(default_factory=dict)
     unit: Literal["line", "row"] = "row"
+    retried: Retried | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ group once, as `parquet_rows` remembers where it stood; several workers in one r
 their chunks: write row groups of ten thousand rows, not of millions.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -92,13 +92,18 @@ class Parquet:
 
     def assemble(self, parts: Sequence[Opener], out: BinaryIO) -> None:
         """Write one file, a row group per part that has rows."""
-        writer = None
-        for table in tables_with_rows(_tables(parts)):
-            if writer is None:
-                writer = pq.ParquetWriter(out, table.schema)
-            writer.write_table(table)
-        if writer is not None:
-            writer.close()
+        write_tables(lambda: _tables(parts), out)
+
+
+def write_tables(tables: Callable[[], Iterator[Any]], out: BinaryIO) -> None:
+    """Write one file of tables, a row group for each that has rows."""
+    writer = None
+    for table in tables_with_rows(tables()):
+        if writer is None:
+            writer = pq.ParquetWriter(out, table.schema)
+        writer.write_table(table)
+    if writer is not None:
+        writer.close()
 
 
 def _tables(parts: Sequence[Opener]) -> Iterator[Any]:
