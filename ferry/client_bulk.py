@@ -15,6 +15,7 @@ from ferry.client_bulk_flows import (
     delete_file_flow,
     download_flow,
     file_flow,
+    retry_batch_flow,
     upload_flow,
     wait_batch_flow,
 )
@@ -77,13 +78,34 @@ class BulkCalls(ABC):
         """Run every row of a stored file through `model` ("mnist", or "mnist:1"), or through the route `endpoint`.
 
         What the lines of the file name must be the endpoint. metadata is the caller's own, but `output_format`,
-        `join` (columns of the input to repeat in the output) and `csv_escape_formulas` ("true": no text cell of a CSV
-        output is run as a formula) mean something. The same `idempotency_key` again is the same batch.
+        `join` (columns of the input to repeat in the output), `csv_escape_formulas` ("true": no text cell of a CSV
+        output is run as a formula) and `errors` ("inline": rows that failed keep their place in the output) mean
+        something. The same `idempotency_key` again is the same batch.
         """
         return self._carry(
             create_batch_flow(
                 input_file_id, model=model, endpoint=endpoint, completion_window=completion_window, metadata=metadata,
                 output_expires_after_s=output_expires_after_s, idempotency_key=idempotency_key,
+            )
+        )  # fmt: skip
+
+    def retry_batch(
+        self,
+        batch_id: str,
+        *,
+        completion_window: str = "24h",
+        output_expires_after_s: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> Batch:
+        """Run the rows that failed in a batch again, with the same model and options.
+
+        The output is that of the earlier batch with those rows in their places, and the error file names those that
+        failed again. Both files of the earlier batch and its input must still be there.
+        """
+        return self._carry(
+            retry_batch_flow(
+                batch_id, completion_window=completion_window, output_expires_after_s=output_expires_after_s,
+                idempotency_key=idempotency_key,
             )
         )  # fmt: skip
 
@@ -167,6 +189,22 @@ class AsyncBulkCalls(ABC):
             create_batch_flow(
                 input_file_id, model=model, endpoint=endpoint, completion_window=completion_window, metadata=metadata,
                 output_expires_after_s=output_expires_after_s, idempotency_key=idempotency_key,
+            )
+        )  # fmt: skip
+
+    async def retry_batch(
+        self,
+        batch_id: str,
+        *,
+        completion_window: str = "24h",
+        output_expires_after_s: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> Batch:
+        """See `Client.retry_batch`."""
+        return await self._carry(
+            retry_batch_flow(
+                batch_id, completion_window=completion_window, output_expires_after_s=output_expires_after_s,
+                idempotency_key=idempotency_key,
             )
         )  # fmt: skip
 

@@ -59,6 +59,8 @@ class Batches:
             "metadata": json.dumps(dict(spec.metadata)),
             "output_ttl_s": "" if spec.output_ttl_s is None else spec.output_ttl_s,
         }  # fmt: skip
+        earlier = {"retry_output_id": spec.retry_output_id, "retry_error_id": spec.retry_error_id}
+        fields |= {name: file_id for name, file_id in earlier.items() if file_id is not None}
         args = [
             spec.id, uuid.uuid4().hex, spec.fingerprint, int(spec.window_s * 1000), self._max_open, self._ttl_ms,
             keys.model_key(spec.model, spec.version), spec.input_file_id, PURPOSE_BATCH,

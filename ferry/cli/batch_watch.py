@@ -11,6 +11,7 @@ from ferry.cli.batch_bars import duration, figures_of
 from ferry.cli.batch_plan import ERRORS_SUFFIX, STDOUT, TEXT_FORMATS, Places
 from ferry.cli.batch_reasons import failures_of, reasons_of, reasons_of_file
 from ferry.cli.batch_session import Session
+from ferry.cli.batch_stream import RowStream
 from ferry.client_bulk_answers import Batch
 from ferry.errors import FerryError, InvalidInputError
 
@@ -21,10 +22,12 @@ QUESTION = "leave it running, cancel it, or go on watching? [l/c/w] "
 Choice = Literal["leave", "cancel", "watch"]
 
 
-def follow(session: Session, batch_id: str, places: Places, *, is_interrupted: bool = False) -> int:
+def watch(
+    session: Session, batch_id: str, places: Places, *, is_interrupted: bool = False, stream: RowStream | None = None
+) -> int:
     """Watch a batch to its end and fetch its files; return the exit status.
 
-    is_interrupted: Ctrl-C was pressed already.
+    is_interrupted: Ctrl-C was pressed already. stream: where the output goes while the batch runs.
 
     Raises:
         FerryError: the API refuses, or was away for too long; how to come back is said before.
@@ -36,6 +39,8 @@ def follow(session: Session, batch_id: str, places: Places, *, is_interrupted: b
             try:
                 if is_interrupted:
                     raise KeyboardInterrupt  # noqa: TRY301 - the one that was held back
+                if stream:
+                    stream.write_all(session, batch_id)
                 ended = _watch(session, batch_id)
                 choice = None
             except KeyboardInterrupt:
@@ -48,7 +53,7 @@ def follow(session: Session, batch_id: str, places: Places, *, is_interrupted: b
         if choice == "leave":
             session.say(f"batch {batch_id} goes on without being watched")
             return INTERRUPTED
-        return _deliver(session, ended, places)
+        return _deliver(session, ended, places, has_output=stream is not None)
     except FerryError:
         session.say(f"to come back: {resume}")
         raise
@@ -62,7 +67,7 @@ def resume_line(session: Session, batch_id: str, places: Places) -> str:
     out = STDOUT if places.out is None else shlex.quote(str(places.out))
     line = f"ferry batch resume {batch_id} -o {out}"
     if places.out is None or places.errors != places.out.with_name(places.out.name + ERRORS_SUFFIX):
-        line += f" --errors {shlex.quote(str(places.errors))}"
+        line += f" --error-file {shlex.quote(str(places.errors))}"
     return line + session.url_option
 
 
@@ -107,9 +112,9 @@ def _ask(session: Session) -> Choice:
     return "leave"
 
 
-def _deliver(session: Session, batch: Batch, places: Places) -> int:
-    """Fetch what there is and say how it ended."""
-    if batch.output_file_id:
+def _deliver(session: Session, batch: Batch, places: Places, *, has_output: bool) -> int:
+    """Fetch what there is, unless the output has come already, and say how it ended."""
+    if batch.output_file_id and not has_output:
         _fetch(session, batch.output_file_id, places.out)
     if batch.error_file_id:
         _fetch(session, batch.error_file_id, places.errors)

@@ -58,7 +58,7 @@ class MemoryBatches:
             spec.id, BatchStatus.VALIDATING, spec.model, spec.version, spec.endpoint, spec.input_file_id,
             file.filename, file.size_bytes, spec.completion_window, dict(spec.metadata), now_us,
             now_us + int(spec.window_s * 1e6), output_ttl_s=spec.output_ttl_s,
-            owner=spec.owner,
+            owner=spec.owner, retry_output_id=spec.retry_output_id, retry_error_id=spec.retry_error_id,
         )  # fmt: skip
         return Opened.ACCEPTED
 

@@ -25,12 +25,12 @@ class _Tables(Windows[Any]):
         if self._is_parquet:
             file.seek(0)
             source = pq.ParquetFile(file, pre_buffer=False)
-            for batch in source.iter_batches(batch_size=WINDOW_ROWS):
-                yield pa.Table.from_batches([batch])
-            return
-        schema, batches = arrow.open_batches(file)
+            schema, batches = source.schema_arrow, source.iter_batches(batch_size=WINDOW_ROWS)
+        else:
+            schema, batches = arrow.open_batches(file)
+        yield schema.empty_table()  # so that a file without rows has its columns
         for batch in batches:
-            yield pa.Table.from_batches([batch], schema)
+            yield pa.Table.from_batches([batch])
 
     def count(self, rows: Any) -> int:
         return int(rows.num_rows)

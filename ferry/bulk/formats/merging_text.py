@@ -32,9 +32,7 @@ class _Text(Windows[_Lines]):
         has_rows = False
         while piece := file.read(MIB):
             if not has_rows and header != self._header:
-                raise InvalidInputError(
-                    "the columns of the rows that were run again are not those of the earlier output"
-                )
+                raise InvalidInputError("rows that were run again have other columns than the earlier output")
             has_rows = True
             found = ends.of(piece) + len(rest)
             data = rest + piece
