@@ -56,7 +56,7 @@ class OutputTransfer:
         self._away_since, self.pause_s = None, 0.0
         self._splitter = RowSplitter(kind)
         # Asked for from row 0 again, the header comes again.
-        self._skips_header = self._has_header and self._row == 0
+        self._skips_header = kind.has_header and self._has_header and self._row == 0
         self._has_header = self._has_header or not kind.has_header or self._row > 0
         return True
 

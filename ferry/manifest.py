@@ -63,26 +63,38 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Preprocess(_Strict):
-    """How an image becomes one row of an input.
+_Byte = Annotated[int, Field(ge=0, le=255)]
 
-    size: (height, width) to resize to; None keeps the image's own. mode: one channel of grey, or three. invert: light
-    for dark (255 - value), before `scale`, which every value of 0 to 255 is multiplied by; then `mean` is subtracted
-    and divided by `std`, one number for all channels or one each. layout: the axes of a row; "HW" takes grey alone.
+
+class Preprocess(_Strict):
+    """How an image, or the pixels of one in columns of a table, becomes one row of an input.
+
+    size: (height, width) to resize to; None keeps the image's own. mode: one channel of grey, or three. background: the
+    colour (RGB) behind transparent pixels. invert: light for dark (255 - value), before `scale`, which every value of 0
+    to 255 is multiplied by; then `mean` is subtracted and divided by `std`, one number for all channels or one each.
+    layout: the axes of a row; "HW" takes grey alone. columns: the name of table columns that hold raw pixels of 0 to
+    255, with {} for the number of the pixel from 0 or from 1, line by line and within a pixel by channel; empty: none.
     """
 
     mode: Literal["L", "RGB"] = "RGB"
     size: tuple[Annotated[int, Field(ge=1, le=16_384)], Annotated[int, Field(ge=1, le=16_384)]] | None = None
     layout: Literal["HWC", "CHW", "HW"] = "HWC"
+    background: tuple[_Byte, _Byte, _Byte] = (255, 255, 255)
     invert: bool = False
     scale: float = 1.0
     mean: tuple[float, ...] = ()
     std: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    columns: str = Field(default="", max_length=256)
 
     @property
     def channels(self) -> int:
         """Numbers per pixel."""
         return 1 if self.mode == "L" else 3
+
+    @property
+    def n_values(self) -> int | None:
+        """Numbers in an image of `size`; None where images keep their own size."""
+        return None if self.size is None else self.size[0] * self.size[1] * self.channels
 
     @model_validator(mode="after")
     def _channels_fit(self) -> Self:
@@ -91,6 +103,16 @@ class Preprocess(_Strict):
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) not in (0, 1, self.channels):
                 raise ValueError(f"{name} has {len(values)} numbers; expected one, or one for each of {self.channels}")
+        return self
+
+    @model_validator(mode="after")
+    def _columns_are_numbered(self) -> Self:
+        if not self.columns:
+            return self
+        if self.columns.count("{}") != 1:
+            raise ValueError(f"columns is {self.columns!r}; expected one {{}} for the number, such as pixel{{}}")
+        if self.size is None:
+            raise ValueError("columns needs `size`: a table does not say how many pixels a line of an image has")
         return self
 
     def row_shape(self) -> tuple[int | None, ...]:

@@ -88,6 +88,27 @@ def two_inputs_two_outputs() -> onnx.ModelProto:
     )
 
 
+def categories(*, is_mixed: bool = False) -> onnx.ModelProto:
+    """Give y (N, 1, 2) = age (N, 1) where place (N, 1, text) is "here" or "there", else 0; it takes no other place.
+
+    With `is_mixed` the mean of all ages is taken off first.
+    """
+    mean = helper.make_node("ReduceMean", ["age"], ["mean"], keepdims=0)
+    less = helper.make_node("Sub", ["age", "mean"], ["less"])
+    encode = helper.make_node(
+        "OneHotEncoder", ["place"], ["one"], domain="ai.onnx.ml", cats_strings=["here", "there"], zeros=0
+    )
+    deep = helper.make_node("Unsqueeze", ["less" if is_mixed else "age", "axes"], ["deep"])
+    times = helper.make_node("Mul", ["one", "deep"], ["y"])
+    return model(
+        [*([mean, less] if is_mixed else []), encode, deep, times],
+        [value("place", TensorProto.STRING, ("N", 1)), value("age", shape=("N", 1))],
+        [value("y", shape=("N", 1, 2))],
+        initializers=[constant("axes", np.array([2], np.int64))],
+        opsets={"ai.onnx.ml": 2},
+    )
+
+
 def string_input() -> onnx.ModelProto:
     """Give label (N, 1, int64) = 0 for "no", 1 for "yes", -1 otherwise, and echo (N, 1, string) = text."""
     encode = helper.make_node(

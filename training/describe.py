@@ -12,7 +12,7 @@ from ferry.manifest import DEFAULT_MAX_JOB_ROWS, Batching, Execution, ExecutionM
 from training.data import KEYS, Dataset
 from training.export import IR_VERSION, OPSET
 from training.options import Options
-from training.signature import INPUT, LABELS, OUTPUT
+from training.signature import IMAGE_SIDE, INPUT, LABELS, OUTPUT
 from training.verify import Agreement
 
 LIBRARIES = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "numpy")
@@ -86,6 +86,8 @@ def _notes(options: Options, data: Dataset) -> tuple[str, ...]:
     )
     notes = (
         "Input: grey values divided by 255, white ink (1.0) on black (0.0), the digit centred as in MNIST.",
+        f"Images (a ZIP of PNG or JPEG) and columns pixel0 to pixel{IMAGE_SIDE**2 - 1} hold grey values from 0 to 255, "
+        "white ink on black too.",
         "Output: one probability for each digit 0 to 9. Even an image of something else gets such probabilities.",
         f"Trained on {len(data.train.y):,} and tested on {len(data.test.y):,} other digits by: {command}",
         "Checked on all test digits: onnxruntime gives what Keras gave (parity_max_abs_diff), in batches of any size "

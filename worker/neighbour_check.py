@@ -79,6 +79,8 @@ class NeighbourCheck:
         self._clock = clock
         self._choose = choose
         self._credit_s = 0.0
+        # What the last check cost, in runs of its batch: copying and comparing count too.
+        self._runs_per_check = float(RUNS_PER_CHECK)
         self._kept: Batch | None = None
 
     def batch_ran(self, batch: Batch) -> None:
@@ -86,7 +88,7 @@ class NeighbourCheck:
         if self._share <= 0:
             return
         self._credit_s += self._share * batch.run_s
-        if self._kept is None and len(batch.job_ids) > 1 and self._credit_s >= RUNS_PER_CHECK * batch.run_s:
+        if self._kept is None and len(batch.job_ids) > 1 and self._credit_s >= self._runs_per_check * batch.run_s:
             self._kept = batch
 
     def check(self) -> None:
@@ -102,6 +104,7 @@ class NeighbourCheck:
         # A check that took longer than it was thought to is paid for before the next one.
         spent_s = self._clock() - started
         self._credit_s -= spent_s
+        self._runs_per_check = max(RUNS_PER_CHECK, spent_s / batch.run_s) if batch.run_s else RUNS_PER_CHECK
         self._on_checked(batch.key, result, spent_s)
         if found:
             self._on_influence(found)

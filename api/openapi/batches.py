@@ -125,8 +125,8 @@ BATCH_BODY = {
                     "additionalProperties": {"type": "string", "maxLength": 512},
                     "description": (
                         "yours; output_format, join, csv_escape_formulas and errors (file, or inline: rows that failed "
-                        "keep their place in the output) say how the output is written; retry_of, the id of a batch that "
-                        "is over, runs its failed rows again and merges the output, and leaves all else to that batch"
+                        "keep their place in the output) say how the output is written; retry_of, the id of a batch "
+                        "that is over, runs its failed rows again and merges the output; all else is that batch's"
                     ),
                 },
                 "output_expires_after": {

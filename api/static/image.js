@@ -1,6 +1,7 @@
 // Turns a PNG or JPEG into one row of an input, as the input's `preprocess` says and as bulk workers do it.
 
 const KINDS = ["image/png", "image/jpeg"];
+const [PNG, ACTL, IDAT] = [0x89504e47, 0x6163544c, 0x49444154];
 const MOST_PIXELS = 40_000_000;
 // Pillow's own weights for grey (ITU-R 601-2), in units of 1/65536.
 const GREY = [19595, 38470, 7471];
@@ -9,7 +10,8 @@ const GREY = [19595, 38470, 7471];
 export async function rowOfImage(file, spec) {
   const how = spec.preprocess;
   if (!KINDS.includes(file.type)) throw new Error(`${file.name} is neither a PNG nor a JPEG image`);
-  const { pixels, width, height } = await decode(file);
+  if (await isAnimation(file)) throw new Error(`${file.name} is an animation; save the frame you mean as PNG`);
+  const { pixels, width, height } = await decode(file, how.background);
   let planes = how.mode === "L" ? [greyOf(pixels)] : [0, 1, 2].map((channel) => channelOf(pixels, channel));
   let [rows, columns] = [height, width];
   if (how.size && (how.size[0] !== rows || how.size[1] !== columns)) {
@@ -20,10 +22,23 @@ export async function rowOfImage(file, spec) {
   return nest(planes, rows, columns, how.layout);
 }
 
-async function decode(file) {
+/** Whether a PNG has several frames. A JPEG with several pictures shows the first, the photo. */
+async function isAnimation(file) {
+  const view = new DataView(await file.arrayBuffer());
+  if (view.byteLength < 8 || view.getUint32(0) !== PNG) return false;
+  for (let at = 8; at + 12 <= view.byteLength; at += 12 + view.getUint32(at)) {
+    const kind = view.getUint32(at + 4);
+    if (kind === ACTL) return view.getUint32(at + 8) > 1;
+    if (kind === IDAT) return false;
+  }
+  return false;
+}
+
+/** Return the pixels of an image: upright, and opaque over the background. */
+async function decode(file, background) {
   let bitmap;
   try {
-    bitmap = await createImageBitmap(file, { imageOrientation: "none", premultiplyAlpha: "none", colorSpaceConversion: "none" });
+    bitmap = await createImageBitmap(file, { imageOrientation: "from-image", premultiplyAlpha: "none", colorSpaceConversion: "none" });
   } catch {
     throw new Error(`${file.name} cannot be decoded: is it a whole PNG or JPEG image?`);
   }
@@ -31,6 +46,8 @@ async function decode(file) {
   if (width * height > MOST_PIXELS) throw new Error(`${file.name} has ${width} x ${height} pixels, over ${MOST_PIXELS} in all`);
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.fillStyle = `rgb(${background.join(" ")})`;
+  context.fillRect(0, 0, width, height);
   context.drawImage(bitmap, 0, 0);
   bitmap.close();
   return { pixels: context.getImageData(0, 0, width, height).data, width, height };

@@ -2,7 +2,6 @@
 
 import io
 import json
-import shutil
 import subprocess
 import sys
 import time
@@ -24,7 +23,6 @@ from benchmarks.bulk.plan import N_PROCESSES, BulkPlan
 from benchmarks.bulk.rates import Say
 from benchmarks.ferry_system import stack
 from benchmarks.places import MODEL, MODELS, ROOT
-from ferry.manifest import MANIFEST_FILE, Manifest, Preprocess
 
 NAME, OUTPUT = "mnist", "probabilities"
 TOLERANCE = 1e-6
@@ -38,9 +36,8 @@ def measure(files: Files, _plan: BulkPlan, say: Say) -> dict[str, Any]:
     images, labels = files.test_digits()
     truth = run_rows(open_session(MODEL), scaled(images))
     folder = files.fresh("formats")
-    models = _with_images(folder / "models")
     found: dict[str, Any] = {"rows": len(images), "formats": {}}
-    with stack(folder, models_dir=models, workers=str(N_PROCESSES)) as info:
+    with stack(folder, models_dir=MODELS, workers=str(N_PROCESSES)) as info:
         for _ in range(2):  # the first time, everything is done for the first time
             for kind, write in WRITERS.items():
                 source = folder / f"digits.{kind}"
@@ -72,17 +69,6 @@ def _run(api_url: str, source: Path, truth: Rows, labels: Rows) -> dict[str, Any
         "farthest": float(abs(scores - truth).max()) if is_whole else None,
         "is_same": bool(is_whole and abs(scores - truth).max() <= TOLERANCE),
     }  # fmt: skip
-
-
-def _with_images(models: Path) -> Path:
-    """Return a repository whose digits may also come as images."""
-    shutil.copytree(MODELS / NAME, models / NAME)
-    path = models / NAME / "1" / MANIFEST_FILE
-    manifest = Manifest.model_validate_json(path.read_bytes())
-    taken = Preprocess(mode="L", size=(28, 28), layout="HW", scale=1 / 255)
-    inputs = (manifest.inputs[0].model_copy(update={"preprocess": taken}),)
-    path.write_text(manifest.model_copy(update={"inputs": inputs}).model_dump_json(indent=2))
-    return models
 
 
 def _write_npz(path: Path, images: Rows) -> None:

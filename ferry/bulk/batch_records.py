@@ -48,7 +48,7 @@ class BatchSpec:
 
     endpoint: `/v1/predictions`, or `/v2/models/{name}[/versions/{version}]/infer`. window_s: seconds until it expires;
     completion_window: the same as the client wrote it. metadata: the client's own, of which `output_format`, `join` and
-    `csv_escape_formulas` mean something. output_ttl_s: how long output and error file are kept; None is the default of all files.
+    `csv_escape_formulas` mean something. output_ttl_s: how long output and error file are kept; None: as all files.
     fingerprint: of what was asked for, where the client gave a key; else empty. owner, limits: as in
     `ferry.jobs.Submission`; a batch counts as one job. files_by: whose file it may run; None: anybody's.
     retry_output_id, retry_error_id: files of the batch whose failed rows this one runs again.

@@ -85,8 +85,8 @@ def run(  # noqa: PLR0913, PLR0917 - an argument for each option
         str | None,
         typer.Option(
             metavar="BATCH_ID",
-            help="Run only the rows that failed in this batch, with its file, model and options, and fetch its output with "
-            "them in their places.",
+            help="Run only the rows that failed in this batch, with its file, model and options, and fetch its output "
+            "with them in their places.",
         ),
     ] = None,
     url: Url = None,

@@ -114,9 +114,8 @@ def check_tuning(manifest: Manifest, tuning: Tuning, switched: str = "") -> None
         InvalidInputError: its batch axis is fixed at another number of rows, or each of its jobs is a run of its own.
     """
     if (switched or not manifest.is_batched) and (tuning.max_rows is not None or tuning.max_wait_ms is not None):
-        raise InvalidInputError(
-            f"{manifest.ref} runs one job at a time, so there is no batch to tune: {switched or manifest.execution.reason}"
-        )
+        reason = switched or manifest.execution.reason
+        raise InvalidInputError(f"{manifest.ref} runs one job at a time, so there is no batch to tune: {reason}")
     fixed = manifest.batching.fixed_rows
     if fixed is not None and tuning.max_rows not in (None, fixed):
         raise InvalidInputError(

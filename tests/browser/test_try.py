@@ -15,6 +15,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from ferry.bulk.formats.base import Limits
+from ferry.bulk.formats.image_files import decode_image
 from ferry.bulk.formats.images import to_row
 from ferry.manifest import (
     MANIFEST_FILE,
@@ -218,6 +220,44 @@ def test_image_when_dropped_then_the_row_that_a_bulk_worker_makes_of_it(
     expect(page.get_by_text("b.gif is neither a PNG nor a JPEG image")).to_be_visible()
     chooser.set_input_files({"name": "c.png", "mimeType": "image/png", "buffer": png.getvalue()[:50]})
     expect(page.get_by_text("c.png cannot be decoded")).to_be_visible()
+
+
+def test_image_when_transparent_or_on_its_side_then_the_pixels_that_a_bulk_worker_sees(
+    stack: Stack, open_page: OpenPage, tmp_path: Path
+) -> None:
+    how = Preprocess(mode="RGB", background=(10, 200, 30))
+    add_model(stack, onnx_models.save(onnx_models.doubled(("N", None, None, 3)), tmp_path / "m.onnx"), "any-photo")
+    served(stack, "any-photo")
+    say_preprocess(stack.models_dir / "any-photo" / "1", how)
+    eventually(
+        lambda: httpx.get(f"{stack.api_url}/v1/models/any-photo", timeout=60).json()["versions"][0]["inputs"][0][
+            "preprocess"
+        ],
+        "the API knows how images become rows",
+    )
+    rng = np.random.default_rng(2)
+    clear, photo, moving = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    Image.fromarray(rng.integers(0, 256, (5, 8, 4), dtype=np.uint8)).save(clear, "PNG")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.kron(rng.integers(0, 256, (2, 3, 3)), np.ones((8, 8, 1))).astype(np.uint8)).save(
+        photo, "JPEG", quality=100, subsampling=0, exif=exif
+    )
+    frames = [Image.new("L", (4, 4), level) for level in (0, 200)]
+    frames[0].save(moving, "PNG", save_all=True, append_images=frames[1:])
+    page = open_page(stack.api_url)
+    page.locator("#try-model").select_option("any-photo")
+    chooser = page.locator("#try-fields input[type=file]")
+    for name, kind, data in (("a.png", "image/png", clear), ("b.jpg", "image/jpeg", photo)):
+        chooser.set_input_files({"name": name, "mimeType": kind, "buffer": data.getvalue()})
+        expect(page.get_by_text(f"{name} is the input now.")).to_be_visible()
+        made = np.array(json.loads(page.locator("#try-fields textarea").input_value()))
+        seen = np.asarray(decode_image(data.getvalue(), how, Limits()))
+        assert made.shape == seen.shape
+        # Colours under transparency are rounded once more; two decoders of JPEG differ by a level or two.
+        assert np.abs(made - seen).max() <= 3
+    chooser.set_input_files({"name": "c.png", "mimeType": "image/png", "buffer": moving.getvalue()})
+    expect(page.get_by_text("c.png is an animation")).to_be_visible()
 
 
 def say_preprocess(folder: Path, how: Preprocess) -> None:

@@ -59,7 +59,7 @@ class BulkApi:
         self.replies: dict[str, list[Reply | None]] = {}
         self.on_look: Callable[[], None] = lambda: None
         self.breaks = 0
-        self.output = b"id\n1\n"
+        self.output, self.output_type = b"id\n1\n", "text/csv"
         self.n_batches = 1  # how many the list shows
         self.has_ranges = True
         self.are_sums_wrong = False
@@ -141,13 +141,12 @@ class BulkApi:
         )
 
     def _output(self, from_row: int) -> httpx.Response:
-        """Stream the output, a CSV with a row per line, from a row on; `breaks` streams break in the middle."""
-        header, *rows = self.output.splitlines(keepends=True)
-        content = b"".join(rows[from_row:]) if from_row else self.output
+        """Stream the output, with a row per line, from a row on; `breaks` streams break in the middle."""
+        rows = self.output.splitlines(keepends=True)
+        content = b"".join(rows[from_row + (self.output_type != "application/jsonl") :]) if from_row else self.output
         is_broken, self.breaks = self.breaks > 0, self.breaks - 1
         stream = Pieces(content, is_broken=is_broken)
-        assert header
-        return httpx.Response(200, headers={"Content-Type": "text/csv"}, stream=stream)
+        return httpx.Response(200, headers={"Content-Type": self.output_type}, stream=stream)
 
     def _batch(self, request: httpx.Request, rest: str) -> httpx.Response:
         if request.method == "POST" and not rest:

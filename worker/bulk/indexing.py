@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from ferry.bulk.batch_records import INVALID_FILE, BatchRecord
-from ferry.bulk.formats.base import FileFault, Rules
+from ferry.bulk.formats.base import FileFault, Format, Rules
 from ferry.bulk.formats.error_lines import check_inline
 from ferry.bulk.formats.recognition import HEAD_BYTES, recognise
 from ferry.bulk.formats.registry import check_joined, default_output, format_named
@@ -39,19 +39,10 @@ def _index(
         except InvalidInputError as error:
             return refused([FileFault(INVALID_FILE, error.detail)], 0)
         rules = rules_of(record)
-        if rules.joins_all and source.name == "jsonl":
-            detail = "join=input is for columns; of JSON lines name the members to join, such as join=id,name"
-            return refused([FileFault("wrong_columns", detail, param="metadata.join")], 0)
-        dtypes = [spec.dtype for spec in rules.manifest.outputs]
-        asked = record.metadata.get("output_format") or default_output(source.name, dtypes)
-        if rules.escape_formulas and asked not in FORMULA_FORMATS:
-            detail = f"csv_escape_formulas is for {' and '.join(FORMULA_FORMATS)}, the output is {asked}; leave it out"
-            return refused([FileFault("invalid_output_format", detail, param="metadata.csv_escape_formulas")], 0)
         try:
-            format_named(asked).check_output(rules)
-            check_inline(rules, asked)
+            asked = _output_format(record, source, rules)
         except InvalidInputError as error:
-            return refused([_output_fault(error)], 0)
+            return refused([_fault_of(error)], 0)
         file.seek(0)
         found = source.index(file, rules)
     if interlude.ended:  # what the format read then was cut off
@@ -61,7 +52,7 @@ def _index(
     try:
         check_joined(found.joined, asked)
     except InvalidInputError as error:
-        return refused([_output_fault(error)], found.rows)
+        return refused([_fault_of(error)], found.rows)
     if record.retry_error_id:
         found = plan_retry(record, source, found, rules, files, interlude)
     width = files.write_index(record.id, found.chunks, interlude)
@@ -71,5 +62,26 @@ def _index(
     )  # fmt: skip
 
 
-def _output_fault(error: InvalidInputError) -> FileFault:
-    return FileFault("invalid_output_format", error.detail, param="metadata.output_format")
+def _output_format(record: BatchRecord, source: Format, rules: Rules) -> str:
+    """Return the format of the output, which can hold what the model gives.
+
+    Raises:
+        InvalidInputError: it cannot, or an option does not go with it; a pointer may name the option.
+    """
+    if rules.joins_all and source.name == "jsonl":
+        detail = "join=input is for columns; of JSON lines name the members to join, such as join=id,name"
+        raise InvalidInputError.at("metadata.join", detail)
+    dtypes = [spec.dtype for spec in rules.manifest.outputs]
+    asked = record.metadata.get("output_format") or default_output(source.name, dtypes)
+    if rules.escape_formulas and asked not in FORMULA_FORMATS:
+        detail = f"csv_escape_formulas is for {' and '.join(FORMULA_FORMATS)}, the output is {asked}; leave it out"
+        raise InvalidInputError.at("metadata.csv_escape_formulas", detail)
+    format_named(asked).check_output(rules)
+    check_inline(rules, asked)
+    return asked
+
+
+def _fault_of(error: InvalidInputError) -> FileFault:
+    param = error.faults[0].pointer if error.faults else "metadata.output_format"
+    code = "wrong_columns" if param == "metadata.join" else "invalid_output_format"
+    return FileFault(code, error.detail, param=param)

@@ -29,11 +29,15 @@ _RANDOM = "the same rows give other results in each run: the model draws random 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Rows that are tried together: their source, their number, and bounds for whole numbers of neighbours."""
+    """Rows that are tried together: their source, their number, and bounds for whole numbers of neighbours.
+
+    texts: for each input of text the texts of an example; used where the model refuses made-up ones.
+    """
 
     source: Source
     n_rows: int
     bounds: Bounds
+    texts: Mapping[str, Array] = field(default_factory=dict)
 
 
 class InfluenceFoundError(Exception):
@@ -65,6 +69,7 @@ class InfluenceTrial:
     alone_output: str = ""
     kinds_run: set[str] = field(default_factory=set)
     first_error: str = ""
+    _refuses_texts: bool = False
     _random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
 
     def try_all(self, settings: Iterable[Setting]) -> None:
@@ -124,9 +129,20 @@ class InfluenceTrial:
                 yield partial(self._alone_when, kind, setting, rows)
 
     def _change(self, setting: Setting, rows: Rows, reference: list[Array], kept: list[int], kind: str) -> None:
-        changed = neighbours.changed_rows(rows, kind, setting.bounds, self._random)
-        if self._compare(rows, reference, kept, changed, kind):
+        try:
+            is_other = self._compare(rows, reference, kept, self._changed(setting, rows, kind), kind)
+        except ORT_ERRORS:
+            if self._refuses_texts or not setting.texts:
+                raise
+            # An encoder of categories takes no text that it was not trained with.
+            self._refuses_texts = True
+            is_other = self._compare(rows, reference, kept, self._changed(setting, rows, kind), kind)
+        if is_other:
             self.kinds_run.add(kind)
+
+    def _changed(self, setting: Setting, rows: Rows, kind: str) -> Rows:
+        texts = setting.texts if self._refuses_texts else {}
+        return neighbours.changed_rows(rows, kind, setting.bounds, self._random, texts)
 
     def _compare(self, rows: Rows, reference: list[Array], kept: list[int], others: Rows, kind: str) -> bool:
         """Run the kept rows beside others and compare; returns whether the neighbours were other ones at all."""
@@ -164,7 +180,7 @@ class InfluenceTrial:
                     self.place_move, self.place_output = move, name
 
     def _roll_when(self, kind: str, setting: Setting, rows: Rows) -> None:
-        changed = neighbours.changed_rows(rows, kind, setting.bounds, self._random)
+        changed = self._changed(setting, rows, kind)
         self._roll(changed, self.layout.run(self.runner, changed), 1)
 
     def _alone(self, rows: Rows, reference: list[Array], index: int) -> None:
@@ -182,7 +198,7 @@ class InfluenceTrial:
             self.max_move = max(self.max_move, move_between(one[index : index + 1], other))
 
     def _alone_when(self, kind: str, setting: Setting, rows: Rows) -> None:
-        changed = neighbours.changed_rows(rows, kind, setting.bounds, self._random)
+        changed = self._changed(setting, rows, kind)
         reference = self.layout.run(self.runner, changed)
         for index in range(setting.n_rows):
             self._alone(changed, reference, index)

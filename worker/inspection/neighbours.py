@@ -1,6 +1,7 @@
 """Changed neighbours: what the rows beside a watched one are replaced by, by kind and dtype. Runs nothing."""
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import numpy as np
 
@@ -51,12 +52,24 @@ _TEXTS: dict[str, Change] = {
 KINDS = tuple(_FLOATS)
 
 
-def changed_rows(rows: Rows, kind: str, bounds: Mapping[str, tuple[int, int]], random: np.random.Generator) -> Rows:
+def changed_rows(
+    rows: Rows,
+    kind: str,
+    bounds: Mapping[str, tuple[int, int]],
+    random: np.random.Generator,
+    texts: Mapping[str, Array] = MappingProxyType({}),
+) -> Rows:
     """Return the rows with all values changed; a dtype that does not know the kind gets noise.
 
-    `bounds`: for each input of whole numbers the least and the greatest to use.
+    `bounds`: for each input of whole numbers the least and the greatest to use. `texts`: for some inputs of text the
+    texts to use in place of made-up ones.
     """
-    return {name: _changed(array, kind, bounds.get(name, (0, 1)), random) for name, array in rows.items()}
+    return {
+        name: random.choice(texts[name], array.shape).astype(object)
+        if name in texts
+        else _changed(array, kind, bounds.get(name, (0, 1)), random)
+        for name, array in rows.items()
+    }
 
 
 def _changed(array: Array, kind: str, bounds: tuple[int, int], random: np.random.Generator) -> Array:

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
+
 from worker.inspection.batch_axes import BatchAxes, inner_axes
 from worker.inspection.influence import Setting
 from worker.inspection.made_up_rows import Plan, Rows, count, make_up_rows, symbols_of, take
@@ -40,14 +42,19 @@ def given_rows(rows: Rows, n_rows: int) -> Rows:
 
 
 def settings_of_example(rows: Rows, fixed_rows: int | None) -> Iterator[Setting]:
-    """Yield what is tried with an example: its own numbers bound those of neighbours."""
+    """Yield what is tried with an example: its own numbers bound those of neighbours, its texts may be theirs."""
     bounds = {
         name: (int(array.min()), int(array.max()))
         for name, array in rows.items()
         if array.dtype.kind in "iu" and array.size
     }
+    texts = {
+        name: np.array(sorted(set(array.reshape(-1))), dtype=object)
+        for name, array in rows.items()
+        if array.dtype == object
+    }
     for n_rows in (fixed_rows,) if fixed_rows else ROW_COUNTS:
-        yield Setting(partial(given_rows, rows), n_rows, bounds)
+        yield Setting(partial(given_rows, rows), n_rows, bounds, texts)
 
 
 def settings_of_plan(plan: Plan, tops: Mapping[str, int], fixed_rows: int | None) -> Iterator[Setting]:

@@ -3,6 +3,9 @@
 Names of members are data, never paths: nothing is ever extracted.
 """
 
+import hashlib
+import re
+import struct
 import zipfile
 import zlib
 from typing import BinaryIO
@@ -15,6 +18,16 @@ _TAIL_BYTES = 22 + 65_535 + 76
 _MAX_DIRECTORY_BYTES = 64 * MIB
 _LOCAL_HEADER_BYTES = 30
 _ENCRYPTED = 0x1
+_UTF_8 = 0x800
+_UNICODE_PATH = 0x7075
+_EXTRA_HEADER_BYTES = 4
+_SYSTEM_FILE = re.compile(
+    r"""(?:^|[/\\])                                                # a part of the name, which is
+        (?:__MACOSX[/\\]                                           # a folder,
+        |(?:\._[^/\\]*|\.DS_Store|Thumbs\.db|desktop\.ini)\Z)    # or the file itself
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
 READ_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
 
 
@@ -28,6 +41,8 @@ def open_archive(file: BinaryIO, limits: Limits) -> zipfile.ZipFile:
     file.seek(0)
     try:
         archive = zipfile.ZipFile(file)
+    except UnicodeDecodeError:
+        raise InvalidInputError("a name in the archive is marked as UTF-8 and is not; pack it anew") from None
     except READ_ERRORS as error:
         raise InvalidInputError(f"this is not a whole ZIP archive: {str(error)[:200]}") from None
     members = archive.infolist()
@@ -41,14 +56,39 @@ def open_archive(file: BinaryIO, limits: Limits) -> zipfile.ZipFile:
     return archive
 
 
-def check_name(name: str) -> None:
-    """Refuse a member's name that would lead out of a folder.
+def name_of(member: zipfile.ZipInfo) -> str:
+    """Return a member's name as it was packed.
 
-    Raises:
-        InvalidInputError: absolute, with .. or backslashes.
+    That is UTF-8 where a flag or an extra field says so, or where it reads as such (macOS sets no flag); else cp437.
     """
-    if name.startswith("/") or "\\" in name or ":" in name.split("/", maxsplit=1)[0] or ".." in name.split("/"):
-        raise InvalidInputError(f"member {name[:80]!r} of the archive is a path that leads outside; pack it anew")
+    name = member.orig_filename
+    if member.flag_bits & _UTF_8 or name.isascii():
+        return name
+    raw = name.encode("cp437")
+    try:
+        return (_unicode_path(member.extra, raw) or raw).decode("utf-8")
+    except UnicodeDecodeError:
+        return name
+
+
+def is_folder(member: zipfile.ZipInfo) -> bool:
+    """Say whether a member is a folder; Windows' own tools end the name of one with a backslash."""
+    name = member.orig_filename
+    return name.endswith("/") or (name.endswith("\\") and not member.file_size)
+
+
+def is_system_file(name: str) -> bool:
+    """Say whether a file is one that macOS or Windows adds to folders and archives."""
+    return _SYSTEM_FILE.search(name) is not None
+
+
+def directory_digest(file: BinaryIO, start: int) -> bytes:
+    """Return a digest of all from the directory of an archive (`ZipFile.start_dir`) to its end."""
+    file.seek(start)
+    digest = hashlib.blake2b()
+    while piece := file.read(MIB):
+        digest.update(piece)
+    return digest.digest()
 
 
 def stored_at(file: BinaryIO, member: zipfile.ZipInfo) -> int | None:
@@ -65,6 +105,16 @@ def stored_at(file: BinaryIO, member: zipfile.ZipInfo) -> int | None:
         + int.from_bytes(header[26:28], "little")
         + int.from_bytes(header[28:30], "little")
     )
+
+
+def _unicode_path(extra: bytes, raw_name: bytes) -> bytes | None:
+    """Return the name in the extra field "Unicode Path", where there is one for this name (APPNOTE 4.6.9)."""
+    while len(extra) >= _EXTRA_HEADER_BYTES:
+        kind, size = struct.unpack_from("<HH", extra)
+        body, extra = extra[_EXTRA_HEADER_BYTES : _EXTRA_HEADER_BYTES + size], extra[_EXTRA_HEADER_BYTES + size :]
+        if kind == _UNICODE_PATH and body[:1] == b"\1" and body[1:5] == struct.pack("<I", zlib.crc32(raw_name)):
+            return body[5:]
+    return None
 
 
 def _check_directory(file: BinaryIO) -> None:

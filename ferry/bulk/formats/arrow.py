@@ -85,16 +85,14 @@ class Arrow:
 
 
 def write_tables(tables: Callable[[], Iterator[Any]], out: BinaryIO) -> None:
-    """Write one IPC file of tables, which are gone through twice; a column of categories has one dictionary in it."""
-    categories = Categories()
-    for table in tables_with_rows(tables()):
-        if not categories.add(table):
-            break
-    writer = None
+    """Write one IPC file of tables, gone through twice where a column has categories: it has one dictionary then."""
+    writer = categories = None
     for table in tables_with_rows(tables()):
         if writer is None:
             writer = pa.ipc.new_file(out, table.schema)
-        writer.write_table(categories.applied(table))
+            if any(pa.types.is_dictionary(field.type) for field in table.schema):
+                categories = Categories(tables_with_rows(tables()))
+        writer.write_table(categories.applied(table) if categories else table)
     if writer is not None:
         writer.close()
 

@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from ferry.bulk.formats.base import Chunk, ChunkRows, Group, RowFault, Rules, good_rows, input_fault, numbered
-from ferry.bulk.formats.casting import cast_rows, fit_shape, fits_dtype, shape_text
+from ferry.bulk.formats.casting import fit_shape, shape_text
 from ferry.bulk.formats.columns import InputColumns, joined_names, map_columns
 from ferry.bulk.formats.joined_text import is_list, is_text
+from ferry.bulk.formats.pixels import cast_column, takes_dtype
 from ferry.bulk.formats.sequences import Repeated
 from ferry.errors import InvalidInputError
 from ferry.manifest import TensorSpec
@@ -80,7 +81,7 @@ def _check_type(column: InputColumns, name: str, kind: Any) -> None:
         dtype = np.dtype(object) if is_text(element) else np.dtype(element.to_pandas_dtype())
     except (NotImplementedError, TypeError):
         dtype = np.dtype("V1")
-    if not fits_dtype(spec, dtype):
+    if not takes_dtype(column, dtype):
         raise InvalidInputError(f"column {name[:40]!r} holds {held}, input {spec.name!r} takes {spec.dtype}")
     if column.is_whole and not depth and len(spec.inner_shape) and None in spec.inner_shape:
         raise InvalidInputError(f"column {name[:40]!r} holds no lists; expected rows of shape {shape_text(spec)}")
@@ -113,9 +114,8 @@ def read_table(table: Any, chunk: Chunk, columns: Sequence[InputColumns], rules:
 
 
 def _as_jobs(groups: Sequence[Group], columns: Sequence[InputColumns], rules: Rules) -> tuple[Group, ...]:
-    """Return the groups, marked as having their batch axis where a row is a whole job; see `check_schema`."""
-    pairs = zip(columns, rules.manifest.inputs, strict=True)
-    if all(column.spec.batch_axis == spec.batch_axis for column, spec in pairs):
+    """Return the groups; where a row is a whole job (see `check_schema`), marked as having their batch axis."""
+    if rules.manifest.is_batched or any(column.spec.batch_axis is not None for column in columns):
         return tuple(groups)
     return tuple(replace(group, singles=Repeated(value=False, size=len(group.positions))) for group in groups)
 
@@ -142,6 +142,8 @@ def _as_inputs(table: Any, columns: Sequence[InputColumns]) -> Any:
     for column in columns:
         for name in column.names:
             held = made = table.column(name)
+            if pa.types.is_primitive(held.type):
+                continue
             if (kind := _input_type(held.type)) != held.type:
                 made = held.cast(_input_type(held.type, pa.string())).cast(kind)
             if is_text(made.type) and not _is_utf8(made):
@@ -190,7 +192,7 @@ def _cast(
     """Return rows of one shape, from position `first` of the chunk on, as the model takes them."""
     fitting, bad = [], {}
     for column, array in zip(columns, arrays, strict=True):
-        cast, wrong = cast_rows(column.spec, array)
+        cast, wrong = cast_column(column, array)
         fitting.append(cast)
         bad.update({row: (column.spec.name, why) for row, why in wrong.items()})
     return good_rows(fitting, bad, rules, first=first)
@@ -203,6 +205,8 @@ def _together(table: Any, column: InputColumns) -> Array | None:
         if any(part is None for part in parts):
             return None
         stacked: Array = np.stack([part[0] for part in parts if part is not None], axis=1)
+        if column.pixels:
+            return stacked
         return stacked.reshape((table.num_rows, *(size or 0 for size in column.spec.inner_shape)))
     flat = _flat(table.column(column.names[0]), column.spec)
     if flat is None:
@@ -262,14 +266,14 @@ def _one_row(column: InputColumns, values: list[Any]) -> Array:
         array = np.array(value, dtype=object if spec.is_string else None)
     except ValueError:
         raise InvalidInputError.at(spec.name, f"ragged: lists of {spec.name!r} differ in size") from None
-    shape = fit_shape(spec, array.shape)
+    shape = array.shape if column.pixels else fit_shape(spec, array.shape)
     if shape is None:
         raise InvalidInputError.at(spec.name, f"a row of shape {array.shape}, expected {shape_text(spec)}")
     if array.size == 0:
         array = array.astype(spec.numpy_dtype)
-    if not fits_dtype(spec, array.dtype):
+    if not takes_dtype(column, array.dtype):
         raise InvalidInputError.at(spec.name, f"expected {spec.dtype}, got {array.dtype}")
-    cast, bad = cast_rows(spec, array.reshape((1, *shape)))
+    cast, bad = cast_column(column, array.reshape((1, *shape)))
     if bad:
         raise InvalidInputError.at(spec.name, bad[0])
     return cast

@@ -12,7 +12,7 @@ import numpy as np
 
 from ferry.bulk.formats.sequences import NumberNames, Repeated
 from ferry.errors import InvalidInputError
-from ferry.manifest import Manifest
+from ferry.manifest import Manifest, TensorSpec
 from ferry.tensors import Array
 
 if TYPE_CHECKING:  # pyarrow is loaded only where a file needs it
@@ -67,6 +67,15 @@ class Rules:
         """Whether every column that is no input of the model is echoed."""
         return self.join == JOIN_ALL
 
+    @property
+    def has_batch_axis(self) -> bool:
+        """Whether an input has a batch axis. Where none has, a row is all that the model takes; so is its answer."""
+        return self.manifest.is_batched or any(spec.batch_axis is not None for spec in self.manifest.inputs)
+
+    def row_shape(self, spec: TensorSpec) -> tuple[int | None, ...]:
+        """Return the shape of an output for one row that came without a batch axis."""
+        return spec.inner_shape if self.has_batch_axis else spec.shape
+
 
 @dataclass(frozen=True, slots=True)
 class FileFault:
@@ -110,8 +119,8 @@ class Index:
     rows: int
     chunks: tuple[Chunk, ...]
     faults: tuple[FileFault, ...] = ()
-    joined: "Mapping[str, pa.DataType]" = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    joined: "Mapping[str, pa.DataType]" = field(default_factory=dict)
 
     @classmethod
     def failed(cls, code: str, message: str, line: int | None = None, param: str | None = None) -> "Index":
@@ -160,10 +169,10 @@ class Group:
     asked: Sequence[Asked | None]
 
     @classmethod
-    def plain(cls, positions: Sequence[int], arrays: list[Array]) -> "Group":
-        """Return the group of rows that are one row of the model each."""
+    def plain(cls, positions: Sequence[int], arrays: list[Array], *, is_single: bool = True) -> "Group":
+        """Return the group of rows that are one row of the model each; `is_single`: the batch axis was left out."""
         n = len(positions)
-        return cls(positions, arrays, Repeated(1, n), Repeated(True, n), Repeated(None, n))  # noqa: FBT003
+        return cls(positions, arrays, Repeated(1, n), Repeated(is_single, n), Repeated(None, n))
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,10 +364,12 @@ def good_rows(
         RowFault(first + position, INVALID_INPUT, why, name or None, INPUT_STATUS[rules.endpoint])
         for position, (name, why) in sorted(bad.items())
     ]
+    is_single = rules.has_batch_axis
     if not bad:
-        return Group.plain(range(first, first + n_rows), arrays), faults
+        return Group.plain(range(first, first + n_rows), arrays, is_single=is_single), faults
     keep = np.setdiff1d(np.arange(n_rows), np.fromiter(bad, np.int64))
-    return Group.plain(tuple((first + keep).tolist()), [array[keep] for array in arrays]), faults
+    positions = tuple((first + keep).tolist())
+    return Group.plain(positions, [array[keep] for array in arrays], is_single=is_single), faults
 
 
 def read_exactly(file: BinaryIO, offset: int, size: int) -> bytes:

@@ -1,7 +1,7 @@
 """Arrays of a file made the model's: safe casts and fitting shapes as in JSON, with a reason for each row that fails.
 
-Whole numbers become floats, and so do booleans (0 and 1); floats never become whole numbers. NaN and infinities pass where the manifest declares no range,
-as they do in raw tensors.
+Whole numbers become floats, and so do booleans (0 and 1); floats never become whole numbers. NaN and infinities pass
+where the manifest declares no range, as they do in raw tensors.
 """
 
 import math

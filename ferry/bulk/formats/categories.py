@@ -1,5 +1,6 @@
 """Dictionaries of category columns, put together over the parts of an output. An Arrow file has one for each column."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -12,18 +13,18 @@ from ferry.errors import InvalidInputError
 class Categories:
     """The dictionary of each category column: the categories of all parts, in the order in which they came."""
 
-    def __init__(self) -> None:
+    def __init__(self, tables: Iterable[Any]) -> None:
+        """Take the categories of all parts, one after the other."""
         self._known: dict[str, Any] = {}
+        for table in tables:
+            for place, field in enumerate(table.schema):
+                if pa.types.is_dictionary(field.type):
+                    self._add(field.name, one_array(table.column(place)).dictionary)
 
-    def add(self, table: Any) -> bool:
-        """Take a part's categories; False: it has no such column, and no part of the same output has."""
-        names = [field.name for field in table.schema if pa.types.is_dictionary(field.type)]
-        for name in names:
-            found = one_array(table.column(name)).dictionary
-            known = self._known.get(name)
-            if known is None or not known.equals(found):
-                self._known[name] = found if known is None else _together(known, found)
-        return bool(names)
+    def _add(self, name: str, found: Any) -> None:
+        known = self._known.setdefault(name, found)
+        if not known.equals(found):
+            self._known[name] = pa.concat_arrays([known, found]).unique()
 
     def applied(self, table: Any) -> Any:
         """Return a part with all categories in each column.
@@ -47,10 +48,6 @@ class Categories:
                 raise InvalidInputError(detail) from None
             table = table.set_column(place, field, moved)
         return table
-
-
-def _together(known: Any, found: Any) -> Any:
-    return pa.concat_arrays([known, found]).unique()
 
 
 def _moved(column: Any, known: Any, kind: Any) -> Any:

@@ -33,12 +33,11 @@ from ferry.bulk.formats.base import (
     rows_fault,
     size_of,
 )
-from ferry.bulk.formats.casting import cast_rows
 from ferry.bulk.formats.columns import InputColumns, joined_names, map_columns
 from ferry.bulk.formats.csv_cells import as_cells
+from ferry.bulk.formats.pixels import cast_column
 from ferry.bulk.formats.table_output import to_table
 from ferry.errors import InvalidInputError
-from ferry.manifest import TensorSpec
 
 _BOM = b"\xef\xbb\xbf"
 _QUOTE, _BREAK, _RETURN = 34, 10, 13
@@ -88,7 +87,7 @@ class Delimited:
         where = chunk.where
         names, columns = self._columns(file, where["header"], rules)
         data = read_exactly(file, where["start"], where["end"] - where["start"])
-        wanted = {name: _arrow_type(column.spec) for column in columns for name in column.names}
+        wanted = {name: _arrow_type(column) for column in columns for name in column.names}
         types = {**wanted, **{name: pa.string() for name in joined_names(names, columns, rules) if name not in wanted}}
         try:
             table = pa_csv.read_csv(
@@ -108,7 +107,7 @@ class Delimited:
     def check_output(self, rules: Rules) -> None:
         """Refuse outputs without a fixed number of columns."""
         for spec in rules.manifest.outputs:
-            if None in spec.inner_shape:
+            if None in rules.row_shape(spec):
                 raise InvalidInputError(f"output {spec.name!r} has an axis of any size; ask for jsonl or parquet")
 
     def write_part(self, out: BinaryIO, result: PartResult, rules: Rules) -> int:
@@ -234,11 +233,12 @@ def _block(file: BinaryIO, offset: int) -> bytes:
     return file.read(MIB)
 
 
-def _arrow_type(spec: TensorSpec) -> Any:
+def _arrow_type(column: InputColumns) -> Any:
+    spec = column.spec
     if spec.is_string:
         return pa.string()
     # As float32 pyarrow would read 1e99 as infinity without a word.
-    return pa.float64() if spec.numpy_dtype.kind == "f" else pa.from_numpy_dtype(np.dtype(spec.dtype))
+    return pa.float64() if column.pixels or spec.numpy_dtype.kind == "f" else pa.from_numpy_dtype(np.dtype(spec.dtype))
 
 
 def _check_width(row: list[str], names: list[str]) -> None:
@@ -247,7 +247,7 @@ def _check_width(row: list[str], names: list[str]) -> None:
 
 
 def _convert(fields: list[str], column: InputColumns) -> list[Any]:
-    kind = column.spec.numpy_dtype.kind
+    kind = "f" if column.pixels else column.spec.numpy_dtype.kind
     values: list[Any] = []
     for name, field in zip(column.names, fields, strict=True):
         try:
@@ -268,10 +268,12 @@ def _cast_all(elements: list[list[Any]], columns: list[InputColumns], rules: Rul
     for at, column in enumerate(columns):
         spec, rows = column.spec, [row[at] for row in elements]
         try:
-            array = np.array(rows, dtype=sources[spec.numpy_dtype.kind])
+            array = np.array(rows, dtype=np.float64 if column.pixels else sources[spec.numpy_dtype.kind])
         except OverflowError:
             array = np.array(rows, dtype=np.float64)
-        cast, wrong = cast_rows(spec, array.reshape((len(rows), *(size or 0 for size in spec.inner_shape))))
+        if not column.pixels:
+            array = array.reshape((len(rows), *(size or 0 for size in spec.inner_shape)))
+        cast, wrong = cast_column(column, array)
         arrays.append(cast)
         bad.update({row: (spec.name, why) for row, why in wrong.items()})
     return good_rows(arrays, bad, rules)

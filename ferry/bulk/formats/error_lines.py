@@ -57,7 +57,7 @@ def joined_as_json(result: PartResult, positions: Sequence[int]) -> dict[str, li
     if not joined:
         return {}
     # Files without joined columns do without pyarrow.
-    from ferry.bulk.formats.joined_text import json_values  # noqa: PLC0415
+    from ferry.bulk.formats.joined_json import json_values  # noqa: PLC0415
     from ferry.bulk.formats.table_output import picked  # noqa: PLC0415
 
     places: Array = np.array(positions, np.int64)

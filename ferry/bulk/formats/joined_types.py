@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-from ferry.bulk.formats.joined_text import has_json, has_text
+from ferry.bulk.formats.joined_json import has_json
+from ferry.bulk.formats.joined_text import has_text
 from ferry.errors import InvalidInputError
 
 

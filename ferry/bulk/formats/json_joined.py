@@ -9,7 +9,6 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from json.decoder import scanstring
 from typing import Any
 
 from ferry.errors import InvalidInputError
@@ -33,14 +32,16 @@ class JoinedKinds:
         """Take the members of a line; lists and objects may be empty."""
         for name, kinds in self._kinds.items():
             value = fields.get(name)
-            if value is None or (isinstance(value, float) and not math.isfinite(value)):  # see `JoinedValues.take`
+            if value is None:
                 continue
             kind = _NAMES.get(type(value), JSON_TEXT)
             if kind == "int64":
                 ends = self._ends.setdefault(name, [value, value])
                 ends[0], ends[1] = min(ends[0], value), max(ends[1], value)
-            elif kind == "double" and abs(value) > _INT64[1] and _is_wide(name, line):
-                kind = JSON_TEXT
+            elif kind == "double" and not abs(value) < _MAX_EXACT:
+                if not math.isfinite(value):  # the line is no JSON, see `JoinedValues.take`
+                    continue
+                kind = JSON_TEXT if _is_wide(name, line) else kind
             kinds.add(kind)
 
     def types(self) -> dict[str, str]:
@@ -72,7 +73,12 @@ class JoinedValues:
 
     def take(self, fields: Mapping[str, Any], line: bytes, *, is_json: bool = True) -> None:
         """Take a line's members. Of a line that is no JSON only those that are: text, booleans, whole numbers."""
-        texts = raw_members(line.decode("utf-8")) if self._has_text and is_json else {}
+        if not self._types:
+            return
+        if is_json and not self._has_text:
+            self._rows.append([fields.get(name) for name in self._types])
+            return
+        texts = raw_members(line.decode("utf-8")) if is_json else {}
         row = []
         for name, kind in self._types.items():
             value = fields.get(name)
@@ -109,7 +115,7 @@ def raw_members(line: str) -> dict[str, str]:
     members = {}
     at = _skip(line, _skip(line, 0) + 1)
     while line[at] == '"':
-        name, at = scanstring(line, at + 1)
+        name, at = _DECODER.raw_decode(line, at)
         start = _skip(line, _skip(line, at) + 1)
         _, end = _DECODER.raw_decode(line, start)
         members[name] = line[start:end]

@@ -135,6 +135,7 @@ class _Lines:
             start += len(line)
             if custom_id is not None:
                 self._ids.append(custom_id or str(number))
+                self._joined.take(self._plain.joined, text)
                 continue
             fields, odd = _loads(text), ""
             if fields is None:
@@ -285,7 +286,7 @@ def _loads(line: bytes) -> dict[str, Any] | None:
 
 
 def _loads_odd(line: bytes) -> tuple[dict[str, Any] | None, str]:
-    """Return the object of a line that is JSON but for NaN, infinities and numbers beyond float64, and the first of them.
+    """Return the object of a line that is JSON but for NaN, infinities and too large numbers, and the first of them.
 
     Nothing but these makes it odd: (None, "") where the line is at fault otherwise.
     """

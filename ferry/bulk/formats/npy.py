@@ -22,7 +22,14 @@ from ferry.bulk.formats.base import (
     rows_fault,
     size_of,
 )
-from ferry.bulk.formats.npy_header import NpyHeader, check_header, header_bytes, read_header, total_header
+from ferry.bulk.formats.npy_header import (
+    NpyHeader,
+    check_header,
+    header_bytes,
+    read_header,
+    rows_first_notes,
+    total_header,
+)
 from ferry.bulk.formats.ordering import OutputRows, check_arrays_only
 from ferry.bulk.formats.raw_rows import read_rows
 from ferry.errors import InvalidInputError
@@ -47,7 +54,8 @@ class Npy:
         size, wanted = size_of(file), header.offset + n_rows * header.row_bytes
         if size != wanted:
             return Index.failed("invalid_file", f"the array takes {wanted} bytes, the file has {size}: it is damaged")
-        return Index(n_rows, cut_evenly(n_rows, header.row_bytes, rules))
+        notes = rows_first_notes(rules.manifest.inputs)
+        return Index(n_rows, cut_evenly(n_rows, header.row_bytes, rules), notes=notes)
 
     def read(self, file: BinaryIO, chunk: Chunk, rules: Rules) -> ChunkRows:
         """Read rows by their offset."""

@@ -2,6 +2,7 @@
 
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -63,12 +64,17 @@ def check_header(header: NpyHeader, spec: TensorSpec, what: str) -> None:
         raise InvalidInputError(f"{what} holds {header.dtype}, input {spec.name!r} takes {spec.dtype}")
     if fit_shape(spec, header.shape[1:]) is None:
         detail = f"{what} has rows of shape {header.shape[1:]}, input {spec.name!r} takes {shape_text(spec)}"
-        if spec.batch_axis:
-            detail += (
-                f"; in a file the rows come first, on axis 0, though the model has them on axis {spec.batch_axis}: "
-                f"save numpy.moveaxis(array, {spec.batch_axis}, 0)"
-            )
-        raise InvalidInputError(detail)
+        raise InvalidInputError("; ".join((detail, *rows_first_notes([spec]))))
+
+
+def rows_first_notes(specs: Sequence[TensorSpec]) -> tuple[str, ...]:
+    """Return what is to be said of inputs whose rows lie along another axis in the model than in a file."""
+    return tuple(
+        f"in a file the rows of {spec.name!r} come first, on axis 0, though the model has them on axis "
+        f"{spec.batch_axis}: save numpy.moveaxis(array, {spec.batch_axis}, 0)"
+        for spec in specs
+        if spec.batch_axis
+    )
 
 
 def header_bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:

@@ -2,8 +2,10 @@
 
 Row i of the outputs is row i of the inputs, as in `npy`. Where a row failed, floats are NaN. Where an output is not
 floats, the array `failed` (bool, a value per row) says which rows failed; their integers are the lowest of a signed
-dtype, the highest of an unsigned one, and mean nothing, as False does then. Compressed arrays are unpacked from their start for every
-chunk: `numpy.savez` serves large files better than `savez_compressed`.
+dtype, the highest of an unsigned one, and mean nothing, as False does then.
+
+Compressed arrays are unpacked from their start for every chunk: `numpy.savez` serves large files better than
+`savez_compressed`.
 """
 
 import zipfile
@@ -26,7 +28,14 @@ from ferry.bulk.formats.base import (
     numbered,
     rows_fault,
 )
-from ferry.bulk.formats.npy_header import NpyHeader, check_header, header_bytes, read_header, total_header
+from ferry.bulk.formats.npy_header import (
+    NpyHeader,
+    check_header,
+    header_bytes,
+    read_header,
+    rows_first_notes,
+    total_header,
+)
 from ferry.bulk.formats.ordering import OutputRows, check_arrays_only
 from ferry.bulk.formats.raw_rows import read_rows
 from ferry.errors import InvalidInputError
@@ -51,17 +60,19 @@ class Npz:
             headers = _headers(archive, rules)
         except InvalidInputError as error:
             return Index.failed("invalid_file", error.detail)
+        notes = rows_first_notes(rules.manifest.inputs)
         counts = {spec.name: header.shape[0] for spec, header in zip(rules.manifest.inputs, headers, strict=True)}
         if len(set(counts.values())) > 1:
             listed = ", ".join(f"{name}: {count}" for name, count in counts.items())
-            return Index.failed("wrong_shape", f"the arrays have different numbers of rows ({listed})")
+            detail = f"the arrays have different numbers of rows ({listed})"
+            return Index.failed("wrong_shape", "; ".join((detail, *notes)))
         n_rows = headers[0].shape[0]
         if fault := rows_fault(n_rows, rules) or no_join_fault(rules, "npz"):
             return fault
         for spec, header in zip(rules.manifest.inputs, headers, strict=True):
             if fault := _damage(archive, spec, header):
                 return fault
-        return Index(n_rows, cut_evenly(n_rows, sum(header.row_bytes for header in headers), rules))
+        return Index(n_rows, cut_evenly(n_rows, sum(header.row_bytes for header in headers), rules), notes=notes)
 
     def read(self, file: BinaryIO, chunk: Chunk, rules: Rules) -> ChunkRows:
         """Read the same rows of every array."""

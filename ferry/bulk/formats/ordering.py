@@ -109,7 +109,7 @@ def check_arrays_only(rules: Rules, name: str) -> None:
         InvalidInputError: text, axes of any size, or columns to echo.
     """
     for spec in rules.manifest.outputs:
-        if not spec.is_fixed:
+        if spec.is_string or None in rules.row_shape(spec):
             what = "is text" if spec.is_string else "has an axis of any size"
             raise InvalidInputError(f"output {spec.name!r} {what}, which {name} cannot hold; ask for jsonl or parquet")
     if rules.join:

@@ -78,9 +78,8 @@ def to_table(result: PartResult, rules: Rules, *, flat: bool) -> Any:
 def _output_columns(result: PartResult, rules: Rules, rows: OutputRows, *, flat: bool) -> dict[str, Any]:
     """Return label, score and the outputs of the rows that have them."""
     columns: dict[str, Any] = {}
-    is_whole = has_whole_jobs(result, rules)
-    if has_labels(rules) and not is_whole:
-        index = rules.manifest.labels_index
+    is_whole, index = has_whole_jobs(result, rules), rules.manifest.labels_index
+    if has_labels(rules) and not (is_whole and rules.manifest.outputs[index].batch_axis is not None):
         scores = rows.output(index, rules.manifest.outputs[index])
         columns["label"] = _labels(rules.manifest.labels, scores)
         columns["score"] = _plain(scores.max(axis=1))

@@ -142,6 +142,10 @@ FIELDS = "input_file_id, endpoint, completion_window, metadata, output_expires_a
             f"no output format 'xlsx'; there are {', '.join(OUTPUT_FORMATS)}",
         ),
         ({"metadata": {"output_format": ""}}, "#/metadata/output_format", None),
+        (
+            {"metadata": {"csv_escape_formulas": "yes"}}, "#/metadata/csv_escape_formulas",
+            "expected \"true\" or \"false\", got 'yes'",
+        ),
         ({"output_expires_after": 3600}, "#/output_expires_after", 'expected {"anchor": "created_at", "seconds": N}'),
         ({"output_expires_after": {"seconds": 3600}}, "#/output_expires_after", None),
         ({"output_expires_after": {"anchor": "now", "seconds": 3600}}, "#/output_expires_after", None),

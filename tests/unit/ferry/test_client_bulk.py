@@ -364,6 +364,12 @@ def test_output_when_from_a_row_then_without_a_header(read: Callable[..., list[b
     assert api.requests[0].url.params["from_row"] == "1"
 
 
+def test_output_when_json_lines_break_before_the_first_row_then_it_comes_all_the_same() -> None:
+    api = BulkApi()
+    api.output, api.output_type, api.breaks = b'{"n": 1}\n', "application/jsonl", 2
+    assert rows_with(api) == [b'{"n": 1}\n']
+
+
 def test_output_when_it_breaks_in_the_header_then_the_header_comes_once() -> None:
     api = BulkApi()
     api.output, api.breaks = b"identifier\n0\n", 2

@@ -25,10 +25,11 @@ def gated(x: np.ndarray) -> np.ndarray:
 
 
 class Machine:
-    """A model whose runs take a second each, on a clock that only runs turn."""
+    """A model whose runs take a second each, or `run_s`, on a clock that only runs turn."""
 
-    def __init__(self, compute: Compute) -> None:
+    def __init__(self, compute: Compute, *, run_s: float = 1.0) -> None:
         self.compute = compute
+        self.run_s = run_s
         self.now = 0.0
         self.runs: list[np.ndarray] = []
         self.found: list[Influence] = []
@@ -38,7 +39,7 @@ class Machine:
         return self.now
 
     def run(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
-        self.now += 1.0
+        self.now += self.run_s
         self.runs.append(arrays[0])
         return [self.compute(arrays[0])]
 
@@ -133,6 +134,20 @@ def test_check_when_its_share_is_used_up_then_it_waits_for_more() -> None:
         check.batch_ran(machine.batch())
         check.check()
     assert 90 <= len(machine.runs) <= 100
+
+
+def test_check_when_it_takes_longer_than_its_runs_should_then_the_next_one_is_saved_up_for() -> None:
+    machine = Machine(by_row, run_s=2.0)  # batches are said to take 1 s
+    check = machine.check(share=0.01)
+    over = []
+    for n_batches in range(1, 5_001):
+        check.batch_ran(machine.batch())
+        before = machine.now
+        check.check()
+        if machine.now > before:
+            over.append(machine.now - 0.01 * n_batches)
+    assert len(over) > 5
+    assert max(over[1:]) < 1e-9
 
 
 def test_check_when_the_share_is_nothing_then_never() -> None:

@@ -156,6 +156,14 @@ def test_try_out_when_an_example_has_one_row_then_influence_is_found_too() -> No
     assert "changed with its neighbours" in trial.influence
 
 
+def test_try_out_when_made_up_text_raises_then_neighbours_get_texts_of_the_example() -> None:
+    places = np.array([["here"], ["there"], ["here"]], dtype=object)
+    example = {"place": places, "age": np.array([[30.0], [40.0], [50.0]], np.float32)}
+    trial = trial_of(onnx_models.categories(), example=example)
+    assert (trial.influence, trial.untried, trial.obstacle) == ("", "", "")
+    assert "changed with its neighbours" in trial_of(onnx_models.categories(is_mixed=True), example=example).influence
+
+
 # --- time
 
 

@@ -164,8 +164,10 @@ def test_npy_when_booleans_come_for_floats_of_another_range_then_their_rows_fail
 def test_npy_when_rows_lie_along_another_axis_in_the_model_then_the_error_says_that_a_file_has_them_first() -> None:
     state = TensorSpec(name="x", dtype="float32", shape=(2, None, 3), batch_axis=1)
     (fault,) = index("npy", npy(np.zeros((2, 5, 3))), rules(manifest(inputs=(state,)))).faults
-    assert "in a file the rows come first, on axis 0, though the model has them on axis 1" in fault.message
-    assert "save numpy.moveaxis(array, 1, 0)" in fault.message
+    said = "in a file the rows of 'x' come first, on axis 0, though the model has them on axis 1"
+    assert f"; {said}: save numpy.moveaxis(array, 1, 0)" in fault.message
+    (note,) = index("npy", npy(np.zeros((5, 2, 3))), rules(manifest(inputs=(state,)))).notes
+    assert note.startswith(said)
 
 
 class Drops(io.BytesIO):

@@ -1,0 +1,68 @@
+"""Pixels to rows of an input, as the manifest's `preprocess` says: of images, and of table columns that hold pixels.
+
+Knows arrays and the manifest; nothing of file formats.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from ferry.bulk.formats.casting import cast_rows, fits_dtype
+from ferry.bulk.formats.columns import InputColumns
+from ferry.manifest import Preprocess, TensorSpec
+from ferry.tensors import Array
+
+PIXEL_MAX = 255
+
+
+def rows_of_pixels(pixels: Array, spec: TensorSpec, preprocess: Preprocess) -> Array:
+    """Return pixels as rows of the input, not yet checked against its range.
+
+    Shape: pixels uint8 (N, H, W, C); rows (N, *inner).
+    """
+    if preprocess.invert:
+        pixels = PIXEL_MAX - pixels
+    if preprocess.scale != 1.0 or preprocess.mean or preprocess.std:
+        pixels = pixels.astype(np.float32) * np.float32(preprocess.scale)
+        if preprocess.mean:
+            pixels = pixels - np.asarray(preprocess.mean, np.float32)
+        if preprocess.std:
+            pixels = pixels / np.asarray(preprocess.std, np.float32)
+    if preprocess.layout == "CHW":
+        pixels = pixels.transpose(0, 3, 1, 2)
+    elif preprocess.layout == "HW":
+        pixels = pixels[..., 0]
+    if spec.numpy_dtype.kind != "f" and pixels.dtype.kind == "f":
+        pixels = np.rint(pixels).astype(np.int64)
+    return np.ascontiguousarray(pixels)
+
+
+def takes_dtype(column: InputColumns, dtype: np.dtype[Any]) -> bool:
+    """Say whether elements of `dtype` can be elements of a column, their values aside."""
+    return dtype.kind in "iuf" if column.pixels else fits_dtype(column.spec, dtype)
+
+
+def cast_column(column: InputColumns, values: Array) -> tuple[Array, dict[int, str]]:
+    """Return an input's rows in its dtype, and why for each row (by its place) that does not fit.
+
+    Shape: values (N, *inner), of pixels (N, H * W * C); rows (N, *inner).
+    """
+    if column.pixels:
+        return _cast_pixels(column, column.pixels, values)
+    return cast_rows(column.spec, values)
+
+
+def _cast_pixels(column: InputColumns, how: Preprocess, values: Array) -> tuple[Array, dict[int, str]]:
+    # A fraction is refused: it was scaled already, and would be scaled again without a word. NaN compares as false.
+    is_pixel = (values >= 0) & (values <= PIXEL_MAX) & (values == np.rint(values))
+    bad: dict[int, str] = {}
+    for row in np.flatnonzero(~is_pixel.all(axis=1)).tolist():
+        place = int(np.argmin(is_pixel[row]))
+        bad[row] = (
+            f"column {column.names[place][:40]!r} holds {values[row, place].item():g}; a pixel is a whole number from "
+            f"0 to {PIXEL_MAX}; scaled values go in columns {column.spec.name}_0, {column.spec.name}_1, ..."
+        )
+    height, width = how.size or (0, 0)
+    pixels = np.where(is_pixel, values, 0).astype(np.uint8).reshape((len(values), height, width, how.channels))
+    cast, wrong = cast_rows(column.spec, rows_of_pixels(pixels, column.spec, how))
+    return cast, wrong | bad
