@@ -6,7 +6,7 @@ The two carry calls; what is sent stands once in `ferry.client_flows`, how answe
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, closing, contextmanager
 from types import TracebackType
 from typing import Self
@@ -17,6 +17,7 @@ from ferry.client_answers import ApiError, ApiUnreachableError, Model, Predictio
 from ferry.client_bulk import AsyncBulkCalls, BulkCalls
 from ferry.client_bulk_answers import Batch, File
 from ferry.client_flows import Call, Flow, Inputs, T, get_flow, models_flow, predict_flow, submit_flow, wait_flow
+from ferry.client_output import OutputTransfer
 
 __all__ = ["ApiError", "ApiUnreachableError", "AsyncClient", "Batch", "Client", "File", "Model", "Prediction"]
 
@@ -127,6 +128,24 @@ class Client(BulkCalls):
                 response.read()
         return response
 
+    def _rows(self, transfer: OutputTransfer) -> Iterator[bytes]:
+        while not transfer.is_over:
+            self._sleep(transfer.pause_s)
+            call = transfer.call()
+            try:
+                with _reachable(str(self._http.base_url), call):
+                    response = self._http.send(_request_of(self._http, call), stream=True)
+                    with closing(response):
+                        if transfer.begin(response):
+                            for piece in response.iter_bytes():
+                                yield from transfer.feed(piece)
+                            transfer.end()
+                        else:
+                            response.read()
+                            transfer.refuse(response)
+            except ApiUnreachableError as error:
+                transfer.broke(error)
+
 
 class AsyncClient(AsyncBulkCalls):
     """`Client` for asyncio; use it in an `async with` statement, or call `aclose`.
@@ -208,6 +227,25 @@ class AsyncClient(AsyncBulkCalls):
             else:
                 await response.aread()
         return response
+
+    async def _rows(self, transfer: OutputTransfer) -> AsyncIterator[bytes]:
+        while not transfer.is_over:
+            await asyncio.sleep(transfer.pause_s)
+            call = transfer.call()
+            try:
+                with _reachable(str(self._http.base_url), call):
+                    response = await self._http.send(_request_of(self._http, call), stream=True)
+                    async with aclosing(response):
+                        if transfer.begin(response):
+                            async for piece in response.aiter_bytes():
+                                for row in transfer.feed(piece):
+                                    yield row
+                            transfer.end()
+                        else:
+                            await response.aread()
+                            transfer.refuse(response)
+            except ApiUnreachableError as error:
+                transfer.broke(error)
 
 
 def _request_of(http: httpx.Client | httpx.AsyncClient, call: Call) -> httpx.Request:

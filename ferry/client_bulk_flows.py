@@ -116,11 +116,27 @@ def create_batch_flow(
         "endpoint": endpoint or endpoint_of(model or ""),
         "completion_window": completion_window,
     } | ({"model": model} if model and endpoint == PREDICTIONS_URL else {})  # which names no model itself
-    more = {
-        "metadata": dict(metadata) if metadata else None,
-        "output_expires_after": output_expires_after_s and {"anchor": "created_at", "seconds": output_expires_after_s},
-    }
-    content = orjson.dumps(body | {name: value for name, value in more.items() if value is not None})
+    more = {"metadata": dict(metadata)} if metadata else {}
+    return (yield from _make_batch({**body, **more}, output_expires_after_s, idempotency_key))
+
+
+def retry_batch_flow(
+    batch_id: str,
+    *,
+    completion_window: str = "24h",
+    output_expires_after_s: int | None = None,
+    idempotency_key: str | None = None,
+) -> Flow[Batch]:
+    """Make a batch of the failed rows of another one."""
+    body = {"completion_window": completion_window, "metadata": {"retry_of": batch_id}}
+    return (yield from _make_batch(body, output_expires_after_s, idempotency_key))
+
+
+def _make_batch(
+    body: Mapping[str, object], output_expires_after_s: int | None, idempotency_key: str | None
+) -> Flow[Batch]:
+    expires = {"output_expires_after": {"anchor": "created_at", "seconds": output_expires_after_s}}
+    content = orjson.dumps({**body, **(expires if output_expires_after_s else {})})
     headers = {"Content-Type": "application/json"}
     if idempotency_key is not None:
         headers["Idempotency-Key"] = idempotency_key

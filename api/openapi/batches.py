@@ -14,6 +14,7 @@ from api.openapi.parts import (
     openai_problems,
     page,
 )
+from ferry.bulk.formats.text_rows import TEXT_KINDS
 
 _BATCH_TIMES = (
     "in_progress_at", "finalizing_at", "completed_at", "failed_at", "expired_at", "cancelling_at", "cancelled_at",
@@ -83,8 +84,9 @@ _BATCH = {
 }
 _BATCH_REASONS = {
     404: "No such batch, file or model",
-    409: "The batch is over",
+    409: "The batch is over, or not over yet",
     422: "The Idempotency-Key was used for another request",
+    504: "The file is not checked yet, so the output's format is not known",
 }
 
 
@@ -106,7 +108,9 @@ BATCH_BODY = {
     "requestBody": json_body(
         {
             "type": "object",
-            "required": ["input_file_id", "endpoint"],
+            "required": [],
+            # Of a retry both are those of the earlier batch.
+            "anyOf": [{"required": ["input_file_id", "endpoint"]}, {"required": ["metadata"]}],
             "additionalProperties": False,
             "properties": {
                 "input_file_id": STRING,
@@ -119,7 +123,11 @@ BATCH_BODY = {
                     "type": ["object", "null"],
                     "maxProperties": 16,
                     "additionalProperties": {"type": "string", "maxLength": 512},
-                    "description": "yours; output_format, join and csv_escape_formulas say how the output is written",
+                    "description": (
+                        "yours; output_format, join, csv_escape_formulas and errors (file, or inline: rows that failed "
+                        "keep their place in the output) say how the output is written; retry_of, the id of a batch "
+                        "that is over, runs its failed rows again and merges the output; all else is that batch's"
+                    ),
                 },
                 "output_expires_after": {
                     "type": ["object", "null"],
@@ -140,12 +148,19 @@ BATCH_BODY = {
 }
 BATCH_CREATED: dict[int | str, dict[str, Any]] = {
     200: answer("The batch", _BATCH),
-    **_batch_problems(400, 404, 413, 415, 422, 503),
+    **_batch_problems(400, 404, 409, 413, 415, 422, 503),
 }
 BATCH: dict[int | str, dict[str, Any]] = {200: answer("The batch", _BATCH), **_batch_problems(400, 404, 422, 503)}
 BATCH_CANCELLED: dict[int | str, dict[str, Any]] = {
     200: answer("The batch", _BATCH),
     **_batch_problems(400, 404, 409, 422, 503),
+}
+BATCH_OUTPUT: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The rows as they are finished, in the order of the input, until the batch is over",
+        "content": {kind.media_type: {"schema": STRING} for kind in TEXT_KINDS.values()},
+    },
+    **_batch_problems(400, 404, 409, 422, 503, 504),
 }
 BATCHES: dict[int | str, dict[str, Any]] = {
     200: answer(

@@ -15,6 +15,7 @@ from ferry.errors import InvalidInputError
 STDOUT = "-"
 TEXT_FORMATS = ("jsonl", "csv", "tsv")
 FORMULA_FORMATS = ("csv", "tsv")
+ERROR_PLACES = ("file", "inline")
 ERRORS_SUFFIX = ".errors.jsonl"
 OUT_INFIX = ".out"
 # A longer first line is not looked at; the server refuses it.
@@ -42,6 +43,7 @@ class Plan:
     join: str | None
     places: Places
     escape_formulas: bool = False
+    errors_inline: bool = False
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -51,17 +53,20 @@ class Plan:
             metadata["join"] = self.join
         if self.escape_formulas:
             metadata["csv_escape_formulas"] = "true"
+        if self.errors_inline:
+            metadata["errors"] = "inline"
         return metadata
 
 
-def plan_of(
+def plan_of(  # noqa: PLR0913 - an argument for each option
     path: Path,
     model: str,
     *,
     out: str | None,
     output_format: str | None,
     join: str | None,
-    errors: Path | None,
+    error_file: Path | None,
+    errors: str = "file",
     escape_formulas: bool = False,
     dtypes: Sequence[str] = (),
 ) -> Plan:
@@ -70,6 +75,10 @@ def plan_of(
     Raises:
         InvalidInputError: the file cannot be a batch's, or an output cannot go where it should.
     """
+    if errors not in ERROR_PLACES:
+        raise InvalidInputError(
+            f"--errors takes {' or '.join(ERROR_PLACES)}, not {errors!r}; --error-file takes a path"
+        )
     if not path.is_file():
         raise InvalidInputError(f"{path} is a folder, not a file" if path.is_dir() else f"there is no file {path}")
     input_format = _format_of(path)
@@ -77,8 +86,8 @@ def plan_of(
     wanted = _output_format(output_format, out, input_format, dtypes)
     if escape_formulas and wanted not in FORMULA_FORMATS:
         raise InvalidInputError(f"--escape-formulas is for csv and tsv, the output is {wanted}; leave it out")
-    places = places_of(out, path.with_name(f"{path.stem}{OUT_INFIX}.{wanted}"), errors, source=path)
-    return Plan(path, model, endpoint, wanted, join, places, escape_formulas)
+    places = places_of(out, path.with_name(f"{path.stem}{OUT_INFIX}.{wanted}"), error_file, source=path)
+    return Plan(path, model, endpoint, wanted, join, places, escape_formulas, errors == "inline")
 
 
 def places_of(out: str | None, default_out: Path, errors: Path | None, *, source: Path | None = None) -> Places:
@@ -90,7 +99,7 @@ def places_of(out: str | None, default_out: Path, errors: Path | None, *, source
     target = None if out == STDOUT else Path(out) if out else default_out
     shown = target or default_out
     places = Places(target, errors or shown.parent / (shown.name + ERRORS_SUFFIX))
-    for option, place in (("-o", places.out), ("--errors", places.errors)):
+    for option, place in (("-o", places.out), ("--error-file", places.errors)):
         if place is None:
             continue
         if not place.parent.is_dir():
@@ -100,7 +109,7 @@ def places_of(out: str | None, default_out: Path, errors: Path | None, *, source
         if source is not None and place.resolve() == source.resolve():
             raise InvalidInputError(f"{option} {place} is the input itself; name another file")
     if places.out is not None and places.out.resolve() == places.errors.resolve():
-        raise InvalidInputError(f"-o and --errors are both {places.out}; name two files")
+        raise InvalidInputError(f"-o and --error-file are both {places.out}; name two files")
     return places
 
 

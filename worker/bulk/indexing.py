@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from ferry.bulk.batch_records import INVALID_FILE, BatchRecord
 from ferry.bulk.formats.base import FileFault, Format, Rules
+from ferry.bulk.formats.error_lines import check_inline
 from ferry.bulk.formats.recognition import HEAD_BYTES, recognise
 from ferry.bulk.formats.registry import check_joined, default_output, format_named
 from ferry.bulk.steps import StepOutcome, indexed, refused
@@ -11,6 +12,7 @@ from ferry.errors import InvalidInputError
 from worker.bulk.batch_files import BatchFiles
 from worker.bulk.interludes import Interlude
 from worker.bulk.polite_files import polite_reader
+from worker.bulk.retries import plan_retry
 
 FORMULA_FORMATS = ("csv", "tsv")
 
@@ -51,6 +53,8 @@ def _index(
         check_joined(found.joined, asked)
     except InvalidInputError as error:
         return refused([_fault_of(error)], found.rows)
+    if record.retry_error_id:
+        found = plan_retry(record, source, found, rules, files, interlude)
     width = files.write_index(record.id, found.chunks, interlude)
     return indexed(
         rows=found.rows, chunks=len(found.chunks), width=width, format_name=source.name, output_format=asked,
@@ -73,6 +77,7 @@ def _output_format(record: BatchRecord, source: Format, rules: Rules) -> str:
         detail = f"csv_escape_formulas is for {' and '.join(FORMULA_FORMATS)}, the output is {asked}; leave it out"
         raise InvalidInputError.at("metadata.csv_escape_formulas", detail)
     format_named(asked).check_output(rules)
+    check_inline(rules, asked)
     return asked
 
 

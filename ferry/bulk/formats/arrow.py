@@ -3,7 +3,7 @@
 The batches of a stream are passed over from its start for every chunk; of a file they are found by their number.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -28,7 +28,7 @@ class Arrow:
         """Check the schema and count the rows of every batch, one in memory at a time."""
         starts, n_rows, n_bytes = [], 0, 0
         try:
-            schema, batches = _open(file)
+            schema, batches = open_batches(file)
             joined = joined_types(schema, check_schema(schema, rules), rules)
             for batch in batches:
                 starts.append(n_rows)
@@ -53,7 +53,7 @@ class Arrow:
         """Read rows from their batch on."""
         parts, skip, left = [], chunk.where["row"], chunk.rows
         try:
-            _, batches = _open(file, chunk.where["batch"])
+            _, batches = open_batches(file, chunk.where["batch"])
             for batch in batches:
                 taken = batch.slice(skip, left)
                 skip = max(0, skip - batch.num_rows)
@@ -77,29 +77,34 @@ class Arrow:
         table = to_table(result, rules, flat=False)
         with pa.ipc.new_stream(out, table.schema) as writer:
             writer.write_table(table)
-        return len(result.rows.ids) - len(result.all_faults())
+        return int(table.num_rows)
 
     def assemble(self, parts: Sequence[Opener], out: BinaryIO) -> None:
-        """Write one IPC file, a part at a time; a column of categories has one dictionary in all of the file."""
-        writer = categories = None
-        for table in tables_with_rows(_tables(parts)):
-            if writer is None:
-                writer = pa.ipc.new_file(out, table.schema)
-                if any(pa.types.is_dictionary(field.type) for field in table.schema):
-                    categories = Categories(tables_with_rows(_tables(parts)))
-            writer.write_table(categories.applied(table) if categories else table)
-        if writer is not None:
-            writer.close()
+        """Write one IPC file, a part at a time."""
+        write_tables(lambda: _tables(parts), out)
+
+
+def write_tables(tables: Callable[[], Iterator[Any]], out: BinaryIO) -> None:
+    """Write one IPC file of tables, gone through twice where a column has categories: it has one dictionary then."""
+    writer = categories = None
+    for table in tables_with_rows(tables()):
+        if writer is None:
+            writer = pa.ipc.new_file(out, table.schema)
+            if any(pa.types.is_dictionary(field.type) for field in table.schema):
+                categories = Categories(tables_with_rows(tables()))
+        writer.write_table(categories.applied(table) if categories else table)
+    if writer is not None:
+        writer.close()
 
 
 def _tables(parts: Sequence[Opener]) -> Iterator[Any]:
     for opener in parts:
         with opener() as part:
-            schema, batches = _open(part)
+            schema, batches = open_batches(part)
             yield pa.Table.from_batches(list(batches), schema)
 
 
-def _open(file: BinaryIO, first: int = 0) -> tuple[Any, Iterator[Any]]:
+def open_batches(file: BinaryIO, first: int = 0) -> tuple[Any, Iterator[Any]]:
     """Return the schema and the batches from number `first` on."""
     file.seek(0)
     is_file = file.read(len(_FILE_MAGIC)) == _FILE_MAGIC

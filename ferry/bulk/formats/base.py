@@ -46,7 +46,8 @@ class Rules:
     url: what every line of JSONL must name; empty leaves it unchecked. chunk_rows, chunk_bytes: a chunk closes at
     whichever it reaches first. join: input columns echoed beside the outputs; of a table, JOIN_ALL for every column
     that is no input of the model. batch_id: stands in the ids of output lines. escape_formulas: text cells of CSV and
-    TSV that a spreadsheet would run as a formula get an apostrophe in front.
+    TSV that a spreadsheet would run as a formula get an apostrophe in front. errors_inline: rows that failed keep
+    their place in the output.
     """
 
     manifest: Manifest
@@ -59,6 +60,7 @@ class Rules:
     max_faults: int = 100
     batch_id: str = ""
     escape_formulas: bool = False
+    errors_inline: bool = False
 
     @property
     def joins_all(self) -> bool:
@@ -174,11 +176,22 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class Retried:
+    """Where rows that are run again stand: places among all rows of the file, and how many failed rows come before.
+
+    Shape: places int64 (rows), from 0, ascending.
+    """
+
+    places: Array
+    n_before: int
+
+
+@dataclass(frozen=True, slots=True)
 class ChunkRows:
     """A chunk, read: rows for the model in groups, and a fault for each row that does not fit it.
 
     numbers: each row's line or row in the file, from 1; unit says which. joined: echoed columns, a value per row, in
-    the file's own type, which is the same in every chunk of a file.
+    the file's own type, which is the same in every chunk of a file. retried: of a batch that runs failed rows again.
     """
 
     ids: Sequence[str]
@@ -187,6 +200,7 @@ class ChunkRows:
     faults: tuple[RowFault, ...] = ()
     joined: "Mapping[str, pa.Array | pa.ChunkedArray]" = field(default_factory=dict)
     unit: Literal["line", "row"] = "row"
+    retried: Retried | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +252,7 @@ class Format(Protocol):
         ...
 
     def write_part(self, out: BinaryIO, result: PartResult, rules: Rules) -> int:
-        """Write the outputs of one chunk, in input order; return how many rows of the input are in it."""
+        """Write the outputs of one chunk, in input order; return how many rows are written."""
         ...
 
     def assemble(self, parts: Sequence[Opener], out: BinaryIO) -> None:

@@ -3,26 +3,52 @@
 What the synchronous call would have refused stands in `response` with its status; what never ran has `response` null.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
 import orjson
 
 from ferry.bulk.formats.base import Opener, PartResult, RowFault, Rules, copy_bytes
+from ferry.errors import InvalidInputError
 from ferry.tensors import Array
 
+# Of a table with `errors: inline`: why a row failed, null where it did not.
+ERROR_COLUMN = "error"
+_TABLES = ("csv", "tsv", "parquet", "arrow")
 _SERVER_ERROR = 500
 
 
 def write_errors(out: BinaryIO, result: PartResult, rules: Rules) -> int:
     """Write a line per faulty row of a part; return how many."""
+    lines = [line for _, line in lines_of(result, rules)]
+    out.write(b"".join(lines))
+    return len(lines)
+
+
+def lines_of(result: PartResult, rules: Rules) -> Iterator[tuple[int, bytes]]:
+    """Yield position and line of each faulty row of a part, in order."""
     faults = result.all_faults()
     joined = joined_as_json(result, [fault.position for fault in faults]) if faults else {}
     for place, fault in enumerate(faults):
         line = _line(fault, result, rules, {name: values[place] for name, values in joined.items()})
-        out.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS))
-    return len(faults)
+        yield fault.position, orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS)
+
+
+def check_inline(rules: Rules, output_format: str) -> None:
+    """Refuse `errors: inline` where the output has no room for it: a table with an output called `error`.
+
+    NPY and NPZ say which rows failed in any case.
+
+    Raises:
+        InvalidInputError: naming the remedy.
+    """
+    names = {spec.name for spec in rules.manifest.outputs}
+    if rules.errors_inline and output_format in _TABLES and ERROR_COLUMN in names:
+        raise InvalidInputError(
+            f"errors=inline needs a column {ERROR_COLUMN!r}, and an output of {rules.manifest.ref} has that name; ask "
+            "for output_format=jsonl, or leave errors out"
+        )
 
 
 def joined_as_json(result: PartResult, positions: Sequence[int]) -> dict[str, list[Any]]:

@@ -79,7 +79,7 @@ class Npy:
         array = OutputRows(result).aligned(0, rules.manifest.outputs[0])
         out.write(header_bytes(array.shape, array.dtype))
         out.write(array.reshape(-1).view("u1").data)
-        return len(result.rows.ids) - len(result.all_faults())
+        return len(array)
 
     def assemble(self, parts: Sequence[Opener], out: BinaryIO) -> None:
         """Write one header with all rows, then the data of each part."""

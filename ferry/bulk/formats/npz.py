@@ -97,7 +97,7 @@ class Npz:
                 _write_array(archive, spec.name, rows.aligned(index, spec))
             if name := failed_name(rules):
                 _write_array(archive, name, rows.failed())
-        return len(result.rows.ids) - len(result.all_faults())
+        return len(rows.failed())
 
     def assemble(self, parts: Sequence[Opener], out: BinaryIO) -> None:
         """Write one archive; each array has one header and then the data of every part."""
@@ -109,7 +109,7 @@ class Npz:
                         headers.setdefault(name, []).append(read_header(member, f"output {name!r}"))  # type: ignore[arg-type]
         with zipfile.ZipFile(out, "w") as whole:
             for name, found in headers.items():
-                with whole.open(zipfile.ZipInfo(name, _EPOCH), "w", force_zip64=True) as target:
+                with whole.open(member_info(name), "w", force_zip64=True) as target:
                     target.write(total_header(found, f"output {name!r}"))
                     for opener, header in zip(parts, found, strict=True):
                         with opener() as part, zipfile.ZipFile(part) as archive, archive.open(name) as member:
@@ -129,13 +129,14 @@ def failed_name(rules: Rules) -> str | None:
 
 
 def _write_array(archive: zipfile.ZipFile, name: str, array: Array) -> None:
-    with archive.open(_member(name), "w", force_zip64=True) as member:
+    with archive.open(member_info(f"{name}.npy"), "w", force_zip64=True) as member:
         member.write(header_bytes(array.shape, array.dtype))
         member.write(array.reshape(-1).view("u1").data)
 
 
-def _member(name: str) -> zipfile.ZipInfo:
-    return zipfile.ZipInfo(f"{name}.npy", _EPOCH)
+def member_info(filename: str) -> zipfile.ZipInfo:
+    """Return how a member of an output is written."""
+    return zipfile.ZipInfo(filename, _EPOCH)
 
 
 def _headers(archive: zipfile.ZipFile, rules: Rules) -> list[NpyHeader]:

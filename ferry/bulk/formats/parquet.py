@@ -5,7 +5,7 @@ group once, as `parquet_rows` remembers where it stood; several workers in one r
 their chunks: write row groups of ten thousand rows, not of millions.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -88,17 +88,22 @@ class Parquet:
             pq.write_table(table, out, compression="NONE", use_dictionary=kept or False)
         except pa.ArrowException as error:
             raise InvalidInputError(f"parquet cannot hold a value of this chunk: {first_line(error)}") from None
-        return len(result.rows.ids) - len(result.all_faults())
+        return int(table.num_rows)
 
     def assemble(self, parts: Sequence[Opener], out: BinaryIO) -> None:
         """Write one file, a row group per part that has rows."""
-        writer = None
-        for table in tables_with_rows(_tables(parts)):
-            if writer is None:
-                writer = pq.ParquetWriter(out, table.schema)
-            writer.write_table(table)
-        if writer is not None:
-            writer.close()
+        write_tables(lambda: _tables(parts), out)
+
+
+def write_tables(tables: Callable[[], Iterator[Any]], out: BinaryIO) -> None:
+    """Write one file of tables, a row group for each that has rows."""
+    writer = None
+    for table in tables_with_rows(tables()):
+        if writer is None:
+            writer = pq.ParquetWriter(out, table.schema)
+        writer.write_table(table)
+    if writer is not None:
+        writer.close()
 
 
 def _tables(parts: Sequence[Opener]) -> Iterator[Any]:

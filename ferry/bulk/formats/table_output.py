@@ -1,6 +1,7 @@
 """A part's outputs as an Arrow table: id, joined columns, label and score of a classifier, then the outputs.
 
-Rows that failed are not in it; they are in the error file. Knows no file format.
+Rows that failed are not in it, they are in the error file; with `errors: inline` they are in both. Knows no file
+format.
 """
 
 import math
@@ -11,8 +12,10 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from ferry.bulk.formats.base import PartResult, Rules
+from ferry.bulk.formats.error_lines import ERROR_COLUMN
 from ferry.bulk.formats.joined_text import one_array
 from ferry.bulk.formats.ordering import OutputRows
+from ferry.bulk.formats.placed_rows import PlacedRows
 from ferry.bulk.formats.sequences import NumberNames
 from ferry.errors import InvalidInputError
 from ferry.manifest import TensorSpec
@@ -43,6 +46,8 @@ def joined_names(joined: Iterable[str], rules: Rules, *, flat: bool) -> dict[str
 def _own_names(rules: Rules, *, flat: bool) -> set[str]:
     """Return the names of the output's columns that are not joined; `flat`: as in `to_table`."""
     names = {ID, *(["label", "score"] if has_labels(rules) else [])}
+    if rules.errors_inline:
+        names.add(ERROR_COLUMN)
     for spec in rules.manifest.outputs:
         if flat and spec.inner_shape and None not in spec.inner_shape:
             names |= {f"{spec.name}_{number}" for number in range(math.prod(size or 0 for size in spec.inner_shape))}
@@ -60,10 +65,19 @@ def has_labels(rules: Rules) -> bool:
 def to_table(result: PartResult, rules: Rules, *, flat: bool) -> Any:
     """Return the table; `flat` gives each element of a row a column of its own, and no lists."""
     rows = OutputRows(result)
-    columns: dict[str, Any] = {ID: _ids(result.rows.ids, rows.positions)}
+    placed = PlacedRows(result, rows) if rules.errors_inline else None
+    positions = placed.positions if placed else rows.positions
+    columns: dict[str, Any] = {ID: _ids(result.rows.ids, positions)}
     names = joined_names(result.rows.joined, rules, flat=flat)
     for name, values in result.rows.joined.items():
-        columns[names[name]] = picked(values, rows.positions)
+        columns[names[name]] = picked(values, positions)
+    outputs = _output_columns(result, rules, rows, flat=flat)
+    return pa.table(columns | (placed.spread(outputs) if placed else outputs))
+
+
+def _output_columns(result: PartResult, rules: Rules, rows: OutputRows, *, flat: bool) -> dict[str, Any]:
+    """Return label, score and the outputs of the rows that have them."""
+    columns: dict[str, Any] = {}
     is_whole, index = has_whole_jobs(result, rules), rules.manifest.labels_index
     if has_labels(rules) and not (is_whole and rules.manifest.outputs[index].batch_axis is not None):
         scores = rows.output(index, rules.manifest.outputs[index])
@@ -76,7 +90,7 @@ def to_table(result: PartResult, rules: Rules, *, flat: bool) -> Any:
             if flat
             else {spec.name: _lists(result, rows, index, spec, shape)}
         )
-    return pa.table(columns)
+    return columns
 
 
 def has_whole_jobs(result: PartResult, rules: Rules) -> bool:

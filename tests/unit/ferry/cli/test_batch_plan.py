@@ -11,7 +11,7 @@ def planned(
     path: Path, content: bytes, model: str = "mnist", out: str | None = None, output_format: str | None = None, **more
 ) -> Plan:
     path.write_bytes(content)
-    return plan_of(path, model, out=out, output_format=output_format, join=None, errors=None, **more)
+    return plan_of(path, model, out=out, output_format=output_format, join=None, error_file=None, **more)
 
 
 def line(url: object) -> bytes:
