@@ -19,6 +19,8 @@ MOST_PAIRS, MOST_KEY_CHARS, MOST_VALUE_CHARS = 16, 64, 512
 LEAST_TTL_S, MOST_TTL_S = 3600, 2_592_000
 _FIELDS = ("input_file_id", "endpoint", "completion_window", "metadata", "output_expires_after", "model")
 _MOST_ID_CHARS = 64
+# Where rows that failed are: in the error file alone, or at their place in the output too.
+ERROR_PLACES = ("file", "inline")
 _EXPIRES = 'expected {"anchor": "created_at", "seconds": N}'
 
 
@@ -126,6 +128,14 @@ def _metadata(value: object) -> Mapping[str, str]:
     if asked is not None and asked not in OUTPUT_FORMATS:
         detail = f"no output format {asked[:20]!r}; there are {', '.join(OUTPUT_FORMATS)}"
         raise InvalidInputError.at("#/metadata/output_format", detail)
+    errors = value.get("errors")
+    if errors not in (None, *ERROR_PLACES):
+        raise InvalidInputError.at("#/metadata/errors", f"expected {' or '.join(ERROR_PLACES)}, got {errors[:20]!r}")
+    escapes = value.get("csv_escape_formulas")
+    if escapes not in (None, "true", "false"):
+        raise InvalidInputError.at(
+            "#/metadata/csv_escape_formulas", f'expected "true" or "false", got {escapes[:20]!r}'
+        )
     read_options(value)
     return value
 

@@ -1,17 +1,18 @@
 """What the routes work with, wired once per process."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from fastapi import Request
 
 from api.catalog import Catalog
 from api.door import Door
+from api.followers import Followers
 from api.load_feed import LoadFeed
 from api.submitter import Submitter
 from api.waiters import Waiters
-from ferry.bulk.batch_records import BatchRecord, BatchSpec, Opened
+from ferry.bulk.batch_records import BatchRecord, BatchSpec, Opened, Part
 from ferry.bulk.files import FileRecord
 from ferry.bulk.storage import Storage
 from ferry.jobs import DeadLetter, JobRecord, Receipt, Submission
@@ -126,6 +127,9 @@ class BatchBook(Protocol):
     async def get(self, batch_id: str) -> BatchRecord | None:
         """Return a batch."""
 
+    async def progress(self, batch_id: str, first: int, n_chunks: int) -> tuple[BatchRecord | None, list[Part | None]]:
+        """Return a batch and what its chunks from `first` on left."""
+
     async def list_page(
         self, *, after: str | None = None, limit: int = 20, owner: str | None = None
     ) -> tuple[list[BatchRecord], bool]:
@@ -164,6 +168,7 @@ class Services:
     files: FileBook | None = None
     batches: BatchBook | None = None
     load_feed: LoadFeed | None = None
+    followers: Followers = field(default_factory=Followers)
 
     @property
     def flower_url(self) -> str:

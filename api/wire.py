@@ -137,7 +137,7 @@ def version(entry: Entry) -> dict[str, Any]:
     return {
         "id": manifest.version,
         "created_at": manifest.created_at or None,
-        "inputs": [_tensor(spec) for spec in manifest.inputs],
+        "inputs": [_tensor(spec) | {"missing": spec.missing} for spec in manifest.inputs],
         "outputs": [_tensor(spec) for spec in manifest.outputs],
         "fixed_inputs": [_fixed_input(fixed) for fixed in manifest.fixed_inputs],
         "labels": list(manifest.labels),

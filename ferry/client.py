@@ -6,17 +6,18 @@ The two carry calls; what is sent stands once in `ferry.client_flows`, how answe
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, closing, contextmanager
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import httpx
 
 from ferry.client_answers import ApiError, ApiUnreachableError, Model, Prediction
 from ferry.client_bulk import AsyncBulkCalls, BulkCalls
 from ferry.client_bulk_answers import Batch, File
-from ferry.client_flows import Call, Flow, T, get_flow, models_flow, predict_flow, submit_flow, wait_flow
+from ferry.client_flows import Call, Flow, Inputs, T, get_flow, models_flow, predict_flow, submit_flow, wait_flow
+from ferry.client_output import OutputTransfer
 
 __all__ = ["ApiError", "ApiUnreachableError", "AsyncClient", "Batch", "Client", "File", "Model", "Prediction"]
 
@@ -48,7 +49,9 @@ class Client(BulkCalls):
 
     Every method raises ApiError when the API refuses, ApiUnreachableError when nobody answers, and takes 429 and 503
     with a Retry-After as "come back later", a few times. Inputs are numbers, nested lists or numpy arrays by tensor
-    name, in the model's own layout; one row may leave the batch axis out, and is answered without it.
+    name, in the model's own layout; one row may leave the batch axis out, and is answered without it. A model with one
+    input takes the bare value too; tables go as columns by name or as a list of rows. None, NaN and masked elements are
+    missing values, for which the model has a rule.
     """
 
     def __init__(
@@ -62,7 +65,7 @@ class Client(BulkCalls):
         self._http = httpx.Client(base_url=base_url, headers=_headers_of(api_key), transport=transport)
         self._sleep = sleep
 
-    def submit(self, model: str, inputs: Mapping[str, Any]) -> Prediction:
+    def submit(self, model: str, inputs: Inputs) -> Prediction:
         """Hand in a job for `model` ("mnist", or "mnist:1" for one version) and return at once."""
         return self._carry(submit_flow(model, inputs))
 
@@ -74,7 +77,7 @@ class Client(BulkCalls):
         """Return a job when it is done; raise WaitTimeoutError when it is not in time."""
         return self._carry(wait_flow(prediction_id, timeout_s))
 
-    def predict(self, model: str, inputs: Mapping[str, Any], timeout_s: float = DEFAULT_TIMEOUT_S) -> Prediction:
+    def predict(self, model: str, inputs: Inputs, timeout_s: float = DEFAULT_TIMEOUT_S) -> Prediction:
         """Hand in a job and return it when it is done; raise WaitTimeoutError when it is not in time."""
         return self._carry(predict_flow(model, inputs, timeout_s))
 
@@ -125,6 +128,24 @@ class Client(BulkCalls):
                 response.read()
         return response
 
+    def _rows(self, transfer: OutputTransfer) -> Iterator[bytes]:
+        while not transfer.is_over:
+            self._sleep(transfer.pause_s)
+            call = transfer.call()
+            try:
+                with _reachable(str(self._http.base_url), call):
+                    response = self._http.send(_request_of(self._http, call), stream=True)
+                    with closing(response):
+                        if transfer.begin(response):
+                            for piece in response.iter_bytes():
+                                yield from transfer.feed(piece)
+                            transfer.end()
+                        else:
+                            response.read()
+                            transfer.refuse(response)
+            except ApiUnreachableError as error:
+                transfer.broke(error)
+
 
 class AsyncClient(AsyncBulkCalls):
     """`Client` for asyncio; use it in an `async with` statement, or call `aclose`.
@@ -143,7 +164,7 @@ class AsyncClient(AsyncBulkCalls):
         self._http = httpx.AsyncClient(base_url=base_url, headers=_headers_of(api_key), transport=transport)
         self._turns = asyncio.Semaphore(max_in_flight)
 
-    async def submit(self, model: str, inputs: Mapping[str, Any]) -> Prediction:
+    async def submit(self, model: str, inputs: Inputs) -> Prediction:
         """See `Client.submit`."""
         return await self._carry(submit_flow(model, inputs))
 
@@ -155,7 +176,7 @@ class AsyncClient(AsyncBulkCalls):
         """See `Client.wait`."""
         return await self._carry(wait_flow(prediction_id, timeout_s))
 
-    async def predict(self, model: str, inputs: Mapping[str, Any], timeout_s: float = DEFAULT_TIMEOUT_S) -> Prediction:
+    async def predict(self, model: str, inputs: Inputs, timeout_s: float = DEFAULT_TIMEOUT_S) -> Prediction:
         """See `Client.predict`."""
         return await self._carry(predict_flow(model, inputs, timeout_s))
 
@@ -206,6 +227,25 @@ class AsyncClient(AsyncBulkCalls):
             else:
                 await response.aread()
         return response
+
+    async def _rows(self, transfer: OutputTransfer) -> AsyncIterator[bytes]:
+        while not transfer.is_over:
+            await asyncio.sleep(transfer.pause_s)
+            call = transfer.call()
+            try:
+                with _reachable(str(self._http.base_url), call):
+                    response = await self._http.send(_request_of(self._http, call), stream=True)
+                    async with aclosing(response):
+                        if transfer.begin(response):
+                            async for piece in response.aiter_bytes():
+                                for row in transfer.feed(piece):
+                                    yield row
+                            transfer.end()
+                        else:
+                            await response.aread()
+                            transfer.refuse(response)
+            except ApiUnreachableError as error:
+                transfer.broke(error)
 
 
 def _request_of(http: httpx.Client | httpx.AsyncClient, call: Call) -> httpx.Request:

@@ -37,6 +37,11 @@ class ApiError(FerryError):
         self.code = code or f"http_{status}"  # type: ignore[misc]  # the server's code, not one per class
         self.retryable = status in LATER_STATUSES  # type: ignore[misc]
 
+    def __str__(self) -> str:
+        """Return the detail, and which fields it is about."""
+        pointers = ", ".join(fault.pointer for fault in self.faults if fault.pointer)
+        return f"{self.detail} (at {pointers})" if pointers else self.detail
+
 
 class ApiUnreachableError(FerryError):
     """Nobody answers at the API's address, or not in time."""
@@ -139,10 +144,13 @@ def read_models(response: httpx.Response) -> tuple[Model, ...]:
         return tuple(_model_of(entry) for entry in orjson.loads(response.content)["results"])
 
 
-def read_versions(response: httpx.Response) -> tuple[str, ...]:
-    """Read the versions of one model."""
+def read_versions(response: httpx.Response) -> dict[str, tuple[str, ...]]:
+    """Read the versions of one model, the latest last: for each the dtypes of its outputs."""
     with readable(response):
-        return tuple(str(version["id"]) for version in orjson.loads(response.content)["versions"])
+        return {
+            str(version["id"]): tuple(str(output["dtype"]) for output in version.get("outputs", ()))
+            for version in orjson.loads(response.content)["versions"]
+        }
 
 
 def _model_of(entry: Mapping[str, Any]) -> Model:

@@ -1,7 +1,7 @@
 """The Python client's methods for files and bulk batches; `ferry.client` carries what they send."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from os import PathLike
 
 from ferry.client_bulk_answers import Batch, File
@@ -15,10 +15,12 @@ from ferry.client_bulk_flows import (
     delete_file_flow,
     download_flow,
     file_flow,
+    retry_batch_flow,
     upload_flow,
     wait_batch_flow,
 )
 from ferry.client_flows import Flow, T
+from ferry.client_output import DEFAULT_PATIENCE_S, OutputTransfer
 from ferry.client_transfers import ByteProgress
 
 
@@ -28,9 +30,13 @@ class BulkCalls(ABC):
     @abstractmethod
     def _carry(self, flow: Flow[T]) -> T: ...
 
-    def check_model(self, model: str) -> None:
-        """Raise ApiError (404) or NotFoundError, which say what there is, unless `model` ("mnist:1", say) is served."""
-        self._carry(check_model_flow(model))
+    def check_model(self, model: str) -> tuple[str, ...]:
+        """Return the dtypes of the outputs of `model` ("mnist:1", say).
+
+        Raises:
+            ApiError, NotFoundError: it is not served; they say what there is.
+        """
+        return self._carry(check_model_flow(model))
 
     def upload_file(
         self, path: str | PathLike[str], expires_after_s: int | None = None, on_progress: ByteProgress | None = None
@@ -71,15 +77,36 @@ class BulkCalls(ABC):
     ) -> Batch:
         """Run every row of a stored file through `model` ("mnist", or "mnist:1"), or through the route `endpoint`.
 
-        What the lines of the file name must be the endpoint. metadata is the caller's own, but `output_format` and
-        `join` (columns of the input to repeat in the output) mean something, and so do `header` (yes or no),
-        `delimiter`, `decimal` and `encoding` of a text file that does not show them itself.
-        The same `idempotency_key` again is the same batch.
+        What the lines of the file name must be the endpoint. metadata is the caller's own, but `output_format`,
+        `join` (columns of the input to repeat in the output), `csv_escape_formulas` ("true": no text cell of a CSV
+        output is run as a formula) and `errors` ("inline": rows that failed keep their place in the output) mean
+        something, and so do `header` ("yes" or "no"), `delimiter`, `decimal` and `encoding` of a text file that does
+        not show them itself. The same `idempotency_key` again is the same batch.
         """
         return self._carry(
             create_batch_flow(
                 input_file_id, model=model, endpoint=endpoint, completion_window=completion_window, metadata=metadata,
                 output_expires_after_s=output_expires_after_s, idempotency_key=idempotency_key,
+            )
+        )  # fmt: skip
+
+    def retry_batch(
+        self,
+        batch_id: str,
+        *,
+        completion_window: str = "24h",
+        output_expires_after_s: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> Batch:
+        """Run the rows that failed in a batch again, with the same model and options.
+
+        The output is that of the earlier batch with those rows in their places, and the error file names those that
+        failed again. Both files of the earlier batch and its input must still be there.
+        """
+        return self._carry(
+            retry_batch_flow(
+                batch_id, completion_window=completion_window, output_expires_after_s=output_expires_after_s,
+                idempotency_key=idempotency_key,
             )
         )  # fmt: skip
 
@@ -104,6 +131,18 @@ class BulkCalls(ABC):
         """
         return self._carry(wait_batch_flow(batch_id, timeout_s, on_progress))
 
+    @abstractmethod
+    def _rows(self, transfer: OutputTransfer) -> Iterator[bytes]: ...
+
+    def batch_output(self, batch_id: str, from_row: int = 0, patience_s: float = DEFAULT_PATIENCE_S) -> Iterator[bytes]:
+        """Yield the rows of a batch's output while it runs, as bytes with their line breaks, until the batch is over.
+
+        JSONL, CSV and TSV; of the latter two the header comes before row 0, and not where `from_row` is later. Joined,
+        the rows from 0 on are the output file. A stream that breaks goes on with the next row; where the API is away
+        for longer than `patience_s` its error is raised, and a later call with `from_row` goes on.
+        """
+        return self._rows(OutputTransfer(batch_id, from_row, patience_s))
+
 
 class AsyncBulkCalls(ABC):
     """What `ferry.client.AsyncClient` can do with files and batches."""
@@ -111,9 +150,9 @@ class AsyncBulkCalls(ABC):
     @abstractmethod
     async def _carry(self, flow: Flow[T]) -> T: ...
 
-    async def check_model(self, model: str) -> None:
+    async def check_model(self, model: str) -> tuple[str, ...]:
         """See `Client.check_model`."""
-        await self._carry(check_model_flow(model))
+        return await self._carry(check_model_flow(model))
 
     async def upload_file(
         self, path: str | PathLike[str], expires_after_s: int | None = None, on_progress: ByteProgress | None = None
@@ -154,6 +193,22 @@ class AsyncBulkCalls(ABC):
             )
         )  # fmt: skip
 
+    async def retry_batch(
+        self,
+        batch_id: str,
+        *,
+        completion_window: str = "24h",
+        output_expires_after_s: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> Batch:
+        """See `Client.retry_batch`."""
+        return await self._carry(
+            retry_batch_flow(
+                batch_id, completion_window=completion_window, output_expires_after_s=output_expires_after_s,
+                idempotency_key=idempotency_key,
+            )
+        )  # fmt: skip
+
     async def batch(self, batch_id: str) -> Batch:
         """See `Client.batch`."""
         return await self._carry(batch_flow(batch_id))
@@ -171,3 +226,12 @@ class AsyncBulkCalls(ABC):
     ) -> Batch:
         """See `Client.wait_batch`."""
         return await self._carry(wait_batch_flow(batch_id, timeout_s, on_progress))
+
+    @abstractmethod
+    def _rows(self, transfer: OutputTransfer) -> AsyncIterator[bytes]: ...
+
+    def batch_output(
+        self, batch_id: str, from_row: int = 0, patience_s: float = DEFAULT_PATIENCE_S
+    ) -> AsyncIterator[bytes]:
+        """See `Client.batch_output`; it takes none of the client's turns."""
+        return self._rows(OutputTransfer(batch_id, from_row, patience_s))

@@ -116,11 +116,27 @@ def create_batch_flow(
         "endpoint": endpoint or endpoint_of(model or ""),
         "completion_window": completion_window,
     } | ({"model": model} if model and endpoint == PREDICTIONS_URL else {})  # which names no model itself
-    more = {
-        "metadata": dict(metadata) if metadata else None,
-        "output_expires_after": output_expires_after_s and {"anchor": "created_at", "seconds": output_expires_after_s},
-    }
-    content = orjson.dumps(body | {name: value for name, value in more.items() if value is not None})
+    more = {"metadata": dict(metadata)} if metadata else {}
+    return (yield from _make_batch({**body, **more}, output_expires_after_s, idempotency_key))
+
+
+def retry_batch_flow(
+    batch_id: str,
+    *,
+    completion_window: str = "24h",
+    output_expires_after_s: int | None = None,
+    idempotency_key: str | None = None,
+) -> Flow[Batch]:
+    """Make a batch of the failed rows of another one."""
+    body = {"completion_window": completion_window, "metadata": {"retry_of": batch_id}}
+    return (yield from _make_batch(body, output_expires_after_s, idempotency_key))
+
+
+def _make_batch(
+    body: Mapping[str, object], output_expires_after_s: int | None, idempotency_key: str | None
+) -> Flow[Batch]:
+    expires = {"output_expires_after": {"anchor": "created_at", "seconds": output_expires_after_s}}
+    content = orjson.dumps({**body, **(expires if output_expires_after_s else {})})
     headers = {"Content-Type": "application/json"}
     if idempotency_key is not None:
         headers["Idempotency-Key"] = idempotency_key
@@ -172,8 +188,8 @@ def wait_batch_flow(
         pause_s = min(pause_s * PAUSE_GROWTH, LONGEST_PAUSE_S)
 
 
-def check_model_flow(model: str) -> Flow[None]:
-    """Ask whether `name` or `name:version` is served.
+def check_model_flow(model: str) -> Flow[tuple[str, ...]]:
+    """Ask whether `name` or `name:version` is served; return the dtypes of its outputs.
 
     Raises:
         ApiError: no model has this name.
@@ -183,6 +199,7 @@ def check_model_flow(model: str) -> Flow[None]:
     versions = read_versions((yield from answered(Call("GET", f"/v1/models/{quote(name, safe='')}"))))
     if colon and version not in versions:
         raise NotFoundError(f"model {name!r} has no version {version!r}; it has {', '.join(versions)}")
+    return versions.get(version) or next(reversed(versions.values()), ())
 
 
 def _file_path(file_id: str) -> str:

@@ -6,7 +6,7 @@ for the blocking client and the asyncio one.
 
 import math
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
@@ -38,6 +38,9 @@ MAX_RETRY_AFTER_S = 10.0
 _NUMBER_KINDS = frozenset("biuf")
 
 T = TypeVar("T")
+
+# By tensor name; a list of rows, each by name; or the bare value, for a model with one input.
+Inputs = Mapping[str, Any] | Sequence[Any] | np.ndarray[Any, Any] | float | str
 
 
 class Sink(Protocol):
@@ -74,7 +77,7 @@ class Call:
 Flow = Generator[Call, httpx.Response, T]
 
 
-def submit_flow(model: str, inputs: Mapping[str, Any]) -> Flow[Prediction]:
+def submit_flow(model: str, inputs: Inputs) -> Flow[Prediction]:
     """Hand a job in."""
     return read_prediction((yield from answered(_submission(model, inputs))))
 
@@ -107,7 +110,7 @@ def wait_flow(prediction_id: str, timeout_s: float, clock: Callable[[], float] =
 
 
 def predict_flow(
-    model: str, inputs: Mapping[str, Any], timeout_s: float, clock: Callable[[], float] = time.monotonic
+    model: str, inputs: Inputs, timeout_s: float, clock: Callable[[], float] = time.monotonic
 ) -> Flow[Prediction]:
     """Hand a job in and wait for its end, in one request where that is quick."""
     deadline_s = clock() + timeout_s
@@ -138,19 +141,50 @@ def answered(call: Call) -> Flow[httpx.Response]:
     return response
 
 
-def _submission(model: str, inputs: Mapping[str, Any]) -> Call:
-    body = {"version": model, "input": {name: _plain(value) for name, value in inputs.items()}}
+def _submission(model: str, inputs: Inputs) -> Call:
+    body = {"version": model, "input": _plain_input(inputs)}
     try:
         content = orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
     except TypeError as error:
         raise InvalidInputError(f"inputs cannot be written as JSON: {error}; give arrays, lists or numbers") from None
+    if b"null" in content:  # orjson's word for infinities too, which are no missing values
+        _refuse_infinities(inputs)
     return Call("POST", "/v1/predictions", headers={"Content-Type": "application/json"}, content=content)
 
 
+def _plain_input(inputs: Inputs) -> Any:
+    if isinstance(inputs, Mapping):
+        return {name: _plain(value) for name, value in inputs.items()}
+    if isinstance(inputs, list | tuple) and inputs and isinstance(inputs[0], Mapping):
+        return [_plain_input(row) if isinstance(row, Mapping) else row for row in inputs]
+    return _plain(inputs)
+
+
+def _refuse_infinities(value: Any) -> None:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    elif isinstance(value, np.ndarray) and value.dtype.kind == "O":
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        for each in value:
+            _refuse_infinities(each)
+    elif isinstance(value, float | np.floating | np.ndarray):
+        numbers = np.asarray(value)
+        if numbers.dtype.kind == "f" and np.isinf(numbers).any():
+            raise InvalidInputError("inputs hold an infinity, which JSON cannot; only missing values may be NaN")
+
+
 def _plain(value: Any) -> Any:
-    """Return what orjson can write: it takes arrays of numbers with an axis, in the machine's own order."""
+    """Return what orjson can write: it takes arrays of numbers with an axis, in the machine's own order.
+
+    It writes NaN as null. Masked elements are null too; orjson would write what lies under the mask.
+    """
     if not isinstance(value, np.ndarray) or (
-        value.ndim and value.flags.c_contiguous and value.dtype.isnative and value.dtype.kind in _NUMBER_KINDS
+        not isinstance(value, np.ma.MaskedArray)
+        and value.ndim
+        and value.flags.c_contiguous
+        and value.dtype.isnative
+        and value.dtype.kind in _NUMBER_KINDS
     ):
         return value
     return value.tolist()

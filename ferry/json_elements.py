@@ -16,6 +16,7 @@ import numpy as np
 
 from ferry.errors import InvalidInputError
 from ferry.manifest import TensorSpec
+from ferry.missing import settle
 from ferry.tensors import MAX_AXES, Array
 
 # dtypes that are a C type of the `array` module on every platform.
@@ -28,9 +29,15 @@ _ALLOWED: dict[str, frozenset[type]] = {
     "f": _NUMBERS,
     "O": frozenset({str}),
 }
+# What stands in the place of a missing element until its rule is applied.
+_BLANK: dict[str, bool | int | float | str] = {"b": False, "i": 0, "u": 0, "f": 0.0, "O": ""}
 _EXPECTED = {"b": "true or false", "i": "a whole number", "u": "a whole number", "f": "a number", "O": "a string"}
 # A value is shown in an error up to this many characters.
 _SHOWN_CHARS = 40
+
+
+class WrongFormError(InvalidInputError):
+    """The value has another form than the model takes; the reader of a job's inputs adds the accepted form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +49,7 @@ class Flat:
 
 
 def cast(spec: TensorSpec, numbers: Array) -> Array | None:
-    """Return int64 or float64 numbers (at least one) in the dtype of `spec`; None when it cannot hold them all."""
+    """Return int64, uint64 or float64 numbers (at least one) in the dtype of `spec`; None when it cannot hold them."""
     kind, dtype = spec.numpy_dtype.kind, spec.numpy_dtype
     if kind not in "iuf" or (kind != "f" and numbers.dtype.kind == "f"):
         return None
@@ -89,10 +96,10 @@ def flatten(value: Any, depth: int, spec: TensorSpec, pointer: str) -> Flat:
     shape: list[int] = []
     for axis in range(depth):
         if set(map(type, level)) - {list}:
-            raise InvalidInputError.at(_find(value, axis, pointer), f"expected a list here {axes_of(spec)}")
+            raise WrongFormError.at(_find(value, axis, pointer), f"expected a list here {axes_of(spec)}")
         sizes = set(map(len, level))
         if len(sizes) > 1:
-            raise InvalidInputError.at(
+            raise WrongFormError.at(
                 pointer, f"ragged: lists on axis {axis} have {_some(sizes)} entries, expected one size"
             )
         shape.append(len(level[0]) if level else 0)
@@ -100,24 +107,63 @@ def flatten(value: Any, depth: int, spec: TensorSpec, pointer: str) -> Flat:
     return Flat(level, tuple(shape))
 
 
-def to_array(spec: TensorSpec, flat: Sequence[Any], pointer: str) -> Array:
-    """Return elements as an array (n,), each checked.
+def to_array(
+    spec: TensorSpec, flat: Sequence[Any], shape: Sequence[int], pointer: str, *, row_axis: int | None
+) -> Array:
+    """Return elements as an array of `shape`, each checked; rows lie along `row_axis`. null and NaN are missing values.
 
     Raises:
-        InvalidInputError: an element is of another kind, or outside of the dtype or of the declared range.
+        InvalidInputError: an element is of another kind, missing without a rule for it, or outside of the dtype or of
+            the declared range.
     """
     kind = spec.numpy_dtype.kind
+    missing = None
     if set(map(type, flat)) - _ALLOWED[kind]:
-        wrong = next(item for item in flat if type(item) not in _ALLOWED[kind])
-        detail = f"expected {_EXPECTED[kind]} ({spec.dtype}), got {kind_of(wrong)} {show(wrong)}".rstrip()
-        raise InvalidInputError.at(pointer, detail)
-    if kind == "O":
-        return np.array(flat, dtype=object)
-    if kind in "iu":
-        return _integers(spec, flat, pointer)
+        flat, missing = _part_missing(spec, flat, pointer)
+        missing = missing.reshape(shape)
     if kind == "f":
-        return _floats(spec, flat, pointer)
-    return np.array(flat, dtype=spec.numpy_dtype)
+        array, is_finite = _floats(spec, flat, pointer)
+        if is_finite and missing is None:
+            check_range(spec, array, pointer)
+            return array.reshape(shape)
+    else:
+        array = _integers(spec, flat, pointer) if kind in "iu" else np.array(flat, dtype=spec.numpy_dtype)
+    return settle_and_check(spec, array.reshape(shape), pointer, row_axis=row_axis, missing=missing)
+
+
+def settle_and_check(
+    spec: TensorSpec, array: Array, pointer: str, *, row_axis: int | None, missing: Array | None = None
+) -> Array:
+    """Return the array of a job, of the input's dtype, with the rule for missing values applied; check its range.
+
+    missing: bools of the array's shape; None: where it has NaN.
+
+    Raises:
+        InvalidInputError: with `pointer`.
+    """
+    if missing is None and _is_within(spec, array):
+        return array
+    settled = settle(spec, array, pointer, row_axis=row_axis, missing=missing)
+    if spec.numpy_dtype.kind in "iuf":
+        check_range(spec, settled, pointer)
+    return settled
+
+
+def _part_missing(spec: TensorSpec, flat: Sequence[Any], pointer: str) -> tuple[Sequence[Any], Array]:
+    """Return elements with something harmless for each missing one, and which those are.
+
+    Raises:
+        InvalidInputError: another element is of the wrong kind.
+    """
+    kind = spec.numpy_dtype.kind
+    allowed, blank = _ALLOWED[kind], _BLANK[kind]
+    is_missing = [item is None or (type(item) is float and item != item) for item in flat]  # noqa: PLR0124  NaN
+    parted = [blank if absent else item for item, absent in zip(flat, is_missing, strict=True)]
+    for item in parted:
+        if type(item) not in allowed:
+            detail = f"expected {_EXPECTED[kind]} ({spec.dtype}), got {kind_of(item)} {show(item)}".rstrip()
+            raise WrongFormError.at(pointer, detail)
+    return parted, np.array(is_missing, dtype=bool)
 
 
 def _integers(spec: TensorSpec, flat: Sequence[int], pointer: str) -> Array:
@@ -127,29 +173,26 @@ def _integers(spec: TensorSpec, flat: Sequence[int], pointer: str) -> Array:
         raise InvalidInputError.at(
             pointer, f"{show(wrong)} is outside of {spec.dtype}, which holds {limits.min} to {limits.max}"
         )
-    array = np.array(flat, dtype=spec.numpy_dtype)
-    check_range(spec, array, pointer)
-    return array
+    return np.array(flat, dtype=spec.numpy_dtype)
 
 
-def _floats(spec: TensorSpec, flat: Sequence[float], pointer: str) -> Array:
+def _floats(spec: TensorSpec, flat: Sequence[float], pointer: str) -> tuple[Array, bool]:
+    """Return an array (n,), and whether it has no NaN; infinities are refused."""
     try:
         array = _float_array(spec, flat)
     except OverflowError:
         raise InvalidInputError.at(pointer, f"a whole number is too large for {spec.dtype}") from None
-    if _is_within(spec, array):
-        return array
-    if not np.isfinite(array).all():
-        wrong = flat[int(np.flatnonzero(~np.isfinite(array))[0])]
-        limit = float(np.finfo(spec.numpy_dtype).max)
-        why = (
-            f"is outside of {spec.dtype}, which holds up to {limit:g}"
-            if math.isfinite(wrong)
-            else "is not a finite number"
-        )
-        raise InvalidInputError.at(pointer, f"{wrong!r} {why}")
-    check_range(spec, array, pointer)
-    return array
+    if _is_within(spec, array) or np.isfinite(array).all():
+        return array, True
+    is_infinite = np.isinf(array)
+    if not is_infinite.any():
+        return array, False
+    wrong = flat[int(is_infinite.argmax())]
+    limit = float(np.finfo(spec.numpy_dtype).max)
+    why = (
+        f"is outside of {spec.dtype}, which holds up to {limit:g}" if math.isfinite(wrong) else "is not a finite number"
+    )
+    raise InvalidInputError.at(pointer, f"{wrong!r} {why}")
 
 
 def _float_array(spec: TensorSpec, flat: Sequence[float]) -> Array:
@@ -162,22 +205,21 @@ def _float_array(spec: TensorSpec, flat: Sequence[float]) -> Array:
 
 def _is_within(spec: TensorSpec, values: Array) -> bool:
     """Say whether all values are in the declared range, hence finite; False says nothing where none is declared."""
-    if spec.range is None or values.size == 0:
+    if spec.range is None or values.size == 0 or values.dtype.kind not in "iuf":
         return False
     low, high = spec.range
     return bool(values.min() >= low and values.max() <= high)
 
 
 def check_range(spec: TensorSpec, array: Array, pointer: str) -> None:
-    """Refuse values outside of the range that the manifest declares; NaN is outside of every range."""
+    """Refuse values outside of the range that the manifest declares. NaN passes: `ferry.missing` decides on it."""
     if spec.range is None or array.size == 0 or _is_within(spec, array):
         return
     low, high = spec.range
-    least, most = array.min(), array.max()
-    if most > high:
-        what = f"{most:g} is above {high:g}"
-    else:
-        what = f"{least:g} is below {low:g}" if least < low else "NaN is not a number"
+    least, most = np.fmin.reduce(array, axis=None), np.fmax.reduce(array, axis=None)
+    if not (most > high or least < low):
+        return
+    what = f"{most:g} is above {high:g}" if most > high else f"{least:g} is below {low:g}"
     hint = "; divide pixels by 255" if (low, high) == (0, 1) and 1 < most <= 255 and least >= 0 else ""
     raise InvalidInputError.at(pointer, f"{what}: {spec.name!r} takes values from {low:g} to {high:g}{hint}")
 

@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from ferry.file_names import why_not_a_file_name
+from ferry.missing_rules import REFUSE, MissingRule, why_unfit
 
 MANIFEST_FILE = "manifest.json"
 MODEL_FILE = "model.onnx"
@@ -130,6 +131,7 @@ class TensorSpec(_Strict):
     `has_any_rank`: the number of axes differs from run to run; `shape` is then empty and says nothing.
     `range` are the least and greatest value the model was trained to see, inclusive; a job outside is refused.
     `preprocess` says how files of images become rows of this input; without it they are not taken.
+    `missing`: what a missing value of an input becomes: "error" (its job or row fails), "nan", or the value given here.
     `map_keys`: the model gives a list of maps here (ZipMap); their keys, in the order of the last axis.
     """
 
@@ -140,6 +142,7 @@ class TensorSpec(_Strict):
     has_any_rank: bool = False
     range: tuple[float, float] | None = None
     preprocess: Preprocess | None = None
+    missing: MissingRule = REFUSE
     map_keys: tuple[int, ...] | tuple[str, ...] = ()
 
     @field_validator("dtype")
@@ -187,6 +190,12 @@ class TensorSpec(_Strict):
             raise ValueError(f"{self.name}: preprocess makes rows of {made}, the input takes {takes}")
         return self
 
+    @model_validator(mode="after")
+    def _missing_fits(self) -> Self:
+        if reason := why_unfit(self.missing, self.dtype, self.range):
+            raise ValueError(f"{self.name}: `missing` does not fit: {reason}")
+        return self
+
     @property
     def inner_shape(self) -> tuple[int | None, ...]:
         """The shape of one row: `shape` without the batch axis, if there is one."""
@@ -197,6 +206,11 @@ class TensorSpec(_Strict):
     def is_string(self) -> bool:
         """Whether elements are text, which has no fixed width."""
         return self.dtype == "string"
+
+    @property
+    def is_float(self) -> bool:
+        """Whether elements are floats, among which NaN is."""
+        return self.numpy_dtype.kind == "f"
 
     @property
     def is_fixed(self) -> bool:
@@ -361,6 +375,13 @@ class Manifest(_Strict):
         files = [file.name for file in self.files]
         if len(set(files)) != len(files):
             raise ValueError(f"two of `files` have the same name: {', '.join(files)}")
+        return self
+
+    @model_validator(mode="after")
+    def _outputs_have_no_rule(self) -> Self:
+        for spec in self.outputs:
+            if spec.missing != REFUSE:
+                raise ValueError(f"output {spec.name}: `missing` is for inputs; `non_finite` is for outputs")
         return self
 
     @model_validator(mode="after")

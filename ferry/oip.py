@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ferry.errors import InvalidInputError
-from ferry.json_elements import check_range, fits
+from ferry.json_elements import fits, settle_and_check
 from ferry.json_tensors import Rows, check_rows, read_shaped
 from ferry.manifest import Manifest, TensorSpec
 from ferry.tensors import MAX_AXES, Array, array_from_raw, model_layout, raw_from_array, rows_first
@@ -153,8 +153,7 @@ def _from_raw(spec: TensorSpec, shape: tuple[int, ...], raw: bytes | memoryview,
         raise InvalidInputError.at(pointer, detail) from None
     if spec.dtype == "bool" and (array.view(np.uint8) > 1).any():
         raise InvalidInputError.at(pointer, "a BOOL is a byte of 0 or 1")
-    check_range(spec, array, pointer)
-    return array
+    return settle_and_check(spec, array, pointer, row_axis=spec.batch_axis)
 
 
 def _shape(spec: TensorSpec, value: Any, pointer: str) -> tuple[int, ...]:

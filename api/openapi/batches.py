@@ -14,6 +14,7 @@ from api.openapi.parts import (
     openai_problems,
     page,
 )
+from ferry.bulk.formats.text_rows import TEXT_KINDS
 
 _BATCH_TIMES = (
     "in_progress_at", "finalizing_at", "completed_at", "failed_at", "expired_at", "cancelling_at", "cancelled_at",
@@ -87,8 +88,9 @@ _BATCH = {
 }
 _BATCH_REASONS = {
     404: "No such batch, file or model",
-    409: "The batch is over",
+    409: "The batch is over, or not over yet",
     422: "The Idempotency-Key was used for another request",
+    504: "The file is not checked yet, so the output's format is not known",
 }
 
 
@@ -110,7 +112,9 @@ BATCH_BODY = {
     "requestBody": json_body(
         {
             "type": "object",
-            "required": ["input_file_id", "endpoint"],
+            "required": [],
+            # Of a retry both are those of the earlier batch.
+            "anyOf": [{"required": ["input_file_id", "endpoint"]}, {"required": ["metadata"]}],
             "additionalProperties": False,
             "properties": {
                 "input_file_id": STRING,
@@ -124,9 +128,11 @@ BATCH_BODY = {
                     "maxProperties": 16,
                     "additionalProperties": {"type": "string", "maxLength": 512},
                     "description": (
-                        "yours; output_format and join say how the output is written, and of a CSV or TSV file "
+                        "yours; output_format, join, csv_escape_formulas and errors (file, or inline: rows that failed "
+                        "keep their place in the output) say how the output is written; retry_of, the id of a batch "
+                        "that is over, runs its failed rows again and merges the output; all else is that batch's. "
                         "header (auto, yes or no), delimiter (one character, or tab), decimal (. or ,) and encoding "
-                        "(also of JSONL; cp1252, utf-16, ...) how it is read where it does not show that itself"
+                        "(cp1252, utf-16, ...; also of JSONL) say how a CSV or TSV file is read that does not show it"
                     ),
                 },
                 "output_expires_after": {
@@ -148,12 +154,19 @@ BATCH_BODY = {
 }
 BATCH_CREATED: dict[int | str, dict[str, Any]] = {
     200: answer("The batch", _BATCH),
-    **_batch_problems(400, 404, 413, 415, 422, 503),
+    **_batch_problems(400, 404, 409, 413, 415, 422, 503),
 }
 BATCH: dict[int | str, dict[str, Any]] = {200: answer("The batch", _BATCH), **_batch_problems(400, 404, 422, 503)}
 BATCH_CANCELLED: dict[int | str, dict[str, Any]] = {
     200: answer("The batch", _BATCH),
     **_batch_problems(400, 404, 409, 422, 503),
+}
+BATCH_OUTPUT: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The rows as they are finished, in the order of the input, until the batch is over",
+        "content": {kind.media_type: {"schema": STRING} for kind in TEXT_KINDS.values()},
+    },
+    **_batch_problems(400, 404, 409, 422, 503, 504),
 }
 BATCHES: dict[int | str, dict[str, Any]] = {
     200: answer(

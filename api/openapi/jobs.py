@@ -5,7 +5,9 @@ from typing import Any
 from api.openapi.parts import (
     HEADER,
     IDEMPOTENCY_KEY,
+    NAMED,
     NULLABLE_STRING,
+    REFERENCE,
     STRING,
     TENSORS,
     TERMS,
@@ -90,10 +92,11 @@ PREDICTION_BODY = {
     "requestBody": json_body(
         {
             "type": "object",
-            "required": ["version", "input"],
+            "required": ["input"],
+            "anyOf": NAMED,
             "additionalProperties": False,
             "properties": {
-                "version": {"type": "string", "description": "model, or model:version", "minLength": 1},
+                **REFERENCE,
                 "input": TENSORS,
             },
         },
@@ -111,10 +114,11 @@ MANY_BODY = {
     "requestBody": json_body(
         {
             "type": "object",
-            "required": ["version", "inputs"],
+            "required": ["inputs"],
+            "anyOf": NAMED,
             "additionalProperties": False,
             "properties": {
-                "version": {"type": "string", "description": "model, or model:version", "minLength": 1},
+                **REFERENCE,
                 "inputs": {"type": "array", "minItems": 1, "maxItems": 100, "items": TENSORS},
                 "ids": {
                     "type": ["array", "null"],
@@ -182,7 +186,7 @@ PREDICT_BODY = {
             "additionalProperties": False,
             "properties": {
                 "x": {"description": "one row, nested or flat; the whole tensor where the model has no rows"},
-                "model": {"type": "string", "minLength": 1},
+                **REFERENCE,
             },
         },
         {"x": [0.0] * 784},

@@ -5,7 +5,7 @@ from typing import Any
 from api.openapi.parts import NULLABLE_INTEGER, NULLABLE_STRING, STRING, TENSORS, answer, listing, problems
 from ferry.manifest import Evidence, ExecutionMode
 
-_TENSOR = {
+_TENSOR: dict[str, Any] = {
     "type": "object",
     "required": ["name", "dtype", "datatype", "shape", "batch_axis"],
     "properties": {
@@ -20,6 +20,17 @@ _TENSOR = {
         "batch_axis": NULLABLE_INTEGER | {"description": "the axis along which rows lie; null: it has no rows"},
         "range": {"type": ["array", "null"], "items": {"type": "number"}},
         "preprocess": {"type": ["object", "null"]},
+    },
+}
+_INPUT = _TENSOR | {
+    "required": ["name", "dtype", "datatype", "shape", "batch_axis", "missing"],
+    "properties": _TENSOR["properties"]
+    | {
+        "missing": {
+            "type": ["string", "number", "boolean"],
+            "description": "what a missing value (null, NaN, an empty cell) becomes: `error` fails its job or row, "
+            "`nan` is NaN for the model, all else is the value itself",
+        }
     },
 }
 _FIXED_INPUT = {
@@ -53,7 +64,7 @@ _VERSION = {
     "required": ["id", "inputs", "outputs", "fixed_inputs", "labels", "labels_of", "execution", "has_rows"],
     "properties": {
         "id": STRING,
-        "inputs": {"type": "array", "items": _TENSOR},
+        "inputs": {"type": "array", "items": _INPUT},
         "outputs": {"type": "array", "items": _TENSOR},
         "fixed_inputs": {
             "type": "array",

@@ -7,13 +7,32 @@ NULLABLE_STRING = {"type": ["string", "null"]}
 NULLABLE_INTEGER = {"type": ["integer", "null"]}
 NULLABLE_NUMBER = {"type": ["number", "null"]}
 TENSORS = {
-    "type": "object",
     "description": (
-        "nested lists by tensor name, in the model's own layout; a bare value for a tensor without axes. "
-        "A single row may leave the batch axis out"
+        "A value for each input of the model, by its name: nested lists in the model's own layout, a bare value for a "
+        "tensor without axes. A single row may leave the batch axis out. A model with one input takes the bare value. "
+        "An input with one element in each row needs no inner lists: `30`, `[30, 40]`. Models whose inputs have their "
+        'rows first take a list of rows: `[{"age": 30}, {"age": 40}]`. null is a missing value; what becomes of it is '
+        "`missing` of the input in /v1/models"
     ),
-    "additionalProperties": True,
+    "anyOf": [
+        {"type": "object", "additionalProperties": True},
+        {"type": "array"},
+        {"type": ["number", "string", "boolean"]},
+    ],
 }
+REFERENCE: dict[str, Any] = {
+    "model": {
+        "type": "string",
+        "minLength": 1,
+        "description": "model, or model:version; `version` may say the version",
+    },
+    "version": {
+        "type": ["string", "integer", "null"],
+        "description": "model, or model:version; beside `model` a version or an alias of it",
+    },
+}
+# One of the two must be there.
+NAMED = [{"required": ["model"]}, {"required": ["version"]}]
 PROBLEM: dict[str, Any] = {
     "type": "object",
     "required": ["type", "title", "status", "detail", "instance", "code", "error"],

@@ -11,18 +11,19 @@ from api.catalog import Entry
 from api.context import context_of
 from api.headers import headers_of
 from api.openapi import jobs as openapi
-from api.routes.predictions import parse_reference
+from api.references import read_reference
 from api.services import Services, services_of
 from api.terms import terms_from_headers
 from api.wire import JSONAnswer
 from ferry.errors import InvalidInputError, ModelError
 from ferry.job_ids import own_id
-from ferry.json_tensors import Rows, escape_pointer, read_flat_input
+from ferry.json_forms import escape_pointer
+from ferry.json_tensors import Rows, read_flat_input
 from ferry.tensors import Array
 
 router = APIRouter(tags=["predict"])
 
-_KNOWN_FIELDS = frozenset({"x", "model"})
+_KNOWN_FIELDS = frozenset({"x", "model", "version"})
 
 
 @router.post("/predict", responses=openapi.PREDICT, openapi_extra=openapi.PREDICT_BODY, response_class=JSONAnswer)
@@ -44,12 +45,12 @@ async def predict(request: Request) -> JSONAnswer:
 async def _entry(services: Services, body: dict[str, Any]) -> Entry:
     for field in body:
         if field not in _KNOWN_FIELDS:
-            detail = f"unknown field {field[:40]!r}; expected x, and model if not the default"
+            detail = f"unknown field {field[:40]!r}; expected x, and model or version if not the default"
             raise InvalidInputError.at(f"#/{escape_pointer(field)}", detail)
     if "x" not in body:
         raise InvalidInputError.at("#/x", "'x' is missing: the row to classify")
-    if "model" in body:
-        return await services.catalog.find(*parse_reference(body["model"], "#/model"))
+    if "model" in body or "version" in body:
+        return await services.catalog.find(*read_reference(body))
     return await services.catalog.find(services.settings.default_model)
 
 

@@ -13,19 +13,21 @@ from api.context import caller_of, context_of
 from api.headers import headers_of
 from api.openapi import jobs as openapi
 from api.preferences import wait_from_prefer, wait_from_query
+from api.references import read_reference
 from api.services import Services, base_url_of, services_of
 from api.terms import key_from_header, terms_from_headers
 from api.wire import JSONAnswer
 from ferry.errors import FerryError, InvalidInputError, NotFoundError
 from ferry.jobs import JobRecord, job_id_of, new_job_id
-from ferry.json_tensors import escape_pointer, read_inputs
+from ferry.json_forms import escape_pointer
+from ferry.json_tensors import read_inputs
 
 router = APIRouter(prefix="/v1/predictions", tags=["predictions"])
 
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _ID_EXPECTED = "expected 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-', the first a letter or digit"
-_FIELDS = ("version", "input")
-_MANY_FIELDS = ("version", "inputs", "ids")
+_FIELDS = ("model", "version", "input")
+_MANY_FIELDS = ("model", "version", "inputs", "ids")
 # Inputs that are checked before other requests have their turn.
 CHECKED_AT_ONCE = 10
 # Jobs that one request reads or submits.
@@ -175,31 +177,18 @@ def _waits(request: Request, headers: Mapping[str, str], services: Services) -> 
 
 
 def _reference(body: dict[str, Any], known: tuple[str, ...], needed: str) -> tuple[str, str | None]:
-    """Return model name and version from `version`: "mnist", "mnist:1" or with Replicate's "local/" before it."""
+    """Return model name and version, when the body has the known fields alone, and the one that is needed."""
     for field in body:
         if field not in known:
             detail = f"unknown field {field[:40]!r}; expected {', '.join(known[:-1])} and {known[-1]}"
             raise InvalidInputError.at(f"#/{escape_pointer(field)}", detail)
-    for field in ("version", needed):
-        if field not in body:
-            raise InvalidInputError.at(f"#/{field}", f"{field!r} is missing")
-    return parse_reference(body["version"], "#/version")
-
-
-def parse_reference(reference: Any, pointer: str) -> tuple[str, str | None]:
-    """Split "name" or "name:version".
-
-    Raises:
-        InvalidInputError: it is not text.
-    """
-    if not isinstance(reference, str) or not reference:
-        raise InvalidInputError.at(pointer, 'expected the model as text: "mnist", or "mnist:1" for one version')
-    name, _, version = reference.removeprefix(f"{wire.OWNER}/").partition(":")
-    return name, version or None
+    reference = read_reference(body)
+    if needed not in body:
+        raise InvalidInputError.at(f"#/{needed}", f"{needed!r} is missing")
+    return reference
 
 
 def _list_of(value: Any, field: str) -> list[Any]:
-    # A list of numbers alone comes as an array; no entry of ours is a number.
     if not isinstance(value, list) or not 0 < len(value) <= MOST_AT_ONCE:
         raise InvalidInputError.at(
             f"#/{field}", f"expected a list of 1 to {MOST_AT_ONCE}; send more in several requests"

@@ -21,6 +21,7 @@ INDEX = "index"
 ASSEMBLE = "assemble"
 FOLDER = "batches/"
 INVALID_FILE = "invalid_file"
+RETRY_OF = "retry_of"
 
 
 class BatchStatus(StrEnum):
@@ -47,10 +48,11 @@ class BatchSpec:
 
     endpoint: `/v1/predictions`, or `/v2/models/{name}[/versions/{version}]/infer`. window_s: seconds until it expires;
     completion_window: the same as the client wrote it. metadata: the client's own, of which `output_format`, `join` and
-    the options of `ferry.bulk.formats.reading` mean something. output_ttl_s: how long output and error file are kept;
-    None is the default of all files.
+    `csv_escape_formulas` and the options of `ferry.bulk.formats.reading` mean something. output_ttl_s: how long output
+    and error file are kept; None: as all files.
     fingerprint: of what was asked for, where the client gave a key; else empty. owner, limits: as in
     `ferry.jobs.Submission`; a batch counts as one job. files_by: whose file it may run; None: anybody's.
+    retry_output_id, retry_error_id: files of the batch whose failed rows this one runs again.
     """
 
     id: str
@@ -66,6 +68,8 @@ class BatchSpec:
     owner: str = ""
     limits: JobLimits | None = None
     files_by: str | None = None
+    retry_output_id: str | None = None
+    retry_error_id: str | None = None
 
 
 class Opened(StrEnum):
@@ -130,6 +134,13 @@ class BatchRecord:
     running_rows: int = 0
     owner: str = ""
     is_prepared: bool = False
+    retry_output_id: str | None = None
+    retry_error_id: str | None = None
+
+    @property
+    def retry_of(self) -> str | None:
+        """The batch whose failed rows this one runs again."""
+        return self.metadata.get(RETRY_OF)
 
     @property
     def rows_done(self) -> int:
@@ -152,13 +163,18 @@ class BatchRecord:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What a settled chunk left: the token its parts' names carry, and which there are. No token: it was given up."""
+    """What a settled chunk left: the token its parts' names carry, and which there are. No token: it was given up.
+
+    output_rows: rows of the output in it. A line of the input that holds several rows of the model has several rows in
+    a table.
+    """
 
     token: str
     completed: int
     failed: int
     output_bytes: int = 0
     error_bytes: int = 0
+    output_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,8 +234,16 @@ def prepared_key(batch_id: str) -> str:
     return f"{folder_of(batch_id)}/input"
 
 
+def retry_key(batch_id: str) -> str:
+    """Return where the numbers of the rows lie that a batch runs again."""
+    return f"{folder_of(batch_id)}/retry"
+
+
 def part_key(batch_id: str, number: int, token: str, kind: str) -> str:
-    """Return where a chunk's output (`out`) or errors (`err`) lie, as the holder of `token` wrote them."""
+    """Return where a chunk's output (`out`) or errors (`err`) lie, as the holder of `token` wrote them.
+
+    Of a batch that runs failed rows again `at` says where the rows of its output go.
+    """
     return f"{folder_of(batch_id)}/parts/{number}-{token}.{kind}"
 
 
@@ -230,7 +254,8 @@ def errors_to_json(errors: Sequence[FileFault]) -> str:
 
 def part_to_text(part: Part) -> str:
     """Return a part as it stands in Redis."""
-    return f"{part.token} {part.completed} {part.failed} {part.output_bytes} {part.error_bytes}"
+    numbers = (part.completed, part.failed, part.output_bytes, part.error_bytes, part.output_rows)
+    return " ".join((part.token, *map(str, numbers)))
 
 
 def part_from_text(text: str) -> Part:
@@ -238,8 +263,7 @@ def part_from_text(text: str) -> Part:
     if not text:
         return Part("", 0, 0)
     token, *numbers = text.split(" ")
-    completed, failed, output_bytes, error_bytes = map(int, numbers)
-    return Part(token, completed, failed, output_bytes, error_bytes)
+    return Part(token, *map(int, numbers))
 
 
 def _errors(text: str) -> tuple[FileFault, ...]:

@@ -12,8 +12,10 @@ from ferry.bulk.batch_records import (
     BatchRecord,
     BatchSpec,
     Opened,
+    Part,
     batch_from_fields,
     is_batch_id,
+    part_from_text,
 )
 from ferry.bulk.files import PURPOSE_BATCH
 from ferry.errors import NotFoundError
@@ -57,6 +59,8 @@ class Batches:
             "metadata": json.dumps(dict(spec.metadata)),
             "output_ttl_s": "" if spec.output_ttl_s is None else spec.output_ttl_s,
         }  # fmt: skip
+        earlier = {"retry_output_id": spec.retry_output_id, "retry_error_id": spec.retry_error_id}
+        fields |= {name: file_id for name, file_id in earlier.items() if file_id is not None}
         args = [
             spec.id, uuid.uuid4().hex, spec.fingerprint, int(spec.window_s * 1000), self._max_open, self._ttl_ms,
             keys.model_key(spec.model, spec.version), spec.input_file_id, PURPOSE_BATCH,
@@ -72,6 +76,25 @@ class Batches:
             return None
         with redis_errors():
             return (await self._read([batch_id]))[0]
+
+    async def progress(self, batch_id: str, first: int, n_chunks: int) -> tuple[BatchRecord | None, list[Part | None]]:
+        """Return a batch, and what each chunk from `first` on left; None of a chunk that is not settled.
+
+        One look: parts go away in the moment in which a batch becomes terminal.
+
+        Raises:
+            QueueUnavailableError: Redis did not answer.
+        """
+        if not is_batch_id(batch_id):
+            return None, []
+        numbers = [str(number) for number in range(first, first + n_chunks)]
+        with redis_errors():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.hmget(self._keys.batch + batch_id, _FIELDS)
+                pipe.hmget(self._keys.batch_parts + batch_id, numbers)
+                values, parts = await pipe.execute()
+        found = [None if raw is None else part_from_text(raw.decode("ascii")) for raw in parts]
+        return batch_from_fields(batch_id, values), found
 
     async def list_page(
         self, *, after: str | None = None, limit: int = 20, owner: str | None = None

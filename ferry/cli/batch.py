@@ -2,15 +2,18 @@
 
 import secrets
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ferry.cli.batch_plan import OUT_INFIX, Plan, places_of, plan_of, stem_of
+from ferry.cli.batch_reasons import failures_of, reasons_of
 from ferry.cli.batch_session import Interrupts, Session, held_interrupts, open_session
+from ferry.cli.batch_stream import RowStream
 from ferry.cli.batch_tables import batch_table, batches_table
-from ferry.cli.batch_watch import INTERRUPTED, check_stdout, fault_lines, follow, note_lines
+from ferry.cli.batch_watch import INTERRUPTED, check_stdout, watch
 from ferry.cli.model_tables import open_console, say
 from ferry.client import ApiError, Batch, File
 from ferry.errors import FerryError
@@ -25,8 +28,9 @@ Url = Annotated[
         help="Address of the API; else that of the stack that is up, else port FERRY_API_PORT of this machine.",
     ),
 ]  # fmt: skip
-Errors = Annotated[
-    Path | None, typer.Option("--errors", metavar="PATH", help="Where rows that failed go; else OUT.errors.jsonl.")
+ErrorFile = Annotated[
+    Path | None,
+    typer.Option("--error-file", metavar="PATH", help="Where the error file goes; else OUT.errors.jsonl."),
 ]
 PatienceS = Annotated[
     float, typer.Option("--patience", min=0, metavar="SECONDS", help="How long to wait for an API that went away.")
@@ -39,12 +43,14 @@ PAGE = 100
 @app.command()
 def run(  # noqa: PLR0913, PLR0917 - an argument for each option
     file: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             metavar="FILE", help="JSONL, CSV, TSV, Parquet, Arrow, NPY, NPZ or a ZIP of images; also as .gz or .zst."
         ),
-    ],
-    model: Annotated[str, typer.Option("--model", "-m", metavar="NAME[:VERSION]", help="The model to run.")],
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", metavar="NAME[:VERSION]", help="The model to run.")
+    ] = None,
     out: Annotated[
         str | None,
         typer.Option("--out", "-o", metavar="OUT", help="The output; - is standard output. Else FILE's stem + .out."),
@@ -70,8 +76,32 @@ def run(  # noqa: PLR0913, PLR0917 - an argument for each option
         str | None,
         typer.Option(metavar="NAME", help="Of CSV, TSV and JSONL: such as cp1252; else UTF-8 or its mark's."),
     ] = None,
+    escape_formulas: Annotated[
+        bool,
+        typer.Option(
+            "--escape-formulas", help="In CSV or TSV, put ' before text that a spreadsheet runs as a formula."
+        ),
+    ] = False,
     window: Annotated[str, typer.Option(metavar="TIME", help="When it expires, done or not.")] = "24h",
-    errors: Errors = None,
+    errors: Annotated[
+        str,
+        typer.Option(
+            metavar="PLACE",
+            help="file: rows that failed are in the error file alone; inline: at their place in the output too.",
+        ),
+    ] = "file",
+    error_file: ErrorFile = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Write the output while the batch runs (JSONL, CSV, TSV).")
+    ] = False,
+    retry_failed: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BATCH_ID",
+            help="Run only the rows that failed in this batch, with its file, model and options, and fetch its output "
+            "with them in their places.",
+        ),
+    ] = None,
     url: Url = None,
     patience: PatienceS = PATIENCE_S,
 ) -> None:
@@ -79,18 +109,29 @@ def run(  # noqa: PLR0913, PLR0917 - an argument for each option
 
     Exits with 0 when every row succeeded, 3 when rows failed, 130 after Ctrl-C, else with 1.
     """
-    reading = {"header": header, "delimiter": delimiter, "decimal": decimal, "encoding": encoding}
-    plan = plan_of(
-        file, model, out=out, output_format=output_format, join=join, errors=errors,
-        reading={name: value for name, value in reading.items() if value is not None},
+    options = {"header": header, "delimiter": delimiter, "decimal": decimal, "encoding": encoding}
+    reading = {name: value for name, value in options.items() if value is not None}
+    if retry_failed is not None:
+        given = (file, model, output_format, join, escape_formulas or None, None if errors == "file" else errors)
+        if any(each is not None for each in given) or follow or reading:
+            raise typer.BadParameter(f"file, model and options are those of {retry_failed}; leave them out with it")
+        with open_session(url, patience) as session:
+            raise typer.Exit(_retry(session, retry_failed, out, error_file, window))
+    if file is None or model is None:
+        raise typer.BadParameter("name a FILE and a --model NAME, or --retry-failed BATCH_ID")
+    planned = partial(
+        plan_of, file, model, out=out, output_format=output_format, join=join, errors=errors, error_file=error_file,
+        escape_formulas=escape_formulas, reading=reading,
     )  # fmt: skip
+    plan = planned()
     check_stdout(plan.output_format, plan.places)
     with open_session(url, patience) as session:
-        session.client.check_model(model)
+        plan = planned(dtypes=session.client.check_model(model))
+        stream = RowStream(plan.output_format, plan.places.out) if follow else None
         stored = _upload(session, plan)
         batch, held = _create(session, plan, stored, window)
         session.say(f"batch {batch.id} of {plan.path.name}; Ctrl-C leaves or cancels it")
-        raise typer.Exit(follow(session, batch.id, plan.places, is_interrupted=held.is_pressed))
+        raise typer.Exit(watch(session, batch.id, plan.places, is_interrupted=held.is_pressed, stream=stream))
 
 
 @app.command()
@@ -102,7 +143,7 @@ def resume(
             "--out", "-o", metavar="OUT", help="The output; - is standard output. Else the input's stem + .out."
         ),
     ] = None,
-    errors: Errors = None,
+    error_file: ErrorFile = None,
     url: Url = None,
     patience: PatienceS = PATIENCE_S,
 ) -> None:
@@ -110,9 +151,9 @@ def resume(
     with open_session(url, patience) as session:
         batch = session.patience.run(lambda: session.client.batch(batch_id))
         default_out = Path(batch_id) if out else _default_out(session, batch)
-        places = places_of(out, default_out, errors)
+        places = places_of(out, default_out, error_file)
         check_stdout(batch.output_format, places)
-        raise typer.Exit(follow(session, batch_id, places))
+        raise typer.Exit(watch(session, batch_id, places))
 
 
 @app.command("list")
@@ -145,7 +186,7 @@ def show(batch_id: Id, url: Url = None) -> None:
         batch = session.client.batch(batch_id)
     console = open_console()
     console.print(batch_table(batch))
-    for line in (*fault_lines(batch.errors), *note_lines(batch)):
+    for line in (*(f"note: {note}" for note in batch.notes), *reasons_of(failures_of(batch.errors))):
         say(console, line)
 
 
@@ -165,6 +206,20 @@ def _upload(session: Session, plan: Plan) -> File:
         # The connection is closed in the middle of the form, so the server drops what has come.
         session.say("stopped while uploading; nothing is left of it")
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _retry(session: Session, earlier_id: str, out: str | None, error_file: Path | None, window: str) -> int:
+    """Run the failed rows of a batch again; return the exit status."""
+    earlier = session.patience.run(lambda: session.client.batch(earlier_id))
+    places = places_of(out, _default_out(session, earlier), error_file)
+    check_stdout(earlier.output_format, places)
+    key = secrets.token_hex(16)  # repeated, it makes no second one
+    with held_interrupts(session.say) as held:
+        batch = session.patience.run(
+            lambda: session.client.retry_batch(earlier_id, completion_window=window, idempotency_key=key)
+        )
+    session.say(f"batch {batch.id} of the rows that failed in {earlier_id}; Ctrl-C leaves or cancels it")
+    return watch(session, batch.id, places, is_interrupted=held.is_pressed)
 
 
 def _create(session: Session, plan: Plan, stored: File, window: str) -> tuple[Batch, Interrupts]:

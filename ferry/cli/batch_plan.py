@@ -3,20 +3,22 @@
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote
 
 from ferry.bulk.formats.packing import packing_of, unpacked_head, unpacked_name
 from ferry.bulk.formats.reading import read_options, unused_option
-from ferry.bulk.formats.recognition import HEAD_BYTES, recognise
+from ferry.bulk.formats.recognition import HEAD_BYTES, OUTPUT_SUFFIXES, recognise
 from ferry.bulk.formats.registry import OUTPUT_FORMATS, default_output
 from ferry.client_bulk_flows import PREDICTIONS_URL, endpoint_of
 from ferry.errors import InvalidInputError
 
 STDOUT = "-"
 TEXT_FORMATS = ("jsonl", "csv", "tsv")
+FORMULA_FORMATS = ("csv", "tsv")
+ERROR_PLACES = ("file", "inline")
 ERRORS_SUFFIX = ".errors.jsonl"
 OUT_INFIX = ".out"
 # A longer first line is not looked at; the server refuses it.
@@ -43,30 +45,49 @@ class Plan:
     output_format: str
     join: str | None
     places: Places
+    escape_formulas: bool = False
+    errors_inline: bool = False
     reading: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def metadata(self) -> dict[str, str]:
         """What the API is told of the input and the output."""
-        return {"output_format": self.output_format} | ({"join": self.join} if self.join else {}) | dict(self.reading)
+        metadata = {"output_format": self.output_format}
+        if self.join:
+            metadata["join"] = self.join
+        if self.escape_formulas:
+            metadata["csv_escape_formulas"] = "true"
+        if self.errors_inline:
+            metadata["errors"] = "inline"
+        return metadata | dict(self.reading)
 
 
-def plan_of(
+def plan_of(  # noqa: PLR0913 - an argument for each option
     path: Path,
     model: str,
     *,
     out: str | None,
     output_format: str | None,
     join: str | None,
-    errors: Path | None,
+    error_file: Path | None,
+    errors: str = "file",
+    escape_formulas: bool = False,
+    dtypes: Sequence[str] = (),
     reading: Mapping[str, str] | None = None,
 ) -> Plan:
-    """Return the plan. reading: the options of `ferry.bulk.formats.reading`, as a batch's metadata has them.
+    """Return the plan.
+
+    dtypes: of the model's outputs, where they are known already. reading: the options of `ferry.bulk.formats.reading`,
+    as a batch's metadata has them.
 
     Raises:
         InvalidInputError: the file cannot be a batch's, an option is none of its format, or an output cannot go where
             it should.
     """
+    if errors not in ERROR_PLACES:
+        raise InvalidInputError(
+            f"--errors takes {' or '.join(ERROR_PLACES)}, not {errors!r}; --error-file takes a path"
+        )
     if not path.is_file():
         raise InvalidInputError(f"{path} is a folder, not a file" if path.is_dir() else f"there is no file {path}")
     options = read_options(reading or {})
@@ -74,9 +95,11 @@ def plan_of(
     if unused := unused_option(options, input_format):
         raise InvalidInputError(f"--{unused[1]}")
     endpoint = _named_route(path, model) if input_format == "jsonl" else endpoint_of(model)
-    wanted = _output_format(output_format, out, input_format)
-    places = places_of(out, path.with_name(f"{stem_of(path.name)}{OUT_INFIX}.{wanted}"), errors, source=path)
-    return Plan(path, model, endpoint, wanted, join, places, reading or {})
+    wanted = _output_format(output_format, out, input_format, dtypes)
+    if escape_formulas and wanted not in FORMULA_FORMATS:
+        raise InvalidInputError(f"--escape-formulas is for csv and tsv, the output is {wanted}; leave it out")
+    places = places_of(out, path.with_name(f"{stem_of(path.name)}{OUT_INFIX}.{wanted}"), error_file, source=path)
+    return Plan(path, model, endpoint, wanted, join, places, escape_formulas, errors == "inline", reading or {})
 
 
 def stem_of(filename: str) -> str:
@@ -93,7 +116,7 @@ def places_of(out: str | None, default_out: Path, errors: Path | None, *, source
     target = None if out == STDOUT else Path(out) if out else default_out
     shown = target or default_out
     places = Places(target, errors or shown.parent / (shown.name + ERRORS_SUFFIX))
-    for option, place in (("-o", places.out), ("--errors", places.errors)):
+    for option, place in (("-o", places.out), ("--error-file", places.errors)):
         if place is None:
             continue
         if not place.parent.is_dir():
@@ -103,7 +126,7 @@ def places_of(out: str | None, default_out: Path, errors: Path | None, *, source
         if source is not None and place.resolve() == source.resolve():
             raise InvalidInputError(f"{option} {place} is the input itself; name another file")
     if places.out is not None and places.out.resolve() == places.errors.resolve():
-        raise InvalidInputError(f"-o and --errors are both {places.out}; name two files")
+        raise InvalidInputError(f"-o and --error-file are both {places.out}; name two files")
     return places
 
 
@@ -123,20 +146,36 @@ def _format_of(path: Path) -> str:
         raise InvalidInputError(f"{path}: {error.detail}") from None
 
 
-def _output_format(asked: str | None, out: str | None, input_format: str) -> str:
+def _format_by_suffix(out: str | None) -> str | None:
+    """Return the format that the output's name says; None where it says none.
+
+    Raises:
+        InvalidInputError: its suffix is of no output format.
+    """
+    suffix = Path(out).suffix.lower() if out else ""
+    if not suffix:
+        return None
+    if suffix not in OUTPUT_SUFFIXES:
+        known = ", ".join(OUTPUT_SUFFIXES)
+        raise InvalidInputError(f"-o {out}: no output is written as {suffix}; name it {known}, or give --format")
+    return OUTPUT_SUFFIXES[suffix]
+
+
+def _output_format(asked: str | None, out: str | None, input_format: str, dtypes: Sequence[str]) -> str:
     """Return the format asked for, else the one that the output's name says, else the input's."""
     if asked is not None:
         if asked not in OUTPUT_FORMATS:
             raise InvalidInputError(f"there is no --format {asked!r}; there are {', '.join(OUTPUT_FORMATS)}")
         return asked
-    suffix = Path(out).suffix.lower().removeprefix(".") if out else ""
-    return suffix if suffix in OUTPUT_FORMATS else default_output(input_format)
+    return _format_by_suffix(out) or default_output(input_format, dtypes)
 
 
 def _named_route(path: Path, model: str) -> str:
-    """Return the route that the first line names, in OpenAI's envelope; else the model's own."""
+    """Return the route that the first line names, in OpenAI's envelope, or whose body it is; else the model's own."""
     own = endpoint_of(model)
     line = _first_line(path)
+    if "input" in line and "inputs" not in line and "body" not in line:
+        return PREDICTIONS_URL
     if "url" not in line or "body" not in line:
         return own
     url = line["url"]

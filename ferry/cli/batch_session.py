@@ -33,7 +33,7 @@ class Patience:
         self, patience_s: float, note: Callable[[str], None], *,
         sleep: Callable[[float], None], clock: Callable[[], float],
     ) -> None:  # fmt: skip
-        self._patience_s = patience_s
+        self.patience_s = patience_s
         self._note = note
         self._sleep = sleep
         self._clock = clock
@@ -66,8 +66,8 @@ class Patience:
     def _wait_out(self, error: FerryError) -> None:
         if self._away_since is None:
             self._away_since = self._clock()
-            self._note(f"{error.detail}; waiting for it, up to {self._patience_s:g} s")
-        left_s = self._away_since + self._patience_s - self._clock()
+            self._note(f"{error.detail}; waiting for it, up to {self.patience_s:g} s")
+        left_s = self._away_since + self.patience_s - self._clock()
         if left_s <= 0:
             raise error
         self._sleep(min(self._pause_s, left_s))

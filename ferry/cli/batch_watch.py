@@ -4,28 +4,30 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from ferry.cli.batch_bars import duration, figures_of
 from ferry.cli.batch_plan import ERRORS_SUFFIX, STDOUT, TEXT_FORMATS, Places
+from ferry.cli.batch_reasons import failures_of, reasons_of, reasons_of_file
 from ferry.cli.batch_session import Session
-from ferry.client_bulk_answers import Batch, BatchFault
+from ferry.cli.batch_stream import RowStream
+from ferry.client_bulk_answers import Batch
 from ferry.errors import FerryError, InvalidInputError
 
 SUCCEEDED, GIVEN_UP, ROWS_FAILED, INTERRUPTED = 0, 1, 3, 130  # 2 is a wrong option's, 130 is 128 + SIGINT
-MAX_FAULTS = 20
 MAX_QUESTIONS = 3
 QUESTION = "leave it running, cancel it, or go on watching? [l/c/w] "
 
 Choice = Literal["leave", "cancel", "watch"]
 
 
-def follow(session: Session, batch_id: str, places: Places, *, is_interrupted: bool = False) -> int:
+def watch(
+    session: Session, batch_id: str, places: Places, *, is_interrupted: bool = False, stream: RowStream | None = None
+) -> int:
     """Watch a batch to its end and fetch its files; return the exit status.
 
-    is_interrupted: Ctrl-C was pressed already.
+    is_interrupted: Ctrl-C was pressed already. stream: where the output goes while the batch runs.
 
     Raises:
         FerryError: the API refuses, or was away for too long; how to come back is said before.
@@ -37,6 +39,8 @@ def follow(session: Session, batch_id: str, places: Places, *, is_interrupted: b
             try:
                 if is_interrupted:
                     raise KeyboardInterrupt  # noqa: TRY301 - the one that was held back
+                if stream:
+                    stream.write_all(session, batch_id)
                 ended = _watch(session, batch_id)
                 choice = None
             except KeyboardInterrupt:
@@ -49,7 +53,7 @@ def follow(session: Session, batch_id: str, places: Places, *, is_interrupted: b
         if choice == "leave":
             session.say(f"batch {batch_id} goes on without being watched")
             return INTERRUPTED
-        return _deliver(session, ended, places)
+        return _deliver(session, ended, places, has_output=stream is not None)
     except FerryError:
         session.say(f"to come back: {resume}")
         raise
@@ -63,7 +67,7 @@ def resume_line(session: Session, batch_id: str, places: Places) -> str:
     out = STDOUT if places.out is None else shlex.quote(str(places.out))
     line = f"ferry batch resume {batch_id} -o {out}"
     if places.out is None or places.errors != places.out.with_name(places.out.name + ERRORS_SUFFIX):
-        line += f" --errors {shlex.quote(str(places.errors))}"
+        line += f" --error-file {shlex.quote(str(places.errors))}"
     return line + session.url_option
 
 
@@ -80,22 +84,6 @@ def check_stdout(output_format: str | None, places: Places) -> None:
     """
     if places.out is None and output_format not in TEXT_FORMATS and sys.stdout.isatty():
         raise InvalidInputError(f"{output_format} is not for a terminal; name a file with -o, or redirect the output")
-
-
-def fault_lines(faults: Sequence[BatchFault]) -> list[str]:
-    """Return a line for each of the first faults of a file, and one for how many more there are."""
-    lines = [
-        f"line {fault.line}: {fault.message}" if fault.line is not None else fault.message
-        for fault in faults[:MAX_FAULTS]
-    ]
-    if len(faults) > MAX_FAULTS:
-        lines.append(f"... and {len(faults) - MAX_FAULTS:,} more")
-    return lines
-
-
-def note_lines(batch: Batch) -> list[str]:
-    """Return a line for each thing that was decided about a batch's file."""
-    return [f"note: {note}" for note in batch.notes]
 
 
 def _watch(session: Session, batch_id: str) -> Batch:
@@ -124,14 +112,14 @@ def _ask(session: Session) -> Choice:
     return "leave"
 
 
-def _deliver(session: Session, batch: Batch, places: Places) -> int:
-    """Fetch what there is and say how it ended."""
-    if batch.output_file_id:
+def _deliver(session: Session, batch: Batch, places: Places, *, has_output: bool) -> int:
+    """Fetch what there is, unless the output has come already, and say how it ended."""
+    if batch.output_file_id and not has_output:
         _fetch(session, batch.output_file_id, places.out)
     if batch.error_file_id:
         _fetch(session, batch.error_file_id, places.errors)
-    for line in note_lines(batch):
-        session.say(line)
+    for note in batch.notes:
+        session.say(f"note: {note}")
     counts = batch.counts
     if batch.status != "completed":
         _say_ended(session, batch, places)
@@ -142,6 +130,7 @@ def _deliver(session: Session, batch: Batch, places: Places) -> int:
     elif not batch.output_file_id:
         session.say("there is no output file, for no row succeeded")
     if counts.failed:
+        _say_reasons(session, batch, places)
         where = f"; why: {places.errors}" if batch.error_file_id else ""
         session.say(f"{counts.failed:,} of {counts.total:,} rows failed{where}")
         return ROWS_FAILED
@@ -160,14 +149,22 @@ def _summary(batch: Batch) -> str:
 def _say_ended(session: Session, batch: Batch, places: Places) -> None:
     if batch.errors:
         session.say(f"batch {batch.id} {batch.status}: the file cannot be run")
-        for line in fault_lines(batch.errors):
+        for line in reasons_of(failures_of(batch.errors)):
             session.say(line)
         return
     session.say(f"batch {batch.id} {batch.status}: {figures_of(batch)}")
     if batch.output_file_id and places.out:
         session.say(f"what was done: {places.out}")
     if batch.error_file_id:
+        _say_reasons(session, batch, places)
         session.say(f"what failed or was never run: {places.errors}")
+
+
+def _say_reasons(session: Session, batch: Batch, places: Places) -> None:
+    """Say why rows failed, from the error file that was fetched."""
+    if batch.error_file_id:
+        for line in reasons_of_file(places.errors):
+            session.say(line)
 
 
 def _fetch(session: Session, file_id: str, path: Path | None) -> None:

@@ -5,6 +5,7 @@ import math
 import shlex
 from collections.abc import Sequence
 
+from ferry.json_forms import filler_of
 from ferry.local.data_dir import read_run_info
 from ferry.manifest import Manifest, TensorSpec
 from ferry.settings import Settings
@@ -58,13 +59,13 @@ def _shape(spec: TensorSpec) -> list[int]:
 
 def _filled(spec: TensorSpec, shape: Sequence[int]) -> object:
     if not shape:
-        return _filler(spec)
+        return filler_of(spec)
     return [_filled(spec, shape[1:]) for _ in range(shape[0])]
 
 
 def _recipe(spec: TensorSpec, shape: Sequence[int]) -> str:
     """Return the Python expression of `_filled`: [[0.0] * 784] * 1, say."""
-    text = _quoted("text") if spec.is_string else repr(_filler(spec))
+    text = _quoted("text") if spec.is_string else repr(filler_of(spec))
     for size in reversed(shape):
         text = f"[{text}] * {size}"
     return text
@@ -73,12 +74,3 @@ def _recipe(spec: TensorSpec, shape: Sequence[int]) -> str:
 def _quoted(text: str) -> str:
     # In double quotes, since the program stands in single ones.
     return json.dumps(text, ensure_ascii=False)
-
-
-def _filler(spec: TensorSpec) -> object:
-    if spec.is_string:
-        return "text"
-    if spec.dtype == "bool":
-        return False
-    least = spec.range[0] if spec.range else 0
-    return float(least) if spec.dtype.startswith("float") else math.ceil(least)

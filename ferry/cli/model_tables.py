@@ -9,6 +9,7 @@ from rich.text import Text
 from ferry.cli.profile_plot import draw_profile
 from ferry.cli.terminal import has_utf8
 from ferry.manifest import Batching, Evidence, Manifest, NonFinite, TensorSpec
+from ferry.missing_rules import REFUSE, TO_NAN, MissingRule
 from ferry.model_files import total_bytes
 from ferry.profile import BatchLimits, Profile
 from ferry.repository import Repository, Survey
@@ -43,6 +44,7 @@ def print_manifest(console: Console, manifest: Manifest) -> None:
             console,
             f"fixed input: {each.name} = {', '.join(map(str, each.values))} ({each.dtype}), clients do not send it",
         )
+    say(console, f"missing values: {_missing(manifest)}")
     say(console, f"execution: {_execution(manifest)}")
     say(console, f"why: {_evidence(manifest)}: {manifest.execution.reason}")
     if manifest.execution.max_move:
@@ -150,6 +152,17 @@ def _non_finite(manifest: Manifest) -> str:
         NonFinite.NULL: "NaN for each; null in JSON",
         NonFinite.FAIL: "fail their job",
     }[manifest.non_finite]
+
+
+def _missing(manifest: Manifest) -> str:
+    rules = {spec.name: spec.missing for spec in manifest.inputs}
+    if len(rules) > 1 and len(set(map(repr, rules.values()))) > 1:
+        return ", ".join(f"{name} {_rule(rule)}" for name, rule in rules.items())
+    return _rule(next(iter(rules.values())))
+
+
+def _rule(rule: MissingRule) -> str:
+    return {REFUSE: "refused", TO_NAN: "NaN for the model"}.get(str(rule)) or f"replaced by {rule!r}"
 
 
 def say_batching(console: Console, profile: Profile | None, limits: BatchLimits) -> None:

@@ -14,6 +14,7 @@ from ferry.cli.first_job import expected_api_url, first_job, running_api_url
 from ferry.cli.live_models import batching_of, live_notes
 from ferry.cli.live_models import tune as tune_live
 from ferry.cli.live_queue import admin_of, resolve_live, versions_of
+from ferry.cli.missing_options import with_missing
 from ferry.cli.model_refs import resolve
 from ferry.cli.model_tables import (
     broken_table,
@@ -64,6 +65,14 @@ def add(  # noqa: PLR0913, PLR0917 - an argument for each option
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="An input's value in every run, e.g. sr=16000; repeatable."),
     ] = None,
+    missing: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]RULE",
+            help="Missing values of an input (null, NaN, empty cells): `error` fails the row or job, `nan` gives NaN to"
+            " the model, any other word is the value to use. Without NAME for every input it fits; repeatable.",
+        ),
+    ] = None,
     rows_independent: Annotated[
         bool, typer.Option("--rows-independent", help="Let rows share a run, even against the trial's evidence.")
     ] = False,
@@ -94,7 +103,9 @@ def add(  # noqa: PLR0913, PLR0917 - an argument for each option
                 settings=settings,
                 source=file.parent,
             ),
-            non_finite=non_finite,
+            settle=lambda found: with_missing(
+                found.model_copy(update={"non_finite": non_finite}), tuple(missing or ())
+            ),
             repository=repository,
         )
         console = open_console()
@@ -239,17 +250,22 @@ def remove(
 
 
 def _publish(
-    file: Path, inspect: Callable[[Path], Manifest], *, non_finite: NonFinite, repository: Repository
+    file: Path,
+    inspect: Callable[[Path], Manifest],
+    *,
+    settle: Callable[[Manifest], Manifest],
+    repository: Repository,
 ) -> Manifest:
+    """Publish what `inspect` finds, with what the options say of it (`settle`)."""
     try:
         check_file(file)
         with repository.staging() as staged:
             # What is published is the copy that was inspected, whatever happens to the original meanwhile.
             copy = staged / MODEL_FILE
             shutil.copyfile(file, copy)
-            manifest = inspect(copy)
+            manifest = settle(inspect(copy))
             now = datetime.now(UTC).isoformat(timespec="seconds")
-            write_manifest(manifest.model_copy(update={"created_at": now, "non_finite": non_finite}), staged)
+            write_manifest(manifest.model_copy(update={"created_at": now}), staged)
             return repository.publish(staged)
     except ModelRefusedError as error:
         raise ModelRefusedError(f"{file} is refused: {error.detail}") from error

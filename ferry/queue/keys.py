@@ -103,7 +103,7 @@ class Keys:
     # the places of rows that killed a worker; "-" while nothing of the batch runs); absent when there is none
     batch_open = _Place("batch_open:")
     # + id: hash of the chunks that are settled, by number: "{token} {completed} {failed} {bytes of output} {of
-    # errors}", empty for a chunk that was given up
+    # errors} {rows of output}", empty for a chunk that was given up
     batch_parts = _Place("batch_parts:")
     steps_alone = _Place("steps_alone:")  # + {model}: list of ids of steps whose claim lapsed
     api_key = _Place("api_key:")  # + id: hash of an API key: name, owner, scopes, sha256 of the secret, limits
@@ -159,6 +159,7 @@ BATCH_FIELDS = (
     "completion_window", "metadata", "output_ttl_s", "created_us", "in_progress_us", "finalizing_us", "completed_us",
     "failed_us", "expired_us", "cancelling_us", "cancelled_us", "expires_us", "total", "completed", "failed", "chunks",
     "done", "width", "errors", "notes", "is_prepared", "output_file_id", "error_file_id", "rate", "rate_us", "owner",
+    "retry_output_id", "retry_error_id",
 )  # fmt: skip
 
 # So many steps of one batch are enqueued at once, or twice as many as workers serve its model.

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ferry.bulk.batch_records import BatchRecord, BatchSpec, BatchStatus, Opened, index_key
+from ferry.bulk.batch_records import BatchRecord, BatchSpec, BatchStatus, Opened, Part, index_key
 from ferry.bulk.batches import Batches, batch_id_of, new_batch_id
 from ferry.bulk.files import Files, new_file_id
-from ferry.bulk.steps import STOPPED, Held, Steps, indexed
+from ferry.bulk.steps import STOPPED, Held, Steps, indexed, worked
 from ferry.bulk.storage import Storage
 from ferry.errors import NotFoundError, QueueUnavailableError
 from ferry.jobs import JobLimits
@@ -55,6 +55,11 @@ class Desk:
         self.batches.change(
             batch_id, status=status, total=ROWS, chunks=CHUNKS, in_progress_us=now_us, notes=NOTES, is_prepared=True,
         )  # fmt: skip
+
+    def settle_chunk(self, batch_id: str, part: Part) -> None:
+        """Settle the first chunk, as a worker does."""
+        assert isinstance(self.batches, MemoryBatches)
+        self.batches.parts.setdefault(batch_id, {})[0] = part
 
     async def forget(self, batch_id: str) -> None:
         """Let the time be over for which a batch is remembered."""
@@ -114,6 +119,11 @@ class RedisDesk(Desk):
             notes=NOTES, is_prepared=True,
         )  # fmt: skip
         assert self.steps.settle(held, outcome)
+
+    def settle_chunk(self, batch_id: str, part: Part) -> None:
+        held = self.claim()
+        assert held.id == f"{batch_id}/0"
+        assert self.steps.settle(held, worked(0, part))
 
     async def forget(self, batch_id: str) -> None:
         await self.redis.delete(KEYS.batch + batch_id)
@@ -219,6 +229,23 @@ async def test_open_when_as_many_are_under_way_as_may_be_then_full_until_one_end
 async def test_get_and_cancel_when_there_is_none_then_none(desk: Desk, batch_id: str) -> None:
     assert await desk.batches.get(batch_id) is None
     assert await desk.batches.cancel(batch_id) is None
+
+
+async def test_progress_when_a_chunk_is_settled_then_what_it_left_beside_the_batch(desk: Desk) -> None:
+    batch = await desk.opened()
+    desk.index(batch.id)
+    assert (await desk.batches.progress(batch.id, 0, 2))[1] == [None, None]
+    part = Part("t", 9, 1, 70, 8, 9)
+    desk.settle_chunk(batch.id, part)
+    record, parts = await desk.batches.progress(batch.id, 0, 3)
+    assert record is not None
+    assert (record.id, record.status, parts) == (batch.id, BatchStatus.IN_PROGRESS, [part, None, None])
+    assert (await desk.batches.progress(batch.id, 1, 2))[1] == [None, None]
+
+
+@pytest.mark.parametrize("batch_id", [new_batch_id(), "batch_", "no id"])
+async def test_progress_when_there_is_no_batch_then_none(desk: Desk, batch_id: str) -> None:
+    assert (await desk.batches.progress(batch_id, 0, 2))[0] is None
 
 
 async def test_list_page_when_there_are_many_then_every_one_once_the_newest_first(desk: Desk) -> None:

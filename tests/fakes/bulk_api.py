@@ -59,6 +59,7 @@ class BulkApi:
         self.replies: dict[str, list[Reply | None]] = {}
         self.on_look: Callable[[], None] = lambda: None
         self.breaks = 0
+        self.output, self.output_type = b"id\n1\n", "text/csv"
         self.n_batches = 1  # how many the list shows
         self.has_ranges = True
         self.are_sums_wrong = False
@@ -85,7 +86,9 @@ class BulkApi:
 
     def _answer(self, request: httpx.Request, path: str) -> httpx.Response:
         if path == "/v1/models/mnist":
-            return httpx.Response(200, json={"name": "mnist", "versions": [{"id": "1"}, {"id": "2"}]})
+            float32, int64 = ({"name": dtype, "dtype": dtype} for dtype in ("float32", "int64"))
+            versions = [{"id": "1", "outputs": [float32]}, {"id": "2", "outputs": [float32, int64]}]
+            return httpx.Response(200, json={"name": "mnist", "versions": versions})
         if path.startswith("/v1/models/"):
             return problem(404, "not_found", f"no model {path.split('/')[3]!r}; there are mnist:1, mnist:2")
         if path.startswith("/v1/files"):
@@ -137,6 +140,14 @@ class BulkApi:
             206 if self.has_ranges else 200, headers=headers, stream=Pieces(content[start:], is_broken=is_broken)
         )
 
+    def _output(self, from_row: int) -> httpx.Response:
+        """Stream the output, with a row per line, from a row on; `breaks` streams break in the middle."""
+        rows = self.output.splitlines(keepends=True)
+        content = b"".join(rows[from_row + (self.output_type != "application/jsonl") :]) if from_row else self.output
+        is_broken, self.breaks = self.breaks > 0, self.breaks - 1
+        stream = Pieces(content, is_broken=is_broken)
+        return httpx.Response(200, headers={"Content-Type": self.output_type}, stream=stream)
+
     def _batch(self, request: httpx.Request, rest: str) -> httpx.Response:
         if request.method == "POST" and not rest:
             self.created.append(orjson.loads(request.content))
@@ -149,6 +160,8 @@ class BulkApi:
             )
         if not rest.startswith("batch_1"):
             return problem(404, "not_found", f"no batch {rest!r}")
+        if rest.endswith("/output"):
+            return self._output(int(request.url.params["from_row"]))
         if rest.endswith("/cancel"):
             self.lives = [{"status": "cancelled", "counts": (10, 4, 0)}]
             return httpx.Response(200, json=batch_body(status="cancelling"))

@@ -6,7 +6,7 @@ The same contract cases run on both. No worker takes part: a test says with `cha
 from dataclasses import replace
 from typing import Any
 
-from ferry.bulk.batch_records import BatchRecord, BatchSpec, BatchStatus, Opened
+from ferry.bulk.batch_records import BatchRecord, BatchSpec, BatchStatus, Opened, Part
 from ferry.bulk.files import PURPOSE_BATCH
 from ferry.errors import NotFoundError, QueueUnavailableError
 from tests.fakes.memory_files import MemoryFiles
@@ -24,6 +24,7 @@ class MemoryBatches:
         self.records: dict[str, BatchRecord] = {}
         self.fingerprints: dict[str, str] = {}
         self.limited_by: dict[str, str] = {}
+        self.parts: dict[str, dict[int, Part]] = {}
 
     def _check(self) -> None:
         if self.is_down:
@@ -57,7 +58,7 @@ class MemoryBatches:
             spec.id, BatchStatus.VALIDATING, spec.model, spec.version, spec.endpoint, spec.input_file_id,
             file.filename, file.size_bytes, spec.completion_window, dict(spec.metadata), now_us,
             now_us + int(spec.window_s * 1e6), output_ttl_s=spec.output_ttl_s,
-            owner=spec.owner,
+            owner=spec.owner, retry_output_id=spec.retry_output_id, retry_error_id=spec.retry_error_id,
         )  # fmt: skip
         return Opened.ACCEPTED
 
@@ -69,6 +70,13 @@ class MemoryBatches:
     async def get(self, batch_id: str) -> BatchRecord | None:
         self._check()
         return self.records.get(batch_id)
+
+    async def progress(self, batch_id: str, first: int, n_chunks: int) -> tuple[BatchRecord | None, list[Part | None]]:
+        self._check()
+        record, parts = self.records.get(batch_id), self.parts.get(batch_id, {})
+        if record is not None and record.status.is_terminal:
+            parts = {}
+        return record, [parts.get(number) for number in range(first, first + n_chunks)]
 
     async def list_page(
         self, *, after: str | None = None, limit: int = 20, owner: str | None = None

@@ -90,6 +90,13 @@ class World:
         asked = {"input_file_id": await self.file(), "endpoint": "/v1/predictions", "model": IDLE}
         return await self._made("POST", "/v1/batches", json=asked)
 
+    async def cancelled_batch(self) -> str:
+        """Make a batch that is over before its file was looked at."""
+        batch_id = await self.batch()
+        answer = await self.ask("ann", "POST", f"/v1/batches/{batch_id}/cancel")
+        assert answer.json()["status"] == "cancelled"
+        return batch_id
+
     async def dead_letter(self) -> str:
         """Let a job of Ann's kill its workers until it is given up."""
         job_id = await self.job()
@@ -183,6 +190,7 @@ OPERATIONS = {
     "POST /v1/batches": Operation(_new_batch, SUBMIT, 200, 404),
     "GET /v1/batches": Operation(on(World.batch, "/v1/batches"), READ, 200, 200),
     "GET /v1/batches/{batch_id}": Operation(on(World.batch, "/v1/batches/{}"), READ, 200, 404),
+    "GET /v1/batches/{batch_id}/output": Operation(on(World.cancelled_batch, "/v1/batches/{}/output"), READ, 200, 404),
     "POST /v1/batches/{batch_id}/cancel": Operation(on(World.batch, "/v1/batches/{}/cancel"), SUBMIT, 200, 404),
     "GET /v1/models": Operation(plain("/v1/models"), READ, 200, 200),
     "GET /v1/models/{name}": Operation(plain("/v1/models/toy"), READ, 200, 200),

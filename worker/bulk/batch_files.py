@@ -56,6 +56,8 @@ def rules_of(
         chunk_bytes=chunk_bytes,
         join=tuple(name for name in record.metadata.get("join", "").split(",") if name),
         batch_id=record.id.removeprefix("batch_"),
+        escape_formulas=record.metadata.get("csv_escape_formulas") == "true",
+        errors_inline=record.metadata.get("errors") == "inline",
         reading=read_options(record.metadata),
     )
 

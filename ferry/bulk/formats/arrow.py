@@ -3,16 +3,16 @@
 The batches of a stream are passed over from its start for every chunk; of a file they are found by their number.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from ferry.bulk.formats.arrow_columns import check_schema, read_table
+from ferry.bulk.formats.arrow_columns import check_schema, joined_types, read_table
 from ferry.bulk.formats.base import Chunk, ChunkRows, Index, Opener, PartResult, Rules, cut_evenly, rows_fault
+from ferry.bulk.formats.categories import Categories
 from ferry.bulk.formats.columns import column_notes
-from ferry.bulk.formats.parquet import same_schema
-from ferry.bulk.formats.table_output import check_names, to_table
+from ferry.bulk.formats.table_output import tables_with_rows, to_table
 from ferry.errors import InvalidInputError
 
 _FILE_MAGIC = b"ARROW1"
@@ -29,8 +29,9 @@ class Arrow:
         """Check the schema and count the rows of every batch, one in memory at a time."""
         starts, n_rows, n_bytes = [], 0, 0
         try:
-            schema, batches = _open(file)
-            notes = column_notes(schema.names, check_schema(schema, rules), rules)
+            schema, batches = open_batches(file)
+            columns = check_schema(schema, rules)
+            joined, notes = joined_types(schema, columns, rules), column_notes(schema.names, columns, rules)
             for batch in batches:
                 starts.append(n_rows)
                 n_rows += batch.num_rows
@@ -48,13 +49,13 @@ class Arrow:
             while at + 1 < len(starts) and starts[at + 1] <= chunk.first:
                 at += 1
             chunks.append(Chunk(chunk.first, chunk.rows, {"batch": at, "row": chunk.first - starts[at]}))
-        return Index(n_rows, tuple(chunks), notes=notes)
+        return Index(n_rows, tuple(chunks), notes=notes, joined=joined)
 
     def read(self, file: BinaryIO, chunk: Chunk, rules: Rules) -> ChunkRows:
         """Read rows from their batch on."""
         parts, skip, left = [], chunk.where["row"], chunk.rows
         try:
-            _, batches = _open(file, chunk.where["batch"])
+            _, batches = open_batches(file, chunk.where["batch"])
             for batch in batches:
                 taken = batch.slice(skip, left)
                 skip = max(0, skip - batch.num_rows)
@@ -71,32 +72,41 @@ class Arrow:
         return read_table(table, chunk, check_schema(table.schema, rules), rules)
 
     def check_output(self, rules: Rules) -> None:
-        """Refuse joined columns that have the name of an output."""
-        check_names(rules)
+        """Hold any output."""
 
     def write_part(self, out: BinaryIO, result: PartResult, rules: Rules) -> int:
         """Write the rows of a part as a stream."""
         table = to_table(result, rules, flat=False)
         with pa.ipc.new_stream(out, table.schema) as writer:
             writer.write_table(table)
-        return len(result.rows.ids) - len(result.all_faults())
+        return int(table.num_rows)
 
     def assemble(self, parts: Sequence[Opener], out: BinaryIO) -> None:
         """Write one IPC file, a part at a time."""
-        writer = schema = None
-        for opener in parts:
-            with opener() as part:
-                found, batches = _open(part)
-                table = pa.Table.from_batches(list(batches), found)
-            if writer is None:
-                schema = table.schema
-                writer = pa.ipc.new_file(out, schema)
-            writer.write_table(same_schema(table, schema))
-        if writer is not None:
-            writer.close()
+        write_tables(lambda: _tables(parts), out)
 
 
-def _open(file: BinaryIO, first: int = 0) -> tuple[Any, Iterator[Any]]:
+def write_tables(tables: Callable[[], Iterator[Any]], out: BinaryIO) -> None:
+    """Write one IPC file of tables, gone through twice where a column has categories: it has one dictionary then."""
+    writer = categories = None
+    for table in tables_with_rows(tables()):
+        if writer is None:
+            writer = pa.ipc.new_file(out, table.schema)
+            if any(pa.types.is_dictionary(field.type) for field in table.schema):
+                categories = Categories(tables_with_rows(tables()))
+        writer.write_table(categories.applied(table) if categories else table)
+    if writer is not None:
+        writer.close()
+
+
+def _tables(parts: Sequence[Opener]) -> Iterator[Any]:
+    for opener in parts:
+        with opener() as part:
+            schema, batches = open_batches(part)
+            yield pa.Table.from_batches(list(batches), schema)
+
+
+def open_batches(file: BinaryIO, first: int = 0) -> tuple[Any, Iterator[Any]]:
     """Return the schema and the batches from number `first` on."""
     file.seek(0)
     is_file = file.read(len(_FILE_MAGIC)) == _FILE_MAGIC

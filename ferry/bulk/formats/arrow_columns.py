@@ -1,6 +1,8 @@
 """Arrow columns to a chunk's rows: lists and scalars of one shape in one conversion, the rest row by row."""
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,10 +11,33 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from ferry.bulk.formats.base import Chunk, ChunkRows, Group, RowFault, Rules, good_rows, input_fault, numbered
 from ferry.bulk.formats.casting import fit_shape, shape_text
 from ferry.bulk.formats.columns import InputColumns, joined_names, map_columns
+from ferry.bulk.formats.joined_text import is_list, is_text
 from ferry.bulk.formats.pixels import cast_column, takes_dtype
+from ferry.bulk.formats.sequences import Repeated
 from ferry.errors import InvalidInputError
 from ferry.manifest import TensorSpec
 from ferry.tensors import Array
+
+
+@dataclass(frozen=True, slots=True)
+class _Elements:
+    """Elements of one input, and where the file has none: a null, for which `values` has something harmless."""
+
+    values: Array
+    missing: Array | None
+
+    def reshape(self, shape: tuple[int, ...]) -> "_Elements":
+        return _Elements(self.values.reshape(shape), None if self.missing is None else self.missing.reshape(shape))
+
+    @classmethod
+    def side_by_side(cls, columns: Sequence["_Elements"]) -> "_Elements":
+        """Return columns of one element a row, each (N,), as (N, columns)."""
+        values: Array = np.stack([column.values for column in columns], axis=1)
+        if all(column.missing is None for column in columns):
+            return cls(values, None)
+        missing = [np.zeros(len(values), bool) if c.missing is None else c.missing for c in columns]
+        return cls(values, np.stack(missing, axis=1))
+
 
 # A model's batch does not go beyond a piece, so a piece holds many, and of most sizes a whole number.
 PIECE_ROWS = 1024
@@ -21,6 +46,9 @@ PIECE_ROWS = 1024
 def check_schema(schema: Any, rules: Rules) -> list[InputColumns]:
     """Return which columns are which input.
 
+    Of a model that runs whole jobs a column may hold a whole tensor in each row, the batch axis included: its lists
+    are as deep as the tensor has axes. The column's spec then has no batch axis, so that a row is all of the tensor.
+
     Raises:
         InvalidInputError: columns that are missing, or of a dtype or depth that can never fit.
     """
@@ -28,35 +56,73 @@ def check_schema(schema: Any, rules: Rules) -> list[InputColumns]:
     for column in columns:
         for name in column.names:
             _check_type(column, name, schema.field(name).type)
-    return columns
+    if rules.manifest.is_batched:
+        return columns
+    return _with_whole_jobs(columns, schema)
+
+
+def _with_whole_jobs(columns: list[InputColumns], schema: Any) -> list[InputColumns]:
+    with_rows = [column for column in columns if column.spec.batch_axis is not None]
+    full = [
+        column
+        for column in with_rows
+        if column.is_whole and _depth(schema.field(column.names[0]).type) == len(column.spec.shape)
+    ]
+    if not full:
+        return columns
+    if len(full) < len(with_rows):
+        some = ", ".join(repr(column.spec.name) for column in full)
+        raise InvalidInputError(f"only {some} have the batch axis in each row; give it to all inputs or to none")
+    return [
+        replace(column, spec=column.spec.model_copy(update={"batch_axis": None})) if column in full else column
+        for column in columns
+    ]
+
+
+def _depth(kind: Any) -> int:
+    """Return how deep lists nest in a row."""
+    if isinstance(kind, pa.FixedShapeTensorType):
+        return len(kind.shape)
+    return 1 + _depth(kind.value_type) if is_list(kind) else 0
+
+
+def joined_types(schema: Any, columns: Sequence[InputColumns], rules: Rules) -> dict[str, Any]:
+    """Return the type of each joined column, by name; `columns` are those of the model's inputs."""
+    return {name: schema.field(name).type for name in joined_names(schema.names, columns, rules)}
 
 
 def _check_type(column: InputColumns, name: str, kind: Any) -> None:
     spec, depth = column.spec, 0
-    element = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
-    while _is_list(element):
-        element, depth = element.value_type, depth + 1
+    held = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    while is_list(held):
+        held, depth = held.value_type, depth + 1
     if depth and not column.is_whole:
         raise InvalidInputError(f"column {name[:40]!r} holds lists; expected one element of {spec.name!r}")
+    element = _input_type(held)
     try:
-        dtype = np.dtype(object) if _is_text(element) else np.dtype(element.to_pandas_dtype())
+        dtype = np.dtype(object) if is_text(element) else np.dtype(element.to_pandas_dtype())
     except (NotImplementedError, TypeError):
         dtype = np.dtype("V1")
     if not takes_dtype(column, dtype):
-        raise InvalidInputError(f"column {name[:40]!r} holds {element}, input {spec.name!r} takes {spec.dtype}")
+        raise InvalidInputError(f"column {name[:40]!r} holds {held}, input {spec.name!r} takes {spec.dtype}")
     if column.is_whole and not depth and len(spec.inner_shape) and None in spec.inner_shape:
         raise InvalidInputError(f"column {name[:40]!r} holds no lists; expected rows of shape {shape_text(spec)}")
 
 
 def read_table(table: Any, chunk: Chunk, columns: Sequence[InputColumns], rules: Rules) -> ChunkRows:
-    """Return a chunk's rows from a table of exactly them; `columns` are those of the model's inputs."""
+    """Return a chunk's rows from a table of exactly them; `columns` are those of the model's inputs.
+
+    Raises:
+        InvalidInputError: a joined column holds text that is not UTF-8.
+    """
     names, numbers = numbered(chunk.first, chunk.rows)
-    joined = {name: table.column(name).to_pylist() for name in joined_names(table.schema.names, columns, rules)}
+    joined = {name: _joined(table, name) for name in joined_names(table.schema.names, columns, rules)}
+    table = _as_inputs(table, columns)
     found: list[Group] = []
     faults: list[RowFault] = []
     first = 0
     for piece in _pieces(table):
-        together = [array for column in columns if (array := _together(piece, column)) is not None]
+        together = [elements for column in columns if (elements := _together(piece, column)) is not None]
         if len(together) < len(columns):
             break
         group, wrong = _cast(together, columns, first, rules)
@@ -64,9 +130,68 @@ def read_table(table: Any, chunk: Chunk, columns: Sequence[InputColumns], rules:
         faults += wrong
         first += piece.num_rows
     else:
-        return ChunkRows(names, numbers, tuple(found), tuple(faults), joined)
+        return ChunkRows(names, numbers, _as_jobs(found, columns, rules), tuple(faults), joined)
     groups, faults = _row_by_row(table, columns, rules)
-    return ChunkRows(names, numbers, groups, tuple(faults), joined)
+    return ChunkRows(names, numbers, _as_jobs(groups, columns, rules), tuple(faults), joined)
+
+
+def _as_jobs(groups: Sequence[Group], columns: Sequence[InputColumns], rules: Rules) -> tuple[Group, ...]:
+    """Return the groups; where a row is a whole job (see `check_schema`), marked as having their batch axis."""
+    if rules.manifest.is_batched or any(column.spec.batch_axis is not None for column in columns):
+        return tuple(groups)
+    return tuple(replace(group, singles=Repeated(value=False, size=len(group.positions))) for group in groups)
+
+
+def _joined(table: Any, name: str) -> Any:
+    column = table.column(name)
+    if is_text(column.type) and not _is_utf8(column):
+        raise InvalidInputError(
+            f"column {name[:40]!r} holds text that is not UTF-8; leave it out of `join`, or mend it"
+        )
+    return column
+
+
+def _is_utf8(column: Any) -> bool:
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _as_inputs(table: Any, columns: Sequence[InputColumns]) -> Any:
+    """Return the table with its input columns in types that arrays can be made of: no categories, no decimals."""
+    for column in columns:
+        for name in column.names:
+            held = made = table.column(name)
+            if pa.types.is_primitive(held.type):
+                continue
+            if (kind := _input_type(held.type)) != held.type:
+                made = held.cast(_input_type(held.type, pa.string())).cast(kind)
+            if is_text(made.type) and not _is_utf8(made):
+                made = made.cast(pa.binary())  # of the rows, those whose bytes are no text fail alone
+            if made is not held:
+                table = table.set_column(table.schema.get_field_index(name), name, made)
+    return table
+
+
+def _input_type(kind: Any, of_decimals: Any = None) -> Any:
+    """Return the type that a column is cast to before arrays are made of it.
+
+    Decimals become the nearest float64. They are cast to text first, for the direct way may miss it by one unit.
+    """
+    if pa.types.is_dictionary(kind):
+        return _input_type(kind.value_type, of_decimals)
+    if pa.types.is_decimal(kind):
+        return of_decimals or pa.float64()
+    if pa.types.is_string_view(kind):
+        return pa.string()
+    if not is_list(kind):
+        return kind
+    inner = _input_type(kind.value_type, of_decimals)
+    if inner == kind.value_type and not pa.types.is_list_view(kind) and not pa.types.is_large_list_view(kind):
+        return kind
+    return pa.list_(inner, kind.list_size if pa.types.is_fixed_size_list(kind) else -1)
 
 
 def _pieces(table: Any) -> Iterator[Any]:
@@ -84,45 +209,61 @@ def _pieces(table: Any) -> Iterator[Any]:
 
 
 def _cast(
-    arrays: Sequence[Array], columns: Sequence[InputColumns], first: int, rules: Rules
+    inputs: Sequence[_Elements], columns: Sequence[InputColumns], first: int, rules: Rules
 ) -> tuple[Group, list[RowFault]]:
     """Return rows of one shape, from position `first` of the chunk on, as the model takes them."""
     fitting, bad = [], {}
-    for column, array in zip(columns, arrays, strict=True):
-        cast, wrong = cast_column(column, array)
+    for column, elements in zip(columns, inputs, strict=True):
+        cast, wrong = cast_column(column, elements.values, elements.missing)
         fitting.append(cast)
         bad.update({row: (column.spec.name, why) for row, why in wrong.items()})
     return good_rows(fitting, bad, rules, first=first)
 
 
-def _together(table: Any, column: InputColumns) -> Array | None:
-    """Return a whole input's rows (N, *inner); None where some row differs in shape or has a null."""
+def _together(table: Any, column: InputColumns) -> _Elements | None:
+    """Return a whole input's rows, of shape (N, *inner); None where some row differs in shape or a list is null."""
+    spec, n_rows = column.spec, table.num_rows
     if not column.is_whole:
-        parts = [_flat(table.column(name), column.spec) for name in column.names]
-        if any(part is None for part in parts):
+        parts = [part for name in column.names if (part := _flat(table.column(name), spec)) is not None]
+        if len(parts) < len(column.names):
             return None
-        stacked: Array = np.stack([part[0] for part in parts if part is not None], axis=1)
+        exact = _same_integers(parts) if spec.numpy_dtype.kind in "iu" else parts
+        if exact is None:
+            return None
+        stacked = _Elements.side_by_side(exact)
         if column.pixels:
             return stacked
-        return stacked.reshape((table.num_rows, *(size or 0 for size in column.spec.inner_shape)))
-    flat = _flat(table.column(column.names[0]), column.spec)
-    if flat is None:
+        return stacked.reshape((n_rows, *(size or 0 for size in spec.inner_shape)))
+    flat = _flat(table.column(column.names[0]), spec)
+    inner = None if flat is None else fit_shape(spec, flat.values.shape[1:])
+    return None if flat is None or inner is None else flat.reshape((n_rows, *inner))
+
+
+def _same_integers(parts: Sequence[_Elements]) -> Sequence[_Elements] | None:
+    """Return columns of whole numbers in dtypes that go into one array exactly; None where there is no such dtype.
+
+    numpy makes float64 of int64 beside uint64.
+    """
+    if all(part.values.dtype.kind == "u" for part in parts) or all(part.values.dtype != np.uint64 for part in parts):
+        return parts
+    largest = np.iinfo(np.int64).max
+    if any((part.values > largest).any() for part in parts if part.values.dtype == np.uint64):
         return None
-    shape = fit_shape(column.spec, flat[1])
-    return None if shape is None else flat[0].reshape((table.num_rows, *shape))
+    return [_Elements(part.values.astype(np.int64), part.missing) for part in parts]
 
 
-def _flat(column: Any, spec: TensorSpec) -> tuple[Array, tuple[int, ...]] | None:
-    """Return a column's elements in order and the sizes of its lists; None where they are of several sizes or null."""
+def _flat(column: Any, spec: TensorSpec) -> _Elements | None:
+    """Return a column's elements, of shape (N, *sizes of its lists); None where lists differ in size or are null."""
     array = column.combine_chunks()
     if isinstance(array, pa.ChunkedArray):  # nothing in it, or more than fits one array
         array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
-    shape: list[int] = []
+    n_rows, shape = len(array), list[int]()
     if isinstance(array.type, pa.FixedShapeTensorType):
-        shape, array = [], array.storage
-        tensor = list(column.type.shape)
-        return None if array.null_count else (array.flatten().to_numpy(zero_copy_only=False), tuple(tensor))
-    while _is_list(array.type):
+        shape, array = list(array.type.shape), array.storage
+        if array.null_count:
+            return None
+        array = array.flatten()
+    while is_list(array.type):
         if array.null_count:
             return None
         sizes = np.unique(np.asarray(array.value_lengths()))
@@ -130,10 +271,27 @@ def _flat(column: Any, spec: TensorSpec) -> tuple[Array, tuple[int, ...]] | None
             return None
         shape.append(int(sizes[0]))
         array = array.flatten()
+    return _elements(array, spec).reshape((n_rows, *shape))
+
+
+def _elements(array: Any, spec: TensorSpec) -> _Elements:
+    """Return the elements of an array without lists. Shape: (n,)."""
+    missing: Array | None = None
     if array.null_count:
-        return None
-    elements: Array = array.to_numpy(zero_copy_only=False)
-    return (elements.astype(object) if spec.is_string else elements), tuple(shape)
+        missing = np.asarray(array.is_null())
+        if not pa.types.is_floating(array.type):  # which has NaN at a null
+            array = array.fill_null(_blank(array.type))
+    values: Array = array.to_numpy(zero_copy_only=False)
+    return _Elements(values.astype(object) if spec.is_string else values, missing)
+
+
+def _blank(kind: Any) -> bool | int | str | bytes:
+    """Return something harmless for a null of a type."""
+    if is_text(kind):
+        return ""
+    if pa.types.is_binary(kind):
+        return b""
+    return False if pa.types.is_boolean(kind) else 0
 
 
 def _row_by_row(table: Any, columns: Sequence[InputColumns], rules: Rules) -> tuple[tuple[Group, ...], list[RowFault]]:
@@ -157,8 +315,13 @@ def _row_by_row(table: Any, columns: Sequence[InputColumns], rules: Rules) -> tu
 def _one_row(column: InputColumns, values: list[Any]) -> Array:
     spec = column.spec
     value = values[0] if column.is_whole else values
+    missing = None
     if _has_null(value):
-        raise InvalidInputError.at(spec.name, f"input {spec.name!r} has a null")
+        if value is None and math.prod(size or 0 for size in spec.inner_shape) != 1:
+            raise InvalidInputError.at(
+                spec.name, f"a null instead of a list; expected rows of shape {shape_text(spec)}"
+            )
+        value, missing = _part_nulls(value, "" if spec.is_string else spec.dtype != "bool" and 0)
     try:
         array = np.array(value, dtype=object if spec.is_string else None)
     except ValueError:
@@ -170,19 +333,20 @@ def _one_row(column: InputColumns, values: list[Any]) -> Array:
         array = array.astype(spec.numpy_dtype)
     if not takes_dtype(column, array.dtype):
         raise InvalidInputError.at(spec.name, f"expected {spec.dtype}, got {array.dtype}")
-    cast, bad = cast_column(column, array.reshape((1, *shape)))
+    parted = None if missing is None else np.array(missing, dtype=bool).reshape((1, *shape))
+    cast, bad = cast_column(column, array.reshape((1, *shape)), parted)
     if bad:
         raise InvalidInputError.at(spec.name, bad[0])
     return cast
 
 
+def _part_nulls(value: Any, blank: Any) -> tuple[Any, Any]:
+    """Return nested lists with `blank` for each null, and the same lists with whether there was a null."""
+    if isinstance(value, list):
+        parts = [_part_nulls(item, blank) for item in value]
+        return [item for item, _ in parts], [is_null for _, is_null in parts]
+    return (blank, True) if value is None else (value, False)
+
+
 def _has_null(value: Any) -> bool:
     return any(map(_has_null, value)) if isinstance(value, list) else value is None
-
-
-def _is_list(kind: Any) -> bool:
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
-
-
-def _is_text(kind: Any) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))

@@ -6,15 +6,18 @@ Knows the manifest and arrays; nothing of storage, of the queue or of a model's 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Literal, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol
 
 import numpy as np
 
 from ferry.bulk.formats.reading import AUTO, ReadOptions
 from ferry.bulk.formats.sequences import NumberNames, Repeated
 from ferry.errors import InvalidInputError
-from ferry.manifest import Manifest
+from ferry.manifest import Manifest, TensorSpec
 from ferry.tensors import Array
+
+if TYPE_CHECKING:  # pyarrow is loaded only where a file needs it
+    import pyarrow as pa  # type: ignore[import-untyped]
 
 Opener = Callable[[], BinaryIO]
 MIB = 1024 * 1024
@@ -43,7 +46,9 @@ class Rules:
 
     url: what every line of JSONL must name; empty leaves it unchecked. chunk_rows, chunk_bytes: a chunk closes at
     whichever it reaches first. join: input columns echoed beside the outputs; of a table, JOIN_ALL for every column
-    that is no input of the model. batch_id: stands in the ids of output lines. reading: how a text file is to be read.
+    that is no input of the model. batch_id: stands in the ids of output lines. escape_formulas: text cells of CSV and
+    TSV that a spreadsheet would run as a formula get an apostrophe in front. errors_inline: rows that failed keep
+    their place in the output. reading: how a text file is to be read.
     """
 
     manifest: Manifest
@@ -55,12 +60,23 @@ class Rules:
     join: tuple[str, ...] = ()
     max_faults: int = 100
     batch_id: str = ""
+    escape_formulas: bool = False
+    errors_inline: bool = False
     reading: ReadOptions = AUTO
 
     @property
     def joins_all(self) -> bool:
         """Whether every column that is no input of the model is echoed."""
         return self.join == JOIN_ALL
+
+    @property
+    def has_batch_axis(self) -> bool:
+        """Whether an input has a batch axis. Where none has, a row is all that the model takes; so is its answer."""
+        return self.manifest.is_batched or any(spec.batch_axis is not None for spec in self.manifest.inputs)
+
+    def row_shape(self, spec: TensorSpec) -> tuple[int | None, ...]:
+        """Return the shape of an output for one row that came without a batch axis."""
+        return spec.inner_shape if self.has_batch_axis else spec.shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +114,7 @@ class Chunk:
 class Index:
     """A file's rows, cut. Where there are faults the batch fails and chunks are not to be read.
 
+    joined: the Arrow type of each joined column; empty where all of them are text, which every output holds.
     notes: what the client should know of a file that runs, one sentence each, such as columns or files left out.
     """
 
@@ -105,6 +122,7 @@ class Index:
     chunks: tuple[Chunk, ...]
     faults: tuple[FileFault, ...] = ()
     notes: tuple[str, ...] = ()
+    joined: "Mapping[str, pa.DataType]" = field(default_factory=dict)
 
     @classmethod
     def failed(cls, code: str, message: str, line: int | None = None, param: str | None = None) -> "Index":
@@ -153,25 +171,38 @@ class Group:
     asked: Sequence[Asked | None]
 
     @classmethod
-    def plain(cls, positions: Sequence[int], arrays: list[Array]) -> "Group":
-        """Return the group of rows that are one row of the model each."""
+    def plain(cls, positions: Sequence[int], arrays: list[Array], *, is_single: bool = True) -> "Group":
+        """Return the group of rows that are one row of the model each; `is_single`: the batch axis was left out."""
         n = len(positions)
-        return cls(positions, arrays, Repeated(1, n), Repeated(True, n), Repeated(None, n))  # noqa: FBT003
+        return cls(positions, arrays, Repeated(1, n), Repeated(is_single, n), Repeated(None, n))
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """Where rows that are run again stand: places among all rows of the file, and how many failed rows come before.
+
+    Shape: places int64 (rows), from 0, ascending.
+    """
+
+    places: Array
+    n_before: int
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkRows:
     """A chunk, read: rows for the model in groups, and a fault for each row that does not fit it.
 
-    numbers: each row's line or row in the file, from 1; unit says which. joined: echoed columns, a value per row.
+    numbers: each row's line or row in the file, from 1; unit says which. joined: echoed columns, a value per row, in
+    the file's own type, which is the same in every chunk of a file. retried: of a batch that runs failed rows again.
     """
 
     ids: Sequence[str]
     numbers: Sequence[int]
     groups: tuple[Group, ...]
     faults: tuple[RowFault, ...] = ()
-    joined: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    joined: "Mapping[str, pa.Array | pa.ChunkedArray]" = field(default_factory=dict)
     unit: Literal["line", "row"] = "row"
+    retried: Retried | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +254,7 @@ class Format(Protocol):
         ...
 
     def write_part(self, out: BinaryIO, result: PartResult, rules: Rules) -> int:
-        """Write the outputs of one chunk, in input order; return how many rows of the input are in it."""
+        """Write the outputs of one chunk, in input order; return how many rows are written."""
         ...
 
     def assemble(self, parts: Sequence[Opener], out: BinaryIO) -> None:
@@ -335,10 +366,12 @@ def good_rows(
         RowFault(first + position, INVALID_INPUT, why, name or None, INPUT_STATUS[rules.endpoint])
         for position, (name, why) in sorted(bad.items())
     ]
+    is_single = rules.has_batch_axis
     if not bad:
-        return Group.plain(range(first, first + n_rows), arrays), faults
+        return Group.plain(range(first, first + n_rows), arrays, is_single=is_single), faults
     keep = np.setdiff1d(np.arange(n_rows), np.fromiter(bad, np.int64))
-    return Group.plain(tuple((first + keep).tolist()), [array[keep] for array in arrays]), faults
+    positions = tuple((first + keep).tolist())
+    return Group.plain(positions, [array[keep] for array in arrays], is_single=is_single), faults
 
 
 def read_exactly(file: BinaryIO, offset: int, size: int) -> bytes:

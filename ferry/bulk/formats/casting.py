@@ -1,7 +1,7 @@
 """Arrays of a file made the model's: safe casts and fitting shapes as in JSON, with a reason for each row that fails.
 
-Whole numbers become floats, floats never whole numbers. NaN and infinities pass where the manifest declares no range,
-as they do in raw tensors.
+Whole numbers become floats, and so do booleans (0 and 1); floats never become whole numbers. NaN and nulls are missing
+values (`ferry.missing`); infinities pass where the manifest declares no range, as they do in raw tensors.
 """
 
 import math
@@ -12,9 +12,11 @@ import numpy as np
 from ferry.errors import InvalidInputError
 from ferry.json_elements import check_range, limits_of_dtype
 from ferry.manifest import TensorSpec
+from ferry.missing import find_missing, refused_rows, replaced
+from ferry.missing_rules import REFUSE
 from ferry.tensors import Array
 
-_SAFE_KINDS = {"b": "b", "i": "iu", "u": "iu", "f": "iuf", "O": "OUS"}
+_SAFE_KINDS = {"b": "b", "i": "iu", "u": "iu", "f": "iufb", "O": "OUS"}
 
 
 def fits_dtype(spec: TensorSpec, dtype: np.dtype[Any]) -> bool:
@@ -44,19 +46,30 @@ def shape_text(spec: TensorSpec) -> str:
     return "(" + ", ".join("any" if size is None else str(size) for size in spec.inner_shape) + ")"
 
 
-def cast_rows(spec: TensorSpec, array: Array) -> tuple[Array, dict[int, str]]:
+def cast_rows(spec: TensorSpec, array: Array, missing: Array | None = None) -> tuple[Array, dict[int, str]]:
     """Return rows in the dtype of `spec`, and why for each row (by its place) that does not fit.
 
-    Shape: (N, *inner) as it came. The dtype must have passed `fits_dtype`.
+    Shape: (N, *inner) as it came. The dtype must have passed `fits_dtype`. missing: bools of the same shape, where the
+    file has no value; what stands there instead must be of the dtype. NaN is missing too.
     """
+    cast, bad = _cast(spec, array)
+    if missing is None and _is_within(spec, cast):  # so nothing is NaN
+        return cast, bad
+    is_nan = find_missing(cast)
+    if is_nan is not None:
+        missing = is_nan if missing is None else missing | is_nan
+    if missing is not None and spec.missing != REFUSE:
+        cast = replaced(spec, cast, missing)
+    refused = {} if missing is None else refused_rows(spec, missing)
+    return cast, _out_of_range(spec, cast) | bad | refused
+
+
+def _cast(spec: TensorSpec, array: Array) -> tuple[Array, dict[int, str]]:
     if spec.is_string:
         return _texts(array)
-    if spec.dtype == "bool":
-        return array.astype(spec.numpy_dtype, copy=False), {}
     with np.errstate(over="ignore", invalid="ignore"):
         cast = array.astype(spec.numpy_dtype, copy=False)
-    bad = _overflows(spec, array, cast)
-    return cast, _out_of_range(spec, cast) | bad
+    return cast, {} if spec.dtype == "bool" else _overflows(spec, array, cast)
 
 
 def _overflows(spec: TensorSpec, array: Array, cast: Array) -> dict[int, str]:
@@ -74,16 +87,22 @@ def _overflows(spec: TensorSpec, array: Array, cast: Array) -> dict[int, str]:
     return bad
 
 
+def _is_within(spec: TensorSpec, cast: Array) -> bool:
+    """Say whether all values are in the declared range; False says nothing where none is declared."""
+    if spec.range is None or spec.is_string or cast.size == 0:
+        return False
+    low, high = spec.range
+    return bool(cast.min() >= low and cast.max() <= high)
+
+
 def _out_of_range(spec: TensorSpec, cast: Array) -> dict[int, str]:
-    if spec.range is None or cast.size == 0:
+    if spec.range is None or spec.is_string or cast.size == 0:
         return {}
     low, high = spec.range
-    if cast.min() >= low and cast.max() <= high:
-        return {}
     flat = cast.reshape(len(cast), -1)
-    is_within = ((flat >= low) & (flat <= high)).all(axis=1)
+    is_outside = ((flat < low) | (flat > high)).any(axis=1)
     bad = {}
-    for row in np.flatnonzero(~is_within).tolist():
+    for row in np.flatnonzero(is_outside).tolist():
         try:
             check_range(spec, flat[row], "")
         except InvalidInputError as error:

@@ -14,6 +14,7 @@ from ferry.bulk.formats.columns import InputColumns
 from ferry.errors import InvalidInputError
 from ferry.json_elements import limits_of_dtype
 from ferry.manifest import TensorSpec
+from ferry.missing import is_missing_cell, missing_element
 
 _BOOLS = {"true": True, "1": True, "false": False, "0": False}
 _INTEGER = re.compile(r"[+-]?[0-9]+", re.ASCII)
@@ -24,20 +25,21 @@ _MAX_DIGITS = 4000  # more are refused by Python
 _SHOWN_CHARS = 40
 
 
-def cell_reader(column: InputColumns, name: str, decimal: str = ".") -> Callable[[str], Any]:
-    """Return the function that judges the cells of column `name`: it returns the element of its input, exactly.
+def cell_reader(column: InputColumns, place: int, decimal: str = ".") -> Callable[[str], Any]:
+    """Return the function that judges the cells of a column, the `place`-th of its input.
 
-    It raises InvalidInputError, naming the column, for a cell that is none. A missing value is judged here too.
+    It returns the element that a cell is, exactly; in the place of a missing value what the manifest's rule says. It
+    raises InvalidInputError, naming the column, for a cell that is none, and for a missing value that is refused.
     """
-    spec = column.spec
+    spec, name = column.spec, column.names[place]
     if spec.is_string:
         return str
     kind = "f" if column.is_float else spec.numpy_dtype.kind
 
     def judge(cell: str) -> Any:
         text = cell.strip(_BLANKS)
-        if not text:
-            raise _wrong(cell, spec, name)
+        if is_missing_cell(spec, cell):
+            return math.nan if column.pixels else missing_element(spec, place)
         if kind == "f":
             return _float(text, spec, name, decimal)
         return _bool(text, spec, name) if kind == "b" else _integer(text, spec, name)
@@ -92,7 +94,7 @@ def is_plain(data: bytes, specs: Sequence[TensorSpec]) -> bool:
 def _wrong(cell: str, spec: TensorSpec, name: str, decimal: str | None = None) -> InvalidInputError:
     """Return the error for a cell; decimal: of a float, for which the other sign may be meant."""
     text = cell.strip(_BLANKS)
-    shown = f"got {text[:_SHOWN_CHARS]!r}" if text else "it is empty"
+    shown = f"got {text[:_SHOWN_CHARS]!r}"
     other = "." if decimal == "," else ","
     if decimal and _FLOAT.fullmatch(text.replace(decimal, "?").replace(other, ".")):
         shown += f"; say --decimal {other} if that is its decimal sign"

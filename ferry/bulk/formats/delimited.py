@@ -28,12 +28,13 @@ from ferry.bulk.formats.base import (
 )
 from ferry.bulk.formats.cells import is_plain
 from ferry.bulk.formats.columns import map_columns
+from ferry.bulk.formats.csv_cells import as_cells
 from ferry.bulk.formats.delimited_rows import QUOTE_REMEDY, SlowReader, read_fast
 from ferry.bulk.formats.first_lines import column_names, first_record, place_names
 from ferry.bulk.formats.layout import Layout, recognise_layout
 from ferry.bulk.formats.record_chunks import RecordCutter
 from ferry.bulk.formats.records import RecordError, Scan, line_at, read_blocks, records, scan_records
-from ferry.bulk.formats.table_output import check_names, to_table
+from ferry.bulk.formats.table_output import to_table
 from ferry.bulk.formats.text_encoding import UTF8, Decoder, EncodingError
 from ferry.errors import InvalidInputError
 
@@ -95,14 +96,13 @@ class Delimited:
 
     def check_output(self, rules: Rules) -> None:
         """Refuse outputs without a fixed number of columns."""
-        check_names(rules)
         for spec in rules.manifest.outputs:
-            if None in spec.inner_shape:
+            if None in rules.row_shape(spec):
                 raise InvalidInputError(f"output {spec.name!r} has an axis of any size; ask for jsonl or parquet")
 
     def write_part(self, out: BinaryIO, result: PartResult, rules: Rules) -> int:
         """Write a header and the rows of a part."""
-        table = to_table(result, rules, flat=True)
+        table = as_cells(to_table(result, rules, flat=True), escape_formulas=rules.escape_formulas)
         # Told apart from pyarrow's own by quoting: its header is always in quotes.
         writer = csv.writer(text := io.StringIO(), delimiter=self._delimiter, lineterminator="\n")
         writer.writerow(table.column_names)
@@ -111,16 +111,26 @@ class Delimited:
         body = pa.BufferOutputStream()
         pa_csv.write_csv(table, body, options)
         out.write(memoryview(body.getvalue()))
-        return len(result.rows.ids) - len(result.all_faults())
+        return int(table.num_rows)
 
     def assemble(self, parts: Sequence[Opener], out: BinaryIO) -> None:
-        """Write the parts one after the other, the header once."""
-        for number, opener in enumerate(parts):
+        """Write the parts one after the other, and the header once: that of the first part with rows."""
+        header, has_rows = b"", False
+        for opener in parts:
             with opener() as part:
-                if number:
-                    header = next(records(read_blocks(part), Scan(self._delimiter, size_of(part))))
-                    part.seek(header.end)
-                copy_bytes(part, out)
+                size = size_of(part)
+                header_end = next(records(read_blocks(part), Scan(self._delimiter, size))).end
+                # The header of a part without rows may lack the joined columns.
+                if not has_rows and (not header or header_end < size):
+                    header = read_exactly(part, 0, header_end)
+                if header_end < size:
+                    if not has_rows:
+                        out.write(header)
+                    part.seek(header_end)
+                    copy_bytes(part, out)
+                    has_rows = True
+        if not has_rows:
+            out.write(header)
 
     def _layout(self, file: BinaryIO, where: Mapping[str, Any], rules: Rules) -> Layout:
         """Return how a chunk's rows are read, as its index says; the last one is remembered."""

@@ -31,35 +31,45 @@ from ferry.bulk.formats.pixels import cast_column
 from ferry.bulk.formats.records import Scan, records
 from ferry.bulk.formats.text_encoding import UTF8
 from ferry.errors import InvalidInputError
+from ferry.missing import NA_WORDS
 
 QUOTE_REMEDY = 'quotes in a field are written twice, as in "screen 5"" wide" (Spark: option escape)'
 
 
 def read_fast(data: bytes, chunk: Chunk, rules: Rules, layout: Layout) -> ChunkRows | None:
     """Return a chunk's rows as pyarrow reads them; None where it does not read each cell as `cell_reader` does."""
+    columns = layout.columns
+    # Only where the usual null, an empty cell, is not enough does each cell cost a look into the list of words.
+    table = _parse(data, layout, rules, [""])
+    if table is None:
+        table = _parse(data, layout, rules, list(NA_WORDS))
+    if table is None or table.num_rows != chunk.rows:
+        return None
+    rows = read_table(table, chunk, columns, rules)
+    # A number beyond float64 is infinite for pyarrow.
+    is_finite = all(array.dtype.kind != "f" or not np.isinf(array).any() for g in rows.groups for array in g.arrays)
+    return rows if is_finite else None
+
+
+def _parse(data: bytes, layout: Layout, rules: Rules, na_words: list[str]) -> Any:
+    """Return a chunk's records as a table, a null for each missing number; None where a cell is no value."""
     names, columns = list(layout.names), layout.columns
     wanted = {name: _arrow_type(column) for column in columns for name in column.names}
     types = {**wanted, **{name: pa.string() for name in joined_names(names, columns, rules) if name not in wanted}}
     try:
-        table = pa_csv.read_csv(
+        return pa_csv.read_csv(
             pa.BufferReader(data),
             read_options=pa_csv.ReadOptions(column_names=names, use_threads=False, block_size=max(1, len(data))),
             parse_options=pa_csv.ParseOptions(
                 delimiter=layout.delimiter, newlines_in_values=True, ignore_empty_lines=len(names) > 1
             ),
             convert_options=pa_csv.ConvertOptions(
-                column_types=types, include_columns=list(types), null_values=[""], strings_can_be_null=False,
+                column_types=types, include_columns=list(types), null_values=na_words, strings_can_be_null=False,
                 decimal_point=layout.decimal,
             ),
         )  # fmt: skip
     except pa.ArrowInvalid:
         return None
-    if table.num_rows != chunk.rows or any(table.column(name).null_count for name in wanted):
-        return None
-    rows = read_table(table, chunk, columns, rules)
-    # A number beyond float64 is infinite for pyarrow.
-    is_finite = all(array.dtype.kind != "f" or not np.isinf(array).any() for g in rows.groups for array in g.arrays)
-    return rows if is_finite else None
 
 
 class SlowReader:
@@ -69,7 +79,7 @@ class SlowReader:
         self._layout, self._chunk, self._rules = layout, chunk, rules
         self._place = {name: at for at, name in enumerate(layout.names)}
         self._readers = [
-            [(self._place[name], cell_reader(column, name, layout.decimal)) for name in column.names]
+            [(self._place[name], cell_reader(column, at, layout.decimal)) for at, name in enumerate(column.names)]
             for column in layout.columns
         ]
 
@@ -89,7 +99,7 @@ class SlowReader:
                 param = error.faults[0].pointer if error.faults else None
                 faults.append(RowFault(position, INVALID_INPUT, error.detail, param, INPUT_STATUS[rules.endpoint]))
         joined = {
-            name: [_field(row, self._place[name]) for row in rows]
+            name: pa.array([_field(row, self._place[name]) for row in rows], pa.string())
             for name in joined_names(self._layout.names, columns, rules)
         }
         groups: tuple[Group, ...] = ()

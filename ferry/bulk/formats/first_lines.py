@@ -11,10 +11,11 @@ from itertools import islice
 from ferry.bulk.formats.cells import cell_reader
 from ferry.bulk.formats.columns import InputColumns
 from ferry.errors import InvalidInputError
+from ferry.missing import NA_WORDS
 
 SAMPLE_ROWS = 20
 # What a cell without a value may look like; it says neither that a line is a header nor that it is a row.
-_NO_VALUES = frozenset({"", "na", "n/a", "null", "none"})
+_NO_VALUES = frozenset(word.lower() for word in NA_WORDS)
 _SHOWN_CELLS, _SHOWN_CHARS = 4, 20
 # A cell is as long as a record may be; that is checked before.
 csv.field_size_limit(2**31 - 1)
@@ -93,13 +94,13 @@ def are_elements(
 def _are_elements(cells: dict[str, str], columns: Sequence[InputColumns], decimal: str) -> bool:
     n_values = 0
     for column in columns:
-        for name in column.names:
+        for place, name in enumerate(column.names):
             cell = cells.get(name, "")
             if cell.strip().lower() in _NO_VALUES:
                 continue
             n_values += 1
             try:
-                cell_reader(column, name, decimal)(cell)
+                cell_reader(column, place, decimal)(cell)
             except InvalidInputError:
                 return False
     return n_values > 0

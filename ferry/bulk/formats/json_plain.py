@@ -78,7 +78,10 @@ class PlainRows:
         specs = rules.manifest.inputs
         self._columns = [_Column(spec, n_lines) for spec in specs]
         is_plain = simdjson is not None and rules.manifest.has_rows_first
-        self._is_able = is_plain and all(column.is_able for column in self._columns) and not rules.join
+        self._is_able = is_plain and all(column.is_able for column in self._columns)
+        self._join = rules.join
+        # The joined members of the line taken last; lists and objects are empty.
+        self.joined: dict[str, Any] = {}
         self._is_bare, self._limit = is_bare, rules.manifest.batching.max_job_rows
         self._is_infer = rules.endpoint == "infer"
         self._read: Callable[[Any, int], int] = self._read_infer if self._is_infer else self._read_prediction
@@ -108,13 +111,15 @@ class PlainRows:
             count = self._read(body, n_lists)
             if not count or not isinstance(custom_id, str):
                 return None
+            if self._join:
+                self.joined = {name: _hollow(document[name]) for name in self._join if name in document}
         except _ERRORS:
             return None
         if self._request_id:
             self._ids[len(self._positions)] = self._request_id
         self._positions.append(position)
         self._counts.append(count)
-        self._singles.append(self._is_single)
+        self._singles.append(self._is_single and not self._is_infer)
         self._n_rows += count
         return custom_id
 
@@ -152,9 +157,16 @@ class PlainRows:
             asked = [Asked(self._ids[p], self._outputs) if p in self._ids else default for p in places]
         return Group(positions, arrays, counts, singles, asked)
 
+    def _names(self, body: Any) -> list[str]:
+        """Return the names of a body's members; in a bare line those that are joined stand among them."""
+        names = list(body)
+        return [name for name in names if name not in self._join] if self._is_bare and self._join else names
+
     def _read_infer(self, body: Any, n_lists: int) -> int:
         """Put a body's rows behind those taken; return how many, 0 if it is not plain."""
-        names = list(body)
+        names = self._names(body)
+        if names == ["input"]:
+            return self._read_prediction(body, n_lists)
         if names != ["inputs"]:
             if len(names) != len(_INFER_IDS) or frozenset(names) != _INFER_IDS:
                 return 0
@@ -190,7 +202,7 @@ class PlainRows:
 
     def _read_prediction(self, body: Any, n_lists: int) -> int:
         """As `_read_infer`."""
-        if list(body) != ["input"]:
+        if self._names(body) != ["input"]:
             return 0
         inputs = body["input"]
         names = list(inputs)

@@ -3,8 +3,8 @@
 Knows the synchronous calls' bodies; nothing of files.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from ferry.bulk.formats.base import Asked, Group, RowFault, Rules, input_fault
 from ferry.errors import InvalidInputError
+from ferry.json_forms import is_column
 from ferry.json_tensors import Rows, check_rows, read_inputs, read_shaped
 from ferry.manifest import MAX_MAX_JOB_ROWS, Manifest
 from ferry.oip import MAX_ID_CHARS, read_infer_request
@@ -20,7 +21,8 @@ from ferry.tensors import Array, without_batch_axis
 # Lines parsed and converted together: more gain nothing. When one is faulty those of its shape are read one by one.
 BLOCK_LINES = 32
 _PLAIN_INFER = frozenset({"name", "shape", "datatype", "data"})
-_PREDICTION = frozenset({"version", "input"})
+_REFERENCE = frozenset({"model", "version"})
+_PREDICTION = _REFERENCE | {"input"}
 
 
 @dataclass(slots=True)
@@ -121,10 +123,17 @@ def _groups(pieces: list[_Piece], *, by_singles: bool) -> tuple[Group, ...]:
 # --- /v1/predictions
 
 
+def _input_of(body: Any) -> Any:
+    """Return the input in a body; a body without any field of a prediction is the input itself, as tables write it."""
+    return body.get("input") if _PREDICTION & body.keys() else body
+
+
 def _input_shape(body: Any, manifest: Manifest) -> Any:
     """Return a key that bodies of one shape share, told by their first elements; None for one to be read alone."""
-    inputs = body.get("input") if isinstance(body, dict) else None
-    if not isinstance(inputs, dict) or len(inputs) != len(manifest.inputs) or body.keys() != {"input"}:
+    if not isinstance(body, dict) or body.keys() & _REFERENCE:
+        return None
+    inputs = _input_of(body)
+    if not isinstance(inputs, dict) or len(inputs) != len(manifest.inputs):
         return None
     if any(spec.name not in inputs for spec in manifest.inputs):
         return None
@@ -142,14 +151,16 @@ def _sizes(value: Any) -> tuple[int, ...]:
 
 
 def _input_together(bodies: Sequence[Any], positions: Sequence[int], manifest: Manifest) -> _Piece:
-    inputs = [body["input"] for body in bodies]
-    first = inputs[0]
-    depths = {len(_sizes(first.get(spec.name))) - len(spec.shape) for spec in manifest.inputs}
-    if depths == {-1}:
+    inputs = [_input_of(body) for body in bodies]
+    depths = [len(_sizes(inputs[0][spec.name])) - len(spec.shape) for spec in manifest.inputs]
+    if all(
+        depth == -1 or (depth == -len(spec.shape) and is_column(spec))
+        for spec, depth in zip(manifest.inputs, depths, strict=True)
+    ):
         rows = read_inputs(manifest, {spec.name: [each[spec.name] for each in inputs] for spec in manifest.inputs})
         _check_count(rows, len(bodies))
         return [_Row(position, 1, [], single=True) for position in positions], rows.arrays
-    if depths != {0}:
+    if set(depths) != {0}:
         raise InvalidInputError("to be read alone")
     counts = [len(each[manifest.inputs[0].name]) for each in inputs]
     whole = {spec.name: [row for each in inputs for row in each[spec.name]] for spec in manifest.inputs}
@@ -166,24 +177,36 @@ def _check_count(rows: Rows, n_rows: int) -> None:
 def _input_alone(body: Any, position: int, manifest: Manifest) -> _Row:
     if not isinstance(body, dict):
         raise InvalidInputError.at("#", "expected an object")
+    if _PREDICTION & body.keys():
+        _check_prediction(body, manifest)
+    rows = read_inputs(manifest, _input_of(body))
+    return _Row(position, rows.n_rows, rows.arrays, single=rows.single)
+
+
+def _check_prediction(body: Mapping[str, Any], manifest: Manifest) -> None:
     for name in body:
         if name not in _PREDICTION:
-            raise InvalidInputError.at("#", f"unknown field {name[:40]!r}; expected version and input")
-    version = body.get("version", manifest.ref)
-    if version not in (manifest.ref, manifest.name, manifest.version):
-        raise InvalidInputError.at("#/version", f"the batch runs {manifest.ref}, got {str(version)[:40]!r}")
+            raise InvalidInputError.at("#", f"unknown field {name[:40]!r}; expected model, version and input")
+    for field in sorted(_REFERENCE & body.keys()):
+        version = body[field]
+        if version is not None and str(version) not in (manifest.ref, manifest.name, manifest.version):
+            raise InvalidInputError.at(f"#/{field}", f"the batch runs {manifest.ref}, got {str(version)[:40]!r}")
     if "input" not in body:
         raise InvalidInputError.at("#/input", "input is missing")
-    rows = read_inputs(manifest, body["input"])
-    return _Row(position, rows.n_rows, rows.arrays, single=rows.single)
 
 
 # --- /v2/models/{name}/infer
 
+# Begins the key of lines that have the body of a prediction.
+_AS_PREDICTION = "prediction"
+
 
 def _infer_shape(body: Any, manifest: Manifest) -> Any:
     """Return a key that plain requests of one shape share; None for one to be read alone."""
-    if not isinstance(body, dict) or body.keys() - {"inputs", "id"} or not isinstance(body.get("inputs"), list):
+    if isinstance(body, dict) and "inputs" not in body:
+        shape = _input_shape(body, manifest)
+        return None if shape is None else (_AS_PREDICTION, *shape)
+    if not isinstance(body, dict) or body.keys() - {"inputs", "id"} or not isinstance(body["inputs"], list):
         return None
     inputs = body["inputs"]
     if len(inputs) != len(manifest.inputs):
@@ -200,6 +223,9 @@ def _infer_shape(body: Any, manifest: Manifest) -> Any:
 
 
 def _infer_together(bodies: Sequence[Any], positions: Sequence[int], manifest: Manifest) -> _Piece:
+    if "inputs" not in bodies[0]:
+        taken, arrays = _input_together(bodies, positions, manifest)
+        return [_as_infer(row, manifest) for row in taken], arrays
     # The first line is read in full: what it passes, lines of the same shape and datatype pass too, but for values.
     request = read_infer_request(manifest, bodies[0])
     arrays = []
@@ -225,11 +251,20 @@ def _check_id(request_id: Any) -> None:
 
 
 def _infer_alone(body: Any, position: int, manifest: Manifest) -> _Row:
+    """Read a body of either protocol; the answer is the infer protocol's, as the batch's endpoint says."""
+    if isinstance(body, dict) and "inputs" not in body:
+        return _as_infer(_input_alone(body, position, manifest), manifest)
     request = read_infer_request(manifest, body)
     if any(is_binary for _, is_binary in request.outputs):
         raise InvalidInputError.at("#/outputs", "a line of JSON has no room for raw bytes; ask for JSON outputs")
     check_rows(manifest, request.rows.n_rows, "#/inputs")
     return _Row(position, request.rows.n_rows, request.rows.arrays, asked=Asked(request.id, request.outputs))
+
+
+def _as_infer(row: _Row, manifest: Manifest) -> _Row:
+    """Return the row of a prediction's body, answered as the infer protocol does: every output, with the batch axis."""
+    every = tuple((index, False) for index in range(len(manifest.outputs)))
+    return replace(row, single=False, asked=Asked("", every))
 
 
 _PREDICTIONS = _Reader(_input_shape, _input_together, _input_alone)

@@ -5,9 +5,11 @@ Whether a file has envelopes is told by its first line. A bare line's custom_id 
 
 import gc
 import io
+import json
 from array import array as c_array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -27,6 +29,7 @@ from ferry.bulk.formats.base import (
     rows_fault,
     size_of,
 )
+from ferry.bulk.formats.json_joined import JoinedKinds, JoinedValues
 from ferry.bulk.formats.json_plain import PlainRows, peek
 from ferry.bulk.formats.json_rows import read_bodies
 from ferry.bulk.formats.jsonl_output import write_lines
@@ -98,7 +101,7 @@ class _Lines:
         self._ids: list[str] = []
         self._numbers: list[int] = []
         self._starts: list[int] = []
-        self._joined: list[list[Any]] = []
+        self._joined = JoinedValues(chunk.where.get("joined", {}))
 
     def read(self) -> ChunkRows:
         """Return the rows: of plain lines in one group, of others in groups by shape."""
@@ -110,8 +113,7 @@ class _Lines:
         more, why = read_bodies(((position, self._body(position)) for position in bad), self._rules)
         groups = (*((plain,) if plain else ()), *groups, *more)
         faults = sorted([*faults, *why], key=lambda fault: fault.position)
-        joined = {name: [row[at] for row in self._joined] for at, name in enumerate(self._rules.join)}
-        return ChunkRows(self._ids, self._numbers, groups, tuple(faults), joined, "line")
+        return ChunkRows(self._ids, self._numbers, groups, tuple(faults), self._joined.columns(), "line")
 
     def _unusual(self) -> Iterator[tuple[int, Any]]:
         """Yield position and body of each line that is not plain, as the lines are gone through."""
@@ -128,11 +130,14 @@ class _Lines:
             start += len(line)
             if custom_id is not None:
                 self._ids.append(custom_id or str(number))
+                self._joined.take(self._plain.joined, text)
                 continue
-            fields = _loads(text)
+            fields, is_json = _loads(text), True
+            if fields is None:
+                fields, is_json = _loads_odd(text), False
             if fields is None:
                 raise InvalidInputError(f"line {number} is no longer what was indexed; was the file replaced?")
-            self._joined.append([fields.get(name) for name in self._rules.join])
+            self._joined.take(fields, text, is_json=is_json)
             self._ids.append(str(number if self._bare else fields.get("custom_id")))
             yield position, self._body_of(fields)
 
@@ -157,6 +162,8 @@ class _Indexer:
         self._cutter = Cutter(rules)
         self._hashes = c_array("q")
         self._bare: bool | None = None
+        self._joined = JoinedKinds(rules.join)
+        self._peeked: tuple[str, ...] = ()
 
     def run(self, file: BinaryIO) -> Index:
         limits = self._rules.limits
@@ -166,6 +173,8 @@ class _Indexer:
         end = 0
         for number, (start, after, line) in enumerate(iter_lines(file, limits.max_row_bytes), 1):
             fields = self._check(number, line)
+            if fields is not None and line is not None and self._rules.join:
+                self._joined.see(fields, line.removeprefix(_BOM))
             if fields is not None and not self._take(number, start, after, fields):
                 break
             end = after
@@ -176,7 +185,14 @@ class _Indexer:
             return failed
         if not self._faults and not self._bare:
             self._find_doubles(file)
-        return Index(self._cutter.rows, self._cutter.done(), tuple(self._faults))
+        return self._done()
+
+    def _done(self) -> Index:
+        chunks, faults = self._cutter.done(), tuple(self._faults)
+        if self._rules.join:
+            types = self._joined.types()
+            chunks = tuple(replace(chunk, where={**chunk.where, "joined": types}) for chunk in chunks)
+        return Index(self._cutter.rows, chunks, faults)
 
     def _take(self, number: int, start: int, after: int, fields: Mapping[str, Any]) -> bool:
         if not self._bare:
@@ -195,15 +211,18 @@ class _Indexer:
         if not text.strip():
             return None
         if self._bare is not None:
-            peeked = peek(text, () if self._bare else _CHECKED)
+            peeked = peek(text, self._peeked)
             if peeked is not None and (self._bare or self._envelope_fault(peeked) is None):
                 return peeked
         fields = _loads(text)
+        if fields is None:
+            fields = _loads_odd(text)
         if fields is None:
             self._fault(number, "invalid_json_line", "the line is not a JSON object")
             return None
         if self._bare is None:
             self._bare = not _ENVELOPE & (fields.keys() - set(self._rules.join))
+            self._peeked = (*(() if self._bare else _CHECKED), *self._rules.join)
         fault = None if self._bare else self._envelope_fault(fields)
         if fault is not None:
             self._fault(number, *fault)
@@ -236,7 +255,7 @@ class _Indexer:
         suspects, seen = set(doubles.tolist()), dict[str, int]()
         for number, (_, _, line) in enumerate(iter_lines(file, self._rules.limits.max_row_bytes), 1):
             text = (line or b"").removeprefix(_BOM)
-            fields = peek(text, ("custom_id",)) or _loads(text) or {}
+            fields = peek(text, ("custom_id",)) or _loads(text) or _loads_odd(text) or {}
             custom_id = fields.get("custom_id", "")
             if hash(custom_id) not in suspects or not custom_id:
                 continue
@@ -252,6 +271,19 @@ def _loads(line: bytes) -> dict[str, Any] | None:
     try:
         fields = orjson.loads(line)
     except orjson.JSONDecodeError:
+        return None
+    return fields if isinstance(fields, dict) else None
+
+
+def _loads_odd(line: bytes) -> dict[str, Any] | None:
+    """Return the object of a line that is JSON but for NaN, infinities and numbers too large for a float.
+
+    Python writes NaN and Infinity. The check of the inputs decides on each. None: the line is at fault otherwise.
+    """
+    try:
+        fields = json.loads(line.decode("utf-8"))
+        json.dumps(fields, ensure_ascii=False).encode("utf-8")  # no half of a surrogate pair
+    except (ValueError, RecursionError):
         return None
     return fields if isinstance(fields, dict) else None
 

@@ -3,15 +3,16 @@
 The numbers of all rows are written by one call of orjson and then parted; a line is joined of such pieces.
 """
 
+import heapq
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
 import orjson
 
 from ferry.bulk.formats.base import Asked, Group, PartResult, Rules
-from ferry.bulk.formats.error_lines import request_ids
+from ferry.bulk.formats.error_lines import joined_as_json, lines_of, request_ids
 from ferry.json_outputs import labels_of_job, tensor_ready, top_labels
 from ferry.json_tensors import Rows
 from ferry.manifest import Manifest, TensorSpec
@@ -24,27 +25,41 @@ _LINES_PER_WRITE = 256
 
 
 def write_lines(out: BinaryIO, result: PartResult, rules: Rules) -> int:
-    """Write a line per row with output, in input order; return how many."""
-    source, lines, n_lines = result.rows, list[bytes](), 0
-    # What stands around a row's number in the ids of its line.
-    line_id, request_id = (orjson.dumps(each)[:-2] for each in request_ids(0, rules))
-    names = tuple(source.joined)
-    for position, body in _in_order(result, rules):
-        number = b"%d" % source.numbers[position]
-        joined = b""
-        if names:
-            values = {name: source.joined[name][position] for name in names}
-            joined = b',"joined":' + orjson.dumps(values, default=str)
-        lines.append(
-            b'{"id":%b%b","custom_id":%b%b,"response":{"status_code":%d,"request_id":%b%b","body":%b},"error":null}\n'
-            % (line_id, number, orjson.dumps(source.ids[position]), joined, _OK, request_id, number, body)
-        )
+    """Write a line per row with output, in input order; return how many.
+
+    With `errors: inline` a row that failed has its line of the error file among them.
+    """
+    lines, n_lines = list[bytes](), 0
+    rows: Iterable[tuple[int, bytes]] = _lines(result, rules)
+    if rules.errors_inline:
+        rows = heapq.merge(rows, lines_of(result, rules), key=lambda pair: pair[0])
+    for _, line in rows:
+        lines.append(line)
         if len(lines) == _LINES_PER_WRITE:
             out.write(b"".join(lines))
             n_lines += len(lines)
             lines.clear()
     out.write(b"".join(lines))
     return n_lines + len(lines)
+
+
+def _lines(result: PartResult, rules: Rules) -> Iterator[tuple[int, bytes]]:
+    """Yield position and line of each row that has output."""
+    source = result.rows
+    # What stands around a row's number in the ids of its line.
+    line_id, request_id = (orjson.dumps(each)[:-2] for each in request_ids(0, rules))
+    joined_values = joined_as_json(result, range(len(source.ids)))
+    for position, body in _in_order(result, rules):
+        number = b"%d" % source.numbers[position]
+        joined = b""
+        if joined_values:
+            values = {name: column[position] for name, column in joined_values.items()}
+            joined = b',"joined":' + orjson.dumps(values)
+        yield (
+            position,
+            b'{"id":%b%b","custom_id":%b%b,"response":{"status_code":%d,"request_id":%b%b","body":%b},"error":null}\n'
+            % (line_id, number, orjson.dumps(source.ids[position]), joined, _OK, request_id, number, body),
+        )
 
 
 def _in_order(result: PartResult, rules: Rules) -> Iterator[tuple[int, bytes]]:

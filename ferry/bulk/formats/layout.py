@@ -87,9 +87,9 @@ class _Reading:
         layout = self.layout
         place = {name: at for at, name in enumerate(layout.names)}
         readers = [
-            (place[name], cell_reader(column, name, layout.decimal))
+            (place[name], cell_reader(column, at, layout.decimal))
             for column in layout.columns
-            for name in column.names
+            for at, name in enumerate(column.names)
         ]
         for number, record in self.rows.items():
             row = record or [""] if len(layout.names) == 1 else record

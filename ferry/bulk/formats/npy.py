@@ -1,6 +1,7 @@
 """NPY: one array, its first axis the rows. For models of one input, and of one output.
 
-Row i of the output is row i of the input; a row that failed is NaN (0 in dtypes without it) and in the error file.
+Row i of the output is row i of the input; a row that failed is NaN, and in the error file. So the output is floats:
+NPZ holds other dtypes, with an array that says which rows failed.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,14 @@ from ferry.bulk.formats.base import (
     rows_fault,
     size_of,
 )
-from ferry.bulk.formats.npy_header import NpyHeader, check_header, header_bytes, read_header, total_header
+from ferry.bulk.formats.npy_header import (
+    NpyHeader,
+    check_header,
+    header_bytes,
+    read_header,
+    rows_first_notes,
+    total_header,
+)
 from ferry.bulk.formats.ordering import OutputRows, check_arrays_only
 from ferry.bulk.formats.raw_rows import read_rows
 from ferry.errors import InvalidInputError
@@ -46,13 +54,13 @@ class Npy:
         size, wanted = size_of(file), header.offset + n_rows * header.row_bytes
         if size != wanted:
             return Index.failed("invalid_file", f"the array takes {wanted} bytes, the file has {size}: it is damaged")
-        return Index(n_rows, cut_evenly(n_rows, header.row_bytes, rules))
+        notes = rows_first_notes(rules.manifest.inputs)
+        return Index(n_rows, cut_evenly(n_rows, header.row_bytes, rules), notes=notes)
 
     def read(self, file: BinaryIO, chunk: Chunk, rules: Rules) -> ChunkRows:
         """Read rows by their offset."""
         spec, header = rules.manifest.inputs[0], _header(file, rules)
-        file.seek(header.offset + chunk.first * header.row_bytes)
-        array, bad = read_rows(file, chunk.rows, header, spec)
+        array, bad = read_rows(file, header.offset, chunk, header, spec)
         group, faults = good_rows([array], {row: (spec.name, why) for row, why in bad.items()}, rules)
         return ChunkRows(*numbered(chunk.first, chunk.rows), (group,), tuple(faults))
 
@@ -61,13 +69,17 @@ class Npy:
         check_arrays_only(rules, self.name)
         if len(rules.manifest.outputs) > 1:
             raise InvalidInputError(f"{rules.manifest.ref} has several outputs, npy holds one array; ask for npz")
+        spec = rules.manifest.outputs[0]
+        if not spec.is_float:
+            detail = f"output {spec.name!r} is {spec.dtype}, which has no NaN for rows that failed; ask for npz"
+            raise InvalidInputError(detail)
 
     def write_part(self, out: BinaryIO, result: PartResult, rules: Rules) -> int:
         """Write the rows of a part as an array of their own."""
         array = OutputRows(result).aligned(0, rules.manifest.outputs[0])
         out.write(header_bytes(array.shape, array.dtype))
         out.write(array.reshape(-1).view("u1").data)
-        return len(result.rows.ids) - len(result.all_faults())
+        return len(array)
 
     def assemble(self, parts: Sequence[Opener], out: BinaryIO) -> None:
         """Write one header with all rows, then the data of each part."""

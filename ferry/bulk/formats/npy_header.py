@@ -2,6 +2,7 @@
 
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -16,11 +17,15 @@ _READERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.r
 
 @dataclass(frozen=True, slots=True)
 class NpyHeader:
-    """What a .npy file says of its array; `offset` is its first element's byte."""
+    """What a .npy file says of its array; `offset` is its first element's byte.
+
+    is_fortran: the elements are in column order, so that a row is not in one piece.
+    """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     offset: int
+    is_fortran: bool = False
 
     @property
     def row_bytes(self) -> int:
@@ -32,7 +37,7 @@ def read_header(file: BinaryIO, what: str) -> NpyHeader:
     """Read the header at the file's position, `what` naming it in errors.
 
     Raises:
-        InvalidInputError: not NPY, pickled objects, column order, no rows axis.
+        InvalidInputError: not NPY, pickled objects, no rows axis.
     """
     start = file.tell()
     try:
@@ -46,9 +51,7 @@ def read_header(file: BinaryIO, what: str) -> NpyHeader:
         raise InvalidInputError(f"{what} holds pickled Python objects, which are never loaded; save plain numbers")
     if not shape:
         raise InvalidInputError(f"{what} is one number; expected an array whose first axis is the rows")
-    if fortran and len(shape) > 1:
-        raise InvalidInputError(f"{what} is in column order; save numpy.ascontiguousarray of it")
-    return NpyHeader(shape, dtype, file.tell() - start)
+    return NpyHeader(shape, dtype, file.tell() - start, bool(fortran) and len(shape) > 1)
 
 
 def check_header(header: NpyHeader, spec: TensorSpec, what: str) -> None:
@@ -60,9 +63,18 @@ def check_header(header: NpyHeader, spec: TensorSpec, what: str) -> None:
     if not fits_dtype(spec, header.dtype):
         raise InvalidInputError(f"{what} holds {header.dtype}, input {spec.name!r} takes {spec.dtype}")
     if fit_shape(spec, header.shape[1:]) is None:
-        raise InvalidInputError(
-            f"{what} has rows of shape {header.shape[1:]}, input {spec.name!r} takes {shape_text(spec)}"
-        )
+        detail = f"{what} has rows of shape {header.shape[1:]}, input {spec.name!r} takes {shape_text(spec)}"
+        raise InvalidInputError("; ".join((detail, *rows_first_notes([spec]))))
+
+
+def rows_first_notes(specs: Sequence[TensorSpec]) -> tuple[str, ...]:
+    """Return what is to be said of inputs whose rows lie along another axis in the model than in a file."""
+    return tuple(
+        f"in a file the rows of {spec.name!r} come first, on axis 0, though the model has them on axis "
+        f"{spec.batch_axis}: save numpy.moveaxis(array, {spec.batch_axis}, 0)"
+        for spec in specs
+        if spec.batch_axis
+    )
 
 
 def header_bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:

@@ -1,7 +1,11 @@
 """NPZ: arrays by input name, the first axis of each the rows; arrays by output name come back.
 
-Row i of the outputs is row i of the inputs, as in `npy`. Compressed arrays are unpacked from their start for every
-chunk: `numpy.savez` serves large files better than `savez_compressed`.
+Row i of the outputs is row i of the inputs, as in `npy`. Where a row failed, floats are NaN. Where an output is not
+floats, the array `failed` (bool, a value per row) says which rows failed; their integers are the lowest of a signed
+dtype, the highest of an unsigned one, and mean nothing, as False does then.
+
+Compressed arrays are unpacked from their start for every chunk: `numpy.savez` serves large files better than
+`savez_compressed`.
 """
 
 import zipfile
@@ -24,7 +28,14 @@ from ferry.bulk.formats.base import (
     numbered,
     rows_fault,
 )
-from ferry.bulk.formats.npy_header import NpyHeader, check_header, header_bytes, read_header, total_header
+from ferry.bulk.formats.npy_header import (
+    NpyHeader,
+    check_header,
+    header_bytes,
+    read_header,
+    rows_first_notes,
+    total_header,
+)
 from ferry.bulk.formats.ordering import OutputRows, check_arrays_only
 from ferry.bulk.formats.raw_rows import read_rows
 from ferry.errors import InvalidInputError
@@ -49,17 +60,19 @@ class Npz:
             headers = _headers(archive, rules)
         except InvalidInputError as error:
             return Index.failed("invalid_file", error.detail)
+        notes = rows_first_notes(rules.manifest.inputs)
         counts = {spec.name: header.shape[0] for spec, header in zip(rules.manifest.inputs, headers, strict=True)}
         if len(set(counts.values())) > 1:
             listed = ", ".join(f"{name}: {count}" for name, count in counts.items())
-            return Index.failed("wrong_shape", f"the arrays have different numbers of rows ({listed})")
+            detail = f"the arrays have different numbers of rows ({listed})"
+            return Index.failed("wrong_shape", "; ".join((detail, *notes)))
         n_rows = headers[0].shape[0]
         if fault := rows_fault(n_rows, rules) or no_join_fault(rules, "npz"):
             return fault
         for spec, header in zip(rules.manifest.inputs, headers, strict=True):
             if fault := _damage(archive, spec, header):
                 return fault
-        return Index(n_rows, cut_evenly(n_rows, sum(header.row_bytes for header in headers), rules))
+        return Index(n_rows, cut_evenly(n_rows, sum(header.row_bytes for header in headers), rules), notes=notes)
 
     def read(self, file: BinaryIO, chunk: Chunk, rules: Rules) -> ChunkRows:
         """Read the same rows of every array."""
@@ -81,11 +94,10 @@ class Npz:
         rows = OutputRows(result)
         with zipfile.ZipFile(out, "w") as archive:
             for index, spec in enumerate(rules.manifest.outputs):
-                array = rows.aligned(index, spec)
-                with archive.open(_member(spec.name), "w", force_zip64=True) as member:
-                    member.write(header_bytes(array.shape, array.dtype))
-                    member.write(array.reshape(-1).view("u1").data)
-        return len(result.rows.ids) - len(result.all_faults())
+                _write_array(archive, spec.name, rows.aligned(index, spec))
+            if name := failed_name(rules):
+                _write_array(archive, name, rows.failed())
+        return len(rows.failed())
 
     def assemble(self, parts: Sequence[Opener], out: BinaryIO) -> None:
         """Write one archive; each array has one header and then the data of every part."""
@@ -97,7 +109,7 @@ class Npz:
                         headers.setdefault(name, []).append(read_header(member, f"output {name!r}"))  # type: ignore[arg-type]
         with zipfile.ZipFile(out, "w") as whole:
             for name, found in headers.items():
-                with whole.open(zipfile.ZipInfo(name, _EPOCH), "w", force_zip64=True) as target:
+                with whole.open(member_info(name), "w", force_zip64=True) as target:
                     target.write(total_header(found, f"output {name!r}"))
                     for opener, header in zip(parts, found, strict=True):
                         with opener() as part, zipfile.ZipFile(part) as archive, archive.open(name) as member:
@@ -105,8 +117,26 @@ class Npz:
                             copy_bytes(member, target)  # type: ignore[arg-type]
 
 
-def _member(name: str) -> zipfile.ZipInfo:
-    return zipfile.ZipInfo(f"{name}.npy", _EPOCH)
+def failed_name(rules: Rules) -> str | None:
+    """Return the name of the array that says which rows failed; None where NaN says it in every output."""
+    outputs = rules.manifest.outputs
+    if all(spec.is_float for spec in outputs):
+        return None
+    name = "failed"
+    while any(spec.name == name for spec in outputs):
+        name += "_"
+    return name
+
+
+def _write_array(archive: zipfile.ZipFile, name: str, array: Array) -> None:
+    with archive.open(member_info(f"{name}.npy"), "w", force_zip64=True) as member:
+        member.write(header_bytes(array.shape, array.dtype))
+        member.write(array.reshape(-1).view("u1").data)
+
+
+def member_info(filename: str) -> zipfile.ZipInfo:
+    """Return how a member of an output is written."""
+    return zipfile.ZipInfo(filename, _EPOCH)
 
 
 def _headers(archive: zipfile.ZipFile, rules: Rules) -> list[NpyHeader]:
@@ -145,14 +175,12 @@ def _damage(archive: zipfile.ZipFile, spec: TensorSpec, header: NpyHeader) -> In
 def _read_member(
     file: BinaryIO, archive: zipfile.ZipFile, spec: TensorSpec, header: NpyHeader, chunk: Chunk
 ) -> tuple[Array, dict[int, str]]:
-    info, start = archive.getinfo(f"{spec.name}.npy"), header.offset + chunk.first * header.row_bytes
+    info = archive.getinfo(f"{spec.name}.npy")
     at = stored_at(file, info)
     if at is not None:
-        file.seek(at + start)
-        return read_rows(file, chunk.rows, header, spec)
+        return read_rows(file, at + header.offset, chunk, header, spec)
     try:
         with archive.open(info) as member:
-            member.seek(start)
-            return read_rows(member, chunk.rows, header, spec)  # type: ignore[arg-type]
+            return read_rows(member, header.offset, chunk, header, spec)  # type: ignore[arg-type]
     except READ_ERRORS as error:
         raise InvalidInputError(f"array {spec.name!r} cannot be unpacked: {str(error)[:200]}") from None

@@ -7,6 +7,7 @@ import numpy as np
 from ferry.bulk.formats.base import Group, PartResult, Rules
 from ferry.bulk.formats.sequences import Repeated
 from ferry.errors import InvalidInputError
+from ferry.json_elements import limits_of_dtype
 from ferry.manifest import TensorSpec
 from ferry.tensors import Array
 
@@ -49,19 +50,25 @@ class OutputRows:
         return rows if self.taken is None else rows[self.taken]
 
     def aligned(self, index: int, spec: TensorSpec) -> Array:
-        """Return output `index` with a row for every row of the input: NaN (0 in dtypes without it) where one failed.
+        """Return output `index` with a row for every row of the input: where one failed NaN, or what `_filler` says.
 
         Shape: (rows, *inner), in row order.
         """
         rows = np.ascontiguousarray(self.output(index, spec), dtype=spec.numpy_dtype)
         if not len(self._faulty):
             return rows
-        # A line may hold several rows; where it failed it takes one.
-        both = np.concatenate([self.positions, self._faulty])
-        order = np.argsort(both, kind="stable")
-        whole: Array = np.full((len(both), *rows.shape[1:]), _filler(spec), spec.numpy_dtype)
-        whole[order < len(rows)] = rows
+        failed = self.failed()
+        whole: Array = np.full((len(failed), *rows.shape[1:]), _filler(spec), spec.numpy_dtype)
+        whole[~failed] = rows
         return whole
+
+    def failed(self) -> Array:
+        """Say of each row of `aligned` whether it failed. Shape: bool (rows).
+
+        A line may hold several rows; where it failed it takes one.
+        """
+        both = np.concatenate([self.positions, self._faulty])
+        return np.asarray(np.argsort(both, kind="stable") >= len(self.positions))
 
 
 def positions_of(group: Group) -> Array:
@@ -86,7 +93,13 @@ def _joined(arrays: Sequence[Array], empty: Array) -> Array:
 
 
 def _filler(spec: TensorSpec) -> float:
-    return np.nan if spec.numpy_dtype.kind == "f" else 0
+    """Return what a failed row's elements are: NaN, an integer at the end of its dtype, or False."""
+    if spec.is_float:
+        return np.nan
+    if spec.dtype == "bool":
+        return False
+    low, high = limits_of_dtype(spec.dtype)
+    return low if low < 0 else high
 
 
 def check_arrays_only(rules: Rules, name: str) -> None:
@@ -96,7 +109,7 @@ def check_arrays_only(rules: Rules, name: str) -> None:
         InvalidInputError: text, axes of any size, or columns to echo.
     """
     for spec in rules.manifest.outputs:
-        if not spec.is_fixed:
+        if spec.is_string or None in rules.row_shape(spec):
             what = "is text" if spec.is_string else "has an axis of any size"
             raise InvalidInputError(f"output {spec.name!r} {what}, which {name} cannot hold; ask for jsonl or parquet")
     if rules.join:

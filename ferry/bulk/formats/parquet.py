@@ -5,13 +5,13 @@ group once, as `parquet_rows` remembers where it stood; several workers in one r
 their chunks: write row groups of ten thousand rows, not of millions.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-from ferry.bulk.formats.arrow_columns import check_schema, read_table
+from ferry.bulk.formats.arrow_columns import check_schema, joined_types, read_table
 from ferry.bulk.formats.base import (
     Chunk,
     ChunkRows,
@@ -24,7 +24,7 @@ from ferry.bulk.formats.base import (
 )
 from ferry.bulk.formats.columns import column_notes, joined_names
 from ferry.bulk.formats.parquet_rows import ParquetRows, first_line
-from ferry.bulk.formats.table_output import check_names, to_table
+from ferry.bulk.formats.table_output import tables_with_rows, to_table
 from ferry.errors import InvalidInputError
 
 
@@ -42,7 +42,9 @@ class Parquet:
         """Check the schema and cut by what the footer says."""
         try:
             source = _open(file)
-            columns = check_schema(source.schema_arrow, rules)
+            schema = source.schema_arrow
+            columns = check_schema(schema, rules)
+            joined, notes = joined_types(schema, columns, rules), column_notes(schema.names, columns, rules)
         except pa.ArrowException as error:
             return Index.failed("invalid_file", f"this is not a whole Parquet file: {first_line(error)}")
         except InvalidInputError as error:
@@ -57,7 +59,7 @@ class Parquet:
         if any(group.num_rows < 0 for group in groups) or sum(group.num_rows for group in groups) != n_rows:
             return Index.failed("invalid_file", "the footer's row groups do not add up: the file is damaged")
         chunks = tuple(_cut([group.num_rows for group in groups], n_bytes // n_rows, rules))
-        return Index(n_rows, chunks, notes=column_notes(source.schema_arrow.names, columns, rules))
+        return Index(n_rows, chunks, notes=notes, joined=joined)
 
     def read(self, file: BinaryIO, chunk: Chunk, rules: Rules) -> ChunkRows:
         """Read rows of the needed columns from their row group on; go on where the last chunk of this file ended."""
@@ -75,38 +77,40 @@ class Parquet:
         return read_table(table, chunk, columns, rules)
 
     def check_output(self, rules: Rules) -> None:
-        """Refuse joined columns that have the name of an output."""
-        check_names(rules)
+        """Hold any output."""
 
     def write_part(self, out: BinaryIO, result: PartResult, rules: Rules) -> int:
         """Write the rows of a part as a file of their own."""
-        # It is read once, soon, to become part of the whole.
-        pq.write_table(to_table(result, rules, flat=False), out, compression="NONE", use_dictionary=False)
-        return len(result.rows.ids) - len(result.all_faults())
+        table = to_table(result, rules, flat=False)
+        # Without a dictionary, categories would lose their order.
+        kept = [field.name for field in table.schema if pa.types.is_dictionary(field.type)]
+        try:
+            # It is read once, soon, to become part of the whole.
+            pq.write_table(table, out, compression="NONE", use_dictionary=kept or False)
+        except pa.ArrowException as error:
+            raise InvalidInputError(f"parquet cannot hold a value of this chunk: {first_line(error)}") from None
+        return int(table.num_rows)
 
     def assemble(self, parts: Sequence[Opener], out: BinaryIO) -> None:
-        """Write one file, a row group per part."""
-        writer = None
-        for opener in parts:
-            with opener() as part:
-                table = _open(part).read()
-            if writer is None:
-                writer = pq.ParquetWriter(out, table.schema)
-            writer.write_table(same_schema(table, writer.schema))
-        if writer is not None:
-            writer.close()
+        """Write one file, a row group per part that has rows."""
+        write_tables(lambda: _tables(parts), out)
 
 
-def same_schema(table: Any, schema: Any) -> Any:
-    """Return a part's table with the types of the first part; joined columns of nulls alone have no type of their own.
+def write_tables(tables: Callable[[], Iterator[Any]], out: BinaryIO) -> None:
+    """Write one file of tables, a row group for each that has rows."""
+    writer = None
+    for table in tables_with_rows(tables()):
+        if writer is None:
+            writer = pq.ParquetWriter(out, table.schema)
+        writer.write_table(table)
+    if writer is not None:
+        writer.close()
 
-    Raises:
-        InvalidInputError: when a joined column has another type in another part.
-    """
-    try:
-        return table if table.schema.equals(schema) else table.cast(schema)
-    except (pa.ArrowException, ValueError) as error:
-        raise InvalidInputError(f"parts of the output differ in their columns: {first_line(error)}") from None
+
+def _tables(parts: Sequence[Opener]) -> Iterator[Any]:
+    for opener in parts:
+        with opener() as part:
+            yield _open(part).read()
 
 
 def _open(file: BinaryIO) -> Any:

@@ -1,13 +1,14 @@
 """Rows of raw elements: read in blocks into the array that the model gets, cast and checked while they are in cache."""
 
 import io
+import math
 import mmap
 import os
 from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from ferry.bulk.formats.base import MIB
+from ferry.bulk.formats.base import MIB, Chunk
 from ferry.bulk.formats.casting import cast_rows, fit_shape
 from ferry.bulk.formats.npy_header import NpyHeader
 from ferry.errors import InvalidInputError
@@ -18,7 +19,36 @@ from ferry.tensors import Array
 _BLOCK_BYTES = MIB
 
 
-def read_rows(file: BinaryIO, n_rows: int, header: NpyHeader, spec: TensorSpec) -> tuple[Array, dict[int, str]]:
+def read_rows(
+    file: BinaryIO, start: int, chunk: Chunk, header: NpyHeader, spec: TensorSpec
+) -> tuple[Array, dict[int, str]]:
+    """Read a chunk's rows of the array whose first element is at byte `start`.
+
+    Returns:
+        The rows as rows of `spec`, and why for each row that does not fit. Shape: (rows, *inner).
+
+    Raises:
+        InvalidInputError: when the file ends before.
+    """
+    if header.is_fortran:
+        return cast_rows(spec, _columns_as_rows(file, start, chunk, header, spec))
+    file.seek(start + chunk.first * header.row_bytes)
+    return _read_next(file, chunk.rows, header, spec)
+
+
+def _columns_as_rows(file: BinaryIO, start: int, chunk: Chunk, header: NpyHeader, spec: TensorSpec) -> Array:
+    """Read rows of an array in column order: a piece of each column, put beside the others."""
+    n_columns, size = math.prod(header.shape[1:]), header.dtype.itemsize
+    columns: Array = np.empty((n_columns, chunk.rows), header.dtype)
+    for number in range(n_columns):
+        file.seek(start + (number * header.shape[0] + chunk.first) * size)
+        fill(file, columns[number])
+    # The last axis varies slowest, so the columns lie in the order of the axes reversed.
+    rows = columns.reshape((*reversed(header.shape[1:]), chunk.rows)).T
+    return np.ascontiguousarray(rows).reshape((chunk.rows, *(fit_shape(spec, header.shape[1:]) or header.shape[1:])))
+
+
+def _read_next(file: BinaryIO, n_rows: int, header: NpyHeader, spec: TensorSpec) -> tuple[Array, dict[int, str]]:
     """Read the next rows of a file; return them as rows of `spec`, and why for each row that does not fit.
 
     Shape: (n_rows, *inner). A local file of the model's dtype is mapped and not copied; its pages stay as long as the
@@ -41,7 +71,7 @@ def read_rows(file: BinaryIO, n_rows: int, header: NpyHeader, spec: TensorSpec) 
         block = rows[start : start + n_block] if is_same else np.empty((n_block, *inner), header.dtype)
         fill(file, block)
         fitting, wrong = cast_rows(spec, block)
-        if not is_same:
+        if fitting is not block:
             rows[start : start + n_block] = fitting
         bad.update({start + row: why for row, why in wrong.items()})
     return rows, bad

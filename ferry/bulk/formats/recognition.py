@@ -20,6 +20,8 @@ _SUFFIXES = {
     ".pq": "parquet", ".arrow": "arrow", ".arrows": "arrow", ".feather": "arrow", ".ipc": "arrow", ".npy": "npy",
     ".npz": "npz", ".zip": "images",
 }  # fmt: skip
+# What the name of an output says of its format.
+OUTPUT_SUFFIXES = {suffix: name for suffix, name in _SUFFIXES.items() if name != "images"}
 FORMATS = ("jsonl", "csv", "tsv", "parquet", "arrow", "npy", "npz", "images")
 TEXT_FORMATS = ("jsonl", "csv", "tsv")
 _SERVED = "JSONL, CSV, TSV, Parquet, Arrow, NPY, NPZ or a ZIP of PNG and JPEG images"

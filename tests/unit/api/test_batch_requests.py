@@ -149,6 +149,10 @@ FIELDS = "input_file_id, endpoint, completion_window, metadata, output_expires_a
             {"metadata": {"encoding": "klingon"}}, "#/metadata/encoding",
             "encoding 'klingon' cannot be used; expected the name of an encoding, such as utf-8, cp1252 or utf-16",
         ),
+        (
+            {"metadata": {"csv_escape_formulas": "yes"}}, "#/metadata/csv_escape_formulas",
+            "expected \"true\" or \"false\", got 'yes'",
+        ),
         ({"output_expires_after": 3600}, "#/output_expires_after", 'expected {"anchor": "created_at", "seconds": N}'),
         ({"output_expires_after": {"seconds": 3600}}, "#/output_expires_after", None),
         ({"output_expires_after": {"anchor": "now", "seconds": 3600}}, "#/output_expires_after", None),

@@ -77,3 +77,20 @@ def _plain(value: object) -> object:
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("numbers", [[2**64 - 1, *range(40)], [*range(40), 2**63]])
+def test_read_when_integers_need_all_64_bits_then_they_are_exact(numbers: list[int]) -> None:
+    found = json_arrays.read(str(numbers).encode())
+    assert found.dtype == np.uint64
+    assert found.tolist() == numbers
+
+
+def test_read_when_inputs_of_many_jobs_are_numbers_then_each_is_read_by_itself() -> None:
+    found = json_arrays.read(b'{"inputs": [1, 2.5, ' + b"3, " * 40 + b"[" + b"1, " * 40 + b"1], [1, [2.5]]]}")["inputs"]
+    assert found[:3] == [1, 2.5, 3]
+    assert type(found[0]) is int
+    assert found[-2].tolist() == [1] * 41
+    assert found[-1] == [1, [2.5]]
+    nested = json_arrays.read(b'{"input": {"inputs": [' + b"3, " * 40 + b"3]}}")["input"]["inputs"]
+    assert isinstance(nested, np.ndarray)

@@ -368,3 +368,17 @@ def test_async_client_never_has_more_requests_under_way_than_allowed() -> None:
 
     assert len(asyncio.run(run())) == 20
     assert most == 3
+
+
+@pytest.mark.parametrize(
+    "value",
+    [[1.0, float("inf")], [[np.float32("-inf")]], np.array([1, np.inf], np.float32), np.array([1.0, np.inf], object)],
+)
+def test_submit_when_an_input_holds_an_infinity_then_refused_and_not_sent_as_missing(value: object) -> None:
+    with pytest.raises(InvalidInputError, match="inputs hold an infinity, which JSON cannot"):
+        next(submit_flow("mnist", {"x": value}))
+
+
+def test_submit_when_an_input_holds_nan_none_or_the_word_null_then_sent() -> None:
+    body = orjson.loads(next(submit_flow("m", {"x": [float("nan"), None], "s": "null"})).content)
+    assert body["input"] == {"x": [None, None], "s": "null"}

@@ -282,7 +282,9 @@ def test_cancel_batch_then_it_is_cancelling(on: Any) -> None:
 
 @EACH_CLIENT
 def test_check_model_when_it_is_not_served_then_says_what_there_is(on: Any) -> None:
-    assert on(BulkApi(), lambda client: client.check_model("mnist:2")) is None
+    assert on(BulkApi(), lambda client: client.check_model("mnist:2")) == ("float32", "int64")
+    assert on(BulkApi(), lambda client: client.check_model("mnist")) == ("float32", "int64")
+    assert on(BulkApi(), lambda client: client.check_model("mnist:1")) == ("float32",)
     with pytest.raises(ApiError, match="no model 'mnits'; there are mnist:1"):
         on(BulkApi(), lambda client: client.check_model("mnits"))
     with pytest.raises(NotFoundError, match="model 'mnist' has no version '7'; it has 1, 2"):
@@ -320,3 +322,86 @@ def test_wait_batch_when_nobody_answers_then_raises(on: Any) -> None:
     api.replies["GET /v1/batches/batch_1"] = [None, DROPPED]
     with pytest.raises(ApiUnreachableError):
         on(api, lambda client: client.wait_batch("batch_1"))
+
+
+# --- rows while the batch runs
+
+
+def rows_with(api: BulkApi, **how: Any) -> list[bytes]:
+    with Client(URL, transport=api.transport, sleep=lambda _: None) as client:
+        return list(client.batch_output("batch_1", **how))
+
+
+def rows_on_a_loop(api: BulkApi, **how: Any) -> list[bytes]:
+    async def run() -> list[bytes]:
+        async with AsyncClient(URL, transport=api.transport) as client:
+            return [row async for row in client.batch_output("batch_1", **how)]
+
+    return asyncio.run(run())
+
+
+EACH_READER = pytest.mark.parametrize("read", [rows_with, rows_on_a_loop])
+
+
+@EACH_READER
+@pytest.mark.parametrize("breaks", [0, 1, 3])
+def test_output_when_the_stream_breaks_then_every_row_once(
+    read: Callable[..., list[bytes]], breaks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ferry.client_output.RESUME_PAUSE_S", 0)
+    api = BulkApi()
+    api.output = b"id,text\n" + b"".join(b"%d,x\n" % n for n in range(50))
+    api.breaks = breaks
+    assert b"".join(read(api)) == api.output
+    assert len(api.requests) == breaks + 1
+
+
+@EACH_READER
+def test_output_when_from_a_row_then_without_a_header(read: Callable[..., list[bytes]]) -> None:
+    api = BulkApi()
+    api.output = b"id\n0\n1\n2\n"
+    assert read(api, from_row=1) == [b"1\n", b"2\n"]
+    assert api.requests[0].url.params["from_row"] == "1"
+
+
+def test_output_when_json_lines_break_before_the_first_row_then_it_comes_all_the_same() -> None:
+    api = BulkApi()
+    api.output, api.output_type, api.breaks = b'{"n": 1}\n', "application/jsonl", 2
+    assert rows_with(api) == [b'{"n": 1}\n']
+
+
+def test_output_when_it_breaks_in_the_header_then_the_header_comes_once() -> None:
+    api = BulkApi()
+    api.output, api.breaks = b"identifier\n0\n", 2
+    assert rows_with(api) == [b"identifier\n", b"0\n"]
+
+
+def test_output_when_it_breaks_after_the_header_then_the_header_comes_once() -> None:
+    api = BulkApi()
+    api.output, api.breaks = b"id\n0123\n", 1
+    assert rows_with(api) == [b"id\n", b"0123\n"]
+
+
+@EACH_READER
+def test_output_when_the_api_is_away_for_a_moment_then_goes_on(
+    read: Callable[..., list[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ferry.client_output.RESUME_PAUSE_S", 0)
+    api = BulkApi()
+    api.replies["GET /v1/batches/batch_1/output"] = [DROPPED, problem(504, "wait_timeout", "later"), DROPPED]
+    assert read(api) == [b"id\n", b"1\n"]
+
+
+def test_output_when_the_api_stays_away_then_says_so() -> None:
+    api = BulkApi()
+    api.replies["GET /v1/batches/batch_1/output"] = [DROPPED] * 3
+    with pytest.raises(ApiUnreachableError):
+        rows_with(api, patience_s=-1)
+
+
+@EACH_READER
+def test_output_when_refused_then_says_why(read: Callable[..., list[bytes]]) -> None:
+    api = BulkApi()
+    api.replies["GET /v1/batches/batch_1/output"] = [problem(400, "invalid_input", "the output is parquet")]
+    with pytest.raises(ApiError, match="the output is parquet"):
+        read(api)

@@ -121,10 +121,9 @@ def test_read_inputs_when_rows_are_at_the_limit_then_accepted() -> None:
     ("value", "pointer", "detail"),
     [
         (None, "#/input", "expected an object of inputs by name, got null"),
-        ([[0, 0, 0]], "#/input", "got a list"),
-        ("x", "#/input", "got the string"),
-        (1, "#/input", "got the number"),
-        (True, "#/input", "got the boolean"),
+        ("x", "#/input", "expected 2 axes"),
+        (1, "#/input", "expected 2 axes"),
+        ([0, 0], "#/input", "axis 1 has 2 entries"),
         ({}, "#/input/x", "input 'x' is missing; toy:1 needs 'x'"),
         ({"y": [[0, 0, 0]]}, "#/input/y", "toy:1 has no input 'y'; its inputs are 'x'"),
         ({"x": [[0, 0, 0]], "b": 1}, "#/input/b", "toy:1 has no input 'b'"),
@@ -144,7 +143,7 @@ def test_read_inputs_when_rows_are_at_the_limit_then_accepted() -> None:
         ({"x": [[0, 0, [0]]]}, "#/input/x", "expected a number (float32), got a list"),
         ({"x": [[0, 0, "7"]]}, "#/input/x", "expected a number (float32), got the string '7'"),
         ({"x": [[0, 0, True]]}, "#/input/x", "expected a number (float32), got the boolean true"),
-        ({"x": [[0, 0, None]]}, "#/input/x", "expected a number (float32), got null"),
+        ({"x": [[0, 0, None]]}, "#/input/x", "input 'x' has a missing value (null, NaN or an empty cell) at column 3"),
         ({"x": [[0, 0, {}]]}, "#/input/x", "expected a number (float32), got an object"),
         ({"x": []}, "#/input", "0 rows: a job needs at least one"),
         ({"x": [[0, 0, 0]] * 101}, "#/input", "101 rows, the limit of toy:1 is 100; send several jobs"),
@@ -178,7 +177,7 @@ def test_read_inputs_when_a_number_overflows_the_float_then_its_limit_is_named(d
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e999"])
+@pytest.mark.parametrize("text", ["Infinity", "-Infinity", "1e999"])
 def test_read_inputs_when_a_number_is_not_finite_then_it_is_said(dtype: str, text: str) -> None:
     pointer, detail = fault_of(of(spec("x", dtype)), {"x": [0.5, json.loads(text)]})
     assert pointer == "#/input/x"
@@ -200,10 +199,8 @@ def test_read_inputs_when_a_whole_number_is_beyond_all_floats_then_it_is_said(dt
         ("bool", 1, "expected true or false (bool), got the number 1"),
         ("bool", 0.0, "expected true or false (bool), got the number 0.0"),
         ("bool", "true", "expected true or false (bool), got the string 'true'"),
-        ("bool", None, "expected true or false (bool), got null"),
         ("string", 1, "expected a string (string), got the number 1"),
         ("string", True, "expected a string (string), got the boolean true"),
-        ("string", None, "expected a string (string), got null"),
         ("float64", False, "expected a number (float64), got the boolean false"),
         ("float16", "x" * 100, "expected a number (float16), got the string '" + "x" * 39 + "..."),
     ],
@@ -211,7 +208,7 @@ def test_read_inputs_when_a_whole_number_is_beyond_all_floats_then_it_is_said(dt
 def test_read_inputs_when_the_type_is_wrong_then_both_types_are_named(dtype: str, wrong: object, detail: str) -> None:
     where, what = fault_of(of(spec("x", dtype, 1)), {"x": [[wrong]]})
     assert where == "#/input/x"
-    assert what == detail
+    assert what.startswith(f"{detail}; toy:1 takes ")
 
 
 def test_read_inputs_when_a_deep_element_is_no_list_then_the_pointer_leads_to_it() -> None:

@@ -225,7 +225,7 @@ def test_read_inputs_when_every_input_is_one_axis_short_then_one_row_with_the_ax
             "#/input/threshold",
             "expected a number (float32), got the string 'a'",
         ),
-        (BOXES, {"boxes": [], "threshold": None}, "#/input/threshold", "expected a number (float32), got null"),
+        (BOXES, {"boxes": [], "threshold": None}, "#/input/threshold", "input 'threshold' has a missing value"),
         (BOXES, {"boxes": [[1, 2, 3], [1]], "threshold": 0}, "#/input/boxes", "ragged: lists on axis 1"),
         (STATE, {"x": [[1, 2, 3]], "h": [[0] * 4] * 2}, "#/input", "some inputs have the batch axis"),
         (
@@ -263,7 +263,7 @@ def test_read_inputs_when_lists_nest_deeper_than_a_tensor_can_then_refused() -> 
     for _ in range(65):
         deep = [deep]
     assert fault_of(whole(tensor("x", (), has_any_rank=True)), {"x": deep}) == (
-        "#/input/x", "65 axes: a tensor has up to 64",
+        "#/input/x", '65 axes: a tensor has up to 64; toy:1 takes {"x": [0.0, ...]} or [0.0, ...]',
     )  # fmt: skip
 
 

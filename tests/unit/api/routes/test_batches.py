@@ -1,9 +1,11 @@
+import asyncio
 from typing import Any
 
 import httpx
 import pytest
 
-from ferry.bulk.batch_records import BatchSpec, BatchStatus, Opened
+from api.followers import MAX_FOLLOWERS
+from ferry.bulk.batch_records import BatchSpec, BatchStatus, Opened, Part, part_key
 from ferry.bulk.files import key_of
 from ferry.bulk.formats.registry import OUTPUT_FORMATS
 from tests.manifests import manifest
@@ -328,3 +330,211 @@ async def test_requests_when_the_verb_is_wrong_then_405_which_names_the_right_on
         response = await api.client.request("DELETE", URL + path)
         assert_refused(response, 405, "method_not_allowed")
         assert response.headers["allow"] == allowed
+
+
+# --- the output while it runs
+
+
+def finish_chunk(api: Api, batch_id: str, number: int, data: bytes, n_rows: int) -> None:
+    """Store a chunk's part, as a worker does."""
+    with api.files.storage.create(part_key(batch_id, number, "t", "out")) as upload:
+        upload.write(data)
+    part = Part("t", n_rows, 0, len(data), 0, n_rows)
+    api.batches.parts.setdefault(batch_id, {})[number] = part
+
+
+async def end_batch(api: Api, batch_id: str, data: bytes) -> str:
+    """Make the output file and end the batch; returns the file's id."""
+    file_id = await api.files.reserve()
+    with api.files.storage.create(key_of(file_id)) as upload:
+        upload.write(data)
+    await api.files.create(file_id, size_bytes=len(data), filename="out.csv", purpose="batch_output")
+    api.batches.change(batch_id, status=BatchStatus.COMPLETED, output_file_id=file_id)
+    return file_id
+
+
+async def following(api: Api, batch_id: str) -> asyncio.Future[httpx.Response]:
+    """Return a request for the output that is under way."""
+    reading = asyncio.ensure_future(api.client.get(f"{URL}/{batch_id}/output"))
+    while not api.services.followers.n_open:  # noqa: ASYNC110 - the application says nothing
+        await asyncio.sleep(0)
+    return reading
+
+
+async def test_output_when_the_batch_runs_then_its_parts_and_then_the_rest(api: Api) -> None:
+    batch_id = (await made(api))["id"]
+    api.batches.change(batch_id, status=BatchStatus.IN_PROGRESS, output_format="csv", chunks=2)
+    finish_chunk(api, batch_id, 0, b'"a"\n1\n2\n', 2)
+    reading = await following(api, batch_id)
+    await end_batch(api, batch_id, b'"a"\n1\n2\n3\n')
+    response = await reading
+    assert (response.status_code, response.content) == (200, b'"a"\n1\n2\n3\n')
+    assert response.headers["content-type"] == "text/csv"
+    assert "content-length" not in response.headers
+    assert (await api.client.get(f"{URL}/{batch_id}/output?from_row=1")).content == b"2\n3\n"
+    assert api.services.followers.n_open == 0
+
+
+async def test_output_when_the_format_is_not_known_then_waits_for_it(api: Api) -> None:
+    batch_id = (await made(api))["id"]
+    reading = await following(api, batch_id)
+    api.batches.change(batch_id, output_format="jsonl")
+    await end_batch(api, batch_id, b"{}\n")
+    assert (await reading).content == b"{}\n"
+
+
+async def test_output_when_the_format_stays_unknown_then_told_to_come_back(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.routes.batches.FORMAT_WAIT_S", 0)
+    batch_id = (await made(api))["id"]
+    response = await api.client.get(f"{URL}/{batch_id}/output")
+    assert (response.status_code, response.headers["retry-after"]) == (504, "1")
+    assert response.json()["code"] == "wait_timeout"
+    assert api.services.followers.n_open == 0
+
+
+async def test_output_when_it_is_one_whole_file_then_refused(api: Api) -> None:
+    batch_id = (await made(api, metadata={"output_format": "parquet"}))["id"]
+    response = await api.client.get(f"{URL}/{batch_id}/output")
+    assert (response.status_code, response.json()["code"]) == (400, "invalid_input")
+    assert "output_format jsonl, csv, tsv" in response.json()["detail"]
+
+
+async def test_output_when_the_batch_failed_without_one_then_conflict(api: Api) -> None:
+    batch_id = (await made(api))["id"]
+    api.batches.change(batch_id, status=BatchStatus.FAILED)
+    assert (await api.client.get(f"{URL}/{batch_id}/output")).status_code == 409
+
+
+async def test_output_when_its_file_was_deleted_then_not_found(api: Api) -> None:
+    batch_id = (await made(api))["id"]
+    file_id = await end_batch(api, batch_id, b"{}\n")
+    await api.files.delete(file_id)
+    response = await api.client.get(f"{URL}/{batch_id}/output")
+    assert (response.status_code, response.json()["code"]) == (404, "not_found")
+    assert (await api.client.get(f"{URL}/{UNKNOWN}/output")).status_code == 404
+
+
+async def test_output_when_as_many_follow_as_may_then_told_to_come_back(api: Api) -> None:
+    batch_id = (await made(api))["id"]
+    await end_batch(api, batch_id, b"{}\n")
+    for _ in range(MAX_FOLLOWERS):
+        api.services.followers.enter()
+    response = await api.client.get(f"{URL}/{batch_id}/output")
+    assert (response.status_code, response.headers["retry-after"]) == (503, "5")
+    assert response.json()["code"] == "queue_full"
+    api.services.followers.leave()
+    assert (await api.client.get(f"{URL}/{batch_id}/output")).status_code == 200
+
+
+@pytest.mark.parametrize("from_row", ["-1", "x", "1e3", str(10**16)])
+async def test_output_when_the_row_is_no_number_then_refused(api: Api, from_row: str) -> None:
+    batch_id = (await made(api))["id"]
+    assert (await api.client.get(f"{URL}/{batch_id}/output?from_row={from_row}")).status_code == 400
+
+
+# --- failed rows, again
+
+
+async def ended(api: Api, **changes: object) -> dict[str, Any]:
+    """Return a batch that is over and of which rows failed."""
+    body = await made(api, **changes)
+    files = [await file(api, "batch_output") for _ in range(2)]
+    api.batches.change(
+        body["id"], status=BatchStatus.COMPLETED, output_file_id=files[0], error_file_id=files[1], total=9, failed=2
+    )
+    return body
+
+
+async def retried(api: Api, batch_id: str, key: str | None = None, **changes: Any) -> httpx.Response:
+    body = {"metadata": {"retry_of": batch_id} | changes.pop("metadata", {})} | changes
+    return await api.client.post(URL, json=body, headers={"idempotency-key": key} if key else {})
+
+
+async def test_retry_when_rows_failed_then_a_batch_of_the_same_file_model_and_options(api: Api) -> None:
+    await api.add_model(manifest("other", "1"))
+    earlier = await ended(api, endpoint="/v1/predictions", model="other", metadata={"join": "id", "errors": "inline"})
+    await api.add_model(manifest("other", "2"))
+    response = await retried(api, earlier["id"], completion_window="1h")
+    assert response.status_code == 200, response.text
+    body = response.json()
+    same = ("input_file_id", "endpoint", "model", "model_version")
+    assert {name: body[name] for name in same} == {name: earlier[name] for name in same}
+    assert body["metadata"] == {"join": "id", "errors": "inline", "retry_of": earlier["id"]}
+    first, record = api.batches.records[earlier["id"]], api.batches.records[body["id"]]
+    assert (record.retry_output_id, record.retry_error_id) == (first.output_file_id, first.error_file_id)
+    assert record.expires_us - record.created_us == 3_600_000_000
+
+
+async def test_retry_when_the_same_is_named_again_then_that_is_fine(api: Api) -> None:
+    earlier = await ended(api, metadata={"join": "id"})
+    same = {
+        "input_file_id": earlier["input_file_id"],
+        "endpoint": ENDPOINT,
+        "model": "toy:1",
+        "metadata": {"join": "id"},
+    }
+    assert (await retried(api, earlier["id"], **same)).status_code == 200
+
+
+async def test_retry_when_it_comes_again_with_its_key_after_a_file_went_then_the_same_batch(api: Api) -> None:
+    earlier = await ended(api)
+    first = await retried(api, earlier["id"], "k")
+    await api.files.delete(str(api.batches.records[earlier["id"]].error_file_id))
+    again = await retried(api, earlier["id"], "k")
+    assert (again.json()["id"], again.headers["idempotent-replayed"]) == (first.json()["id"], "true")
+
+
+@pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        ({"input_file_id": "file-" + "x" * 24}, "#/input_file_id"),
+        ({"endpoint": "/v1/predictions"}, "#/endpoint"),
+        ({"model": "toy:2"}, "#/model"),
+        ({"metadata": {"output_format": "csv"}}, "#/metadata/output_format"),
+        ({"metadata": {"join": "name"}}, "#/metadata/join"),
+        ({"metadata": {"retry_of": 7}}, "#/metadata/retry_of"),
+    ],
+)
+async def test_retry_when_something_else_is_asked_for_then_refused(
+    api: Api, changes: dict[str, Any], param: str
+) -> None:
+    earlier = await ended(api, metadata={"join": "id"})
+    response = await retried(api, earlier["id"], **changes)
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == param
+
+
+@pytest.mark.parametrize(
+    ("changes", "detail"),
+    [
+        ({"status": BatchStatus.IN_PROGRESS}, "is in_progress; its failed rows can be run when it is over"),
+        ({"error_file_id": None}, "so there is nothing to run again"),
+        ({"status": BatchStatus.FAILED, "error_file_id": None}, "failed as a whole, see its `errors`"),
+    ],
+)
+async def test_retry_when_there_is_nothing_to_run_again_then_conflict(
+    api: Api, changes: dict[str, Any], detail: str
+) -> None:
+    earlier = await ended(api)
+    api.batches.change(earlier["id"], **changes)
+    response = await retried(api, earlier["id"])
+    assert (response.status_code, response.json()["code"]) == (409, "conflict")
+    assert detail in response.json()["detail"]
+
+
+@pytest.mark.parametrize("what", ["input", "output", "error"])
+async def test_retry_when_a_file_is_gone_then_not_found_and_says_which(api: Api, what: str) -> None:
+    earlier = await ended(api)
+    await api.files.delete(getattr(api.batches.records[earlier["id"]], f"{what}_file_id"))
+    response = await retried(api, earlier["id"])
+    assert response.status_code == 404
+    assert f"the {what} file of batch {earlier['id']} was deleted, or its time is over" in response.json()["detail"]
+    assert (await retried(api, UNKNOWN)).status_code == 404
+
+
+async def test_create_when_errors_are_to_be_elsewhere_then_refused(api: Api) -> None:
+    response = await posted(api, metadata={"errors": "nowhere"})
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == "#/metadata/errors"

@@ -49,7 +49,9 @@ async def test_show_model_when_known_then_its_whole_signature(api: Api) -> None:
         "id": "1",
         "created_at": "2026-08-21T12:00:00Z",
         "inputs": [
-            {"name": "x", "dtype": "float32", "datatype": "FP32", "shape": [-1, 28, -1], "range": [0.0, 1.0]} | PLAIN
+            {"name": "x", "dtype": "float32", "datatype": "FP32", "shape": [-1, 28, -1], "range": [0.0, 1.0]}
+            | PLAIN
+            | {"missing": "error"}
         ],
         "outputs": [
             {"name": "scores", "dtype": "float32", "datatype": "FP32", "shape": [-1, 2], "range": None} | PLAIN

@@ -119,7 +119,8 @@ async def test_whole_job_when_an_input_does_not_fit_then_422_on_v1_and_400_on_v2
     await api.add_model(BOXES)
     body = {"version": "boxes", "input": {"boxes": [[1, 2]], "threshold": 0.5}}
     detail = assert_problem(await api.client.post(URL, json=body), 422, "invalid_input", "#/input/boxes")
-    assert detail == "axis 1 has 2 entries, expected 4 (any, 4)"
+    form = '{"boxes": [[0.0, 0.0, 0.0, 0.0]], "threshold": 0.0}'
+    assert detail == f"axis 1 has 2 entries, expected 4 (any, 4); boxes:1 takes {form}"
     asked = {"name": "threshold", "shape": [1], "datatype": "FP32", "data": [0.5]}
     response = await api.client.post("/v2/models/boxes/infer", json={"inputs": [asked]})
     assert (response.status_code, response.json()["errors"]) == (

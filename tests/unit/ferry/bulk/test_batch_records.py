@@ -53,12 +53,12 @@ def test_place_when_nothing_is_written_then_nothing_is_under_way() -> None:
 
 @given(
     token=st.text("0123456789abcdef", min_size=1, max_size=32), completed=NUMBERS, failed=NUMBERS,
-    output_bytes=NUMBERS, error_bytes=NUMBERS,
+    output_bytes=NUMBERS, error_bytes=NUMBERS, output_rows=NUMBERS,
 )  # fmt: skip
 def test_part_when_written_and_read_then_the_same(
-    token: str, completed: int, failed: int, output_bytes: int, error_bytes: int
+    token: str, completed: int, failed: int, output_bytes: int, error_bytes: int, output_rows: int
 ) -> None:
-    part = Part(token, completed, failed, output_bytes, error_bytes)
+    part = Part(token, completed, failed, output_bytes, error_bytes, output_rows)
     assert part_from_text(part_to_text(part)) == part
 
 

@@ -11,10 +11,15 @@ import pytest
 
 from ferry.cli import batch_session, batch_watch
 from ferry.cli import main as cli
+from ferry.cli.batch_stream import RowStream
 from ferry.client import Client
 from tests.fakes.bulk_api import URL, BulkApi, problem, unavailable
 
 LINES = b'{"x": 1}\n{"x": 2}\n'
+FAILURES = b"".join(
+    b'{"custom_id":"%b","row":%d,"response":null,"error":{"code":"model_error","message":"no"}}\n' % each
+    for each in ((b"a", 3), (b"b", 7))
+)
 DROPPED = httpx.ConnectError("Connection refused")
 LOOK = "GET /v1/batches/batch_1"
 DONE = {"status": "completed", "counts": (10, 10, 0), "output_file_id": "file-out"}
@@ -84,7 +89,7 @@ class Shell:
 def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
     api = BulkApi(DONE)
     api.store("file-out", b'{"y": 1}\n')
-    api.store("file-err", b'{"error": 1}\n')
+    api.store("file-err", FAILURES)
     shell = Shell(api, monkeypatch, capsys)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
@@ -121,7 +126,7 @@ def test_run_when_every_row_succeeds_then_status_0_and_the_output_is_here(shell:
 
 
 def test_run_when_all_is_named_then_all_is_sent(shell: Shell) -> None:
-    shown = shell.type("run in.jsonl -m mnist:2 -o o.csv --join id,name --window 1h --errors e.jsonl")
+    shown = shell.type("run in.jsonl -m mnist:2 -o o.csv --join id,name --window 1h --error-file e.jsonl")
     assert shown.status == 0
     assert shell.api.created[0] | {"input_file_id": ""} == {
         "input_file_id": "", "endpoint": "/v2/models/mnist/versions/2/infer", "completion_window": "1h",
@@ -131,12 +136,26 @@ def test_run_when_all_is_named_then_all_is_sent(shell: Shell) -> None:
     assert Path("o.csv").exists()
 
 
+def test_run_when_the_model_has_several_outputs_and_the_input_is_npy_then_the_output_is_npz(shell: Shell) -> None:
+    Path("rows.npy").write_bytes(b"\x93NUMPY")
+    assert shell.type("run rows.npy -m mnist").status == 0
+    assert shell.api.created[0]["metadata"] == {"output_format": "npz"}
+    assert Path("rows.out.npz").exists()
+
+
+def test_run_when_formulas_are_escaped_then_the_batch_says_so(shell: Shell) -> None:
+    assert shell.type("run in.jsonl -m mnist -o o.csv --escape-formulas").status == 0
+    assert shell.api.created[0]["metadata"] == {"output_format": "csv", "csv_escape_formulas": "true"}
+
+
 def test_run_when_rows_failed_then_status_3_and_says_where_why_stands(shell: Shell) -> None:
     shell.api.lives = [SOME_FAILED]
     shown = shell.type("run in.jsonl -m mnist")
     assert shown.status == 3
-    assert shown.err.splitlines()[-1] == "2 of 10 rows failed; why: in.out.jsonl.errors.jsonl"
-    assert Path("in.out.jsonl.errors.jsonl").read_bytes() == b'{"error": 1}\n'
+    assert shown.err.splitlines()[-2:] == [
+        "2 rows: model_error: no (such as row 3, id a)", "2 of 10 rows failed; why: in.out.jsonl.errors.jsonl"
+    ]  # fmt: skip
+    assert Path("in.out.jsonl.errors.jsonl").read_bytes() == FAILURES
 
 
 def test_run_when_the_check_left_notes_then_a_line_each(shell: Shell) -> None:
@@ -150,10 +169,11 @@ def test_run_when_the_check_left_notes_then_a_line_each(shell: Shell) -> None:
 
 def test_run_when_every_row_failed_then_says_that_there_is_no_output(shell: Shell) -> None:
     shell.api.lives = [{"status": "completed", "counts": (10, 0, 10), "error_file_id": "file-err"}]
-    shown = shell.type("run in.jsonl -m mnist --errors why.jsonl")
+    shown = shell.type("run in.jsonl -m mnist --error-file why.jsonl")
     assert shown.status == 3
-    assert shown.err.splitlines()[-2:] == [
-        "there is no output file, for no row succeeded", "10 of 10 rows failed; why: why.jsonl"
+    assert shown.err.splitlines()[-3:] == [
+        "there is no output file, for no row succeeded", "2 rows: model_error: no (such as row 3, id a)",
+        "10 of 10 rows failed; why: why.jsonl"
     ]  # fmt: skip
     assert not Path("in.out.jsonl").exists()
     assert Path("why.jsonl").exists()
@@ -165,8 +185,7 @@ def test_run_when_the_file_is_wrong_then_status_1_and_its_first_lines(shell: She
     lines = shown.err.splitlines()
     assert shown.status == 1
     assert "batch batch_1 failed: the file cannot be run" in lines
-    assert [line for line in lines if line.startswith("line ")] == [f"line {n}: wrong {n}" for n in range(1, 21)]
-    assert lines[-1] == "... and 14 more"
+    assert "34 rows: invalid_json_line: wrong 1 (such as line 1)" in lines
 
 
 @pytest.mark.parametrize("status", ["expired", "cancelled"])
@@ -174,9 +193,10 @@ def test_run_when_it_ends_early_then_status_1_and_what_was_done_is_here(shell: S
     shell.api.lives = [SOME_FAILED | {"status": status, "counts": (10, 4, 1)}]
     shown = shell.type("run in.jsonl -m mnist")
     assert shown.status == 1
-    assert shown.err.splitlines()[-3:] == [
+    assert shown.err.splitlines()[-4:] == [
         f"batch batch_1 {status}: 5 of 10 rows, 1 failed",
         "what was done: in.out.jsonl",
+        "2 rows: model_error: no (such as row 3, id a)",
         "what failed or was never run: in.out.jsonl.errors.jsonl",
     ]
     assert Path("in.out.jsonl").exists()
@@ -210,8 +230,10 @@ def test_run_when_it_takes_long_then_a_plain_line_every_few_seconds(shell: Shell
         ("in.jsonl -m mnist -o no/out.csv", "-o no/out.csv: there is no folder no; make it first"),
         ("in.jsonl -m mnist -o .", "-o . is a folder; name a file in it"),
         ("in.jsonl -m mnist -o ./in.jsonl", "-o in.jsonl is the input itself; name another file"),
-        ("in.jsonl -m mnist --errors in.jsonl", "--errors in.jsonl is the input itself"),
-        ("in.jsonl -m mnist -o a --errors a", "-o and --errors are both a; name two files"),
+        ("in.jsonl -m mnist --error-file in.jsonl", "--error-file in.jsonl is the input itself"),
+        ("in.jsonl -m mnist -o a --error-file a", "-o and --error-file are both a; name two files"),
+        ("in.jsonl -m mnist -o o.xlsx", "-o o.xlsx: no output is written as .xlsx; name it .jsonl"),
+        ("in.jsonl -m mnist --escape-formulas", "--escape-formulas is for csv and tsv, the output is jsonl"),
         ("in.jsonl -m mnist --format xls", "there is no --format 'xls'; there are jsonl, csv"),
     ],
 )
@@ -443,7 +465,7 @@ def test_resume_when_out_is_a_dash_then_is_on_stdout_and_the_way_back_names_both
     shell.api.lives = [RUNNING]
     shell.press_at_look(2)
     shown = shell.type("resume batch_1 -o -")
-    assert "to come back: ferry batch resume batch_1 -o - --errors batch_1.errors.jsonl" in shown.err
+    assert "to come back: ferry batch resume batch_1 -o - --error-file batch_1.errors.jsonl" in shown.err
     shell.api.lives = [DONE]
     assert shell.type("resume batch_1 -o -").out == '{"y": 1}\n'
 
@@ -501,7 +523,7 @@ def test_show_when_it_failed_then_all_fields_and_its_first_faults(shell: Shell) 
     assert shown.status == 0
     for text in ("batch_1", "failed", "mnist:1", "/v2/models/mnist/infer", "10 of 10 rows, 2 failed", "1 of 3",
                  "jsonl", "file-in", "file-out", "file-err", "24h", "join=id", "2023-11-14 22:13:20 UTC",
-                 "line 20: wrong 20", "... and 10 more"):  # fmt: skip
+                 "30 rows: invalid_json_line: wrong 1 (such as line 1)"):  # fmt: skip
         assert text in shown.out
     assert "line 21" not in shown.out
 
@@ -536,3 +558,96 @@ def test_url_when_no_stack_is_up_then_it_is_where_one_would_be(shell: Shell, mon
 def test_url_when_it_is_an_option_then_the_environment_does_not_count(shell: Shell) -> None:
     shell.type("show batch_1 --url http://there:1")
     assert shell.api.requests[0].url.host == "there"
+
+
+# --- where errors go, rows as they come, failed rows again
+
+
+def test_run_when_errors_are_inline_then_asked_for(shell: Shell) -> None:
+    assert shell.type("run in.jsonl -m mnist --errors inline").status == 0
+    assert shell.api.created[0]["metadata"] == {"output_format": "jsonl", "errors": "inline"}
+
+
+def test_run_when_errors_are_a_path_then_the_other_option_is_named(shell: Shell) -> None:
+    shown = shell.type("run in.jsonl -m mnist --errors e.jsonl")
+    assert shown.status == 1
+    assert "--errors takes file or inline, not 'e.jsonl'; --error-file takes a path" in shown.err
+    assert shell.api.asked == []
+
+
+@pytest.mark.parametrize("breaks", [0, 2])
+def test_run_when_it_follows_then_the_rows_are_written_and_not_fetched_again(shell: Shell, breaks: int) -> None:
+    shell.api.output = b"id,y\n" + b"".join(b"%d,x\n" % n for n in range(9))
+    shell.api.breaks = breaks
+    shown = shell.type("run in.jsonl -m mnist -o o.csv --follow")
+    assert shown.status == 0
+    assert Path("o.csv").read_bytes() == shell.api.output
+    assert "GET /v1/files/file-out/content" not in shell.api.asked
+
+
+def test_run_when_it_follows_to_stdout_then_the_rows_alone_are_there(shell: Shell) -> None:
+    shell.api.output = b"id\n1\n"
+    shown = shell.type("run in.jsonl -m mnist -o - --format csv --follow")
+    assert (shown.status, shown.out) == (0, "id\n1\n")
+
+
+def test_run_when_it_follows_and_is_interrupted_then_it_goes_on_with_the_next_row(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell.api.output = b"id\n1\n2\n3\n"
+    shell.answer("w")
+    flushed = 0
+    write_all = RowStream.write_all
+
+    def write_some(stream: RowStream, *how: object) -> None:
+        nonlocal flushed
+        flushed += 1
+        if flushed == 1:  # Ctrl-C after the header and a row
+            shell.api.output, whole = b"id\n1\n", shell.api.output
+            write_all(stream, *how)  # type: ignore[arg-type]
+            shell.api.output = whole
+            raise KeyboardInterrupt
+        write_all(stream, *how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(RowStream, "write_all", write_some)
+    assert shell.type("run in.jsonl -m mnist -o o.csv --follow").status == 0
+    assert Path("o.csv").read_bytes() == b"id\n1\n2\n3\n"
+    assert [each.url.params["from_row"] for each in shell.api.requests if each.url.path.endswith("/output")] == [
+        "0",
+        "1",
+    ]
+
+
+def test_run_when_it_follows_a_whole_file_then_refused_before_anything_is_sent(shell: Shell) -> None:
+    shown = shell.type("run in.jsonl -m mnist --format parquet -o o.parquet --follow")
+    assert shown.status == 1
+    assert "--follow is for jsonl, csv, tsv, the output is parquet; leave it out" in shown.err
+    assert "POST /v1/files" not in shell.api.asked
+
+
+def test_run_when_failed_rows_are_run_again_then_the_merged_output_is_here(shell: Shell) -> None:
+    shell.api.store("file-in", LINES, "in.jsonl")
+    shell.api.lives = [SOME_FAILED, DONE]
+    shown = shell.type("run --retry-failed batch_1 --window 1h")
+    assert shown.status == 0
+    assert shell.api.created == [{"completion_window": "1h", "metadata": {"retry_of": "batch_1"}}]
+    assert Path("in.out.jsonl").read_bytes() == b'{"y": 1}\n'
+    assert "POST /v1/files" not in shell.api.asked
+    assert shown.err.splitlines()[0].startswith("batch batch_1 of the rows that failed in batch_1")
+
+
+@pytest.mark.parametrize(
+    "more", ["in.jsonl", "-m mnist", "--format csv", "--join id", "--errors inline", "--follow", "--escape-formulas"]
+)
+def test_run_when_failed_rows_are_run_again_with_other_options_then_status_2(shell: Shell, more: str) -> None:
+    shown = shell.type(f"run {more} --retry-failed batch_1")
+    assert shown.status == 2
+    assert "leave them out" in shown.err
+    assert shell.api.asked == []
+
+
+def test_run_when_the_failed_rows_cannot_be_run_again_then_says_why(shell: Shell) -> None:
+    shell.api.replies["POST /v1/batches"] = [problem(409, "conflict", "no row of batch batch_1 failed")]
+    shown = shell.type("run --retry-failed batch_1 -o o.jsonl")
+    assert shown.status == 1
+    assert "no row of batch batch_1 failed" in shown.err

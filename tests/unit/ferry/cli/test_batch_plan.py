@@ -12,10 +12,10 @@ from ferry.errors import InvalidInputError
 
 
 def planned(
-    path: Path, content: bytes, model: str = "mnist", out: str | None = None, output_format: str | None = None
+    path: Path, content: bytes, model: str = "mnist", out: str | None = None, output_format: str | None = None, **more
 ) -> Plan:
     path.write_bytes(content)
-    return plan_of(path, model, out=out, output_format=output_format, join=None, errors=None)
+    return plan_of(path, model, out=out, output_format=output_format, join=None, error_file=None, **more)
 
 
 def zstd(data: bytes) -> bytes:
@@ -31,6 +31,9 @@ def line(url: object) -> bytes:
     [
         (b'{"x": 1}\n', "mnist", "/v2/models/mnist/infer"),
         (b'{"x": 1}\n', "mnist:2", "/v2/models/mnist/versions/2/infer"),
+        (b'{"input": [1]}\n', "mnist", "/v1/predictions"),
+        (b'{"input": {"x": 1}, "id": 7}\n', "mnist:2", "/v1/predictions"),
+        (b'{"inputs": []}\n', "mnist", "/v2/models/mnist/infer"),
         (b'{"url": "my column"}\n', "mnist", "/v2/models/mnist/infer"),
         (b"not JSON\n", "mnist", "/v2/models/mnist/infer"),
         (b"[" * 100_000 + b"\n", "mnist", "/v2/models/mnist/infer"),
@@ -73,7 +76,10 @@ def test_endpoint_when_lines_name_another_route_then_is_refused(
         ("in.csv", b"x\n1\n", None, None, "csv"),
         ("in.csv", b"x\n1\n", "o.parquet", None, "parquet"),
         ("in.csv", b"x\n1\n", "o.parquet", "npz", "npz"),
-        ("in.csv", b"x\n1\n", "o.txt", None, "csv"),
+        ("in.csv", b"x\n1\n", "o.txt", "csv", "csv"),
+        ("in.csv", b"x\n1\n", "o", None, "csv"),
+        ("in.csv", b"x\n1\n", "o.NDJSON", None, "jsonl"),
+        ("in.csv", b"x\n1\n", "o.feather", None, "arrow"),
         ("in.csv", b"x\n1\n", "-", None, "csv"),
         ("in.npy", b"\x93NUMPY", None, None, "npy"),
         ("in.zip", b"PK\x03\x04" + bytes(40), None, None, "jsonl"),
@@ -97,7 +103,7 @@ READING = {"header": "no", "delimiter": ";", "decimal": ",", "encoding": "cp1252
 def test_plan_when_a_file_is_to_be_read_in_a_way_then_the_api_hears_of_it(tmp_path: Path) -> None:
     path = tmp_path / "in.csv"
     path.write_bytes("grö;1,5\n".encode("cp1252"))
-    plan = plan_of(path, "mnist", out=None, output_format=None, join="a", errors=None, reading=READING)
+    plan = plan_of(path, "mnist", out=None, output_format=None, join="a", error_file=None, reading=READING)
     assert plan.metadata == {"output_format": "csv", "join": "a"} | READING
 
 
@@ -119,7 +125,7 @@ def test_plan_when_an_option_or_a_file_is_none_then_refused_before_anything_is_s
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(InvalidInputError) as caught:
-        plan_of(path, "mnist", out=None, output_format=None, join=None, errors=None, reading=reading)
+        plan_of(path, "mnist", out=None, output_format=None, join=None, error_file=None, reading=reading)
     assert why in caught.value.detail
 
 
@@ -138,3 +144,35 @@ def test_plan_when_what_unpacks_is_not_installed_then_it_says_so(
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(InvalidInputError, match="send it as"):
         planned(tmp_path / "in.csv.zst", b"\x28\xb5\x2f\xfd")
+
+
+@pytest.mark.parametrize("out", ["o.xlsx", "o.txt", "o.csv.gz", "o.zip"])
+def test_output_format_when_the_suffix_is_of_none_then_is_refused_naming_those_there_are(
+    tmp_path: Path, out: str
+) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        planned(tmp_path / "in.csv", b"x\n1\n", out=str(tmp_path / out))
+    assert f"no output is written as {Path(out).suffix}; name it .jsonl, .ndjson, .csv" in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "asked", "expected"),
+    [
+        (("float32",), None, "npy"),
+        (("float32", "float32"), None, "npz"),
+        (("int64",), None, "npz"),
+        (("int64",), "npy", "npy"),
+    ],
+)
+def test_output_format_when_npy_cannot_hold_the_outputs_then_npz_and_its_name(
+    tmp_path: Path, dtypes: tuple[str, ...], asked: str | None, expected: str
+) -> None:
+    plan = planned(tmp_path / "in.npy", b"\x93NUMPY", output_format=asked, dtypes=dtypes)
+    assert (plan.output_format, plan.places.out) == (expected, tmp_path / f"in.out.{expected}")
+
+
+def test_escape_formulas_when_the_output_is_csv_then_it_is_sent_else_refused(tmp_path: Path) -> None:
+    plan = planned(tmp_path / "in.csv", b"x\n1\n", escape_formulas=True)
+    assert plan.metadata == {"output_format": "csv", "csv_escape_formulas": "true"}
+    with pytest.raises(InvalidInputError, match="--escape-formulas is for csv and tsv, the output is parquet"):
+        planned(tmp_path / "in.csv", b"x\n1\n", out=str(tmp_path / "o.parquet"), escape_formulas=True)

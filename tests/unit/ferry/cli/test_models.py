@@ -122,6 +122,43 @@ def test_add_when_the_model_is_refused_then_the_file_and_the_remedy_are_named(
     assert list(repository.root.iterdir()) == []
 
 
+# --- add: missing values
+
+
+def test_add_when_rules_for_missing_values_are_given_then_they_are_in_the_manifest_and_shown(
+    ferry_models, repository: Repository, tmp_path: Path
+) -> None:
+    file = onnx_models.save(onnx_models.two_inputs_two_outputs(), tmp_path / "two.onnx")
+    result = ferry_models("add", file, "--name", "two", "--missing", "nan", "--missing", "k=-1")
+    assert result.exit_code == 0, result.stderr
+    line = "missing values: a NaN for the model, b NaN for the model, k replaced by -1"
+    assert line in result.stdout
+    rules = {spec.name: spec.missing for spec in repository.scan()["two", "1"].inputs}
+    assert rules == {"a": "nan", "b": "nan", "k": -1}
+    assert line in ferry_models("show", "two").stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["k=nan"], "--missing k=nan: int64 has no NaN"),
+        (["k=1.5"], "'1.5' is not error, nan or a value of int64"),
+        (["a=1e99"], "outside of float32"),
+        (["k=1", "k=2"], "two rules for input 'k'"),
+        (["nan", "0"], "two rules for all inputs"),
+        (["x"], "fits no input"),
+        (["z=1"], "names no input; there are 'a', 'b', 'k'"),
+    ],
+)
+def test_add_when_a_rule_for_missing_values_does_not_fit_then_nothing_is_published(
+    ferry_models, repository: Repository, tmp_path: Path, options: list[str], words: str
+) -> None:
+    file = onnx_models.save(onnx_models.two_inputs_two_outputs(), tmp_path / "two.onnx")
+    given = [part for option in options for part in ("--missing", option)]
+    fails_with(ferry_models("add", file, "--name", "two", *given), words)
+    assert repository.scan() == {}
+
+
 # --- add: files that the model names
 
 

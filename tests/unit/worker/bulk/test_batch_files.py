@@ -272,6 +272,12 @@ def test_rules_of_when_columns_are_to_be_joined_then_they_are_named(text: str | 
     assert rules_of(made, manifest(), limits=LIMITS, profile=None, chunk_bytes=1).join == join
 
 
+@pytest.mark.parametrize(("text", "escapes"), [(None, False), ("false", False), ("true", True)])
+def test_rules_of_when_formulas_are_to_be_escaped_then_they_are(text: str | None, escapes: bool) -> None:
+    made = record(metadata={} if text is None else {"csv_escape_formulas": text})
+    assert rules_of(made, manifest(), limits=LIMITS, profile=None, chunk_bytes=1).escape_formulas == escapes
+
+
 @pytest.mark.parametrize(
     ("a_us", "b_us", "n_rows"),
     [

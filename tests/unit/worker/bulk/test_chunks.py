@@ -67,7 +67,7 @@ def test_run_chunk_when_every_row_has_an_output_then_there_is_no_error_part(
     chunk = run_chunk(number, batch, doubled, works.files, PAUSES)  # type: ignore[arg-type]
     assert (chunk.number, chunk.completed, chunk.failed, chunk.errors) == (number, n_rows, 0, None)
     part = store(works, chunk)
-    assert part == Part("t", n_rows, 0, len(chunk.output), 0)
+    assert part == Part("t", n_rows, 0, len(chunk.output), 0, n_rows)
     found = np.load(io.BytesIO(part_of(works, "out", number)))
     np.testing.assert_array_equal(found, rows()[first : first + n_rows] * 2)
     assert list(works.storage.list_folder(f"batches/{BATCH}")) == [
@@ -85,7 +85,7 @@ def test_run_chunk_when_rows_fail_then_each_is_in_one_part_of_the_two(works: Wor
     part = store(works, run_chunk(0, batch, second_fails, works.files, PAUSES))  # type: ignore[arg-type]
     (out,), (err,) = (part_of(works, kind).splitlines() for kind in ("out", "err"))
     assert (json.loads(out)["custom_id"], json.loads(err)["custom_id"]) == ("id-0", "id-1")
-    assert part == Part("t", 1, 1, len(out) + 1, len(err) + 1)
+    assert part == Part("t", 1, 1, len(out) + 1, len(err) + 1, 1)
 
 
 def test_to_store_when_a_row_is_at_fault_twice_then_it_counts_once(works: Works) -> None:
@@ -100,14 +100,14 @@ def test_to_store_when_a_row_is_at_fault_twice_then_it_counts_once(works: Works)
 
 
 def test_store_chunk_when_two_holders_write_it_then_neither_touches_the_others(works: Works) -> None:
-    first, second = (RunChunk(0, 1, 0, memoryview(data), None) for data in (b"first", b"second"))
+    first, second = (RunChunk(0, 1, 0, memoryview(data), None, 1) for data in (b"first", b"second"))
     assert [store(works, first, "a").output_bytes, store(works, second, "b").output_bytes] == [5, 6]
     assert [part_of(works, "out", token=token) for token in "ab"] == [b"first", b"second"]
 
 
 def test_store_chunk_when_it_is_stored_again_then_the_last_one_counts(works: Works) -> None:
     for data in (b"a long one", b"short"):
-        store(works, RunChunk(0, 1, 1, memoryview(data), memoryview(data)))
+        store(works, RunChunk(0, 1, 1, memoryview(data), memoryview(data), 1))
     assert (part_of(works, "out"), part_of(works, "err")) == (b"short", b"short")
 
 

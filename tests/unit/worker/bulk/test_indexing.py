@@ -1,10 +1,13 @@
 """The first step of a batch: what is recorded of a file that is right, and what of one that is not."""
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ferry.bulk.batch_records import index_key
@@ -16,6 +19,12 @@ from worker.bulk.indexing import index_file
 from worker.bulk.interludes import StepReleasedError
 
 GOOD = lines(rows(4)).splitlines()
+
+
+def parquet(x: np.ndarray, **columns: object) -> bytes:
+    out = io.BytesIO()
+    pq.write_table(pa.table({"x": x.tolist(), **columns}), out)
+    return out.getvalue()
 
 
 class Pauses:
@@ -116,6 +125,10 @@ def test_index_file_when_very_many_lines_are_wrong_then_the_first_hundred_are_na
          "metadata.output_format"),
         (lines(rows()), "rows.jsonl", {"metadata": {"output_format": "npy", "join": "id"}}, "invalid_output_format",
          "metadata.output_format"),
+        (npy(rows()), "rows.npy", {"metadata": {"csv_escape_formulas": "true"}}, "invalid_output_format",
+         "metadata.csv_escape_formulas"),
+        (parquet(rows(), note=[b"x"] * N_ROWS), "rows.parquet", {"metadata": {"output_format": "csv", "join": "note"}},
+         "invalid_output_format", "metadata.output_format"),
     ],
 )  # fmt: skip
 def test_index_file_when_it_cannot_be_used_then_the_code_and_what_it_is_of(

@@ -2,13 +2,14 @@
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import orjson
 
-from ferry.bulk.formats.base import Chunk, ChunkRows, Index, PartResult, RowFault, Rules
+from ferry.bulk.formats.base import Chunk, ChunkRows, Index, PartResult, RowFault, Rules, unrun_faults
 from ferry.bulk.formats.error_lines import assemble_errors, write_errors
-from ferry.bulk.formats.registry import format_named
+from ferry.bulk.formats.registry import check_joined, format_named
 from tests.manifests import manifest, spec
 
 LABELS = ("no", "maybe", "yes")
@@ -58,17 +59,26 @@ def run(
     output: str | None = None,
     model: Callable[[np.ndarray], np.ndarray] = fake_model,
     fail: tuple[str, ...] = (),
+    lost: tuple[int, ...] = (),
 ) -> tuple[bytes, list[dict]]:
-    """Return the assembled output file and the lines of the error file; rows with an id in `fail` fail in the model."""
+    """Return the assembled output file and the lines of the error file.
+
+    Rows with an id in `fail` fail in the model. Chunks of a number in `lost` killed the worker before they were read.
+    """
     writer = format_named(output or name)
     writer.check_output(given)
+    check_joined(index(name, data, given).joined, output or name)
     parts, errors = [], []
-    for rows in chunks_of(name, data, given):
+    for number, read in enumerate(chunks_of(name, data, given)):
+        rows = read
+        if number in lost:
+            rows = ChunkRows(rows.ids, rows.numbers, (), unrun_faults(replace(rows, faults=()), "worker_lost", "no"))
         failed = tuple(RowFault(p, "model_error", "no", None, 500) for p, i in enumerate(rows.ids) if i in fail)
         result = PartResult(rows, [[model(group.arrays[0])] for group in rows.groups], failed)
         part, error = io.BytesIO(), io.BytesIO()
         n_rows, n_errors = writer.write_part(part, result, given), write_errors(error, result, given)
-        assert n_rows + n_errors == len(rows.ids)
+        # In arrays a row that failed has its place.
+        assert n_rows == len(rows.ids) - (0 if writer.name in ("npy", "npz") else n_errors)
         parts.append(part.getvalue())
         errors.append(error.getvalue())
     out, error_out = io.BytesIO(), io.BytesIO()

@@ -112,6 +112,21 @@ def test_chunk_when_it_goes_through_json_then_the_same() -> None:
     assert Chunk.from_dict(orjson.loads(orjson.dumps(chunk.to_dict()))) == chunk
 
 
-def test_default_output_when_images_then_jsonl_else_the_same() -> None:
-    assert [default_output(name) for name in ("images", "npz")] == ["jsonl", "npz"]
+@pytest.mark.parametrize(
+    ("name", "dtypes", "expected"),
+    [
+        ("images", ["float32"], "jsonl"),
+        ("npz", ["float32"], "npz"),
+        ("npy", [], "npy"),
+        ("npy", ["float32"], "npy"),
+        ("npy", ["float32", "float32"], "npz"),
+        ("npy", ["int64"], "npz"),
+        ("npy", ["bool"], "npz"),
+    ],
+)
+def test_default_output_when_the_input_cannot_hold_it_then_another(name: str, dtypes: list[str], expected: str) -> None:
+    assert default_output(name, dtypes) == expected
+
+
+def test_format_named_when_it_is_an_output_format_then_it_has_that_name() -> None:
     assert {format_named(name).name for name in OUTPUT_FORMATS} == set(OUTPUT_FORMATS)

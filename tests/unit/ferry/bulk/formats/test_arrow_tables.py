@@ -1,6 +1,7 @@
 """Parquet and Arrow: columns of lists and scalars, chunks across row groups, faulty rows named, tables out."""
 
 import io
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -140,9 +141,20 @@ def test_tables_when_they_unpack_to_too_much_then_refused(kind: str) -> None:
     assert codes(index(name, data, rules(limits=Limits(max_bytes=10_000)))) == [("too_large", None)]
 
 
-def test_tables_when_a_joined_column_is_named_as_an_output_then_refused() -> None:
-    with pytest.raises(InvalidInputError, match="label"):
-        format_named("parquet").check_output(rules(join=("label",)))
+@pytest.mark.parametrize("join", [("label", "y", "custom_id", "input_y"), ("input",)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_tables_when_a_joined_column_is_named_as_an_output_then_it_gets_input_before_its_name(
+    kind: str, join: tuple[str, ...]
+) -> None:
+    table = fixed(rows_of(2))
+    for name in ("label", "y", "custom_id", "input_y"):
+        table = table.append_column(name, pa.array([f"{name} {row}" for row in range(2)]))
+    out, _ = run(*written(kind, table), rules(join=join))
+    found = table_of(*((written(kind, table)[0], out)))
+    names = {"input_label": "label", "input_input_y": "y", "input_custom_id": "custom_id", "input_y": "input_y"}
+    assert found.column_names == ["custom_id", *names, "label", "score", "y"]
+    for name, source in names.items():
+        assert found.column(name).to_pylist() == [f"{source} 0", f"{source} 1"]
 
 
 @settings(deadline=None, max_examples=25)
@@ -272,6 +284,102 @@ def test_tables_when_a_later_piece_has_rows_of_another_shape_then_all_rows_are_r
     (chunk,) = chunks_of(*written("parquet", pa.table({"x": values}), PIECE_ROWS), rules(ONE, chunk_rows=len(values)))
     assert sorted(position for group in chunk.groups for position in group.positions) == list(range(len(values)))
     assert chunk.faults == ()
+
+
+# --- types of input columns
+
+
+TEXTS = manifest(inputs=(spec("s", "string", 2),), outputs=(spec("y", "float32"),))
+FLOATS = manifest(inputs=(spec("x", "float32"),), outputs=(spec("y", "float32"),))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tables_when_text_is_in_categories_then_it_is_read(kind: str) -> None:
+    words = pa.array(["b", "a", "b", "ö"]).dictionary_encode()
+    for table in (
+        pa.table({"s_0": words, "s_1": words.cast(pa.string()).cast(pa.string_view())}),
+        pa.table({"s": pa.ListArray.from_arrays([0, 2, 4, 6, 8], words.take(pa.array([0, 0, 1, 1, 2, 2, 3, 3])))}),
+    ):
+        (chunk,) = chunks_of(*written(kind, table, 4), rules(TEXTS))
+        assert chunk.groups[0].arrays[0].tolist() == [["b"] * 2, ["a"] * 2, ["b"] * 2, ["ö"] * 2]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tables_when_dictionaries_differ_from_group_to_group_then_text_is_read(kind: str) -> None:
+    table = pa.table({"s_0": pa.array(list("abcd")).dictionary_encode(), "s_1": list("abcd")})
+    (chunk,) = chunks_of(*written(kind, table, 1), rules(TEXTS))
+    assert chunk.groups[0].arrays[0].tolist() == [[each] * 2 for each in "abcd"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (pa.array([True, False]), [1.0, 0.0]),
+        (pa.array(["1.50", "-0.10"]).cast(pa.decimal128(38, 17)), [1.5, -0.1]),
+        (pa.array(["1.50", "-0.10"]).cast(pa.decimal256(60, 2)), [1.5, -0.1]),
+        (pa.array([7, 9]).dictionary_encode(), [7.0, 9.0]),
+    ],
+)
+def test_tables_when_booleans_or_decimals_come_for_floats_then_they_are_numbers(kind: str, values, expected) -> None:
+    (chunk,) = chunks_of(*written(kind, pa.table({"x": values})), rules(FLOATS))
+    np.testing.assert_array_equal(chunk.groups[0].arrays[0], np.float32(expected))
+    lists = pa.table({"x": pa.FixedSizeListArray.from_arrays(values, 1)})
+    (chunk,) = chunks_of(*written(kind, lists), rules(FLOATS))
+    np.testing.assert_array_equal(chunk.groups[0].arrays[0].ravel(), np.float32(expected))
+
+
+def test_tables_when_decimals_come_for_floats_then_each_is_the_nearest() -> None:
+    numbers = [Decimal(int(n)).scaleb(-17) for n in np.random.default_rng(3).integers(0, 10**17, 5000)]
+    model = manifest(inputs=(spec("x", "float64"),), outputs=(spec("y", "float32"),))
+    table = pa.table({"x": pa.array(numbers, pa.decimal128(38, 17))})
+    (chunk,) = chunks_of(*written("parquet", table, 5000), rules(model, chunk_rows=5000))
+    read = np.concatenate([group.arrays[0] for group in chunk.groups])
+    assert read.tolist() == [float(number) for number in numbers]
+
+
+def test_tables_when_booleans_are_outside_of_the_range_then_their_rows_fail() -> None:
+    model = manifest(inputs=(spec("x", "float32", range=(0.5, 1.0)),), outputs=(spec("y", "float32"),))
+    (chunk,) = chunks_of(*written("parquet", pa.table({"x": [True, False]})), rules(model))
+    assert [(fault.position, "0 is below 0.5" in fault.message) for fault in chunk.faults] == [(1, True)]
+
+
+@pytest.mark.parametrize("values", [pa.array([True]), pa.array(["1"]).cast(pa.decimal128(5, 0))])
+def test_tables_when_booleans_or_decimals_come_for_whole_numbers_then_refused(values) -> None:
+    model = manifest(inputs=(spec("x", "int64"),), outputs=(spec("y", "float32"),))
+    (fault,) = index(*written("parquet", pa.table({"x": values})), rules(model)).faults
+    assert (fault.code, f"holds {values.type}, input 'x' takes int64" in fault.message) == ("wrong_columns", True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tables_when_a_text_is_not_utf8_then_its_row_fails_alone(kind: str) -> None:
+    offsets, data = pa.array([0, 1, 3], pa.int32()).buffers()[1], pa.py_buffer(b"a\xff\xfe")
+    model = manifest(inputs=(spec("s", "string"),), outputs=(spec("y", "float32"),))
+    (chunk,) = chunks_of(*written(kind, pa.table({"s": pa.StringArray.from_buffers(2, offsets, data)})), rules(model))
+    assert chunk.groups[0].arrays[0].tolist() == ["a"]
+    assert [(fault.position, fault.message) for fault in chunk.faults] == [(1, "a text is not UTF-8")]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_tables_when_no_row_of_the_first_chunk_succeeds_then_the_others_are_there(kind: str) -> None:
+    _, data = written("parquet", pa.table({"x": [[None]] * 4 + [[1.0], [2.0, 3.0]]}), 4)
+    out, errors = run("parquet", data, rules(ONE), kind, model=lambda x: x * 2)
+    found = table_of(kind, out).column("y")
+    assert (len(errors), found.to_pylist()) == (4, [[2.0], [4.0, 6.0]])
+
+
+@pytest.mark.parametrize("largest", [2**63 - 1, 2**63])
+def test_read_when_columns_of_signed_and_unsigned_integers_are_one_input_then_every_digit_is_kept(largest: int) -> None:
+    given = manifest(inputs=(spec("x", "int64", 2),))
+    table = pa.table(
+        {"x_0": pa.array([2**53 + 1, -5, 3], pa.int64()), "x_1": pa.array([2**62 + 1, 7, largest], pa.uint64())}
+    )
+    out = io.BytesIO()
+    pq.write_table(table, out)
+    chunks = chunks_of("parquet", out.getvalue(), rules(given))
+    rows = [[2**53 + 1, 2**62 + 1], [-5, 7], [3, 2**63 - 1]]
+    assert whole(chunks).tolist() == (rows if largest < 2**63 else rows[:2])
+    assert len(faults_of(chunks)) == (0 if largest < 2**63 else 1)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -10,7 +10,7 @@ from tests.unit.ferry.bulk.formats.cases import chunks_of, faults_of, rules
 FAILS = "fails"
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 FLOATS = ("float16", "float32", "float64")
-INF, NAN = float("inf"), float("nan")
+INF = float("inf")
 # By spelling: as a whole number, as a float, as a bool.
 SPELLINGS = {
     "0": (0, 0.0, False), "1": (1, 1.0, True), "7": (7, 7.0, FAILS), "007": (7, 7.0, FAILS), "+1": (1, 1.0, FAILS),
@@ -30,7 +30,8 @@ SPELLINGS = {
     "t": (FAILS, FAILS, FAILS), "yes": (FAILS, FAILS, FAILS), "no": (FAILS, FAILS, FAILS),
     "inf": (FAILS, INF, FAILS), "-inf": (FAILS, -INF, FAILS), "+inf": (FAILS, INF, FAILS), "Inf": (FAILS, INF, FAILS),
     "Infinity": (FAILS, INF, FAILS), "INF": (FAILS, INF, FAILS), "infinit": (FAILS, FAILS, FAILS),
-    "nan": (FAILS, NAN, FAILS), "NaN": (FAILS, NAN, FAILS), "-nan": (FAILS, NAN, FAILS), "nan(ab)": (FAILS, NAN, FAILS),
+    "nan": (FAILS, FAILS, FAILS), "NaN": (FAILS, FAILS, FAILS), "-nan": (FAILS, FAILS, FAILS),
+    "nan(ab)": (FAILS, FAILS, FAILS),
     "1.#QNAN": (FAILS, FAILS, FAILS),
     "": (FAILS, FAILS, FAILS), "  ": (FAILS, FAILS, FAILS), '""': (FAILS, FAILS, FAILS), '"1"': (1, 1.0, True),
     "NA": (FAILS, FAILS, FAILS), "N/A": (FAILS, FAILS, FAILS), "null": (FAILS, FAILS, FAILS),
@@ -39,9 +40,9 @@ SPELLINGS = {
 }  # fmt: skip
 
 
-def meaning(dtype: str, cells: list[str], place: int, decimal: str = "") -> object:
+def meaning(dtype: str, cells: list[str], place: int, decimal: str = "", missing: object = "error") -> object:
     """Return what the cell at `place` is among these, read in one chunk."""
-    model = manifest(inputs=(spec("x", dtype),), outputs=(spec("y"),))
+    model = manifest(inputs=(spec("x", dtype, missing=missing),), outputs=(spec("y"),))
     lines = "".join(
         f"{cell if cell.startswith(chr(34)) or ',' not in cell else chr(34) + cell + chr(34)};n\n" for cell in cells
     )
@@ -55,9 +56,9 @@ def meaning(dtype: str, cells: list[str], place: int, decimal: str = "") -> obje
     return group.arrays[0][list(group.positions).index(place)].item()
 
 
-def everywhere(dtype: str, cell: str, good: str, decimal: str = "") -> list[object]:
+def everywhere(dtype: str, cell: str, good: str, decimal: str = "", missing: object = "error") -> list[object]:
     return [
-        meaning(dtype, cells, place, decimal)
+        meaning(dtype, cells, place, decimal, missing)
         for cells, place in (
             ([cell], 0),
             ([good, cell, good], 1),
@@ -73,6 +74,21 @@ def everywhere(dtype: str, cell: str, good: str, decimal: str = "") -> list[obje
 def test_cell_when_spelled_in_any_way_then_it_means_the_same_beside_any_rows(dtype: str, cell: str) -> None:
     right = SPELLINGS[cell][0 if dtype in INTEGERS else 1 if dtype in FLOATS else 2]
     found = everywhere(dtype, cell, "1" if dtype == "bool" else "3")
+    assert repr(found) == repr([right] * len(found))
+
+
+@pytest.mark.parametrize(
+    "cell", ["", " ", '""', "NA", " NA ", "N/A", "null", "None", "nan", "NaN", "-nan", "#N/A", "1.#QNAN"]
+)
+@pytest.mark.parametrize(
+    ("dtype", "missing", "right"),
+    [("float32", "nan", float("nan")), ("float64", "nan", float("nan")), ("float32", -1.5, -1.5), ("int64", -7, -7),
+     ("uint8", 9, 9), ("bool", True, True)],
+)  # fmt: skip
+def test_cell_when_it_is_missing_then_the_rule_of_the_input_holds_beside_any_rows(
+    dtype: str, missing: object, right: object, cell: str
+) -> None:
+    found = everywhere(dtype, cell, "1" if dtype == "bool" else "3", missing=missing)
     assert repr(found) == repr([right] * len(found))
 
 

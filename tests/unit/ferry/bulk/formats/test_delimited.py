@@ -142,7 +142,7 @@ def test_delimited_when_cut_anyhow_then_the_same_rows(rows, chunk_rows: int, chu
     data = table(rows, ["x", "note"])
     chunks = chunks_of("csv", data, rules(ONE, chunk_rows=chunk_rows, chunk_bytes=chunk_bytes, join=("note",)))
     assert whole(chunks).tolist() == [x for x, _ in rows]
-    assert [note for rows in chunks for note in rows.joined["note"]] == [note for _, note in rows]
+    assert [note for rows in chunks for note in rows.joined["note"].to_pylist()] == [note for _, note in rows]
 
 
 @pytest.mark.parametrize("value", ["2.5", "oh"])

@@ -68,6 +68,10 @@ INFER = st.fixed_dictionaries(
         "outputs": st.just([{"name": "y"}]),
     },
 )
+JOINED = st.one_of(
+    st.just({}),
+    st.fixed_dictionaries({"m": st.sampled_from([None, True, 7, 2.5, 2**64 - 1, "a[", [1, [2]], {"k": 1}])}),
+)
 ODD_LINES = st.sampled_from([b"", b" ", b"{}", b'{"body": 1}', b"\xef\xbb\xbf{}"])
 
 
@@ -106,18 +110,21 @@ def test_jsonl_when_bodies_are_any_then_plain_reading_gives_the_same(endpoint: s
     body = INFER if endpoint == "infer" else PREDICTION
 
     @settings(deadline=None, max_examples=150)
-    @given(st.lists(st.one_of(body, body, body, ODD_LINES), min_size=1, max_size=8))
-    @example([{"input": {"x": [[1, 0], [1, 0]], "k": [1]}}] * 3)
-    def check(bodies: list) -> None:
+    @given(st.lists(st.one_of(body, body, body, ODD_LINES), min_size=1, max_size=8), st.lists(JOINED, min_size=8))
+    @example([{"input": {"x": [[1, 0], [1, 0]], "k": [1]}}] * 3, [{}] * 8)
+    @example([{"input": {"x": [[1, 0], [1, 0]], "k": [1]}}] * 3, [{"m": 7}, {"m": "a["}, {"m": [1, {}]}] * 3)
+    def check(bodies: list, joined: list) -> None:
         lines = []
         for number, each in enumerate(bodies):
             if isinstance(each, bytes):
                 lines.append(each)
                 continue
             line = each if bare else {"custom_id": f"r[{number}", "method": "POST", "url": "/u", "body": each}
-            lines.append(orjson.dumps(line))
-        read, expected = read_both_ways(b"\n".join(lines), rules(TWO, endpoint=endpoint, url="/u"), monkeypatch)
-        assert read == expected
+            lines.append(orjson.dumps(line | joined[number]))
+        for join in ((), ("m", "id")):
+            given_rules = rules(TWO, endpoint=endpoint, url="/u", join=join)
+            read, expected = read_both_ways(b"\n".join(lines), given_rules, monkeypatch)
+            assert read == expected
 
     check()
 

@@ -227,3 +227,76 @@ def test_jsonl_when_cut_anyhow_then_the_same_rows(blanks, chunk_rows: int, chunk
     np.testing.assert_allclose(whole(chunks), x)
     numbers = np.cumsum([2 if blank else 1 for blank in blanks]).tolist()
     assert [number for rows in chunks for number in rows.numbers] == numbers
+
+
+# --- bodies of the other protocol, and numbers that JSON has not
+
+
+@pytest.mark.parametrize("is_plain", [True, False])
+@pytest.mark.parametrize("is_bare", [True, False])
+def test_jsonl_when_a_batch_of_the_infer_protocol_has_v1_bodies_then_they_are_read_beside_its_own(
+    is_plain: bool, is_bare: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not is_plain:
+        monkeypatch.setattr("ferry.bulk.formats.json_plain.simdjson", None)
+    x = rows_of(4)
+    own = {"name": "x", "shape": [1, 2, 3], "datatype": "FP32", "data": x[0].ravel()}
+    bodies = [{"inputs": [own]}, {"input": {"x": x[1]}}, {"input": {"x": x[2:4]}}, {"input": {"z": 1}}]
+    given = rules(endpoint="infer", url="/u")
+    out, errors = run("jsonl", jsonl(bodies) if is_bare else envelopes(bodies, "/u"), given)
+    answers = [orjson.loads(line)["response"]["body"]["outputs"][0] for line in out.splitlines()]
+    assert [answer["shape"] for answer in answers] == [[1, 3], [1, 3], [2, 3]]
+    found = np.concatenate([np.reshape(answer["data"], answer["shape"]) for answer in answers])
+    np.testing.assert_allclose(found, fake_model(x), rtol=1e-6)
+    assert [error["line"] for error in errors] == [4]
+    assert "no input 'z'" in errors[0]["response"]["body"]["error"]["message"]
+
+
+@pytest.mark.parametrize("odd", ["NaN", "Infinity", "-Infinity", "1e400"])
+@pytest.mark.parametrize("is_plain", [True, False])
+@pytest.mark.parametrize("is_bare", [True, False])
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_jsonl_when_a_line_holds_what_json_has_no_number_for_then_it_fails_alone_with_its_number(
+    odd: str, is_plain: bool, is_bare: bool, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not is_plain:
+        monkeypatch.setattr("ferry.bulk.formats.json_plain.simdjson", None)
+    x = rows_of(3)
+    bodies = predictions(x)
+    lines = (jsonl(bodies) if is_bare else envelopes(bodies)).splitlines()
+    body = b'{"input":{"x":[[%b,0,0],[0,0,0]]}}' % odd.encode()
+    lines[at] = (
+        body if is_bare else b'{"custom_id":"r%d","method":"POST","url":"/v1/predictions","body":%b}' % (at, body)
+    )
+    out, errors = run("jsonl", b"\n".join(lines), rules(url="/v1/predictions"))
+    assert len(out.splitlines()) == 2
+    (error,) = errors
+    assert (error["line"], error["custom_id"]) == (at + 1, str(at + 1) if is_bare else f"r{at}")
+    said = error["response"]["body"]["error"]["message"]
+    assert ("has a missing value" if odd == "NaN" else "inf is not a finite number") in said
+
+
+def test_jsonl_when_a_line_that_holds_nan_runs_then_its_other_members_are_joined_as_they_are() -> None:
+    lines = [
+        b'{"a": 2.50, "b": NaN, "c": 7, "d": [1, "x"], "e": [NaN], "input": {"x": [[1, NaN, 3], [4, 5, 6]]}}',
+        b'{"a": 1, "b": 0.5, "c": 8, "d": {"k": 2.50}, "e": [1], "input": {"x": [[1, 2, 3], [4, 5, 6]]}}',
+    ]
+    model = manifest(inputs=(spec("x", "float32", 2, 3, missing=0),), outputs=(spec("y", "float32", 3),))
+    given = rules(model, join=("a", "b", "c", "d", "e"))
+    (rows,) = chunks_of("jsonl", b"\n".join(lines), given)
+    assert rows.faults == ()
+    joined = {name: column.to_pylist() for name, column in rows.joined.items()}
+    assert joined == {
+        "a": [2.5, 1.0],
+        "b": [None, 0.5],
+        "c": [7, 8],
+        "d": ['[1, "x"]', '{"k": 2.50}'],
+        "e": [None, "[1]"],
+    }
+
+
+def test_jsonl_when_a_line_that_holds_nan_is_at_fault_otherwise_then_the_file_fails() -> None:
+    lines = [orjson.dumps(good()), b'{"custom_id":"a","method":"POST","url":"/v1/predictions","body":{"x":NaN}}']
+    assert codes(index("jsonl", b"\n".join(lines), rules(url="/v1/predictions"))) == [("duplicate_custom_id", 2)]
+    for bad in (b"NaN", b'{"x":NaN', b'{"x":NaN,"y":"\\ud800"}', b'{"x":NaN}' + b"[" * 100_000):
+        assert codes(index("jsonl", bad, rules())) == [("invalid_json_line", 1)]

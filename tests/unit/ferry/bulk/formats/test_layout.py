@@ -195,7 +195,7 @@ def test_layout_when_neither_names_nor_their_number_fit_then_refused(data: str, 
 
 def test_layout_when_index_columns_are_joined_by_name_then_they_are_there() -> None:
     (chunk,) = chunks_of("csv", FRAMES["pandas"].encode(), given(join=("Unnamed: 0",)))
-    assert list(chunk.joined["Unnamed: 0"]) == ["0", "1"]
+    assert chunk.joined["Unnamed: 0"].to_pylist() == ["0", "1"]
     assert "left out" not in notes(FRAMES["pandas"], join=("Unnamed: 0",))
 
 

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ferry.bulk.formats.base import Limits
+from ferry.bulk.formats.base import Limits, PartResult, RowFault
+from ferry.bulk.formats.npz import failed_name
 from ferry.bulk.formats.registry import format_named
 from ferry.errors import InvalidInputError
+from ferry.manifest import TensorSpec
 from tests.manifests import manifest, spec
 from tests.unit.ferry.bulk.formats.cases import chunks_of, fake_model, index, npy, rows_of, rules, run, whole
 
@@ -83,6 +85,45 @@ def test_npz_when_a_byte_is_changed_then_refused() -> None:
     data[1000] ^= 255
     (fault,) = index("npz", bytes(data), rules()).faults
     assert "CRC" in fault.message
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_npz_when_an_array_is_in_column_order_then_the_same_rows(packed: bool) -> None:
+    x = rows_of(9)
+    data = npz(x=np.asfortranarray(x), packed=packed)
+    np.testing.assert_array_equal(whole(chunks_of("npz", data, rules(chunk_rows=4))), x)
+
+
+def test_npz_when_rows_fail_then_floats_are_nan_and_integers_are_marked_in_failed() -> None:
+    outputs = (spec("y"), spec("n", "int64"), spec("u", "uint8"), spec("b", "bool"))
+    given = rules(manifest(inputs=(spec("x"),), outputs=outputs), chunk_rows=2)
+    parts = []
+    for rows, failed in zip(chunks_of("npz", npz(x=np.arange(4, dtype="f4")), given), ((), (1,)), strict=True):
+        x = rows.groups[0].arrays[0]
+        outs = [x, x.astype(np.int64), x.astype(np.uint8), x > 0]
+        faults = tuple(RowFault(position, "model_error", "no") for position in failed)
+        part = io.BytesIO()
+        format_named("npz").write_part(part, PartResult(rows, [outs], faults), given)
+        parts.append(part.getvalue())
+    out = io.BytesIO()
+    format_named("npz").assemble([lambda raw=raw: io.BytesIO(raw) for raw in parts], out)
+    with np.load(io.BytesIO(out.getvalue())) as found:
+        assert found["failed"].tolist() == [False, False, False, True]
+        np.testing.assert_array_equal(found["y"], np.float32([0, 1, 2, np.nan]))
+        assert found["n"].tolist() == [0, 1, 2, np.iinfo(np.int64).min]
+        assert (found["u"].tolist(), found["b"].tolist()) == ([0, 1, 2, 255], [False, True, True, False])
+
+
+def test_npz_when_rows_lie_along_another_axis_in_the_model_then_the_errors_say_that_a_file_has_them_first() -> None:
+    state = TensorSpec(name="h", dtype="float32", shape=(None, None), batch_axis=1)
+    model = rules(manifest(inputs=(state, spec("b"))))
+    (fault,) = index("npz", npz(h=np.zeros((3, 5)), b=np.zeros(5)), model).faults
+    assert fault.message.startswith("the arrays have different numbers of rows (h: 3, b: 5); in a file the rows of 'h'")
+    assert len(index("npz", npz(h=np.zeros((5, 3)), b=np.zeros(5)), model).notes) == 1
+
+
+def test_npz_when_an_output_is_named_failed_then_the_mark_has_another_name() -> None:
+    assert failed_name(rules(manifest(outputs=(spec("failed", "int64"),)))) == "failed_"
 
 
 def test_npz_when_the_output_is_text_then_refused() -> None:

@@ -146,7 +146,8 @@ def test_write_part_when_no_row_of_a_chunk_was_run_then_each_is_in_the_error_fil
     writer, raw, errors = format_named(name), [], io.BytesIO()
     for part in (made, never):
         out = io.BytesIO()
-        assert writer.write_part(out, part, rules()) == len(part.rows.ids) - len(part.faults)
+        n_failed = 0 if name in ("npy", "npz") else len(part.faults)
+        assert writer.write_part(out, part, rules()) == len(part.rows.ids) - n_failed
         assert write_errors(errors, part, rules()) == len(part.faults)
         raw.append(out.getvalue())
     assert [orjson.loads(line)["custom_id"] for line in errors.getvalue().splitlines()] == ["5", "6", "7"]

@@ -77,8 +77,7 @@ def test_pixels_when_written_as_floats_then_they_are_the_same(name: str) -> None
 @EACH_FORMAT
 @pytest.mark.parametrize(
     ("value", "said"),
-    [(256, "256"), (-1, "-1"), (0.5, "0.5"), (1e99, "1e+99"), (254.99, "254.99"), (float("inf"), "inf"),
-     (float("nan"), "nan")],
+    [(256, "256"), (-1, "-1"), (0.5, "0.5"), (1e99, "1e+99"), (254.99, "254.99"), (float("inf"), "inf")],
 )  # fmt: skip
 def test_pixels_when_one_is_none_then_its_row_fails_alone(name: str, value: float, said: str) -> None:
     columns = pixel_columns(pixels=PIXELS.astype(float))

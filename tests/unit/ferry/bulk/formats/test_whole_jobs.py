@@ -4,6 +4,8 @@ import io
 
 import numpy as np
 import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ferry.bulk.batch_records import Place
@@ -145,3 +147,73 @@ def test_jsonl_when_a_job_holds_one_element_then_run_as_an_array_and_answered_ba
         (np.ndarray, one.numpy_dtype, len(shape))
     }
     assert [body["output"]["y"] for body in bodies(out)] == [value, value]
+
+
+# --- whole jobs in the rows of a table
+
+
+def waves(batch_axis: int | None, *more: TensorSpec) -> Manifest:
+    """A model that takes x and gives y of any length, and runs whole jobs."""
+    x = TensorSpec(name="x", dtype="float32", shape=(None,), batch_axis=batch_axis)
+    y = x.model_copy(update={"name": "y"})
+    return manifest(inputs=(x, *more), outputs=(y,), mode=ExecutionMode.WHOLE_JOB)
+
+
+def parquet_of(**columns: object) -> bytes:
+    out = io.BytesIO()
+    pq.write_table(pa.table(columns), out)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("batch_axis", [None, 0])
+@pytest.mark.parametrize("output", ["parquet", "jsonl"])
+def test_table_when_a_cell_is_a_whole_tensor_of_any_length_then_a_row_is_a_whole_job(
+    batch_axis: int | None, output: str
+) -> None:
+    data = parquet_of(x=[[1.0, 2.0, 3.0], [4.0, 6.0], None, [7.0]])
+    out, session = ran("parquet", data, waves(batch_axis), output)
+    assert sorted(feed["x"].shape for feed in session.feeds) == [(1,), (2,), (3,)]
+    expected = [[-1, 0, 1], [-1, 1], [0]]
+    if output == "parquet":
+        assert pq.read_table(io.BytesIO(out)).column("y").to_pylist() == expected
+    else:
+        assert [body["output"]["y"] for body in bodies(out)] == expected
+
+
+def test_table_when_a_cell_is_one_row_then_it_runs_as_one_and_its_answer_has_no_batch_axis() -> None:
+    out, session = ran("parquet", parquet_of(x=[1.0, 2.0]), waves(0), "parquet")
+    assert [feed["x"].shape for feed in session.feeds] == [(1,), (1,)]
+    assert pq.read_table(io.BytesIO(out)).column("y").to_pylist() == [0, 0]
+
+
+def test_table_when_cells_hold_rows_of_a_whole_job_then_the_answers_nest_as_deep() -> None:
+    data = parquet_of(x=[[[0.0, 2.0], [10.0, 20.0]], [[5.0, 5.0]]])
+    out, session = ran("parquet", data, WHOLE, "parquet")
+    assert sorted(feed["x"].shape for feed in session.feeds) == [(1, 2), (2, 2)]
+    found = pq.read_table(io.BytesIO(out))
+    assert found.column_names == ["custom_id", "y"]
+    assert found.column("y").to_pylist() == [[[-8, -6], [2, 12]], [[0, 0]]]
+
+
+def test_table_when_some_inputs_have_the_batch_axis_and_some_not_then_refused() -> None:
+    model = waves(0, TensorSpec(name="z", dtype="float32", shape=(None,)))
+    found = format_named("parquet").index(io.BytesIO(parquet_of(x=[[1.0]], z=[1.0])), rules(model))
+    assert "only 'x' have the batch axis in each row" in found.faults[0].message
+
+
+def test_table_when_only_the_output_has_a_batch_axis_then_each_answer_keeps_it() -> None:
+    pairs = TensorSpec(name="y", dtype="float32", shape=(None, 2))
+    model = waves(None).model_copy(update={"outputs": (pairs,)})
+    data = parquet_of(x=[[1.0, 2.0], [3.0]])
+    expected = [[[1, 1], [2, 2]], [[3, 3]]]
+    out, _ = ran("parquet", data, model, "parquet", lambda x: [np.stack([x, x], 1)])
+    assert pq.read_table(io.BytesIO(out)).column("y").to_pylist() == expected
+    out, _ = ran("parquet", data, model, "jsonl", lambda x: [np.stack([x, x], 1)])
+    assert [body["output"]["y"] for body in bodies(out)] == expected
+
+
+@pytest.mark.parametrize("output", ["npy", "npz", "csv"])
+def test_output_when_answers_to_whole_jobs_have_any_size_then_refused_before_the_first_row(output: str) -> None:
+    pairs = TensorSpec(name="y", dtype="float32", shape=(None, 2))
+    with pytest.raises(InvalidInputError, match="'y' has an axis of any size"):
+        format_named(output).check_output(rules(waves(None).model_copy(update={"outputs": (pairs,)})))
