@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from ferry.bulk.formats.base import Rules
 from ferry.bulk.formats.cells import cell_reader
-from ferry.bulk.formats.columns import InputColumns, column_notes, map_columns
+from ferry.bulk.formats.columns import InputColumns, column_notes, is_index, map_columns
 from ferry.bulk.formats.first_lines import (
     are_counted,
     are_elements,
@@ -173,7 +173,17 @@ class _Search:
             _Reading(Layout(names, columns, delimiter, decimal, has_header=True, extra=extra), rows)
             for decimal in self._decimals(rows, names, columns)
         ]
-        if self._asked.header != "auto" or not readings[0].layout.is_by_place or self._is_header(first, names, columns):
+        if not readings[0].layout.is_by_place:
+            self._found += readings
+            return
+        if not self._asked.delimiter and any(each in cell for cell in first for each in DELIMITERS):
+            # Another delimiter in a name: it may as well be a row that is split at the wrong one.
+            for reading in readings:
+                reading.judge_rows()
+            readings = [reading for reading in readings if reading.good]
+            if not readings:
+                raise InvalidInputError(f"no row fits the first line ({shown_line(first)}) at {_shown(delimiter)}")
+        if self._asked.header != "auto" or self._is_header(first, names, columns):
             self._found += readings
 
     def _is_header(self, first: list[str], names: Sequence[str], columns: Sequence[InputColumns]) -> bool:
@@ -185,8 +195,8 @@ class _Search:
         elif are_elements(first, names, columns, ".,"):
             if len(cells) == len(first):
                 return False  # it is a row, or a doubt of that way to read it
-            if are_counted(cells):
-                return True
+            if are_counted(cells) and is_index(names[0]):
+                return True  # as pandas writes an array
             self._doubts.append(_ask_header(first, _MAY_BE_BOTH))
         elif not are_names(cells):
             self._mixed.append(_ask_header(first, "is neither all names nor all numbers"))

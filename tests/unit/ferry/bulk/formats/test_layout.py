@@ -193,6 +193,18 @@ def test_layout_when_neither_names_nor_their_number_fit_then_refused(data: str, 
     assert "needs" in refusal(data, model=model)
 
 
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ("0;87\n1;-43\n2;5\n", "needs a column"),
+        ('"0";""\n"1";"5"\n', "--header yes"),
+        ('0;"1,5";"2,5"\n1;"3,5";"4,5"\n', "needs a column"),
+    ],
+)
+def test_layout_when_a_line_of_two_fields_comes_for_one_column_then_it_is_no_header(data: str, said: str) -> None:
+    assert said in refusal(data, model=T1)
+
+
 def test_layout_when_index_columns_are_joined_by_name_then_they_are_there() -> None:
     (chunk,) = chunks_of("csv", FRAMES["pandas"].encode(), given(join=("Unnamed: 0",)))
     assert chunk.joined["Unnamed: 0"].to_pylist() == ["0", "1"]
