@@ -34,7 +34,6 @@ _STATUS = {
     "no_worker": HTTPStatus.SERVICE_UNAVAILABLE,
     "wait_timeout": HTTPStatus.GATEWAY_TIMEOUT,
     "shutting_down": HTTPStatus.SERVICE_UNAVAILABLE,
-    "follow_ended": HTTPStatus.SERVICE_UNAVAILABLE,
     "model_error": HTTPStatus.INTERNAL_SERVER_ERROR,
     "body_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "unsupported_media_type": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,

@@ -8,7 +8,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from api import problems
-from api.batch_output import FollowEndedError
 from api.problems import (
     handle_bug,
     handle_disconnect,
@@ -40,7 +39,6 @@ STATUSES = {
     errors.NoWorkerError: 503,
     WaitTimeoutError: 504,
     errors.ShuttingDownError: 503,
-    FollowEndedError: 503,
     errors.ModelError: 500,
     errors.ModelRefusedError: 500,
     errors.ConfigError: 500,
