@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ferry.bulk.formats.reading import read_options
 from ferry.bulk.formats.registry import OUTPUT_FORMATS
 from ferry.errors import InvalidInputError
 
@@ -135,6 +136,7 @@ def _metadata(value: object) -> Mapping[str, str]:
         raise InvalidInputError.at(
             "#/metadata/csv_escape_formulas", f'expected "true" or "false", got {escapes[:20]!r}'
         )
+    read_options(value)
     return value
 
 

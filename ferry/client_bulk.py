@@ -80,7 +80,8 @@ class BulkCalls(ABC):
         What the lines of the file name must be the endpoint. metadata is the caller's own, but `output_format`,
         `join` (columns of the input to repeat in the output), `csv_escape_formulas` ("true": no text cell of a CSV
         output is run as a formula) and `errors` ("inline": rows that failed keep their place in the output) mean
-        something. The same `idempotency_key` again is the same batch.
+        something, and so do `header` ("yes" or "no"), `delimiter`, `decimal` and `encoding` of a text file that does
+        not show them itself. The same `idempotency_key` again is the same batch.
         """
         return self._carry(
             create_batch_flow(

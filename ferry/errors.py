@@ -21,7 +21,7 @@ FerryError
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class InvalidInputError(FerryError):
     title = "Invalid input"
 
     @classmethod
-    def at(cls, pointer: str, detail: str) -> "InvalidInputError":
+    def at(cls, pointer: str, detail: str) -> Self:
         """Return the error for one field."""
         return cls(detail, faults=(Fault(detail, pointer),))
 

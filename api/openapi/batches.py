@@ -57,7 +57,6 @@ _BATCH = {
                 },
             },
         },
-        "notes": {"type": "array", "items": STRING},
         "request_counts": {
             "type": "object",
             "required": ["total", "completed", "failed"],
@@ -66,6 +65,11 @@ _BATCH = {
         "metadata": {"type": ["object", "null"], "additionalProperties": STRING},
         "format": NULLABLE_STRING,
         "output_format": NULLABLE_STRING,
+        "notes": {
+            "type": "array",
+            "items": STRING,
+            "description": "what was decided about the file: a header that is none, columns left out or taken by place",
+        },
         "progress": {
             "type": "object",
             "properties": {
@@ -126,7 +130,9 @@ BATCH_BODY = {
                     "description": (
                         "yours; output_format, join, csv_escape_formulas and errors (file, or inline: rows that failed "
                         "keep their place in the output) say how the output is written; retry_of, the id of a batch "
-                        "that is over, runs its failed rows again and merges the output; all else is that batch's"
+                        "that is over, runs its failed rows again and merges the output; all else is that batch's. "
+                        "header (auto, yes or no), delimiter (one character, or tab), decimal (. or ,) and encoding "
+                        "(cp1252, utf-16, ...; also of JSONL) say how a CSV or TSV file is read that does not show it"
                     ),
                 },
                 "output_expires_after": {

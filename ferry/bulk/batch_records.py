@@ -48,7 +48,8 @@ class BatchSpec:
 
     endpoint: `/v1/predictions`, or `/v2/models/{name}[/versions/{version}]/infer`. window_s: seconds until it expires;
     completion_window: the same as the client wrote it. metadata: the client's own, of which `output_format`, `join` and
-    `csv_escape_formulas` mean something. output_ttl_s: how long output and error file are kept; None: as all files.
+    `csv_escape_formulas` and the options of `ferry.bulk.formats.reading` mean something. output_ttl_s: how long output
+    and error file are kept; None: as all files.
     fingerprint: of what was asked for, where the client gave a key; else empty. owner, limits: as in
     `ferry.jobs.Submission`; a batch counts as one job. files_by: whose file it may run; None: anybody's.
     retry_output_id, retry_error_id: files of the batch whose failed rows this one runs again.
@@ -92,7 +93,7 @@ class BatchRecord:
 
     total, completed, failed: rows of the file, and how many of them are settled. running_rows: how far the chunks are
     that run now. rate: rows/s of late. errors: why it failed, the first hundred. notes: what the file check left out or
-    decided.
+    decided. is_prepared: its rows are read from a copy, see `prepared_key`.
     """
 
     id: str
@@ -132,6 +133,7 @@ class BatchRecord:
     rate_us: int | None = None
     running_rows: int = 0
     owner: str = ""
+    is_prepared: bool = False
     retry_output_id: str | None = None
     retry_error_id: str | None = None
 
@@ -227,6 +229,11 @@ def index_key(batch_id: str) -> str:
     return f"{folder_of(batch_id)}/index"
 
 
+def prepared_key(batch_id: str) -> str:
+    """Return where the copy of a batch's input lies that was unpacked, or written as UTF-8."""
+    return f"{folder_of(batch_id)}/input"
+
+
 def retry_key(batch_id: str) -> str:
     """Return where the numbers of the rows lie that a batch runs again."""
     return f"{folder_of(batch_id)}/retry"
@@ -270,6 +277,7 @@ _READ: dict[str, Any] = {
     "notes": lambda text: tuple(json.loads(text)),
     "output_ttl_s": lambda text: float(text) if text else None, "rate": float,
     "total": int, "completed": int, "failed": int, "chunks": int, "done": int, "width": int, "size_bytes": int,
+    "is_prepared": lambda text: text == "1",
 }  # fmt: skip
 
 

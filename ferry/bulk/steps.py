@@ -85,10 +85,21 @@ RELEASED = StepOutcome("released")
 
 
 def indexed(
-    *, rows: int, chunks: int, width: int, format_name: str, output_format: str, notes: Sequence[str] = ()
+    *,
+    rows: int,
+    chunks: int,
+    width: int,
+    format_name: str,
+    output_format: str,
+    notes: Sequence[str] = (),
+    is_prepared: bool = False,
 ) -> StepOutcome:
-    """Return: the file is what it should be; `width` bytes are one record of its index."""
-    return StepOutcome("indexed", (rows, chunks, width, format_name, output_format, json.dumps(list(notes))))
+    """Return: the file is what it should be; `width` bytes are one record of its index.
+
+    is_prepared: chunks are read from the copy in the batch's folder, not from the input file.
+    """
+    args = (rows, chunks, width, format_name, output_format, json.dumps(notes), int(is_prepared))
+    return StepOutcome("indexed", args)
 
 
 def refused(errors: Sequence[FileFault], rows: int) -> StepOutcome:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ferry.cli.batch_plan import OUT_INFIX, Plan, places_of, plan_of
+from ferry.cli.batch_plan import OUT_INFIX, Plan, places_of, plan_of, stem_of
 from ferry.cli.batch_reasons import failures_of, reasons_of
 from ferry.cli.batch_session import Interrupts, Session, held_interrupts, open_session
 from ferry.cli.batch_stream import RowStream
@@ -44,7 +44,9 @@ PAGE = 100
 def run(  # noqa: PLR0913, PLR0917 - an argument for each option
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="FILE", help="JSONL, CSV, TSV, Parquet, Arrow, NPY, NPZ or a ZIP of images."),
+        typer.Argument(
+            metavar="FILE", help="JSONL, CSV, TSV, Parquet, Arrow, NPY, NPZ or a ZIP of images; also as .gz or .zst."
+        ),
     ] = None,
     model: Annotated[
         str | None, typer.Option("--model", "-m", metavar="NAME[:VERSION]", help="The model to run.")
@@ -62,6 +64,17 @@ def run(  # noqa: PLR0913, PLR0917 - an argument for each option
     join: Annotated[
         str | None,
         typer.Option(metavar="COLS", help="Input columns to repeat in the output, by commas; input: all but inputs."),
+    ] = None,
+    header: Annotated[
+        str | None, typer.Option(metavar="yes|no", help="Of CSV and TSV: whether the first line names the columns.")
+    ] = None,
+    delimiter: Annotated[
+        str | None, typer.Option(metavar="CHAR", help="Of CSV and TSV: what parts the fields; tab is one too.")
+    ] = None,
+    decimal: Annotated[str | None, typer.Option(metavar=".|,", help="Of CSV and TSV: the decimal sign.")] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Of CSV, TSV and JSONL: such as cp1252; else UTF-8 or its mark's."),
     ] = None,
     escape_formulas: Annotated[
         bool,
@@ -96,9 +109,11 @@ def run(  # noqa: PLR0913, PLR0917 - an argument for each option
 
     Exits with 0 when every row succeeded, 3 when rows failed, 130 after Ctrl-C, else with 1.
     """
+    options = {"header": header, "delimiter": delimiter, "decimal": decimal, "encoding": encoding}
+    reading = {name: value for name, value in options.items() if value is not None}
     if retry_failed is not None:
         given = (file, model, output_format, join, escape_formulas or None, None if errors == "file" else errors)
-        if any(each is not None for each in given) or follow:
+        if any(each is not None for each in given) or follow or reading:
             raise typer.BadParameter(f"file, model and options are those of {retry_failed}; leave them out with it")
         with open_session(url, patience) as session:
             raise typer.Exit(_retry(session, retry_failed, out, error_file, window))
@@ -106,7 +121,7 @@ def run(  # noqa: PLR0913, PLR0917 - an argument for each option
         raise typer.BadParameter("name a FILE and a --model NAME, or --retry-failed BATCH_ID")
     planned = partial(
         plan_of, file, model, out=out, output_format=output_format, join=join, errors=errors, error_file=error_file,
-        escape_formulas=escape_formulas,
+        escape_formulas=escape_formulas, reading=reading,
     )  # fmt: skip
     plan = planned()
     check_stdout(plan.output_format, plan.places)
@@ -232,5 +247,5 @@ def _default_out(session: Session, batch: Batch) -> Path:
     """Return a name in this folder: of the input as it was uploaded, or of the batch where that is gone."""
     stem = batch.id
     with suppress(ApiError):
-        stem = Path(session.client.file(batch.input_file_id).filename).stem
+        stem = stem_of(session.client.file(batch.input_file_id).filename)
     return Path(f"{stem}{OUT_INFIX}.{batch.output_format or 'jsonl'}")

@@ -1,12 +1,15 @@
 """What `ferry batch run` was asked for, checked before anything is sent. Knows no API and prints nothing."""
 
+import io
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote
 
+from ferry.bulk.formats.packing import packing_of, unpacked_head, unpacked_name
+from ferry.bulk.formats.reading import read_options, unused_option
 from ferry.bulk.formats.recognition import HEAD_BYTES, OUTPUT_SUFFIXES, recognise
 from ferry.bulk.formats.registry import OUTPUT_FORMATS, default_output
 from ferry.client_bulk_flows import PREDICTIONS_URL, endpoint_of
@@ -44,10 +47,11 @@ class Plan:
     places: Places
     escape_formulas: bool = False
     errors_inline: bool = False
+    reading: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What the API is told of the output."""
+        """What the API is told of the input and the output."""
         metadata = {"output_format": self.output_format}
         if self.join:
             metadata["join"] = self.join
@@ -55,7 +59,7 @@ class Plan:
             metadata["csv_escape_formulas"] = "true"
         if self.errors_inline:
             metadata["errors"] = "inline"
-        return metadata
+        return metadata | dict(self.reading)
 
 
 def plan_of(  # noqa: PLR0913 - an argument for each option
@@ -69,11 +73,16 @@ def plan_of(  # noqa: PLR0913 - an argument for each option
     errors: str = "file",
     escape_formulas: bool = False,
     dtypes: Sequence[str] = (),
+    reading: Mapping[str, str] | None = None,
 ) -> Plan:
-    """Return the plan; `dtypes`: of the model's outputs, where they are known already.
+    """Return the plan.
+
+    dtypes: of the model's outputs, where they are known already. reading: the options of `ferry.bulk.formats.reading`,
+    as a batch's metadata has them.
 
     Raises:
-        InvalidInputError: the file cannot be a batch's, or an output cannot go where it should.
+        InvalidInputError: the file cannot be a batch's, an option is none of its format, or an output cannot go where
+            it should.
     """
     if errors not in ERROR_PLACES:
         raise InvalidInputError(
@@ -81,13 +90,21 @@ def plan_of(  # noqa: PLR0913 - an argument for each option
         )
     if not path.is_file():
         raise InvalidInputError(f"{path} is a folder, not a file" if path.is_dir() else f"there is no file {path}")
+    options = read_options(reading or {})
     input_format = _format_of(path)
+    if unused := unused_option(options, input_format):
+        raise InvalidInputError(f"--{unused[1]}")
     endpoint = _named_route(path, model) if input_format == "jsonl" else endpoint_of(model)
     wanted = _output_format(output_format, out, input_format, dtypes)
     if escape_formulas and wanted not in FORMULA_FORMATS:
         raise InvalidInputError(f"--escape-formulas is for csv and tsv, the output is {wanted}; leave it out")
-    places = places_of(out, path.with_name(f"{path.stem}{OUT_INFIX}.{wanted}"), error_file, source=path)
-    return Plan(path, model, endpoint, wanted, join, places, escape_formulas, errors == "inline")
+    places = places_of(out, path.with_name(f"{stem_of(path.name)}{OUT_INFIX}.{wanted}"), error_file, source=path)
+    return Plan(path, model, endpoint, wanted, join, places, escape_formulas, errors == "inline", reading or {})
+
+
+def stem_of(filename: str) -> str:
+    """Return a file's name without its suffix, and without that of its packing."""
+    return Path(unpacked_name(filename)).stem
 
 
 def places_of(out: str | None, default_out: Path, errors: Path | None, *, source: Path | None = None) -> Places:
@@ -116,7 +133,13 @@ def places_of(out: str | None, default_out: Path, errors: Path | None, *, source
 def _format_of(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            return recognise(path.name, file.read(HEAD_BYTES))
+            head, name = file.read(HEAD_BYTES), path.name
+            if packing := packing_of(name, head):
+                head, name = unpacked_head(file, packing, HEAD_BYTES), unpacked_name(name)
+            return recognise(name, head)
+    except ImportError:
+        detail = "the package that unpacks .zst is not installed here (pyarrow); send it as .gz, or not packed"
+        raise InvalidInputError(f"{path}: {detail}") from None
     except OSError as error:
         raise InvalidInputError(f"cannot read {path}: {error.strerror or error}") from None
     except InvalidInputError as error:
@@ -171,8 +194,11 @@ def _named_route(path: Path, model: str) -> str:
 
 def _first_line(path: Path) -> dict[str, object]:
     with path.open("rb") as file:
+        packing = packing_of(path.name, file.read(HEAD_BYTES))
+        file.seek(0)
+        source = io.BytesIO(unpacked_head(file, packing, MAX_LINE_BYTES)) if packing else file
         for _ in range(HEAD_BYTES):  # lines of white space come to an end
-            line = file.readline(MAX_LINE_BYTES)
+            line = source.readline(MAX_LINE_BYTES)
             if line.removeprefix(_BOM).strip() or not line:
                 break
     try:

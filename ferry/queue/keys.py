@@ -152,12 +152,13 @@ MODEL_FIELDS = (
 FILE_FIELDS = ("bytes", "created_at", "expires_at", "filename", "purpose", "status", "sha256", "owner")
 
 # Fields of a batch's hash. Times are microseconds. `ending` is the status it will end with once that is decided; `next`
-# the first chunk not yet enqueued; `width` the bytes of one record of its index; `rate` in rows/s, as of `rate_us`.
+# the first chunk not yet enqueued; `width` the bytes of one record of its index; `rate` in rows/s, as of `rate_us`;
+# `notes` a JSON array of texts; `is_prepared` 1 where the input was unpacked, or written as UTF-8, into its folder.
 BATCH_FIELDS = (
     "status", "ending", "model", "endpoint", "input_file_id", "filename", "size_bytes", "format", "output_format",
     "completion_window", "metadata", "output_ttl_s", "created_us", "in_progress_us", "finalizing_us", "completed_us",
     "failed_us", "expired_us", "cancelling_us", "cancelled_us", "expires_us", "total", "completed", "failed", "chunks",
-    "done", "width", "errors", "notes", "output_file_id", "error_file_id", "rate", "rate_us", "owner",
+    "done", "width", "errors", "notes", "is_prepared", "output_file_id", "error_file_id", "rate", "rate_us", "owner",
     "retry_output_id", "retry_error_id",
 )  # fmt: skip
 

@@ -29,6 +29,7 @@ pytestmark = pytest.mark.anyio
 
 MOST = 4
 ENDPOINT = "/v2/models/toy/infer"
+NOTES = ("the file has no header", "größer")
 ROWS, CHUNKS = 100, 10
 
 
@@ -51,7 +52,9 @@ class Desk:
         assert isinstance(self.batches, MemoryBatches)
         now_us = self.queue.now_us
         status = BatchStatus.IN_PROGRESS
-        self.batches.change(batch_id, status=status, total=ROWS, chunks=CHUNKS, in_progress_us=now_us)
+        self.batches.change(
+            batch_id, status=status, total=ROWS, chunks=CHUNKS, in_progress_us=now_us, notes=NOTES, is_prepared=True,
+        )  # fmt: skip
 
     def settle_chunk(self, batch_id: str, part: Part) -> None:
         """Settle the first chunk, as a worker does."""
@@ -111,7 +114,10 @@ class RedisDesk(Desk):
     def index(self, batch_id: str) -> None:
         held = self.claim()
         assert held.id == f"{batch_id}/index"
-        outcome = indexed(rows=ROWS, chunks=CHUNKS, width=40, format_name="jsonl", output_format="jsonl")
+        outcome = indexed(
+            rows=ROWS, chunks=CHUNKS, width=40, format_name="jsonl", output_format="jsonl",
+            notes=NOTES, is_prepared=True,
+        )  # fmt: skip
         assert self.steps.settle(held, outcome)
 
     def settle_chunk(self, batch_id: str, part: Part) -> None:
@@ -300,6 +306,7 @@ async def test_cancel_when_it_runs_then_cancelling_and_only_once(desk: Desk) -> 
     assert await desk.batches.cancel(batch_id) is True
     record = await desk.record(batch_id)
     assert (record.status, record.ending, record.total) == (BatchStatus.CANCELLING, BatchStatus.CANCELLED, ROWS)
+    assert (record.notes, record.is_prepared) == (NOTES, True)
     assert await desk.batches.cancel(batch_id) is False
 
 

@@ -29,8 +29,9 @@ import pyarrow.feather as pa_feather
 import pyarrow.parquet as pq
 
 from ferry.bulk.formats.base import ChunkRows, Rules
-from ferry.bulk.formats.recognition import HEAD_BYTES, recognise
+from ferry.bulk.formats.recognition import HEAD_BYTES, TEXT_FORMATS, recognise
 from ferry.bulk.formats.registry import format_named
+from ferry.bulk.formats.text_encoding import UTF8, encoding_of, transcoded
 from ferry.errors import InvalidInputError
 from ferry.manifest import TensorSpec
 from tests.manifests import manifest, spec
@@ -173,13 +174,19 @@ def _values(random: Random, dtype: str, n_rows: int) -> pa.Array:
 
 def write(random: Random, drawn: Drawn) -> Written:
     """Write a table with a tool and a format that are drawn."""
-    table = pa.table(drawn.columns)
+    # Without a header columns are taken by their place, so a file has none only where that is the model's order.
+    wanted = [name for each in drawn.inputs for name in drawn.wanted[each.name]]
+    table = pa.table(drawn.columns).replace_schema_metadata({"in order": str(list(drawn.columns) == wanted)})
     tools: list[Callable[[Random, pa.Table], Written]] = [_by_pyarrow]
     if find_spec("pandas"):
         tools.append(_by_pandas)
     if find_spec("polars"):
         tools.append(_by_polars)
     return random.choice(tools)(random, table)
+
+
+def _is_in_order(table: pa.Table) -> bool:
+    return bool(table.schema.metadata[b"in order"] == b"True")
 
 
 def _by_pyarrow(random: Random, table: pa.Table) -> Written:
@@ -221,7 +228,8 @@ def _by_pandas(random: Random, table: pa.Table) -> Written:
             try:
                 text = frame.to_csv(
                     sep=delimiter, decimal=decimal, index=random.choice((True, False)),
-                    header=random.choice((True, True, True, False)), na_rep=random.choice(("", "", "NA", "NaN")),
+                    header=random.choice((True, True, True, not _is_in_order(table))),
+                    na_rep=random.choice(("", "", "NA", "NaN")),
                     quoting=random.choice((0, 1, 2)), lineterminator=random.choice(("\n", "\r\n")),
                 ).encode(encoding)  # fmt: skip
             except UnicodeEncodeError:
@@ -244,7 +252,8 @@ def _by_polars(random: Random, table: pa.Table) -> Written:
         case kind:
             frame.write_csv(
                 out, separator=random.choice((",", ";", "\t", "|")), include_bom=random.random() < 0.3,
-                include_header=random.random() < 0.8, quote_style=random.choice(("necessary", "always", "non_numeric")),
+                include_header=not _is_in_order(table) or random.random() < 0.8,
+                quote_style=random.choice(("necessary", "always", "non_numeric")),
             )  # fmt: skip
             return Written("polars", f"t.{kind}", out.getvalue(), has_text_nulls=False)
 
@@ -262,7 +271,10 @@ def read(written: Written, drawn: Drawn) -> Iterator[ChunkRows]:
     rules = Rules(model, join=drawn.joined, chunk_rows=8)
     try:
         kind = format_named(recognise(written.name, written.data[:HEAD_BYTES]))
-        file = io.BytesIO(written.data)
+        data = written.data
+        if kind.name in TEXT_FORMATS and (encoding := encoding_of(data[:HEAD_BYTES])) != UTF8:
+            data = b"".join(transcoded([data], encoding))
+        file = io.BytesIO(data)
         kind.check_output(rules)
         index = kind.index(file, rules)
     except InvalidInputError as error:

@@ -190,5 +190,5 @@ def batch_body(
                                      "chunks": 3, "chunks_done": 1},
         "timings": {"created": 1_700_000_000.25, "in_progress": 1_700_000_001.0, "finalizing": None,
                     "ended": 1_700_000_003.0 if status == "completed" else None},
-        "format": "jsonl", "output_format": "jsonl",
+        "format": "jsonl", "output_format": "jsonl", "notes": [],
     } | more  # fmt: skip

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO, TypeVar
 
-from ferry.bulk.batch_records import BatchRecord, index_key
+from ferry.bulk.batch_records import BatchRecord, index_key, prepared_key
 from ferry.bulk.files import key_of
 from ferry.bulk.formats.base import Chunk, Format, Limits, Rules
+from ferry.bulk.formats.reading import read_options
 from ferry.bulk.formats.registry import format_named
 from ferry.bulk.storage import Storage
 from ferry.errors import NotFoundError, StorageError
@@ -57,6 +58,7 @@ def rules_of(
         batch_id=record.id.removeprefix("batch_"),
         escape_formulas=record.metadata.get("csv_escape_formulas") == "true",
         errors_inline=record.metadata.get("errors") == "inline",
+        reading=read_options(record.metadata),
     )
 
 
@@ -103,13 +105,14 @@ class BatchFiles:
         self._known.pop(batch_id, None)
 
     def open_input(self, record: BatchRecord, interlude: Interlude) -> BinaryIO:
-        """Open a batch's input file.
+        """Open a batch's input file, or its copy where one was prepared.
 
         Raises:
             NotFoundError: it was deleted.
             StorageError: the storage is away for too long.
         """
-        return self.patiently(interlude, lambda: self.storage.open(key_of(record.input_file_id)))
+        key = prepared_key(record.id) if record.is_prepared else key_of(record.input_file_id)
+        return self.patiently(interlude, lambda: self.storage.open(key))
 
     def chunk(self, record: BatchRecord, number: int, interlude: Interlude) -> Chunk:
         """Return a chunk's record, from the index that was written when the file was checked."""

@@ -11,6 +11,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from ferry.bulk.formats.arrow_columns import check_schema, joined_types, read_table
 from ferry.bulk.formats.base import Chunk, ChunkRows, Index, Opener, PartResult, Rules, cut_evenly, rows_fault
 from ferry.bulk.formats.categories import Categories
+from ferry.bulk.formats.columns import column_notes
 from ferry.bulk.formats.table_output import tables_with_rows, to_table
 from ferry.errors import InvalidInputError
 
@@ -29,7 +30,8 @@ class Arrow:
         starts, n_rows, n_bytes = [], 0, 0
         try:
             schema, batches = open_batches(file)
-            joined = joined_types(schema, check_schema(schema, rules), rules)
+            columns = check_schema(schema, rules)
+            joined, notes = joined_types(schema, columns, rules), column_notes(schema.names, columns, rules)
             for batch in batches:
                 starts.append(n_rows)
                 n_rows += batch.num_rows
@@ -47,7 +49,7 @@ class Arrow:
             while at + 1 < len(starts) and starts[at + 1] <= chunk.first:
                 at += 1
             chunks.append(Chunk(chunk.first, chunk.rows, {"batch": at, "row": chunk.first - starts[at]}))
-        return Index(n_rows, tuple(chunks), joined=joined)
+        return Index(n_rows, tuple(chunks), notes=notes, joined=joined)
 
     def read(self, file: BinaryIO, chunk: Chunk, rules: Rules) -> ChunkRows:
         """Read rows from their batch on."""

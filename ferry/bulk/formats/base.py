@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol
 
 import numpy as np
 
+from ferry.bulk.formats.reading import AUTO, ReadOptions
 from ferry.bulk.formats.sequences import NumberNames, Repeated
 from ferry.errors import InvalidInputError
 from ferry.manifest import Manifest, TensorSpec
@@ -47,7 +48,7 @@ class Rules:
     whichever it reaches first. join: input columns echoed beside the outputs; of a table, JOIN_ALL for every column
     that is no input of the model. batch_id: stands in the ids of output lines. escape_formulas: text cells of CSV and
     TSV that a spreadsheet would run as a formula get an apostrophe in front. errors_inline: rows that failed keep
-    their place in the output.
+    their place in the output. reading: how a text file is to be read.
     """
 
     manifest: Manifest
@@ -61,6 +62,7 @@ class Rules:
     batch_id: str = ""
     escape_formulas: bool = False
     errors_inline: bool = False
+    reading: ReadOptions = AUTO
 
     @property
     def joins_all(self) -> bool:

@@ -1,11 +1,13 @@
 """Which columns of a table are which input of the model. Knows names, no values.
 
-An input is one column of its name, or as many columns as a row has elements: x_0, x_1, ... (or x.0, x[0]), and for a
-model of one input simply as many columns as that. Columns that the manifest names as pixels (`preprocess.columns`) are
-an input too. Other columns are left alone.
+An input is one column of its name, or as many columns as a row has elements: x_0, x_1, ... (or x.0, x[0]). Where no
+column has a name of an input, and there are exactly as many as all inputs need, they are taken by their place; the
+index of a data frame is never one of them. Columns that the manifest names as pixels (`preprocess.columns`) are an
+input too. Other columns are left alone.
 """
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,12 +16,13 @@ from ferry.errors import InvalidInputError
 from ferry.manifest import Preprocess, TensorSpec
 
 _NUMBERED = ("_{}", ".{}", "[{}]")  # after the name of the input
+_INDEX = re.compile(r"|Unnamed: \d+(\.\d+)*|__index_level_\d+__", re.ASCII)
 _SHOWN_NAMES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class InputColumns:
-    """One input's columns by name; `is_whole` where one column holds a whole row.
+    """One input's columns by name; `is_whole` where one column holds a whole row, `by_place` where no name fits.
 
     pixels: how the columns' raw pixels become the input; None where they hold the input's own values.
     """
@@ -28,6 +31,12 @@ class InputColumns:
     names: tuple[str, ...]
     is_whole: bool
     pixels: Preprocess | None = None
+    by_place: bool = False
+
+    @property
+    def is_float(self) -> bool:
+        """Whether a cell of these columns is read as a float; raw pixels are."""
+        return self.pixels is not None or self.spec.numpy_dtype.kind == "f"
 
 
 def map_columns(names: Sequence[str], rules: Rules, *, has_lists: bool) -> list[InputColumns]:
@@ -42,7 +51,14 @@ def map_columns(names: Sequence[str], rules: Rules, *, has_lists: bool) -> list[
     for name in () if rules.joins_all else rules.join:
         if name not in names:
             raise InvalidInputError(f"there is no column {name[:40]!r} to join; there are {_some(names)}")
-    return [_columns_of(spec, names, rules, has_lists=has_lists) for spec in rules.manifest.inputs]
+    found = [_named(spec, names, has_lists=has_lists) for spec in rules.manifest.inputs]
+    columns = [each for each in found if each]
+    if not columns and not any(_has_name(spec, names) for spec in rules.manifest.inputs):
+        columns = _by_place(names, rules)
+    if len(columns) < len(found):
+        missing = next(spec for spec, each in zip(rules.manifest.inputs, found, strict=True) if not each)
+        raise _missing(missing, names, rules, has_lists=has_lists)
+    return columns
 
 
 def joined_names(names: Sequence[str], columns: Sequence[InputColumns], rules: Rules) -> tuple[str, ...]:
@@ -50,17 +66,38 @@ def joined_names(names: Sequence[str], columns: Sequence[InputColumns], rules: R
     if not rules.joins_all:
         return rules.join
     taken = {name for column in columns for name in column.names}
-    return tuple(name for name in names if name not in taken)
+    return tuple(name for name in names if name not in taken and not is_index(name))
 
 
-def _columns_of(spec: TensorSpec, names: Sequence[str], rules: Rules, *, has_lists: bool) -> InputColumns:
+def is_index(name: str) -> bool:
+    """Say whether a column has the name that pandas, R or Arrow give to an index: none, or one that says so."""
+    return bool(_INDEX.fullmatch(name))
+
+
+def column_notes(names: Sequence[str], columns: Sequence[InputColumns], rules: Rules) -> tuple[str, ...]:
+    """Return what a batch says of its columns: those left out as an index, and those taken by their place."""
+    used = {name for column in columns for name in column.names} | set(rules.join)
+    notes = [
+        f"column {place} ({name!r}) is left out: it looks like the index of a data frame"
+        for place, name in enumerate(names, 1)
+        if is_index(name) and name not in used
+    ]
+    notes += [
+        f"columns are taken by their place, as none is named after input {column.spec.name!r}: {_some(column.names)}"
+        for column in columns
+        if column.by_place
+    ]
+    return tuple(notes)
+
+
+def _named(spec: TensorSpec, names: Sequence[str], *, has_lists: bool) -> InputColumns | None:
     found = _named_columns(spec, names, has_lists=has_lists)
     pixels = _pixel_columns(spec, names)
     if found and pixels:
         raise InvalidInputError(
             f"columns {found.names[0][:40]!r} and {pixels.names[0][:40]!r} are both input {spec.name!r}; leave one out"
         )
-    return found or pixels or _columns_by_place(spec, names, rules, has_lists=has_lists)
+    return found or pixels
 
 
 def _named_columns(spec: TensorSpec, names: Sequence[str], *, has_lists: bool) -> InputColumns | None:
@@ -91,19 +128,40 @@ def _pixel_columns(spec: TensorSpec, names: Sequence[str]) -> InputColumns | Non
     return InputColumns(spec, found[0], is_whole=False, pixels=how) if found else None
 
 
-def _columns_by_place(spec: TensorSpec, names: Sequence[str], rules: Rules, *, has_lists: bool) -> InputColumns:
+def _has_name(spec: TensorSpec, names: Sequence[str]) -> bool:
+    """Say whether a column has a name of this input, so that the others should have one too."""
+    wanted = {spec.name + each for ending in _NUMBERED for each in _numbered_names(ending, _width(spec) or 1, 0)}
+    if spec.preprocess and spec.preprocess.columns:
+        wanted.update(_numbered_names(spec.preprocess.columns, (spec.preprocess.n_values or 0) + 1, 0))
+    return not wanted.isdisjoint(names)
+
+
+def _by_place(names: Sequence[str], rules: Rules) -> list[InputColumns]:
+    """Return the columns of every input in the manifest's order; none where there are more or fewer of them."""
+    rest = [name for name in names if not is_index(name) and (rules.joins_all or name not in rules.join)]
+    widths = [_width(spec) or 0 for spec in rules.manifest.inputs]
+    if sum(widths) != len(rest) or 0 in widths:
+        return []
+    columns = []
+    for spec, width in zip(rules.manifest.inputs, widths, strict=True):
+        columns.append(InputColumns(spec, tuple(rest[:width]), is_whole=False, by_place=True))
+        rest = rest[width:]
+    return columns
+
+
+def _missing(spec: TensorSpec, names: Sequence[str], rules: Rules, *, has_lists: bool) -> InvalidInputError:
     width = _width(spec)
     if width is None:
-        raise InvalidInputError(f"input {spec.name!r} has an axis of any size; it needs one column of lists or JSONL")
-    rest = tuple(name for name in names if rules.joins_all or name not in rules.join)
-    if len(rules.manifest.inputs) == 1 and len(rest) == width:
-        return InputColumns(spec, rest, is_whole=False)
+        return InvalidInputError(f"input {spec.name!r} has an axis of any size; it needs one column of lists or JSONL")
     one = f"a column {spec.name!r}" if has_lists or width == 1 else f"columns {spec.name}_0 to {spec.name}_{width - 1}"
     if spec.preprocess and spec.preprocess.columns:
         first, last = (spec.preprocess.columns.replace("{}", str(number)) for number in (0, width - 1))
         one += f" (or pixels {first} to {last})"
-    only = f", or {width} columns beside those joined" if len(rules.manifest.inputs) == 1 else ""
-    raise InvalidInputError(f"input {spec.name!r} needs {one}{only}; there are {len(names)}: {_some(names)}")
+    beside = "1 column" if width == 1 else f"{width} columns"
+    only = f", or {beside} beside those joined" if len(rules.manifest.inputs) == 1 else ""
+    index = [name for name in names if is_index(name)]
+    left_out = f" ({index[0]!r} does not count: it looks like an index)" if index else ""
+    return InvalidInputError(f"input {spec.name!r} needs {one}{only}; there are {len(names)}: {_some(names)}{left_out}")
 
 
 def _width(spec: TensorSpec) -> int | None:

@@ -22,7 +22,7 @@ from ferry.bulk.formats.base import (
     rows_fault,
     rows_per_chunk,
 )
-from ferry.bulk.formats.columns import joined_names
+from ferry.bulk.formats.columns import column_notes, joined_names
 from ferry.bulk.formats.parquet_rows import ParquetRows, first_line
 from ferry.bulk.formats.table_output import tables_with_rows, to_table
 from ferry.errors import InvalidInputError
@@ -43,7 +43,8 @@ class Parquet:
         try:
             source = _open(file)
             schema = source.schema_arrow
-            joined = joined_types(schema, check_schema(schema, rules), rules)
+            columns = check_schema(schema, rules)
+            joined, notes = joined_types(schema, columns, rules), column_notes(schema.names, columns, rules)
         except pa.ArrowException as error:
             return Index.failed("invalid_file", f"this is not a whole Parquet file: {first_line(error)}")
         except InvalidInputError as error:
@@ -58,7 +59,7 @@ class Parquet:
         if any(group.num_rows < 0 for group in groups) or sum(group.num_rows for group in groups) != n_rows:
             return Index.failed("invalid_file", "the footer's row groups do not add up: the file is damaged")
         chunks = tuple(_cut([group.num_rows for group in groups], n_bytes // n_rows, rules))
-        return Index(n_rows, chunks, joined=joined)
+        return Index(n_rows, chunks, notes=notes, joined=joined)
 
     def read(self, file: BinaryIO, chunk: Chunk, rules: Rules) -> ChunkRows:
         """Read rows of the needed columns from their row group on; go on where the last chunk of this file ended."""

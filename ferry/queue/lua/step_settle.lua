@@ -1,6 +1,6 @@
 -- Record what became of a step, if this token still holds it, and let the batch go on.
 -- ARGV  token, name:version, step's id, seed, what became of it, then by that
---       indexed: rows, chunks, bytes of one index record, format, output format, notes (a JSON array of texts)
+--       indexed: rows, chunks, bytes of one index record, format, output format, notes (a JSON array), prepared (1 or 0)
 --       refused: errors (a JSON array), rows
 --       chunk: number, part, rows completed, rows failed
 --       assembled: rows completed, rows failed, then of the output and of the error file: id or '', bytes, name, sha256,
@@ -37,7 +37,7 @@ local record = {}
 
 function record.indexed()
   redis.call('HSET', batch_key, 'total', ARGV[6], 'chunks', ARGV[7], 'done', 0, 'next', 0, 'width', ARGV[8],
-    'format', ARGV[9], 'output_format', ARGV[10], 'notes', ARGV[11])
+    'format', ARGV[9], 'output_format', ARGV[10], 'notes', ARGV[11], 'is_prepared', ARGV[12])
   if redis.call('HEXISTS', batch_key, 'ending') == 0 then
     redis.call('HSET', batch_key, 'status', 'in_progress', 'in_progress_us', text(now_us), 'rate_us', text(now_us))
   end

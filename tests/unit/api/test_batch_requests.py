@@ -142,6 +142,13 @@ FIELDS = "input_file_id, endpoint, completion_window, metadata, output_expires_a
             f"no output format 'xlsx'; there are {', '.join(OUTPUT_FORMATS)}",
         ),
         ({"metadata": {"output_format": ""}}, "#/metadata/output_format", None),
+        ({"metadata": {"header": "perhaps"}}, "#/metadata/header", None),
+        ({"metadata": {"delimiter": "a"}}, "#/metadata/delimiter", None),
+        ({"metadata": {"decimal": ";"}}, "#/metadata/decimal", "decimal ';' cannot be used; expected . or ,"),
+        (
+            {"metadata": {"encoding": "klingon"}}, "#/metadata/encoding",
+            "encoding 'klingon' cannot be used; expected the name of an encoding, such as utf-8, cp1252 or utf-16",
+        ),
         (
             {"metadata": {"csv_escape_formulas": "yes"}}, "#/metadata/csv_escape_formulas",
             "expected \"true\" or \"false\", got 'yes'",

@@ -501,6 +501,22 @@ def test_list_when_there_are_none_then_says_so(shell: Shell) -> None:
     assert shell.type("list").out == "No batches.\n"
 
 
+def test_run_when_something_was_decided_about_the_file_then_it_is_said_once(shell: Shell) -> None:
+    Path("in.csv").write_bytes(b"0.5;1\n")
+    notes = {"notes": ["the file has no header"]}
+    shell.api.lives = [{"status": "validating"}, RUNNING | notes, RUNNING | notes, DONE | notes]
+    shown = shell.type("run in.csv --model mnist --header no --delimiter ; --decimal . --encoding utf-8")
+    assert shown.err.splitlines().count("note: the file has no header") == 1
+    assert shell.api.created[0]["metadata"] == {
+        "output_format": "csv", "header": "no", "delimiter": ";", "decimal": ".", "encoding": "utf-8",
+    }  # fmt: skip
+
+
+def test_show_when_something_was_decided_about_the_file_then_it_is_said(shell: Shell) -> None:
+    shell.api.lives = [DONE | {"notes": ["the file has no header"]}]
+    assert "note: the file has no header" in shell.type("show batch_1").out
+
+
 def test_show_when_it_failed_then_all_fields_and_its_first_faults(shell: Shell) -> None:
     shell.api.lives = [SOME_FAILED | {"status": "failed", "faults": 30, "metadata": {"join": "id"}}]
     shown = shell.type("show batch_1")

@@ -1,6 +1,10 @@
+import gzip
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from ferry.cli.batch_plan import Plan, plan_of
@@ -12,6 +16,10 @@ def planned(
 ) -> Plan:
     path.write_bytes(content)
     return plan_of(path, model, out=out, output_format=output_format, join=None, error_file=None, **more)
+
+
+def zstd(data: bytes) -> bytes:
+    return bytes(pa.compress(data, codec="zstd", asbytes=True))
 
 
 def line(url: object) -> bytes:
@@ -87,6 +95,55 @@ def test_output_format_when_not_asked_for_then_the_names_or_the_inputs(
     if out is None:
         assert plan.places.out == tmp_path / f"{Path(name).stem}.out.{expected}"
     assert plan.places.errors.name.endswith(".errors.jsonl")
+
+
+READING = {"header": "no", "delimiter": ";", "decimal": ",", "encoding": "cp1252"}
+
+
+def test_plan_when_a_file_is_to_be_read_in_a_way_then_the_api_hears_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_bytes("grö;1,5\n".encode("cp1252"))
+    plan = plan_of(path, "mnist", out=None, output_format=None, join="a", error_file=None, reading=READING)
+    assert plan.metadata == {"output_format": "csv", "join": "a"} | READING
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reading", "why"),
+    [
+        ("in.npy", b"\x93NUMPY", {"header": "no"}, "--header is an option for csv and tsv, the file is npy"),
+        ("in.jsonl", b"{}", {"decimal": ","}, "--decimal is an option for csv and tsv, the file is jsonl"),
+        ("in.csv", b"x", {"header": "maybe"}, "header 'maybe' cannot be used; expected auto, yes, no"),
+        ("in.csv", b"x", {"encoding": "klingon"}, "encoding 'klingon' cannot be used"),
+        ("in.xlsx", b"PK\x03\x04", {}, "save the sheet as CSV UTF-8"),
+        ("in.csv.gz", b"x", {}, "is named .gz, its content is not gzip"),
+        ("in.csv.gz", gzip.compress(b"x" * 9999)[:20], {}, "cannot be unpacked"),
+    ],
+)
+def test_plan_when_an_option_or_a_file_is_none_then_refused_before_anything_is_sent(
+    tmp_path: Path, name: str, content: bytes, reading: dict[str, str], why: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(InvalidInputError) as caught:
+        plan_of(path, "mnist", out=None, output_format=None, join=None, error_file=None, reading=reading)
+    assert why in caught.value.detail
+
+
+@pytest.mark.parametrize(("pack", "suffix"), [(gzip.compress, ".gz"), (zstd, ".zst")])
+def test_plan_when_the_file_is_packed_then_as_if_it_were_not(
+    tmp_path: Path, pack: Callable[[bytes], bytes], suffix: str
+) -> None:
+    plan = planned(tmp_path / f"in.jsonl{suffix}", pack(b"\n" + line("/v1/predictions")))
+    assert (plan.output_format, plan.endpoint) == ("jsonl", "/v1/predictions")
+    assert plan.places.out == tmp_path / "in.out.jsonl"
+
+
+def test_plan_when_what_unpacks_is_not_installed_then_it_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(InvalidInputError, match="send it as"):
+        planned(tmp_path / "in.csv.zst", b"\x28\xb5\x2f\xfd")
 
 
 @pytest.mark.parametrize("out", ["o.xlsx", "o.txt", "o.csv.gz", "o.zip"])

@@ -66,8 +66,9 @@ def test_index_file_when_it_is_right_then_its_rows_chunks_and_formats_are_record
     works.store(data, filename)
     outcome = works.do("index")
     assert outcome.name == "indexed"
-    n_rows, n_chunks, width, *formats, notes = outcome.args
-    assert (n_rows, n_chunks, tuple(formats), notes) == (total, chunks, names, "[]")
+    n_rows, n_chunks, width, *formats, notes, is_prepared = outcome.args
+    assert (n_rows, n_chunks, tuple(formats)) == (total, chunks, names)
+    assert (notes, is_prepared) == ("[]", 0)
     assert works.storage.size_bytes(index_key(BATCH)) == chunks * int(width)
     records = works.storage.read_range(index_key(BATCH), 0, 10**6)
     found = [json.loads(records[n * int(width) : (n + 1) * int(width)]) for n in range(chunks)]

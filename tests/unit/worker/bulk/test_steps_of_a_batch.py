@@ -131,10 +131,11 @@ class Works:
         """Do the first step; returns the number of chunks."""
         outcome = self.do("index")
         assert outcome.name == "indexed", outcome
-        total, chunks, width, form, target, *_ = outcome.args
+        total, chunks, width, form, target, notes, is_prepared = outcome.args
         self.queue.record = replace(
             self.queue.record, status=BatchStatus.IN_PROGRESS, total=int(total), chunks=int(chunks), width=int(width),
-            format=str(form), output_format=str(target),
+            format=str(form), output_format=str(target), notes=tuple(json.loads(str(notes))),
+            is_prepared=is_prepared == 1,
         )  # fmt: skip
         return int(chunks)
 

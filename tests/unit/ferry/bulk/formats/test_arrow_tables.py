@@ -380,3 +380,16 @@ def test_read_when_columns_of_signed_and_unsigned_integers_are_one_input_then_ev
     rows = [[2**53 + 1, 2**62 + 1], [-5, 7], [3, 2**63 - 1]]
     assert whole(chunks).tolist() == (rows if largest < 2**63 else rows[:2])
     assert len(faults_of(chunks)) == (0 if largest < 2**63 else 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tables_when_they_have_the_index_of_a_data_frame_then_it_is_left_out_and_said(kind: str) -> None:
+    model = manifest(inputs=(spec("x", "float32", 2),), outputs=(spec("y"),))
+    table = pa.table({"a": [1.5, 2.5], "b": [3.0, 4.0], "__index_level_0__": [7, 8]})
+    name, data = written(kind, table)
+    assert whole(chunks_of(name, data, rules(model))).tolist() == [[1.5, 3], [2.5, 4]]
+    notes = index(name, data, rules(model)).notes
+    assert "column 3 ('__index_level_0__') is left out" in notes[0]
+    assert "taken by their place" in notes[1]
+    (chunk,) = chunks_of(name, data, rules(model, join=("__index_level_0__",)))
+    assert [int(str(value)) for value in chunk.joined["__index_level_0__"]] == [7, 8]

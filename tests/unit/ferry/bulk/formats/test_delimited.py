@@ -99,7 +99,7 @@ def test_delimited_when_a_value_is_out_of_range_then_its_row_fails_on_either_way
 
 
 def test_delimited_when_bom_crlf_blank_lines_and_no_last_break_then_read() -> None:
-    (chunk,) = chunks_of("csv", b"\xef\xbb\xbfx\r\n\r\n1\r\n\n2\r\n3", rules(ONE))
+    (chunk,) = chunks_of("csv", b"\xef\xbb\xbfx,y\r\n\r\n1,a\r\n\n2,b\r\n3,c", rules(ONE))
     assert chunk.groups[0].arrays[0].tolist() == [1, 2, 3]
 
 
@@ -110,8 +110,8 @@ def test_delimited_when_bom_crlf_blank_lines_and_no_last_break_then_read() -> No
         (b"", "empty_file", "no rows"),
         (b"y,z\n1,2\n", "wrong_columns", "needs a column 'x'"),
         (b"x,x\n1,2\n", "wrong_columns", "two columns"),
-        (b"caf\xe9,y\n1,2\n", "wrong_columns", "header"),
-        (b'x\n1\n"2\n3\n', "line_too_long", "quote"),
+        (b"caf\xe9,y\n1,2\n", "invalid_encoding", "0xE9 at offset 3 is"),
+        (b'x\n1\n"2\n3\n', "invalid_quote", "not closed"),
         (b"x\n1\n" + b"2" * 200, "line_too_long", "longer"),
         (b"x\n" + b"1\n" * 11, "too_many_lines", "limit is 10"),
     ],

@@ -1,0 +1,282 @@
+"""How a delimited text is read: its delimiter, decimal sign and header, recognised in its first rows.
+
+Every way to read them is tried. One that reads all that the others read wins; where two read the same rows differently,
+the file is refused, and the error names the option that settles it.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from ferry.bulk.formats.base import Rules
+from ferry.bulk.formats.cells import cell_reader
+from ferry.bulk.formats.columns import InputColumns, column_notes, map_columns
+from ferry.bulk.formats.first_lines import (
+    are_counted,
+    are_elements,
+    are_names,
+    column_names,
+    extra_field,
+    first_record,
+    first_records,
+    place_names,
+    shown_line,
+)
+from ferry.errors import InvalidInputError
+
+DELIMITERS = (",", ";", "\t", "|")
+_NAMES = {"\t": "tab", " ": "space"}
+_MAY_BE_BOTH = "may name the columns, or be a row"
+_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the rows of a table are read.
+
+    names: of all columns; those without one are called `Unnamed: 0`, by their place. has_header: whether the first
+    record names them. extra: which field of a row the header has no name for, `first` or `last`, if any.
+    """
+
+    names: tuple[str, ...]
+    columns: tuple[InputColumns, ...]
+    delimiter: str
+    decimal: str
+    has_header: bool
+    extra: str = ""
+
+    @property
+    def input_names(self) -> list[str]:
+        """The columns of all inputs, in the manifest's order."""
+        return [name for column in self.columns for name in column.names]
+
+    @property
+    def is_by_place(self) -> bool:
+        """Whether no column has a name of an input."""
+        return any(column.by_place for column in self.columns)
+
+
+def recognise_layout(sample: str, rules: Rules, default: str, *, is_whole: bool) -> tuple[Layout, tuple[str, ...]]:
+    """Return how a text that begins with `sample` is read, and what its sender should know of that.
+
+    default: the delimiter that the file's name stands for. is_whole: whether the text ends with the sample.
+
+    Raises:
+        InvalidInputError: no way to read it fits the model, or two do.
+    """
+    search = _Search(rules, default)
+    others = [each for each in DELIMITERS if each != default]
+    for delimiter in [rules.reading.delimiter] if rules.reading.delimiter else [default, *others]:
+        if search.may_be(delimiter, first_record(sample, delimiter)):
+            search.look(first_records(sample, delimiter, is_whole=is_whole), delimiter)
+    reading = search.best()
+    _check_thousands(reading, rules)
+    return reading.layout, _notes(reading.layout, default, rules)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """One way to read the sample. rows: by the number of their record. good: elements of those that can be run."""
+
+    layout: Layout
+    rows: Mapping[int, list[str]]
+    good: dict[int, str] = field(default_factory=dict)
+
+    def judge_rows(self) -> None:
+        layout = self.layout
+        place = {name: at for at, name in enumerate(layout.names)}
+        readers = [
+            (place[name], cell_reader(column, at, layout.decimal))
+            for column in layout.columns
+            for at, name in enumerate(column.names)
+        ]
+        for number, record in self.rows.items():
+            row = record or [""] if len(layout.names) == 1 else record
+            if len(row) == len(layout.names):
+                with suppress(InvalidInputError):
+                    self.good[number] = repr([read(row[at]) for at, read in readers])
+
+    def covers(self, other: "_Reading") -> bool:
+        return all(self.good.get(number) == row for number, row in other.good.items())
+
+
+class _Search:
+    """The ways to read a sample that were found so far, and why others are none."""
+
+    def __init__(self, rules: Rules, default: str) -> None:
+        self._rules = rules
+        self._asked = rules.reading
+        self._default = default
+        self._found: list[_Reading] = []
+        self._doubts: list[InvalidInputError] = []  # a line that is as well a header as a row
+        self._mixed: list[InvalidInputError] = []  # a line that is neither
+        self._errors: list[tuple[int, InvalidInputError]] = []  # by how many fields there are
+
+    def may_be(self, delimiter: str, first: Sequence[str]) -> bool:
+        """Say whether records may be split at a delimiter, by the first one.
+
+        Any that is not in a line reads it as one column, whatever it holds: it counts where the line holds no other
+        either, for rows that have the usual one in them, such as a decimal comma.
+        """
+        if len(first) > 1 or not self._is_guess(delimiter):
+            return True
+        return not any(each in cell for cell in first for each in DELIMITERS)
+
+    def _is_guess(self, delimiter: str) -> bool:
+        return delimiter not in (self._default, self._asked.delimiter)
+
+    def look(self, records: Sequence[list[str]], delimiter: str) -> None:
+        """Take the ways to read records that are split at one delimiter."""
+        if not records:
+            return
+        before = len(self._found) + len(self._doubts) + len(self._mixed)
+        errors = []
+        for header, look in (("yes", self._look_with_header), ("no", self._look_without_header)):
+            if self._asked.header in ("auto", header):
+                try:
+                    look(records, delimiter)
+                except InvalidInputError as error:
+                    errors.append(error)
+        if errors and before == len(self._found) + len(self._doubts) + len(self._mixed):
+            self._errors.append((len(records[0]), errors[0]))
+
+    def best(self) -> _Reading:
+        """Return the way that reads all rows that the others read, as they do.
+
+        Raises:
+            InvalidInputError: there is none; it names the option that settles it.
+        """
+        named = [each for each in self._found if not each.layout.is_by_place]
+        if self._doubts and not named:
+            raise self._doubts[0]
+        readings = named or self._found
+        if not readings:
+            if self._mixed:
+                raise self._mixed[0]
+            raise max(self._errors, key=lambda each: each[0])[1] if self._errors else InvalidInputError("no header")
+        if len(readings) > 1 or (self._mixed and not named):
+            for reading in readings:
+                reading.judge_rows()
+        if self._mixed and not named and not any(reading.good for reading in readings):
+            raise self._mixed[0]
+        return _covering(readings)
+
+    def _look_with_header(self, records: Sequence[list[str]], delimiter: str) -> None:
+        first, extra = records[0], extra_field(records)
+        names = column_names(first, extra)
+        columns = tuple(map_columns(names, self._rules, has_lists=False))
+        rows = dict(enumerate(records[1:], 1))
+        if self._is_guess(delimiter) and any(records[1:]) and all(len(row) != len(names) for row in records[1:] if row):
+            raise InvalidInputError(f"no row has the {len(names)} fields of the header at {_shown(delimiter)}")
+        readings = [
+            _Reading(Layout(names, columns, delimiter, decimal, has_header=True, extra=extra), rows)
+            for decimal in self._decimals(rows, names, columns)
+        ]
+        if self._asked.header != "auto" or not readings[0].layout.is_by_place or self._is_header(first, names, columns):
+            self._found += readings
+
+    def _is_header(self, first: list[str], names: Sequence[str], columns: Sequence[InputColumns]) -> bool:
+        """Say whether a line without an input's name is a header; where it may be, there is a doubt more."""
+        used = {name for column in columns for name in column.names}
+        cells = [cell for cell, name in zip(first, names, strict=False) if name in used]
+        if any(column.spec.is_string for column in columns):
+            self._doubts.append(_ask_header(first, _MAY_BE_BOTH))
+        elif are_elements(first, names, columns, ".,"):
+            if len(cells) == len(first):
+                return False  # it is a row, or a doubt of that way to read it
+            if are_counted(cells):
+                return True
+            self._doubts.append(_ask_header(first, _MAY_BE_BOTH))
+        elif not are_names(cells):
+            self._mixed.append(_ask_header(first, "is neither all names nor all numbers"))
+        else:
+            return True
+        return False
+
+    def _look_without_header(self, records: Sequence[list[str]], delimiter: str) -> None:
+        first = records[0]
+        names = place_names(len(first))
+        columns = tuple(map_columns(names, self._rules, has_lists=False))
+        rows = dict(enumerate(records))
+        is_auto = self._asked.header == "auto"
+        if is_auto and any(column.spec.is_string for column in columns):
+            self._doubts.append(_ask_header(first, _MAY_BE_BOTH))
+            return
+        if is_auto and are_counted(first):
+            self._doubts.append(_ask_header(first, "counts the columns, or is a row of whole numbers"))
+            return
+        self._found += [
+            _Reading(Layout(names, columns, delimiter, decimal, has_header=False), rows)
+            for decimal in self._decimals(rows, names, columns)
+            if not is_auto or are_elements(first, names, columns, decimal)
+        ]
+
+    def _decimals(
+        self, rows: Mapping[int, list[str]], names: Sequence[str], columns: Sequence[InputColumns]
+    ) -> Iterator[str]:
+        """Yield the decimal signs that the cells of floats may have."""
+        if self._asked.decimal:
+            yield self._asked.decimal
+            return
+        yield "."
+        floats = {name for each in columns if each.is_float for name in each.names}
+        places = [place for place, name in enumerate(names) if name in floats]
+        commas = [row for row in rows.values() if "," in "".join(row)]
+        if any("," in row[place] for row in commas for place in places if place < len(row)):
+            yield ","
+
+
+def _covering(readings: Sequence[_Reading]) -> _Reading:
+    for reading in readings:
+        if all(reading.covers(other) for other in readings):
+            return reading
+    one = max(readings, key=lambda each: len(each.good))
+    other = next(each for each in readings if not one.covers(each))
+    if one.layout.delimiter == other.layout.delimiter:
+        raise InvalidInputError("the decimal sign may be . or ,; say which with --decimal . or --decimal ,")
+    two = " or ".join(_shown(each.layout.delimiter) for each in (one, other))
+    raise InvalidInputError(f"the delimiter may be {two}; say which with --delimiter")
+
+
+def _check_thousands(reading: _Reading, rules: Rules) -> None:
+    """Refuse commas that may part thousands: 1,234 is 1.234 or 1234."""
+    layout = reading.layout
+    if layout.decimal != "," or rules.reading.decimal:
+        return
+    used = set(layout.input_names)
+    places = [place for place, name in enumerate(layout.names) if name in used]
+    cells = [row[place].strip() for row in reading.rows.values() for place in places if place < len(row)]
+    commas = [cell for cell in cells if "," in cell]
+    if commas and all(_THOUSANDS.fullmatch(cell) for cell in commas):
+        raise InvalidInputError(
+            f"{commas[0]!r} may have a decimal comma, or a comma between thousands; say --decimal , for the first, "
+            "and write the numbers without commas for the second"
+        )
+
+
+def _ask_header(first: Sequence[str], why: str) -> InvalidInputError:
+    return InvalidInputError(f"the first line ({shown_line(first)}) {why}; say which with --header yes or --header no")
+
+
+def _shown(delimiter: str) -> str:
+    return _NAMES.get(delimiter, repr(delimiter))
+
+
+def _notes(layout: Layout, default: str, rules: Rules) -> tuple[str, ...]:
+    notes = []
+    if not layout.has_header and rules.reading.header == "auto":
+        notes.append(
+            "the first line is numbers alone, so it is a row: the file has no header (--header yes: it has one)"
+        )
+    if layout.extra == "first":
+        notes.append("every row has a field more than the header: the first one is left out, as R's row names")
+    elif layout.extra == "last":
+        notes.append("every row ends with a delimiter; the empty column behind it is left out")
+    if layout.delimiter not in (default, rules.reading.delimiter):
+        notes.append(f"the delimiter is {_shown(layout.delimiter)}")
+    if layout.decimal == "," and not rules.reading.decimal:
+        notes.append("the decimal sign is a comma")
+    left_out = {"first": 0, "last": len(layout.names) - 1}.get(layout.extra)
+    names = [name for place, name in enumerate(layout.names) if place != left_out]
+    return (*notes, *column_notes(names, layout.columns, rules))
