@@ -18,7 +18,7 @@ from ferry.bulk.batch_records import BatchRecord, BatchStatus, Part, part_key
 from ferry.bulk.files import key_of
 from ferry.bulk.formats.text_rows import TEXT_KINDS, RowCursor, TextKind
 from ferry.bulk.storage import Storage, storage_errors
-from ferry.errors import ConflictError, FerryError, InvalidInputError, NotFoundError, QueueUnavailableError
+from ferry.errors import ConflictError, InvalidInputError, NotFoundError, QueueUnavailableError
 
 PIECE_BYTES = 2**20
 # The batch is looked at this often while nothing new is there.
@@ -33,12 +33,8 @@ PARTS_PER_LOOK = 64
 Pieces = AsyncGenerator[bytes]
 
 
-class FollowEndedError(FerryError):
+class FollowEndedError(Exception):
     """A reader ends before the output does; its client asks again from the row that it has not got."""
-
-    code = "follow_ended"
-    title = "The stream ended early"
-    retryable = True
 
 
 class BatchParts(Protocol):

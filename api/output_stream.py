@@ -12,6 +12,7 @@ import anyio
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from api.batch_output import FollowEndedError
 from ferry.errors import FerryError
 
 # A client that takes nothing for this long is let go.
@@ -50,9 +51,9 @@ class OutputStream(Response):
                 async for piece in pieces:
                     with anyio.fail_after(SEND_TIMEOUT_S):
                         await send({"type": "http.response.body", "body": piece, "more_body": True})
-        except (FerryError, TimeoutError) as error:
+        except (FollowEndedError, FerryError, TimeoutError) as error:
             # The server closes the connection of a response that was not ended.
-            reason = error.detail if isinstance(error, FerryError) else "its client takes nothing"
+            reason = "its client takes nothing" if isinstance(error, TimeoutError) else str(error)
             logger.warning("%s ends early: %s", scope["path"], reason)
             return
         await send({"type": "http.response.body", "body": b"", "more_body": False})

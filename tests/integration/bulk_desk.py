@@ -49,13 +49,23 @@ class BulkDesk:
 
     def open(self, file_id: str, endpoint: str = TOY, model: str = "toy", **metadata: str) -> str:
         """Open a batch; returns its id."""
-        batch_id = new_batch_id()
-        spec = BatchSpec(batch_id, model, "1", endpoint, file_id, 3600, "1h", metadata)
+        return self._open(BatchSpec(new_batch_id(), model, "1", endpoint, file_id, 3600, "1h", metadata))
+
+    def retry(self, earlier: BatchRecord) -> str:
+        """Open a batch that runs the failed rows of another again; returns its id."""
+        spec = BatchSpec(
+            new_batch_id(), earlier.model, earlier.version, earlier.endpoint, earlier.input_file_id, 3600, "1h",
+            {**earlier.metadata, "retry_of": earlier.id}, retry_output_id=earlier.output_file_id,
+            retry_error_id=earlier.error_file_id,
+        )  # fmt: skip
+        return self._open(spec)
+
+    def _open(self, spec: BatchSpec) -> str:
         eventually(
             lambda: self._with_redis(lambda _, batches: batches.open(spec)) in (Opened.ACCEPTED, Opened.EXISTS),
             "the batch is accepted",
         )
-        return batch_id
+        return spec.id
 
     def record(self, batch_id: str) -> BatchRecord:
         """Read a batch."""

@@ -247,3 +247,27 @@ def test_batch_when_files_lie_in_an_object_store_then_as_in_a_folder(site: Site,
     site.start_worker(**CHUNK, **where)
     check_whole(desk, desk.ended(batch_id), numbers())
     eventually(lambda: not desk.storage.list_folder("batches"), "what it needed on its way is deleted")
+
+
+def test_retry_when_its_worker_is_killed_amid_a_chunk_then_the_rows_that_never_ran_are_merged(
+    site: Site, desk: BulkDesk
+) -> None:
+    worker = site.start_worker(**CHUNK)
+    worker.hold()
+    batch_id = desk.open(desk.store_rows(numbers()))
+    worker.wait_until_held()
+    desk.cancel(batch_id)
+    worker.let_go()
+    earlier = desk.ended(batch_id)
+    assert earlier.status is BatchStatus.CANCELLED
+    assert 0 < earlier.completed < N_ROWS
+    worker.hold()
+    retry_id = desk.retry(earlier)
+    eventually(lambda: desk.record(retry_id).total == earlier.failed, "the failed rows are counted")
+    worker.wait_until_held()
+    worker.process.signal(signal.SIGKILL)
+    site.start_worker(**CHUNK)
+    record = desk.ended(retry_id)
+    assert (record.status, record.completed, record.failed) == (BatchStatus.COMPLETED, earlier.failed, 0)
+    np.testing.assert_array_equal(desk.output(record), numbers() * 2)
+    eventually(lambda: not desk.leftovers(), "nothing is left of the batch but its record")

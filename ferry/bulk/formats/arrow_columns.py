@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 
+from ferry.bulk.formats.arrow_inputs import as_inputs, input_type, is_utf8
 from ferry.bulk.formats.base import Chunk, ChunkRows, Group, RowFault, Rules, good_rows, input_fault, numbered
 from ferry.bulk.formats.casting import fit_shape, shape_text
 from ferry.bulk.formats.columns import InputColumns, joined_names, map_columns
@@ -98,7 +99,7 @@ def _check_type(column: InputColumns, name: str, kind: Any) -> None:
         held, depth = held.value_type, depth + 1
     if depth and not column.is_whole:
         raise InvalidInputError(f"column {name[:40]!r} holds lists; expected one element of {spec.name!r}")
-    element = _input_type(held)
+    element = input_type(held)
     try:
         dtype = np.dtype(object) if is_text(element) else np.dtype(element.to_pandas_dtype())
     except (NotImplementedError, TypeError):
@@ -117,7 +118,7 @@ def read_table(table: Any, chunk: Chunk, columns: Sequence[InputColumns], rules:
     """
     names, numbers = numbered(chunk.first, chunk.rows)
     joined = {name: _joined(table, name) for name in joined_names(table.schema.names, columns, rules)}
-    table = _as_inputs(table, columns)
+    table = as_inputs(table, columns)
     found: list[Group] = []
     faults: list[RowFault] = []
     first = 0
@@ -144,54 +145,11 @@ def _as_jobs(groups: Sequence[Group], columns: Sequence[InputColumns], rules: Ru
 
 def _joined(table: Any, name: str) -> Any:
     column = table.column(name)
-    if is_text(column.type) and not _is_utf8(column):
+    if is_text(column.type) and not is_utf8(column):
         raise InvalidInputError(
             f"column {name[:40]!r} holds text that is not UTF-8; leave it out of `join`, or mend it"
         )
     return column
-
-
-def _is_utf8(column: Any) -> bool:
-    try:
-        column.validate(full=True)
-    except pa.ArrowInvalid:
-        return False
-    return True
-
-
-def _as_inputs(table: Any, columns: Sequence[InputColumns]) -> Any:
-    """Return the table with its input columns in types that arrays can be made of: no categories, no decimals."""
-    for column in columns:
-        for name in column.names:
-            held = made = table.column(name)
-            if pa.types.is_primitive(held.type):
-                continue
-            if (kind := _input_type(held.type)) != held.type:
-                made = held.cast(_input_type(held.type, pa.string())).cast(kind)
-            if is_text(made.type) and not _is_utf8(made):
-                made = made.cast(pa.binary())  # of the rows, those whose bytes are no text fail alone
-            if made is not held:
-                table = table.set_column(table.schema.get_field_index(name), name, made)
-    return table
-
-
-def _input_type(kind: Any, of_decimals: Any = None) -> Any:
-    """Return the type that a column is cast to before arrays are made of it.
-
-    Decimals become the nearest float64. They are cast to text first, for the direct way may miss it by one unit.
-    """
-    if pa.types.is_dictionary(kind):
-        return _input_type(kind.value_type, of_decimals)
-    if pa.types.is_decimal(kind):
-        return of_decimals or pa.float64()
-    if pa.types.is_string_view(kind):
-        return pa.string()
-    if not is_list(kind):
-        return kind
-    inner = _input_type(kind.value_type, of_decimals)
-    if inner == kind.value_type and not pa.types.is_list_view(kind) and not pa.types.is_large_list_view(kind):
-        return kind
-    return pa.list_(inner, kind.list_size if pa.types.is_fixed_size_list(kind) else -1)
 
 
 def _pieces(table: Any) -> Iterator[Any]:
