@@ -13,7 +13,9 @@ from ferry.bulk.formats.columns import InputColumns
 from ferry.errors import InvalidInputError
 from ferry.missing import NA_WORDS
 
-SAMPLE_ROWS = 20
+# Rows that are looked at: many of a narrow table, few of a wide one.
+MIN_SAMPLE_ROWS, MAX_SAMPLE_ROWS = 20, 1000
+SAMPLE_CELLS = 10_000
 # What a cell without a value may look like; it says neither that a line is a header nor that it is a row.
 _NO_VALUES = frozenset(word.lower() for word in NA_WORDS)
 _SHOWN_CELLS, _SHOWN_CHARS = 4, 20
@@ -29,7 +31,14 @@ def first_record(sample: str, delimiter: str) -> list[str]:
 def first_records(sample: str, delimiter: str, *, is_whole: bool) -> list[list[str]]:
     """Return the first records, from one that is not empty on; the last one of a sample may be cut, so it is left."""
     reader = csv.reader(io.StringIO(sample, newline=""), delimiter=delimiter)
-    records = list(islice(reader, SAMPLE_ROWS + 2))
+    records: list[list[str]] = []
+    n_cells = 0
+    for record in islice(reader, MAX_SAMPLE_ROWS + 2):
+        records.append(record)
+        n_cells += len(record)
+        if n_cells > SAMPLE_CELLS and len(records) > MIN_SAMPLE_ROWS:
+            is_whole = False
+            break
     if not is_whole and len(records) > 1:
         records.pop()
     while records and not records[0]:

@@ -126,6 +126,6 @@ def test_cell_when_it_is_text_then_it_stays_as_it_is(cell: str) -> None:
 
 def test_cell_when_a_decimal_comma_is_unasked_for_then_its_row_says_what_to_do() -> None:
     model = manifest(inputs=(spec("x"),), outputs=(spec("y"),))
-    rows = "".join("1\n" for _ in range(100))
-    (fault,) = faults_of(chunks_of("csv", f'x\n{rows}"1,5"\n'.encode(), rules(model)))
+    rows = "1\n" * 3000
+    (fault,) = faults_of(chunks_of("csv", f'x\n{rows}"1,5"\n'.encode(), rules(model, chunk_rows=5000)))
     assert fault.message == "column 'x': expected float32, got '1,5'; say --decimal , if that is its decimal sign"
