@@ -167,8 +167,11 @@ class _Search:
         names = column_names(first, extra)
         columns = tuple(map_columns(names, self._rules, has_lists=False))
         rows = dict(enumerate(records[1:], 1))
-        if self._is_guess(delimiter) and any(records[1:]) and all(len(row) != len(names) for row in records[1:] if row):
-            raise InvalidInputError(f"no row has the {len(names)} fields of the header at {_shown(delimiter)}")
+        filled = [row for row in records[1:] if row]
+        n_fitting = sum(len(row) == len(names) for row in filled)
+        if self._is_guess(delimiter) and 2 * n_fitting < len(filled):
+            how_many = f"{n_fitting} of {len(filled)} rows have the {len(names)} fields of the first line"
+            raise InvalidInputError(f"{how_many} at {_shown(delimiter)}; say --delimiter if it is that")
         readings = [
             _Reading(Layout(names, columns, delimiter, decimal, has_header=True, extra=extra), rows)
             for decimal in self._decimals(rows, names, columns)

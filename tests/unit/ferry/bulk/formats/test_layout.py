@@ -205,6 +205,15 @@ def test_layout_when_a_line_of_two_fields_comes_for_one_column_then_it_is_no_hea
     assert said in refusal(data, model=T1)
 
 
+def test_layout_when_a_text_of_two_fields_comes_first_then_it_is_no_header_of_rows_of_one() -> None:
+    assert "--header yes" in refusal("text;y\na cat\ntext;y\n=1+1\ntwo words\n", model=S0)
+
+
+def test_layout_when_one_row_has_no_delimiter_then_it_fails_alone() -> None:
+    (chunk,) = chunks_of("csv", b"text;y\na cat;1\nbroken\na dog;2\n", given(S0))
+    assert [fault.position for fault in chunk.faults] == [1]
+
+
 def test_layout_when_index_columns_are_joined_by_name_then_they_are_there() -> None:
     (chunk,) = chunks_of("csv", FRAMES["pandas"].encode(), given(join=("Unnamed: 0",)))
     assert chunk.joined["Unnamed: 0"].to_pylist() == ["0", "1"]
