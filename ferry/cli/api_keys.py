@@ -8,11 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from ferry.access import ApiKey, check_name, scopes_from
+from ferry.cli.groups import Group
 from ferry.cli.live_queue import key_book_of
 from ferry.cli.model_tables import open_console, say
 from ferry.settings import load_settings
 
-app = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)
+app = typer.Typer(cls=Group, help="Make, list and revoke API keys.", no_args_is_help=True)
 
 
 @app.command()

@@ -12,13 +12,14 @@ from ferry.cli.batch_plan import OUT_INFIX, Plan, places_of, plan_of, stem_of
 from ferry.cli.batch_reasons import failures_of, reasons_of
 from ferry.cli.batch_session import Interrupts, Session, held_interrupts, open_session
 from ferry.cli.batch_stream import RowStream
-from ferry.cli.batch_tables import batch_table, batches_table
+from ferry.cli.batch_tables import batch_table, print_batches
 from ferry.cli.batch_watch import INTERRUPTED, check_stdout, watch
+from ferry.cli.groups import Group
 from ferry.cli.model_tables import open_console, say
 from ferry.client import ApiError, Batch, File
 from ferry.errors import FerryError
 
-app = typer.Typer(help="Run whole files of rows through a model.", no_args_is_help=True)
+app = typer.Typer(cls=Group, help="Run whole files of rows through a model.", no_args_is_help=True)
 
 Id = Annotated[str, typer.Argument(metavar="BATCH_ID")]
 Url = Annotated[
@@ -53,7 +54,13 @@ def run(  # noqa: PLR0913, PLR0917 - an argument for each option
     ] = None,
     out: Annotated[
         str | None,
-        typer.Option("--out", "-o", metavar="OUT", help="The output; - is standard output. Else FILE's stem + .out."),
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="OUT",
+            help="The output: its suffix sets the format; an existing file is replaced. - is standard output."
+            " Else FILE's stem + .out.",
+        ),
     ] = None,
     output_format: Annotated[
         str | None,
@@ -63,18 +70,24 @@ def run(  # noqa: PLR0913, PLR0917 - an argument for each option
     ] = None,
     join: Annotated[
         str | None,
-        typer.Option(metavar="COLS", help="Input columns to repeat in the output, by commas; input: all but inputs."),
+        typer.Option(
+            metavar="COLS",
+            help="Columns to repeat in the output, separated by commas; the word input: every column that is"
+            " no input of the model.",
+        ),
     ] = None,
     header: Annotated[
         str | None, typer.Option(metavar="yes|no", help="Of CSV and TSV: whether the first line names the columns.")
     ] = None,
     delimiter: Annotated[
-        str | None, typer.Option(metavar="CHAR", help="Of CSV and TSV: what parts the fields; tab is one too.")
+        str | None, typer.Option(metavar="CHAR", help="Of CSV and TSV: one character between fields, or the word tab.")
     ] = None,
     decimal: Annotated[str | None, typer.Option(metavar=".|,", help="Of CSV and TSV: the decimal sign.")] = None,
     encoding: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Of CSV, TSV and JSONL: such as cp1252; else UTF-8 or its mark's."),
+        typer.Option(
+            metavar="NAME", help="Of CSV, TSV and JSONL, such as cp1252; default UTF-8, or as the byte order mark says."
+        ),
     ] = None,
     escape_formulas: Annotated[
         bool,
@@ -82,7 +95,9 @@ def run(  # noqa: PLR0913, PLR0917 - an argument for each option
             "--escape-formulas", help="In CSV or TSV, put ' before text that a spreadsheet runs as a formula."
         ),
     ] = False,
-    window: Annotated[str, typer.Option(metavar="TIME", help="When it expires, done or not.")] = "24h",
+    window: Annotated[
+        str, typer.Option(metavar="TIME", help="When it expires, done or not: such as 24h or 90m, from 1m to 30d.")
+    ] = "24h",
     errors: Annotated[
         str,
         typer.Option(
@@ -174,7 +189,7 @@ def list_batches(
     if not found:
         say(console, "No batches.")
         return
-    console.print(batches_table(found[:limit]))
+    print_batches(console, found[:limit])
     if len(found) > limit:
         say(console, "there are more; --limit shows more of them")
 

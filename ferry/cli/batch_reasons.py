@@ -54,10 +54,12 @@ class Reasons:
 
     def __init__(self) -> None:
         self._kinds: dict[tuple[str, str, str], _Kind] = {}
+        self._codes: set[str] = set()
         self._n_uncounted = 0
 
     def add(self, failure: RowFailure) -> None:
         """Count one."""
+        self._codes.add(failure.code)
         kind = self._kinds.get(failure.kind)
         if kind is None:
             if len(self._kinds) >= MAX_KINDS:
@@ -65,6 +67,11 @@ class Reasons:
                 return
             kind = self._kinds[failure.kind] = _Kind(failure)
         kind.n_rows += 1
+
+    @property
+    def codes(self) -> set[str]:
+        """The codes of all that was counted."""
+        return self._codes
 
     def lines(self) -> list[str]:
         """Return a line for each kind, the most frequent first, and one for the kinds that are not shown."""
@@ -78,8 +85,8 @@ class Reasons:
         return [*shown, f"... and {more} more kind{'' if len(rest) == 1 else 's'} ({_rows(n_rows)})"]
 
 
-def reasons_of_file(path: Path) -> list[str]:
-    """Return the lines of an error file's reasons; none where it cannot be read."""
+def reasons_of_file(path: Path) -> Reasons:
+    """Return an error file's reasons; none where it cannot be read."""
     reasons = Reasons()
     try:
         with path.open("rb") as file:
@@ -87,8 +94,8 @@ def reasons_of_file(path: Path) -> list[str]:
                 if failure := failure_of(line):
                     reasons.add(failure)
     except OSError:
-        return []
-    return reasons.lines()
+        return Reasons()
+    return reasons
 
 
 def reasons_of(failures: Iterable[RowFailure]) -> list[str]:

@@ -3,16 +3,28 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ferry.cli.batch_bars import figures_of
 from ferry.client_bulk_answers import Batch
 
+MOST_WIDTH = 10_000  # wider than any table of batches
 
-def batches_table(batches: Sequence[Batch]) -> Table:
-    """Return a line for each batch."""
+
+def print_batches(console: Console, batches: Sequence[Batch]) -> None:
+    """Print a line for each batch. Ids are whole, however narrow the terminal; a pipe gets each batch on one line."""
+    table = _batches_table(batches)
+    needed = console.measure(table, options=console.options.update(max_width=MOST_WIDTH))
+    table.width = max(console.width, needed.minimum) if console.is_terminal else needed.maximum
+    console.print(table, crop=False)
+
+
+def _batches_table(batches: Sequence[Batch]) -> Table:
     table = Table("batch", "status", "model", "rows", "failed", "created")
+    # An id is copied into the next command.
+    table.columns[0].no_wrap, table.columns[0].min_width = True, max((len(batch.id) for batch in batches), default=0)
     for batch in batches:
         counts = batch.counts
         table.add_row(

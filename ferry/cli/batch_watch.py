@@ -9,7 +9,7 @@ from typing import Literal
 
 from ferry.cli.batch_bars import duration, figures_of
 from ferry.cli.batch_plan import ERRORS_SUFFIX, STDOUT, TEXT_FORMATS, Places
-from ferry.cli.batch_reasons import failures_of, reasons_of, reasons_of_file
+from ferry.cli.batch_reasons import Reasons, failures_of, reasons_of, reasons_of_file
 from ferry.cli.batch_session import Session
 from ferry.cli.batch_stream import RowStream
 from ferry.client_bulk_answers import Batch
@@ -64,8 +64,17 @@ def watch(
 
 def resume_line(session: Session, batch_id: str, places: Places) -> str:
     """Return the command that watches a batch again and fetches the same files."""
-    out = STDOUT if places.out is None else shlex.quote(str(places.out))
-    line = f"ferry batch resume {batch_id} -o {out}"
+    return f"ferry batch resume {batch_id} {_files_of(session, places)}"
+
+
+def retry_line(session: Session, batch_id: str, places: Places) -> str:
+    """Return the command that runs a batch's failed rows again and fetches the merged files to the same places."""
+    return f"ferry batch run --retry-failed {batch_id} {_files_of(session, places)}"
+
+
+def _files_of(session: Session, places: Places) -> str:
+    """Return the options that name the same files and the same API."""
+    line = f"-o {STDOUT if places.out is None else shlex.quote(str(places.out))}"
     if places.out is None or places.errors != places.out.with_name(places.out.name + ERRORS_SUFFIX):
         line += f" --error-file {shlex.quote(str(places.errors))}"
     return line + session.url_option
@@ -130,9 +139,10 @@ def _deliver(session: Session, batch: Batch, places: Places, *, has_output: bool
     elif not batch.output_file_id:
         session.say("there is no output file, for no row succeeded")
     if counts.failed:
-        _say_reasons(session, batch, places)
+        reasons = _say_reasons(session, batch, places)
         where = f"; why: {places.errors}" if batch.error_file_id else ""
         session.say(f"{counts.failed:,} of {counts.total:,} rows failed{where}")
+        _say_next_step(session, reasons, batch.id, places)
         return ROWS_FAILED
     return SUCCEEDED
 
@@ -156,15 +166,25 @@ def _say_ended(session: Session, batch: Batch, places: Places) -> None:
     if batch.output_file_id and places.out:
         session.say(f"what was done: {places.out}")
     if batch.error_file_id:
-        _say_reasons(session, batch, places)
+        reasons = _say_reasons(session, batch, places)
         session.say(f"what failed or was never run: {places.errors}")
+        _say_next_step(session, reasons, batch.id, places)
 
 
-def _say_reasons(session: Session, batch: Batch, places: Places) -> None:
-    """Say why rows failed, from the error file that was fetched."""
-    if batch.error_file_id:
-        for line in reasons_of_file(places.errors):
-            session.say(line)
+def _say_reasons(session: Session, batch: Batch, places: Places) -> Reasons:
+    """Say why rows failed, from the error file that was fetched, and return it."""
+    reasons = reasons_of_file(places.errors) if batch.error_file_id else Reasons()
+    for line in reasons.lines():
+        session.say(line)
+    return reasons
+
+
+def _say_next_step(session: Session, reasons: Reasons, batch_id: str, places: Places) -> None:
+    """Say how to get the rows that failed; a row that does not fit the model fails again as it is."""
+    if reasons.codes - {InvalidInputError.code}:
+        session.say(f"run them again: {retry_line(session, batch_id, places)}")
+    elif reasons.codes:
+        session.say("repair these rows in a new file and run that; --retry-failed reads the same file again")
 
 
 def _fetch(session: Session, file_id: str, path: Path | None) -> None:

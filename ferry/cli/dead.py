@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from ferry.cli.groups import Group
 from ferry.cli.live_queue import producer_of
 from ferry.cli.model_tables import open_console, say
 from ferry.errors import FerryError, InvalidInputError, NotFoundError, QueueFullError
@@ -17,7 +18,7 @@ from ferry.queue.dead_letters import DeadLetters
 from ferry.queue.producer import Producer
 from ferry.settings import Settings, load_settings
 
-app = typer.Typer(help="Jobs whose workers died: list, show, replay, drop.", no_args_is_help=True)
+app = typer.Typer(cls=Group, help="Jobs whose workers died: list, show, replay, drop.", no_args_is_help=True)
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="JOB_ID...", show_default=False)]
 All = Annotated[bool, typer.Option("--all", help="Every dead letter there is now.")]

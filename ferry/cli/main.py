@@ -7,12 +7,13 @@ import typer
 
 from ferry.cli import api_keys, batch, dead, models, queues
 from ferry.cli.demo import demo
+from ferry.cli.groups import Group
 from ferry.cli.up import up
 from ferry.errors import FerryError
 
 DISTRIBUTION = "ferry-inference"
 
-app = typer.Typer(name="ferry", help="A durable queue for model inference.", no_args_is_help=True)
+app = typer.Typer(name="ferry", cls=Group, help="A durable queue for model inference.", no_args_is_help=True)
 app.command()(up)
 app.command()(demo)
 app.add_typer(models.app, name="models")

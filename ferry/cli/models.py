@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from ferry.cli.first_job import expected_api_url, first_job, running_api_url
+from ferry.cli.groups import Group
 from ferry.cli.live_models import batching_of, live_notes
 from ferry.cli.live_models import tune as tune_live
 from ferry.cli.live_queue import admin_of, resolve_live, versions_of
@@ -35,7 +36,7 @@ from ferry.queue.versions import LATEST, Move
 from ferry.repository import Repository
 from ferry.settings import Settings, load_settings
 
-app = typer.Typer(help="Add, list, show, tune and remove models.", no_args_is_help=True)
+app = typer.Typer(cls=Group, help="Add, list, show, tune and remove models.", no_args_is_help=True)
 
 ModelsDir = Annotated[
     Path | None, typer.Option("--models-dir", help="Model repository; by default FERRY_MODELS_DIR.", show_default=False)
@@ -49,13 +50,17 @@ def add(  # noqa: PLR0913, PLR0917 - an argument for each option
         Path, typer.Argument(metavar="FILE.onnx", help="The model. Files that it names (external data) are taken too.")
     ],
     name: Annotated[str, typer.Option(help="What clients call it: a-z, 0-9, '.', '_' and '-'.")],
-    labels: Annotated[Path | None, typer.Option(help="File with the class names, one a line.")] = None,
-    version: Annotated[int | None, typer.Option(min=1, max=999_999_999, help="By default the next one.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="File with the class names, one a line, in the order of the model's scores.")
+    ] = None,
+    version: Annotated[
+        int | None, typer.Option(min=1, max=999_999_999, help="Version number; default the next.")
+    ] = None,
     non_finite: Annotated[
         NonFinite,
         typer.Option(
-            help="NaN and infinities in outputs, null in JSON: allow them in raw answers, have NaN for each there"
-            " (null), or fail the job that has one."
+            help="NaN and infinities in outputs. allow: raw answers hold them as they are, JSON has null."
+            " null: raw answers have NaN for each, JSON has null. fail: the job that has one fails."
         ),
     ] = NonFinite.ALLOW,
     example: Annotated[
@@ -69,12 +74,17 @@ def add(  # noqa: PLR0913, PLR0917 - an argument for each option
         list[str] | None,
         typer.Option(
             metavar="[NAME=]RULE",
-            help="Missing values of an input (null, NaN, empty cells): `error` fails the row or job, `nan` gives NaN to"
-            " the model, any other word is the value to use. Without NAME for every input it fits; repeatable.",
+            help="Missing values of an input (null, NaN, empty cells): error (the default) fails the row or job, nan"
+            " gives NaN to the model, any other word is the value to use, e.g. --missing age=nan. Without NAME for"
+            " every input it fits; repeatable.",
         ),
     ] = None,
     rows_independent: Annotated[
-        bool, typer.Option("--rows-independent", help="Let rows share a run, even against the trial's evidence.")
+        bool,
+        typer.Option(
+            "--rows-independent",
+            help="Let rows share a run, even against the trial's evidence; answers can be wrong where it is not true.",
+        ),
     ] = False,
     models_dir: ModelsDir = None,
 ) -> None:

@@ -7,13 +7,14 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from ferry.cli.groups import Group
 from ferry.cli.live_queue import admin_of, producer_of, resolve_live
 from ferry.cli.model_tables import open_console, say
 from ferry.errors import NotFoundError
 from ferry.queue.producer import ModelStatus
 from ferry.settings import Settings, load_settings
 
-app = typer.Typer(help="Look at the queues, pause, drain, purge.", no_args_is_help=True)
+app = typer.Typer(cls=Group, help="Look at the queues, pause, drain, purge.", no_args_is_help=True)
 
 Ref = Annotated[str, typer.Argument(metavar="NAME[:VERSION]", help="The model; its latest version, or the one named.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

@@ -13,7 +13,7 @@ from ferry.cli import batch_session, batch_watch
 from ferry.cli import main as cli
 from ferry.cli.batch_stream import RowStream
 from ferry.client import Client
-from tests.fakes.bulk_api import URL, BulkApi, problem, unavailable
+from tests.fakes.bulk_api import URL, BulkApi, batch_body, problem, unavailable
 
 LINES = b'{"x": 1}\n{"x": 2}\n'
 FAILURES = b"".join(
@@ -152,10 +152,25 @@ def test_run_when_rows_failed_then_status_3_and_says_where_why_stands(shell: She
     shell.api.lives = [SOME_FAILED]
     shown = shell.type("run in.jsonl -m mnist")
     assert shown.status == 3
-    assert shown.err.splitlines()[-2:] == [
-        "2 rows: model_error: no (such as row 3, id a)", "2 of 10 rows failed; why: in.out.jsonl.errors.jsonl"
+    assert shown.err.splitlines()[-3:] == [
+        "2 rows: model_error: no (such as row 3, id a)", "2 of 10 rows failed; why: in.out.jsonl.errors.jsonl",
+        f"run them again: ferry batch run --retry-failed batch_1 -o in.out.jsonl --url {URL}",
     ]  # fmt: skip
     assert Path("in.out.jsonl.errors.jsonl").read_bytes() == FAILURES
+
+
+def test_run_when_some_failures_are_not_of_the_input_then_the_next_step_is_to_run_them_again(shell: Shell) -> None:
+    shell.api.lives = [SOME_FAILED]
+    shell.api.store("file-err", FAILURES.replace(b"model_error", b"invalid_input", 1))
+    lines = shell.type("run in.jsonl -m mnist -o o.jsonl --url http://there:1").err.splitlines()
+    assert lines[-1] == "run them again: ferry batch run --retry-failed batch_1 -o o.jsonl --url http://there:1"
+
+
+def test_run_when_all_failures_are_of_the_input_then_the_next_step_is_to_repair_the_rows(shell: Shell) -> None:
+    shell.api.lives = [SOME_FAILED]
+    shell.api.store("file-err", FAILURES.replace(b"model_error", b"invalid_input"))
+    lines = shell.type("run in.jsonl -m mnist").err.splitlines()
+    assert lines[-1] == "repair these rows in a new file and run that; --retry-failed reads the same file again"
 
 
 def test_run_when_the_check_left_notes_then_a_line_each(shell: Shell) -> None:
@@ -171,9 +186,10 @@ def test_run_when_every_row_failed_then_says_that_there_is_no_output(shell: Shel
     shell.api.lives = [{"status": "completed", "counts": (10, 0, 10), "error_file_id": "file-err"}]
     shown = shell.type("run in.jsonl -m mnist --error-file why.jsonl")
     assert shown.status == 3
-    assert shown.err.splitlines()[-3:] == [
+    assert shown.err.splitlines()[-4:] == [
         "there is no output file, for no row succeeded", "2 rows: model_error: no (such as row 3, id a)",
-        "10 of 10 rows failed; why: why.jsonl"
+        "10 of 10 rows failed; why: why.jsonl",
+        f"run them again: ferry batch run --retry-failed batch_1 -o in.out.jsonl --error-file why.jsonl --url {URL}",
     ]  # fmt: skip
     assert not Path("in.out.jsonl").exists()
     assert Path("why.jsonl").exists()
@@ -193,11 +209,12 @@ def test_run_when_it_ends_early_then_status_1_and_what_was_done_is_here(shell: S
     shell.api.lives = [SOME_FAILED | {"status": status, "counts": (10, 4, 1)}]
     shown = shell.type("run in.jsonl -m mnist")
     assert shown.status == 1
-    assert shown.err.splitlines()[-4:] == [
+    assert shown.err.splitlines()[-5:] == [
         f"batch batch_1 {status}: 5 of 10 rows, 1 failed",
         "what was done: in.out.jsonl",
         "2 rows: model_error: no (such as row 3, id a)",
         "what failed or was never run: in.out.jsonl.errors.jsonl",
+        f"run them again: ferry batch run --retry-failed batch_1 -o in.out.jsonl --url {URL}",
     ]
     assert Path("in.out.jsonl").exists()
     assert Path("in.out.jsonl.errors.jsonl").exists()
@@ -486,6 +503,26 @@ def test_list_when_there_are_more_then_says_so(shell: Shell) -> None:
     assert "batch_2" in shown.out
     assert "batch_3" not in shown.out
     assert "there are more; --limit shows more of them" in shown.out
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+@pytest.mark.parametrize("columns", [80, 30])
+def test_list_when_the_terminal_is_narrow_or_a_pipe_then_ids_are_whole(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, columns: int, *, is_terminal: bool
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    if is_terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        monkeypatch.setenv("TERM", "dumb")
+    batch_id, model = "batch_" + "a1" * 17, "a-model-with-a-rather-long-name"
+    body = batch_body(status="completed", counts=(10, 10, 0)) | {"id": batch_id, "model": model}
+    shell.api.replies["GET /v1/batches"] = [httpx.Response(200, json={"object": "list", "data": [body]})]
+    shown = shell.type("list").out
+    assert batch_id in shown
+    assert "created" in shown
+    if not is_terminal:
+        (line,) = [line for line in shown.splitlines() if batch_id in line]
+        assert model in line
 
 
 def test_list_when_many_are_asked_for_then_goes_through_the_pages(shell: Shell) -> None:

@@ -57,7 +57,7 @@ def test_reasons_when_a_file_has_several_then_the_most_frequent_first_with_an_ex
     lines += [orjson.dumps(never) + b"\n"] * 2
     path = tmp_path / "e.jsonl"
     path.write_bytes(b"".join(lines))
-    assert reasons_of_file(path) == [
+    assert reasons_of_file(path).lines() == [
         "1,200 rows: invalid_input age: expected float32, got 'x7' (such as row 7)",
         "2 rows: batch_cancelled: cancelled (such as row 9)",
         "1 row: model_error: the worker died (such as line 5, id r5)",
@@ -84,7 +84,7 @@ def test_reasons_when_the_file_is_large_then_it_is_never_held(tmp_path: Path) ->
         for number in range(20_000):
             file.write(error_line(number, "invalid_input", f"{number} is too large", joined={"text": "x" * 500}))
     tracemalloc.start()
-    lines = reasons_of_file(path)
+    lines = reasons_of_file(path).lines()
     peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert lines == ["20,000 rows: invalid_input: 0 is too large (such as row 0)"]
@@ -104,7 +104,7 @@ def test_failure_when_a_line_is_none_then_none(line: bytes) -> None:
 
 
 def test_reasons_when_there_is_no_file_then_none(tmp_path: Path) -> None:
-    assert reasons_of_file(tmp_path / "gone") == []
+    assert reasons_of_file(tmp_path / "gone").lines() == []
 
 
 def test_failures_when_a_whole_file_is_wrong_then_its_lines() -> None:

@@ -27,6 +27,14 @@ def test_help_lists_every_command() -> None:
         assert f" {name} " in text
 
 
+@pytest.mark.parametrize("command", ["", "batch", "batch run", "models add", "dead list", "keys create", "queue drain"])
+def test_help_when_an_option_takes_no_value_then_no_type_is_shown(command: str) -> None:
+    shown = CliRunner().invoke(cli.app, [*command.split(), "--help"], env={"COLUMNS": "200"})
+    assert shown.exit_code == 0
+    assert "--help" in shown.output
+    assert "<bool>" not in shown.output
+
+
 def test_command_when_mistyped_is_told_the_right_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
