@@ -22,7 +22,8 @@ def print_batches(console: Console, batches: Sequence[Batch]) -> None:
 
 
 def _batches_table(batches: Sequence[Batch]) -> Table:
-    table = Table("batch", "status", "model", "rows", "failed", "created")
+    # Without lines, so that a batch of a model with a short name fits 80 columns.
+    table = Table("batch", "status", "model", "rows", "failed", "created", box=None, pad_edge=False)
     # An id is copied into the next command.
     table.columns[0].no_wrap, table.columns[0].min_width = True, max((len(batch.id) for batch in batches), default=0)
     for batch in batches:

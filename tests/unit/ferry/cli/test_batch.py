@@ -514,7 +514,7 @@ def test_list_when_the_terminal_is_narrow_or_a_pipe_then_ids_are_whole(
     if is_terminal:
         monkeypatch.setenv("FORCE_COLOR", "1")
         monkeypatch.setenv("TERM", "dumb")
-    batch_id, model = "batch_" + "a1" * 17, "a-model-with-a-rather-long-name"
+    batch_id, model = "batch_" + "a1" * 13, "a-model-with-a-rather-long-name"
     body = batch_body(status="completed", counts=(10, 10, 0)) | {"id": batch_id, "model": model}
     shell.api.replies["GET /v1/batches"] = [httpx.Response(200, json={"object": "list", "data": [body]})]
     shown = shell.type("list").out
