@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from ferry.errors import InvalidInputError
 from ferry.manifest import Manifest, TensorSpec
-from ferry.missing_rules import MissingRule, read_rule, why_unfit
+from ferry.missing_rules import REFUSE, MissingRule, read_rule, why_unfit
 
 
 def with_missing(manifest: Manifest, options: Sequence[str]) -> Manifest:
@@ -51,6 +51,10 @@ def _word_for_all(manifest: Manifest, option: str) -> str:
 def _rules_for_all(manifest: Manifest, word: str) -> dict[str, MissingRule]:
     rules, reasons = {}, []
     for spec in manifest.inputs:
+        if spec.is_string and word != REFUSE:
+            # A misspelt rule would become a text of the model.
+            reasons.append(f"a text for input {spec.name!r} is given as {spec.name}=TEXT")
+            continue
         try:
             rules[spec.name] = _rule(spec, word)
         except InvalidInputError as error:

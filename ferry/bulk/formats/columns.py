@@ -54,8 +54,10 @@ def map_columns(names: Sequence[str], rules: Rules, *, has_lists: bool) -> list[
     found = [_named(spec, names, has_lists=has_lists) for spec in rules.manifest.inputs]
     columns = [each for each in found if each]
     if not columns and not any(_has_name(spec, names) for spec in rules.manifest.inputs):
+        _refuse_other_case(names, rules)
         columns = _by_place(names, rules)
     if len(columns) < len(found):
+        _refuse_other_case(names, rules)
         missing = next(spec for spec, each in zip(rules.manifest.inputs, found, strict=True) if not each)
         raise _missing(missing, names, rules, has_lists=has_lists)
     return columns
@@ -136,6 +138,15 @@ def _has_name(spec: TensorSpec, names: Sequence[str]) -> bool:
     return not wanted.isdisjoint(names)
 
 
+def _refuse_other_case(names: Sequence[str], rules: Rules) -> None:
+    """Refuse names that are an input's but for case and blanks: by their place they could be another input."""
+    wanted = {spec.name.casefold(): spec.name for spec in rules.manifest.inputs if spec.name not in names}
+    alike = {name: wanted[plain] for name in names if (plain := name.strip().casefold()) in wanted}
+    if alike:
+        pairs = ", ".join(f"{name[:40]!r} to {right!r}" for name, right in alike.items())
+        raise InvalidInputError(f"columns differ from inputs only in upper and lower case; rename {pairs}")
+
+
 def _by_place(names: Sequence[str], rules: Rules) -> list[InputColumns]:
     """Return the columns of every input in the manifest's order; none where there are more or fewer of them."""
     rest = [name for name in names if not is_index(name) and (rules.joins_all or name not in rules.join)]
@@ -159,6 +170,12 @@ def _missing(spec: TensorSpec, names: Sequence[str], rules: Rules, *, has_lists:
         one += f" (or pixels {first} to {last})"
     beside = "1 column" if width == 1 else f"{width} columns"
     only = f", or {beside} beside those joined" if len(rules.manifest.inputs) == 1 else ""
+    n_more = len(names) - len(rules.join) - (width or 0)
+    if only and n_more > 0:
+        what = "1 column" if n_more == 1 else f"{n_more} columns"
+        only += (
+            f" ({what} too many: leave out what is no input, or repeat it in the output with --join {names[0][:40]})"
+        )
     index = [name for name in names if is_index(name)]
     left_out = f" ({index[0]!r} does not count: it looks like an index)" if index else ""
     return InvalidInputError(f"input {spec.name!r} needs {one}{only}; there are {len(names)}: {_some(names)}{left_out}")

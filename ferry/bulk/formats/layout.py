@@ -139,7 +139,8 @@ class _Search:
                 except InvalidInputError as error:
                     errors.append(error)
         if errors and before == len(self._found) + len(self._doubts) + len(self._mixed):
-            self._errors.append((len(records[0]), errors[0]))
+            # A line that is no names is a row: what is wrong with it as a header says nothing.
+            self._errors.append((len(records[0]), errors[0 if are_names(records[0]) else -1]))
 
     def best(self) -> _Reading:
         """Return the way that reads all rows that the others read, as they do.

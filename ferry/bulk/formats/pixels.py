@@ -70,7 +70,6 @@ def _cast_pixels(
     if missing is not None:
         is_pixel |= missing
         values = np.where(missing, 0, values)
-        missing = _laid_out(missing.reshape(shape), how)
     bad: dict[int, str] = {}
     for row in np.flatnonzero(~is_pixel.all(axis=1)).tolist():
         place = int(np.argmin(is_pixel[row]))
@@ -79,5 +78,9 @@ def _cast_pixels(
             f"0 to {PIXEL_MAX}; scaled values go in columns {column.spec.name}_0, {column.spec.name}_1, ..."
         )
     pixels = np.where(is_pixel, values, 0).astype(np.uint8).reshape(shape)
-    cast, wrong = cast_rows(column.spec, rows_of_pixels(pixels, column.spec, how), missing)
+    laid_out = None if missing is None else _laid_out(missing.reshape(shape), how)
+    cast, wrong = cast_rows(column.spec, rows_of_pixels(pixels, column.spec, how), laid_out)
+    if missing is not None:
+        lacking = {row: int(np.argmax(missing[row])) for row in wrong if missing[row].any()}
+        wrong |= {row: f"column {column.names[place][:40]!r}: {wrong[row]}" for row, place in lacking.items()}
     return cast, wrong | bad

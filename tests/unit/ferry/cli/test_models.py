@@ -159,6 +159,15 @@ def test_add_when_a_rule_for_missing_values_does_not_fit_then_nothing_is_publish
     assert repository.scan() == {}
 
 
+def test_add_when_a_bare_word_is_given_for_text_then_it_is_no_replacement(
+    ferry_models, repository: Repository, tmp_path: Path
+) -> None:
+    file = onnx_models.save(onnx_models.string_input(), tmp_path / "words.onnx")
+    said = "a text for input 'text' is given as text=TEXT"
+    fails_with(ferry_models("add", file, "--name", "words", "--missing", "drop"), said)
+    assert ferry_models("add", file, "--name", "words", "--missing", "text=drop").exit_code == 0
+
+
 # --- add: files that the model names
 
 

@@ -214,6 +214,22 @@ def test_layout_when_one_row_has_no_delimiter_then_it_fails_alone() -> None:
     assert [fault.position for fault in chunk.faults] == [1]
 
 
+@pytest.mark.parametrize("options", [{}, {"header": "yes"}])
+@pytest.mark.parametrize("header", ["City,Age", " AGE,CITY", "Age,Town"])
+def test_layout_when_names_differ_in_case_alone_then_no_column_is_taken_by_its_place(
+    header: str, options: dict[str, str]
+) -> None:
+    said = refusal(f"{header}\n1,2\n3,4\n", model=manifest(inputs=(spec("age"), spec("city"))), **options)
+    assert "differ from inputs only in upper and lower case; rename" in said
+    assert "to 'age'" in said
+
+
+def test_layout_when_a_row_of_numbers_has_one_too_many_then_told_of_join() -> None:
+    said = refusal("7,0,0,1\n1,2,3,4\n")
+    assert "there are 4" in said
+    assert "1 column too many: leave out what is no input, or repeat it in the output with --join" in said
+
+
 def test_layout_when_index_columns_are_joined_by_name_then_they_are_there() -> None:
     (chunk,) = chunks_of("csv", FRAMES["pandas"].encode(), given(join=("Unnamed: 0",)))
     assert chunk.joined["Unnamed: 0"].to_pylist() == ["0", "1"]
