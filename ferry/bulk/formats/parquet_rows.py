@@ -28,15 +28,18 @@ _TAIL_BYTES = 8
 class ParquetRows:
     """One file's rows. Every chunk may bring the file opened anew."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        """Read the footer.
+    def __init__(self, file: BinaryIO, int96_unit: str | None = None) -> None:
+        """Read the footer; `int96_unit`: of INT96 timestamps, "ns" or "us".
 
         Raises:
             pyarrow.ArrowException: the file is damaged.
         """
         self._relay = _Relay(file)
         self._footer = _footer(file)
-        self._source = pq.ParquetFile(self._relay, pre_buffer=False, buffer_size=_COLUMN_BUFFER_BYTES)
+        self.int96_unit = int96_unit
+        self._source = pq.ParquetFile(
+            self._relay, pre_buffer=False, buffer_size=_COLUMN_BUFFER_BYTES, coerce_int96_timestamp_unit=int96_unit
+        )
         self.schema = self._source.schema_arrow
         self._names: Sequence[str] = ()
         self._batches: Iterator[Any] = iter(())
