@@ -38,6 +38,8 @@ class Arrow:
                 n_bytes += batch.nbytes
                 if n_bytes > rules.limits.max_bytes:
                     return Index.failed("too_large", f"the columns take over {rules.limits.max_bytes} bytes, the limit")
+        except pa.ArrowNotImplementedError as error:
+            return Index.failed("invalid_file", _unsupported(error))
         except (pa.ArrowException, OSError, EOFError) as error:
             return Index.failed("invalid_file", f"this is not a whole Arrow file: {str(error)[:200]}")
         except InvalidInputError as error:
@@ -104,6 +106,17 @@ def _tables(parts: Sequence[Opener]) -> Iterator[Any]:
         with opener() as part:
             schema, batches = open_batches(part)
             yield pa.Table.from_batches(list(batches), schema)
+
+
+def _unsupported(error: Exception) -> str:
+    """Return what to do about a type that pyarrow cannot read; it does not say in which column."""
+    if "more than 64 bits" in str(error):
+        return (
+            "a column holds integers of more than 64 bits (Int128 of polars), which are not supported; "
+            "write it as Int64, Decimal or String, or leave it out"
+        )
+    detail = f"this Arrow file holds something that is not supported: {str(error)[:200]}"
+    return f"{detail}; write that column with another type, or the file without that option, or as Parquet"
 
 
 def open_batches(file: BinaryIO, first: int = 0) -> tuple[Any, Iterator[Any]]:

@@ -100,6 +100,8 @@ def _check_type(column: InputColumns, name: str, kind: Any) -> None:
     if depth and not column.is_whole:
         raise InvalidInputError(f"column {name[:40]!r} holds lists; expected one element of {spec.name!r}")
     element = input_type(held)
+    if pa.types.is_null(element):  # missing values of any input
+        return
     try:
         dtype = np.dtype(object) if is_text(element) else np.dtype(element.to_pandas_dtype())
     except (NotImplementedError, TypeError):

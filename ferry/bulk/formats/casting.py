@@ -83,7 +83,8 @@ def _overflows(spec: TensorSpec, array: Array, cast: Array) -> dict[int, str]:
     bad = {}
     for row in np.flatnonzero(wrong.reshape(len(array), -1).any(axis=1)).tolist():
         value = array[row][wrong[row]].reshape(-1)[0].item() if array.ndim > 1 else array[row].item()
-        bad[row] = f"{value!r} is outside of {spec.dtype}, which holds {low:g} to {high:g}"
+        ends = f"{low:g} to {high:g}" if spec.numpy_dtype.kind == "f" else f"{low} to {high}"
+        bad[row] = f"{value!r} is outside of {spec.dtype}, which holds {ends}"
     return bad
 
 

@@ -52,6 +52,7 @@ class Categories:
 
 def _moved(column: Any, known: Any, kind: Any) -> Any:
     """Return a column with another dictionary, in which all of its categories are."""
-    places = pc.index_in(column.dictionary, known)
+    texts = pa.string() if pa.types.is_string_view(known.type) else known.type  # of views pyarrow finds none
+    places = pc.index_in(column.dictionary.cast(texts), known.cast(texts))
     indices = places.take(column.indices).cast(kind.index_type)
     return pa.DictionaryArray.from_arrays(indices, known, ordered=kind.ordered)

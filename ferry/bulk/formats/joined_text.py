@@ -60,7 +60,18 @@ def to_cells(values: Any) -> Any:
 def plain_values(values: Any) -> Any:
     """Return the values as one array, categories as their values."""
     array = one_array(values)
-    return plain_values(array.cast(array.type.value_type)) if pa.types.is_dictionary(array.type) else array
+    if not pa.types.is_dictionary(array.type):
+        return array
+    array = plain_categories(array)
+    return plain_values(array.cast(array.type.value_type))
+
+
+def plain_categories(array: Any) -> Any:
+    """Return categories of text views as categories of text: pyarrow cannot cast, take or write the others."""
+    if not (pa.types.is_dictionary(array.type) and pa.types.is_string_view(array.type.value_type)):
+        return array
+    texts = array.dictionary.cast(pa.string())
+    return pa.DictionaryArray.from_arrays(array.indices, texts, ordered=array.type.ordered)
 
 
 def one_array(values: Any) -> Any:

@@ -11,7 +11,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from ferry.bulk.formats.joined_json import has_json
-from ferry.bulk.formats.joined_text import has_text
+from ferry.bulk.formats.joined_text import has_text, is_text, one_array, plain_categories
 from ferry.errors import InvalidInputError
 
 
@@ -34,17 +34,26 @@ def in_parquet(kind: Any) -> bool:
     """Say whether Parquet gives the values of a type back as they are."""
     out = io.BytesIO()
     try:
-        pq.write_table(pa.schema([("c", kind)]).empty_table(), out)
+        pq.write_table(as_parquet(pa.schema([("c", kind)]).empty_table()), out)
         found = pq.read_table(io.BytesIO(out.getvalue())).schema.field("c").type
     except (pa.ArrowException, ValueError, OSError):
         return False
     return bool(found == kind) or _is_same_value(kind, found)
 
 
+def as_parquet(table: Any) -> Any:
+    """Return the table with its categories as Parquet can hold them."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type) and pa.types.is_string_view(field.type.value_type):
+            table = table.set_column(place, field.name, plain_categories(one_array(table.column(place))))
+    return table
+
+
 def _is_same_value(kind: Any, found: Any) -> bool:
     """Say whether a type that Parquet lacks comes back as one with the same values: finer units, category to value."""
     if pa.types.is_dictionary(kind):
-        return bool(found == kind.value_type)
+        is_text_too = is_text(kind) and found == pa.dictionary(kind.index_type, pa.string(), kind.ordered)
+        return bool(found == kind.value_type) or is_text_too
     if pa.types.is_date(kind):
         return bool(pa.types.is_date(found))
     if pa.types.is_timestamp(kind):

@@ -23,6 +23,7 @@ from ferry.bulk.formats.base import (
     rows_per_chunk,
 )
 from ferry.bulk.formats.columns import column_notes, joined_names
+from ferry.bulk.formats.joined_types import as_parquet
 from ferry.bulk.formats.parquet_int96 import open_parquet, unit_of_int96
 from ferry.bulk.formats.parquet_rows import ParquetRows, first_line
 from ferry.bulk.formats.table_output import tables_with_rows, to_table
@@ -79,7 +80,7 @@ class Parquet:
 
     def write_part(self, out: BinaryIO, result: PartResult, rules: Rules) -> int:
         """Write the rows of a part as a file of their own."""
-        table = to_table(result, rules, flat=False)
+        table = as_parquet(to_table(result, rules, flat=False))
         # Without a dictionary, categories would lose their order.
         kept = [field.name for field in table.schema if pa.types.is_dictionary(field.type)]
         try:

@@ -393,3 +393,33 @@ def test_tables_when_they_have_the_index_of_a_data_frame_then_it_is_left_out_and
     assert "taken by their place" in notes[1]
     (chunk,) = chunks_of(name, data, rules(model, join=("__index_level_0__",)))
     assert [int(str(value)) for value in chunk.joined["__index_level_0__"]] == [7, 8]
+
+
+def test_tables_when_an_arrow_file_has_integers_of_128_bits_then_it_says_what_to_write() -> None:
+    _, data = written("stream", pa.table({"x": [[[0.0] * 3] * 2], "n": pa.array([1], pa.int64())}))
+    (fault,) = index("arrow", with_128_bits(data), rules()).faults
+    assert (fault.code, "not a whole" in fault.message) == ("invalid_file", False)
+    assert "integers of more than 64 bits" in fault.message
+    assert "write it as Int64, Decimal or String" in fault.message
+
+
+def with_128_bits(stream: bytes) -> bytes:
+    """Return a stream whose schema has 128 bits where it had the 64 bits of an integer."""
+    at = -1
+    while (at := stream.index(b"\x40\0\0\0", at + 1)) >= 0:
+        wide = stream[:at] + b"\x80" + stream[at + 1 :]
+        try:
+            pa.ipc.open_stream(wide)
+        except pa.ArrowNotImplementedError:
+            return wide
+        except pa.ArrowException:
+            continue
+    raise AssertionError
+
+
+def test_tables_when_an_integer_is_outside_of_int64_then_all_digits_are_shown() -> None:
+    model = manifest(inputs=(spec("x", "int64"),), outputs=(spec("y", "float32"),))
+    (chunk,) = chunks_of(*written("parquet", pa.table({"x": pa.array([2**63], pa.uint64())})), rules(model))
+    assert chunk.faults[0].message == (
+        "9223372036854775808 is outside of int64, which holds -9223372036854775808 to 9223372036854775807"
+    )
