@@ -34,7 +34,10 @@ def unit_of_int96(file: BinaryIO, names: Sequence[str]) -> str | None:
         InvalidInputError: there is none, as there are digits below the microsecond, and years beyond nanoseconds.
         pyarrow.ArrowException: the file is damaged.
     """
-    in_ns, in_us = open_parquet(file), open_parquet(file, "us")
+    in_ns = open_parquet(file)
+    if not any(in_ns.schema.column(place).physical_type == "INT96" for place in range(len(in_ns.schema.names))):
+        return None
+    in_us = open_parquet(file, "us")
     # Only the type of an INT96 column depends on the unit.
     found = [name for name in names if in_ns.schema_arrow.field(name).type != in_us.schema_arrow.field(name).type]
     if not found:

@@ -251,9 +251,10 @@ def test_join_when_categories_have_an_order_then_they_keep_it(kind: str, output:
     assert {tuple(chunk.dictionary.to_pylist()) for chunk in chunks} == {("low", "mid", "high")}
 
 
-def test_join_when_dictionaries_differ_from_batch_to_batch_then_an_arrow_file_has_one() -> None:
+@pytest.mark.parametrize("text", [pa.string(), pa.large_string(), pa.string_view()])
+def test_join_when_dictionaries_differ_from_batch_to_batch_then_an_arrow_file_has_one(text: pa.DataType) -> None:
     out = io.BytesIO()
-    batches = [pa.array(words).dictionary_encode() for words in (["a", "b"], ["c", None], ["b", "d"])]
+    batches = [pa.array(words, text).dictionary_encode() for words in (["a", "b"], ["c", None], ["b", "d"])]
     x = pa.FixedSizeListArray.from_arrays(pa.array(rows_of(2).ravel()), 6)
     tables = [pa.table({"x": x, "c": words}) for words in batches]
     with pa.ipc.new_stream(out, tables[0].schema) as writer:
