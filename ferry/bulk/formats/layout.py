@@ -7,7 +7,7 @@ the file is refused, and the error names the option that settles it.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ferry.bulk.formats.base import Rules
 from ferry.bulk.formats.cells import cell_reader
@@ -21,12 +21,14 @@ from ferry.bulk.formats.first_lines import (
     first_record,
     first_records,
     place_names,
+    rows_begin_quoted,
     shown_line,
 )
 from ferry.errors import InvalidInputError
 
 DELIMITERS = (",", ";", "\t", "|")
 _NAMES = {"\t": "tab", " ": "space"}
+_ENDINGS = ("last", "empty")
 _MAY_BE_BOTH = "may name the columns, or be a row"
 _THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+", re.ASCII)
 
@@ -36,7 +38,8 @@ class Layout:
     """How the rows of a table are read.
 
     names: of all columns; those without one are called `Unnamed: 0`, by their place. has_header: whether the first
-    record names them. extra: which field of a row the header has no name for, `first` or `last`, if any.
+    record names them. extra: which field of a row the header has no name for, if any: `first` is R's row name, `last`
+    is nothing behind a last delimiter, `empty` the same where the header ends with a delimiter too.
     """
 
     names: tuple[str, ...]
@@ -52,9 +55,29 @@ class Layout:
         return [name for column in self.columns for name in column.names]
 
     @property
+    def own_names(self) -> tuple[str, ...]:
+        """The names without that of an empty column behind a last delimiter."""
+        return own_names(self.names, self.extra)
+
+    def fitted(self, row: list[str]) -> list[str] | None:
+        """Return a row with a field for each column; None where it has more or fewer that are filled."""
+        width = len(self.names)
+        if self.extra in _ENDINGS:
+            if len(row) == width - 1:
+                return [*row, ""]
+            if len(row) == width and row[-1].strip():
+                return None
+        return row if len(row) == width else None
+
+    @property
     def is_by_place(self) -> bool:
         """Whether no column has a name of an input."""
         return any(column.by_place for column in self.columns)
+
+
+def own_names(names: tuple[str, ...], extra: str) -> tuple[str, ...]:
+    """Return the names of columns without the one that is no column; extra: as in `Layout`."""
+    return names[:-1] if extra in _ENDINGS else names
 
 
 def recognise_layout(sample: str, rules: Rules, default: str, *, is_whole: bool) -> tuple[Layout, tuple[str, ...]]:
@@ -69,6 +92,7 @@ def recognise_layout(sample: str, rules: Rules, default: str, *, is_whole: bool)
     others = [each for each in DELIMITERS if each != default]
     for delimiter in [rules.reading.delimiter] if rules.reading.delimiter else [default, *others]:
         if search.may_be(delimiter, first_record(sample, delimiter)):
+            search.are_quoted = rows_begin_quoted(sample, delimiter)
             search.look(first_records(sample, delimiter, is_whole=is_whole), delimiter)
     reading = search.best()
     _check_thousands(reading, rules)
@@ -92,8 +116,8 @@ class _Reading:
             for at, name in enumerate(column.names)
         ]
         for number, record in self.rows.items():
-            row = record or [""] if len(layout.names) == 1 else record
-            if len(row) == len(layout.names):
+            row = layout.fitted(record or [""] if len(layout.names) == 1 else record)
+            if row is not None:
                 with suppress(InvalidInputError):
                     self.good[number] = repr([read(row[at]) for at, read in readers])
 
@@ -108,6 +132,7 @@ class _Search:
         self._rules = rules
         self._asked = rules.reading
         self._default = default
+        self.are_quoted = False  # whether each row of the records that are looked at begins with a quote
         self._found: list[_Reading] = []
         self._doubts: list[InvalidInputError] = []  # a line that is as well a header as a row
         self._mixed: list[InvalidInputError] = []  # a line that is neither
@@ -164,18 +189,19 @@ class _Search:
         return _covering(readings)
 
     def _look_with_header(self, records: Sequence[list[str]], delimiter: str) -> None:
-        first, extra = records[0], extra_field(records)
+        first = records[0]
+        extra = extra_field(records, may_be_words=self.are_quoted or self._are_all_numbers(first))
         names = column_names(first, extra)
-        columns = tuple(map_columns(names, self._rules, has_lists=False))
+        columns = tuple(map_columns(own_names(names, extra), self._rules, has_lists=False))
         rows = dict(enumerate(records[1:], 1))
         filled = [row for row in records[1:] if row]
-        n_fitting = sum(len(row) == len(names) for row in filled)
+        layout = Layout(names, columns, delimiter, ".", has_header=True, extra=extra)
+        n_fitting = sum(layout.fitted(row) is not None for row in filled)
         if self._is_guess(delimiter) and 2 * n_fitting < len(filled):
             how_many = f"{n_fitting} of {len(filled)} rows have the {len(names)} fields of the first line"
             raise InvalidInputError(f"{how_many} at {_shown(delimiter)}; say --delimiter if it is that")
         readings = [
-            _Reading(Layout(names, columns, delimiter, decimal, has_header=True, extra=extra), rows)
-            for decimal in self._decimals(rows, names, columns)
+            _Reading(replace(layout, decimal=decimal), rows) for decimal in self._decimals(rows, names, columns)
         ]
         if not readings[0].layout.is_by_place:
             self._found += readings
@@ -189,6 +215,16 @@ class _Search:
                 raise InvalidInputError(f"no row fits the first line ({shown_line(first)}) at {_shown(delimiter)}")
         if self._asked.header != "auto" or self._is_header(first, names, columns):
             self._found += readings
+
+    def _are_all_numbers(self, first: list[str]) -> bool:
+        """Say whether every column that a line names is an input of numbers, so that none holds a text."""
+        names = column_names(first)
+        try:
+            columns = map_columns(names, self._rules, has_lists=False)
+        except InvalidInputError:
+            return False
+        used = {name for column in columns if not column.spec.is_string for name in column.names}
+        return used.issuperset(names)
 
     def _is_header(self, first: list[str], names: Sequence[str], columns: Sequence[InputColumns]) -> bool:
         """Say whether a line without an input's name is a header; where it may be, there is a doubt more."""
@@ -285,12 +321,11 @@ def _notes(layout: Layout, default: str, rules: Rules) -> tuple[str, ...]:
         )
     if layout.extra == "first":
         notes.append("every row has a field more than the header: the first one is left out, as R's row names")
-    elif layout.extra == "last":
+    elif layout.extra in _ENDINGS:
         notes.append("every row ends with a delimiter; the empty column behind it is left out")
     if layout.delimiter not in (default, rules.reading.delimiter):
         notes.append(f"the delimiter is {_shown(layout.delimiter)}")
     if layout.decimal == "," and not rules.reading.decimal:
         notes.append("the decimal sign is a comma")
-    left_out = {"first": 0, "last": len(layout.names) - 1}.get(layout.extra)
-    names = [name for place, name in enumerate(layout.names) if place != left_out]
+    names = layout.names[1:] if layout.extra == "first" else layout.own_names
     return (*notes, *column_notes(names, layout.columns, rules))

@@ -329,3 +329,50 @@ def test_read_options_when_a_value_is_none_of_its_option_then_refused(metadata: 
     with pytest.raises(InvalidInputError) as caught:
         read_options(metadata)
     assert caught.value.faults[0].pointer == f"#/metadata/{pointer}"
+
+
+@pytest.mark.parametrize(
+    ("data", "bad"),
+    [
+        ("x_0,x_1,x_2\n" + "1,2,3,\n" * 21 + "1,5,2,3\n", 21),
+        ("x_0,x_1,x_2\n1,2,3,\n1,2,3,4\n", 1),
+        ("x_0,x_1,x_2\n" + "1,2,3,\n" * 1101 + "1,5,2,3\n", 1101),
+        ("x_0,x_1,x_2\n1,2,3,4\n1,2,3,\n1,2,3,\n", 0),
+    ],
+)
+def test_layout_when_a_row_goes_on_behind_the_last_delimiter_then_it_alone_fails(data: str, bad: int) -> None:
+    chunks = chunks_of("csv", data.encode(), rules(T3, chunk_rows=2000))
+    assert [(fault.position, fault.message) for fault in faults_of(chunks)] == [(bad, "4 fields, the header has 3")]
+    assert set(map(tuple, whole(chunks).tolist())) == {(1, 2, 3)}
+
+
+def test_layout_when_the_header_ends_with_a_delimiter_too_then_a_value_behind_it_fails_its_row() -> None:
+    data = "a,b,c,\n" + "1,2,3,\n" * 1100 + "1,2,3\n" + "1,2,3,9\n"
+    chunks = chunks_of("csv", data.encode(), given())
+    ((position, message),) = [(fault.position, fault.message) for fault in chunks[-1].faults]
+    assert (position, message[:26]) == (1, "the last field holds '9', ")
+    assert whole(chunks).tolist() == [[1, 2, 3]] * 1101
+
+
+def test_layout_when_a_text_has_a_comma_without_quotes_then_it_is_no_row_name() -> None:
+    data = b"text,id\nWell, I like it,1\nNo, thanks,2\n"
+    (chunk,) = chunks_of("csv", data, given(S0, join=("id",)))
+    assert [fault.message for fault in chunk.faults] == ["3 fields, the header has 2"] * 2
+
+
+def test_layout_when_a_joined_name_has_a_comma_without_quotes_then_it_is_no_row_name() -> None:
+    data = b"name,x_0,x_1,x_2\nDoe, Jo,1,2,3\nRoe, Al,1,2,3\n"
+    (chunk,) = chunks_of("csv", data, given(join=("name",)))
+    assert len(chunk.faults) == 2
+
+
+@pytest.mark.parametrize("first", ['"r"', "1"])
+def test_layout_when_r_names_the_rows_of_texts_in_quotes_or_by_number_then_they_are_left_out(first: str) -> None:
+    data = f'"text","id"\n{first},"a",1\n{first.replace("r", "s").replace("1", "2")},"b, c",2\n'
+    assert rows(data, model=S0) == ["a", "b, c"]
+
+
+def test_layout_when_rows_with_names_have_a_faulty_one_then_it_alone_fails() -> None:
+    (chunk,) = chunks_of("csv", b'"x_0","x_1","x_2"\n"1",1,2,3\n"2",1,2\n"3",4,5,6\n', given())
+    assert [fault.position for fault in chunk.faults] == [1]
+    assert whole([chunk]).tolist() == [[1, 2, 3], [4, 5, 6]]
