@@ -4,7 +4,6 @@ Every way to read them is tried. One that reads all that the others read wins; w
 the file is refused, and the error names the option that settles it.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -24,13 +23,13 @@ from ferry.bulk.formats.first_lines import (
     rows_begin_quoted,
     shown_line,
 )
+from ferry.bulk.formats.thousands import doubtful_thousands, has_mixed_signs
 from ferry.errors import InvalidInputError
 
 DELIMITERS = (",", ";", "\t", "|")
 _NAMES = {"\t": "tab", " ": "space"}
 _ENDINGS = ("last", "empty")
 _MAY_BE_BOTH = "may name the columns, or be a row"
-_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,19 +289,22 @@ def _covering(readings: Sequence[_Reading]) -> _Reading:
 
 
 def _check_thousands(reading: _Reading, rules: Rules) -> None:
-    """Refuse commas that may part thousands: 1,234 is 1.234 or 1234."""
+    """Refuse decimal signs that may part thousands: 1,234 is 1.234 or 1234."""
     layout = reading.layout
-    if layout.decimal != "," or rules.reading.decimal:
+    if rules.reading.decimal:
         return
-    used = set(layout.input_names)
+    used = {name for column in layout.columns if column.is_float for name in column.names}
     places = [place for place, name in enumerate(layout.names) if name in used]
     cells = [row[place].strip() for row in reading.rows.values() for place in places if place < len(row)]
-    commas = [cell for cell in cells if "," in cell]
-    if commas and all(_THOUSANDS.fullmatch(cell) for cell in commas):
-        raise InvalidInputError(
-            f"{commas[0]!r} may have a decimal comma, or a comma between thousands; say --decimal , for the first, "
-            "and write the numbers without commas for the second"
-        )
+    doubtful = doubtful_thousands(cells, layout.decimal)
+    # Few tools write points between thousands: only those of countries with a decimal comma, which use semicolons.
+    if doubtful is None or (layout.decimal == "." and layout.delimiter != ";" and not has_mixed_signs(cells)):
+        return
+    sign = "comma" if layout.decimal == "," else "point"
+    raise InvalidInputError(
+        f"{doubtful!r} may have a decimal {sign}, or a {sign} between thousands; say --decimal {layout.decimal} for "
+        f"the first, and write the numbers without {sign}s for the second"
+    )
 
 
 def _ask_header(first: Sequence[str], why: str) -> InvalidInputError:

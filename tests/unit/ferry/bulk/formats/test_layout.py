@@ -376,3 +376,33 @@ def test_layout_when_rows_with_names_have_a_faulty_one_then_it_alone_fails() -> 
     (chunk,) = chunks_of("csv", b'"x_0","x_1","x_2"\n"1",1,2,3\n"2",1,2\n"3",4,5,6\n', given())
     assert [fault.position for fault in chunk.faults] == [1]
     assert whole([chunk]).tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
+@pytest.mark.parametrize(
+    ("data", "decimal"),
+    [
+        ('x_0,x_1,x_2\n"1,234",2,3\n"1,234.50",5,6\n', ","),
+        ('x_0,x_1,x_2\n"1,234",2,3\n"$2,000",5,6\n', ","),
+        ('x_0,x_1,x_2\n"1,234",2,3\n"12,34,567",5,6\n', ","),
+        ("x_0;x_1;x_2\n1.234;2;3\n1.234,5;2;3\n", "."),
+        ("x_0;x_1;x_2\n1.234;2.500;3.000\n", "."),
+        ('x_0,x_1,x_2\n1.234,2,3\n"1.234,5",2,3\n', "."),
+    ],
+)
+def test_layout_when_a_sign_may_part_thousands_then_the_option_is_named(data: str, decimal: str) -> None:
+    assert f"say --decimal {decimal}" in refusal(data)
+    found = indexed(data.encode(), decimal=decimal)
+    assert (found.faults, found.rows) == ((), data.count("\n") - 1)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        'x_0,x_1,x_2\n"1,234","1,5",3\n',
+        "x_0;x_1;x_2\n1.234;2.5;3\n",
+        "x_0,x_1,x_2\n1.234,2.500,3.000\n",
+        "x_0;x_1;x_2\n0.123;0.500;1.000\n",
+    ],
+)
+def test_layout_when_one_number_shows_the_decimal_sign_then_it_is_taken(data: str) -> None:
+    assert indexed(data.encode()).faults == ()
