@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from ferry.bulk.formats.base import Rules
 from ferry.bulk.formats.cells import cell_reader
-from ferry.bulk.formats.columns import InputColumns, column_notes, is_index, map_columns
+from ferry.bulk.formats.columns import InputColumns, column_notes, index_names, map_columns
 from ferry.bulk.formats.first_lines import (
     are_counted,
     are_elements,
@@ -234,7 +234,7 @@ class _Search:
         elif are_elements(first, names, columns, ".,"):
             if len(cells) == len(first):
                 return False  # it is a row, or a doubt of that way to read it
-            if are_counted(cells) and is_index(names[0]):
+            if are_counted(cells) and names[0] in index_names(names, self._rules):
                 return True  # as pandas writes an array
             self._doubts.append(_ask_header(first, _MAY_BE_BOTH))
         elif not are_names(cells):

@@ -393,3 +393,14 @@ def test_tables_when_they_have_the_index_of_a_data_frame_then_it_is_left_out_and
     assert "taken by their place" in notes[1]
     (chunk,) = chunks_of(name, data, rules(model, join=("__index_level_0__",)))
     assert [int(str(value)) for value in chunk.joined["__index_level_0__"]] == [7, 8]
+
+
+@pytest.mark.parametrize("name", ["parquet", "arrow"])
+def test_tables_when_two_columns_of_one_name_are_not_used_then_they_do_not_matter(name: str) -> None:
+    three = manifest(inputs=(spec("x", "float32", 3),), outputs=(spec("y", "float32", 3),))
+    values = [pa.array([1.0, 2.0])] * 3 + [pa.array(["a", "b"])] * 2
+    table = pa.table(values, names=["x_0", "x_1", "x_2", "note", "note"])
+    _, data = written(name, table)
+    assert whole(chunks_of(name, data, rules(three))).tolist() == [[1, 1, 1], [2, 2, 2]]
+    (fault,) = format_named(name).index(io.BytesIO(data), rules(three, join=("note",))).faults
+    assert "two columns have the name 'note'" in fault.message

@@ -197,7 +197,7 @@ def test_layout_when_neither_names_nor_their_number_fit_then_refused(data: str, 
     ("data", "said"),
     [
         ("0;87\n1;-43\n2;5\n", "needs a column"),
-        ('"0";""\n"1";"5"\n', "--header yes"),
+        ('"0";""\n"1";"5"\n', "needs a column"),
         ('0;"1,5";"2,5"\n1;"3,5";"4,5"\n', "needs a column"),
     ],
 )
@@ -406,3 +406,35 @@ def test_layout_when_a_sign_may_part_thousands_then_the_option_is_named(data: st
 )
 def test_layout_when_one_number_shows_the_decimal_sign_then_it_is_taken(data: str) -> None:
     assert indexed(data.encode()).faults == ()
+
+
+def test_layout_when_a_column_behind_others_has_no_name_then_it_is_no_index() -> None:
+    assert rows("x_0,x_1,x_2,\n1,2,3,9\n") == [[1, 2, 3]]
+    assert "column 4 has no name and is left out" in notes("x_0,x_1,x_2,\n1,2,3,9\n")
+    assert "column 2 has no name and is left out" in notes("x_0,,x_1,x_2\n1,2,3,9\n")
+    assert "there are 4" in refusal("a,b,c,\n1,2,3,9\n")
+    assert "ends with a delimiter" in notes("a,b,c,\n1,2,3,\n")
+    (chunk,) = chunks_of("csv", b"x_0,x_1,x_2,\n1,2,3,9\n", given(join=("input",)))
+    assert chunk.joined["Unnamed: 3"].to_pylist() == ["9"]
+
+
+def test_layout_when_a_joined_column_is_in_front_then_an_index_may_follow_it() -> None:
+    assert rows("id,Unnamed: 0,a,b,c\nk,0,1,2,3\n", join=("id",)) == [[1, 2, 3]]
+
+
+def test_layout_when_two_columns_of_one_name_are_not_used_then_they_do_not_matter() -> None:
+    assert rows("x_0,x_1,x_2,note,note\n1,2,3,a,b\n") == [[1, 2, 3]]
+    assert rows("x_0,x_1,x_2,note,note\n1,2,3,a,b\n0x1,2,3,a,b\n") == [[1, 2, 3]]
+
+
+@pytest.mark.parametrize(
+    ("header", "join"),
+    [
+        ("x_0,x_1,x_2,note,note", ("note",)),
+        ("x_0,x_1,x_2,note,note", ("input",)),
+        ("x_0,x_1,x_2,x_2,note", ()),
+        ("a,a,b,id,note", ("id", "note")),
+    ],
+)
+def test_layout_when_two_columns_of_one_name_are_used_then_refused(header: str, join: tuple[str, ...]) -> None:
+    assert "two columns have the name" in refusal(f"{header}\n1,2,3,4,5\n", join=join)
