@@ -191,6 +191,9 @@ def _missing(spec: TensorSpec, names: Sequence[str], rules: Rules, *, has_lists:
         first, last = (spec.preprocess.columns.replace("{}", str(number)) for number in (0, width - 1))
         one += f" (or pixels {first} to {last})"
     beside = "1 column" if width == 1 else f"{width} columns"
+    some = _incomplete(spec, names, width)
+    if some:
+        return InvalidInputError(f"input {spec.name!r} needs {one}; {some}; there are {len(names)}: {_some(names)}")
     only = f", or {beside} beside those joined" if len(rules.manifest.inputs) == 1 else ""
     n_more = len(names) - len(rules.join) - (width or 0)
     if only and n_more > 0:
@@ -201,6 +204,17 @@ def _missing(spec: TensorSpec, names: Sequence[str], rules: Rules, *, has_lists:
     index = index_names(names, rules)
     left_out = f" ({index[0]!r} does not count: it looks like an index)" if index else ""
     return InvalidInputError(f"input {spec.name!r} needs {one}{only}; there are {len(names)}: {_some(names)}{left_out}")
+
+
+def _incomplete(spec: TensorSpec, names: Sequence[str], width: int) -> str:
+    """Say which of an input's numbered columns is missing, where others are there; else nothing."""
+    for ending in _NUMBERED:
+        wanted = _numbered_names(ending, width, 0)
+        absent = [spec.name + each for each in wanted if spec.name + each not in names]
+        if len(absent) < width:
+            more = "" if len(absent) == 1 else f" and {len(absent) - 1} more"
+            return f"the columns named after it are incomplete: {absent[0]!r}{more} is missing"
+    return ""
 
 
 def _width(spec: TensorSpec) -> int | None:

@@ -93,9 +93,11 @@ def recognise_layout(sample: str, rules: Rules, default: str, *, is_whole: bool)
         if search.may_be(delimiter, first_record(sample, delimiter)):
             search.are_quoted = rows_begin_quoted(sample, delimiter)
             search.look(first_records(sample, delimiter, is_whole=is_whole), delimiter)
-    reading = search.best()
+    if not search.found and not rules.reading.delimiter:
+        search.hint = _hint_blanks(sample, rules, is_whole=is_whole)
+    reading = search.best(sample)
     _check_thousands(reading, rules)
-    return reading.layout, _notes(reading.layout, default, rules)
+    return reading.layout, _notes(reading.layout, default, rules, sample)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +133,9 @@ class _Search:
         self._rules = rules
         self._asked = rules.reading
         self._default = default
+        self.hint = ""  # what to add where no way is found
         self.are_quoted = False  # whether each row of the records that are looked at begins with a quote
-        self._found: list[_Reading] = []
+        self.found: list[_Reading] = []
         self._doubts: list[InvalidInputError] = []  # a line that is as well a header as a row
         self._mixed: list[InvalidInputError] = []  # a line that is neither
         self._errors: list[tuple[int, InvalidInputError]] = []  # by how many fields there are
@@ -154,7 +157,7 @@ class _Search:
         """Take the ways to read records that are split at one delimiter."""
         if not records:
             return
-        before = len(self._found) + len(self._doubts) + len(self._mixed)
+        before = len(self.found) + len(self._doubts) + len(self._mixed)
         errors = []
         for header, look in (("yes", self._look_with_header), ("no", self._look_without_header)):
             if self._asked.header in ("auto", header):
@@ -162,30 +165,32 @@ class _Search:
                     look(records, delimiter)
                 except InvalidInputError as error:
                     errors.append(error)
-        if errors and before == len(self._found) + len(self._doubts) + len(self._mixed):
+        if errors and before == len(self.found) + len(self._doubts) + len(self._mixed):
             # A line that is no names is a row: what is wrong with it as a header says nothing.
             self._errors.append((len(records[0]), errors[0 if are_names(records[0]) else -1]))
 
-    def best(self) -> _Reading:
+    def best(self, sample: str) -> _Reading:
         """Return the way that reads all rows that the others read, as they do.
 
         Raises:
             InvalidInputError: there is none; it names the option that settles it.
         """
-        named = [each for each in self._found if not each.layout.is_by_place]
+        named = [each for each in self.found if not each.layout.is_by_place]
         if self._doubts and not named:
             raise self._doubts[0]
-        readings = named or self._found
+        readings = named or self.found
         if not readings:
             if self._mixed:
                 raise self._mixed[0]
-            raise max(self._errors, key=lambda each: each[0])[1] if self._errors else InvalidInputError("no header")
+            if not self._errors:
+                raise InvalidInputError("no header")
+            raise InvalidInputError(max(self._errors, key=lambda each: each[0])[1].detail + self.hint)
         if len(readings) > 1 or (self._mixed and not named):
             for reading in readings:
                 reading.judge_rows()
         if self._mixed and not named and not any(reading.good for reading in readings):
             raise self._mixed[0]
-        return _covering(readings)
+        return _covering(readings, sample)
 
     def _look_with_header(self, records: Sequence[list[str]], delimiter: str) -> None:
         first = records[0]
@@ -203,7 +208,7 @@ class _Search:
             _Reading(replace(layout, decimal=decimal), rows) for decimal in self._decimals(rows, names, columns)
         ]
         if not readings[0].layout.is_by_place:
-            self._found += readings
+            self.found += readings
             return
         if not self._asked.delimiter and any(each in cell for cell in first for each in DELIMITERS):
             # Another delimiter in a name: it may as well be a row that is split at the wrong one.
@@ -213,7 +218,7 @@ class _Search:
             if not readings:
                 raise InvalidInputError(f"no row fits the first line ({shown_line(first)}) at {_shown(delimiter)}")
         if self._asked.header != "auto" or self._is_header(first, names, columns):
-            self._found += readings
+            self.found += readings
 
     def _are_all_numbers(self, first: list[str]) -> bool:
         """Say whether every column that a line names is an input of numbers, so that none holds a text."""
@@ -229,6 +234,8 @@ class _Search:
         """Say whether a line without an input's name is a header; where it may be, there is a doubt more."""
         used = {name for column in columns for name in column.names}
         cells = [cell for cell, name in zip(first, names, strict=False) if name in used]
+        if self._rules.join and not self._rules.joins_all:
+            return True  # it names the columns to join; without them it was refused
         if any(column.spec.is_string for column in columns):
             self._doubts.append(_ask_header(first, _MAY_BE_BOTH))
         elif are_elements(first, names, columns, ".,"):
@@ -255,7 +262,7 @@ class _Search:
         if is_auto and are_counted(first):
             self._doubts.append(_ask_header(first, "counts the columns, or is a row of whole numbers"))
             return
-        self._found += [
+        self.found += [
             _Reading(Layout(names, columns, delimiter, decimal, has_header=False), rows)
             for decimal in self._decimals(rows, names, columns)
             if not is_auto or are_elements(first, names, columns, decimal)
@@ -276,7 +283,7 @@ class _Search:
             yield ","
 
 
-def _covering(readings: Sequence[_Reading]) -> _Reading:
+def _covering(readings: Sequence[_Reading], sample: str) -> _Reading:
     for reading in readings:
         if all(reading.covers(other) for other in readings):
             return reading
@@ -284,6 +291,12 @@ def _covering(readings: Sequence[_Reading]) -> _Reading:
     other = next(each for each in readings if not one.covers(each))
     if one.layout.delimiter == other.layout.delimiter:
         raise InvalidInputError("the decimal sign may be . or ,; say which with --decimal . or --decimal ,")
+    absent, *more = sorted((one.layout.delimiter, other.layout.delimiter), key=sample.count)
+    if absent not in sample:
+        raise InvalidInputError(
+            f"{_shown(more[0])} may be the delimiter, or be in the fields of one column; say --delimiter "
+            f"{_option(more[0])} for the first, and --delimiter {_option(absent)} for the second"
+        )
     two = " or ".join(_shown(each.layout.delimiter) for each in (one, other))
     raise InvalidInputError(f"the delimiter may be {two}; say which with --delimiter")
 
@@ -311,11 +324,25 @@ def _ask_header(first: Sequence[str], why: str) -> InvalidInputError:
     return InvalidInputError(f"the first line ({shown_line(first)}) {why}; say which with --header yes or --header no")
 
 
+def _hint_blanks(sample: str, rules: Rules, *, is_whole: bool) -> str:
+    """Return what to add to an error where blanks as delimiter give rows, as R's write.table writes them."""
+    search = _Search(rules, " ")
+    search.are_quoted = rows_begin_quoted(sample, " ")
+    records = first_records(sample, " ", is_whole=is_whole)
+    if records and len(records[0]) > 1:
+        search.look(records, " ")
+    return '; blanks may be the delimiter: say --delimiter " " if they are' if search.found else ""
+
+
+def _option(delimiter: str) -> str:
+    return _NAMES.get(delimiter, f"'{delimiter}'")
+
+
 def _shown(delimiter: str) -> str:
     return _NAMES.get(delimiter, repr(delimiter))
 
 
-def _notes(layout: Layout, default: str, rules: Rules) -> tuple[str, ...]:
+def _notes(layout: Layout, default: str, rules: Rules, sample: str) -> tuple[str, ...]:
     notes = []
     if not layout.has_header and rules.reading.header == "auto":
         notes.append(
@@ -325,7 +352,9 @@ def _notes(layout: Layout, default: str, rules: Rules) -> tuple[str, ...]:
         notes.append("every row has a field more than the header: the first one is left out, as R's row names")
     elif layout.extra in _ENDINGS:
         notes.append("every row ends with a delimiter; the empty column behind it is left out")
-    if layout.delimiter not in (default, rules.reading.delimiter):
+    if layout.delimiter not in sample and default in sample and not rules.reading.delimiter:
+        notes.append(f"every line is one field: {_shown(default)} is in it, but is no delimiter")
+    elif layout.delimiter not in (default, rules.reading.delimiter):
         notes.append(f"the delimiter is {_shown(layout.delimiter)}")
     if layout.decimal == "," and not rules.reading.decimal:
         notes.append("the decimal sign is a comma")

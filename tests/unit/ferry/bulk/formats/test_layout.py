@@ -438,3 +438,29 @@ def test_layout_when_two_columns_of_one_name_are_not_used_then_they_do_not_matte
 )
 def test_layout_when_two_columns_of_one_name_are_used_then_refused(header: str, join: tuple[str, ...]) -> None:
     assert "two columns have the name" in refusal(f"{header}\n1,2,3,4,5\n", join=join)
+
+
+def test_layout_when_a_joined_column_is_in_the_first_line_then_that_is_a_header() -> None:
+    assert rows("review,label\ngood,1\nbad,0\n", model=S0, join=("label",)) == ["good", "bad"]
+    assert "--header yes" in refusal("review\ngood\nbad\n", model=S0, join=("input",))
+
+
+def test_layout_when_a_delimiter_is_not_in_the_file_then_it_is_not_named_as_one() -> None:
+    data = "text\nhello, world\nfoo, bar\n"
+    assert rows(data, model=S0) == ["hello, world", "foo, bar"]
+    assert "every line is one field: ',' is in it, but is no delimiter" in notes(data, model=S0)
+    said = refusal("x\n1,5\n2,7\n", model=T1)
+    assert "',' may be the delimiter, or be in the fields of one column" in said
+    assert "--delimiter ',' for the first, and --delimiter ';' for the second" in said
+
+
+def test_layout_when_columns_of_an_input_are_incomplete_then_the_missing_one_is_named() -> None:
+    assert "are incomplete: 'x_0' is missing" in refusal("x_1,x_2,x_3\n1,2,3\n")
+    assert "are incomplete: 'x.1' and 1 more is missing" in refusal("x.0,y,z\n1,2,3\n")
+
+
+@pytest.mark.parametrize("data", ['"x_0" "x_1" "x_2"\n"1" 0.5 1 2\n"2" 3 4 5\n', "x_0 x_1 x_2\n1 2 3\n4 5 6\n"])
+def test_layout_when_blanks_are_between_the_columns_then_the_option_is_named(data: str) -> None:
+    assert '--delimiter " "' in refusal(data)
+    assert len(rows(data, delimiter=" ")) == 2
+    assert "blanks" not in refusal("a b\n1 2\n")
