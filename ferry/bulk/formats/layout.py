@@ -96,6 +96,7 @@ def recognise_layout(sample: str, rules: Rules, default: str, *, is_whole: bool)
     if not search.found and not rules.reading.delimiter:
         search.hint = _hint_blanks(sample, rules, is_whole=is_whole)
     reading = search.best(sample)
+    _check_breaks(reading.layout, sample)
     _check_thousands(reading, rules)
     return reading.layout, _notes(reading.layout, default, rules, sample)
 
@@ -299,6 +300,15 @@ def _covering(readings: Sequence[_Reading], sample: str) -> _Reading:
         )
     two = " or ".join(_shown(each.layout.delimiter) for each in (one, other))
     raise InvalidInputError(f"the delimiter may be {two}; say which with --delimiter")
+
+
+def _check_breaks(layout: Layout, sample: str) -> None:
+    r"""Refuse one column whose lines all end with \r\r\n: each break would be a row without a value more."""
+    if len(layout.names) == 1 and 0 < sample.count("\n") == sample.count("\r\r\n"):
+        raise InvalidInputError(
+            "every line ends with \\r\\r\\n, which is two breaks; write the file with \\n or \\r\\n "
+            "(Python: open it with newline='')"
+        )
 
 
 def _check_thousands(reading: _Reading, rules: Rules) -> None:

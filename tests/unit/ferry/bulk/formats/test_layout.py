@@ -7,6 +7,7 @@ import pytest
 
 from ferry.bulk.formats.base import Index, Rules
 from ferry.bulk.formats.reading import read_options
+from ferry.bulk.formats.recognition import recognise
 from ferry.bulk.formats.registry import format_named
 from ferry.errors import InvalidInputError
 from tests.manifests import manifest, spec
@@ -464,3 +465,25 @@ def test_layout_when_blanks_are_between_the_columns_then_the_option_is_named(dat
     assert '--delimiter " "' in refusal(data)
     assert len(rows(data, delimiter=" ")) == 2
     assert "blanks" not in refusal("a b\n1 2\n")
+
+
+def test_layout_when_one_column_has_doubled_returns_then_refused_and_of_several_each_line_is_a_row() -> None:
+    assert "two breaks" in refusal("x\r\r\n1\r\r\n2\r\r\n", model=T1)
+    assert rows("x\r\n1\r\n2\r\n", model=T1) == [1, 2]
+    assert rows("x,id\r\r\n1,a\r\r\n2,b\r\r\n", model=T1) == [1, 2]
+
+
+@pytest.mark.parametrize("n_rows", [1, 5000])
+def test_layout_when_a_zero_byte_is_in_a_cell_then_its_row_fails_wherever_it_is(n_rows: int) -> None:
+    data = b"x,id\n" + b"1,a\n" * n_rows + b"2\0,b\n3,c\n"
+    assert recognise("in.csv", data[:4096]) == "csv"
+    chunks = chunks_of("csv", data, rules(T1, chunk_rows=10_000))
+    assert [fault.position for fault in faults_of(chunks)] == [n_rows]
+    assert whole(chunks).tolist() == [1] * n_rows + [3]
+
+
+@pytest.mark.parametrize("n_rows", [1, 5000])
+def test_layout_when_a_zero_byte_is_in_a_text_then_it_stays_wherever_it_is(n_rows: int) -> None:
+    data = b"text,id\n" + b"a,a\n" * n_rows + b"b\0c,b\n"
+    assert recognise("in.csv", data[:4096]) == "csv"
+    assert whole(chunks_of("csv", data, rules(S0, chunk_rows=10_000))).tolist()[-2:] == ["a", "b\0c"]
