@@ -27,9 +27,9 @@ from ferry.bulk.formats.base import (
 )
 from ferry.bulk.formats.cells import cell_reader
 from ferry.bulk.formats.columns import InputColumns, joined_names
-from ferry.bulk.formats.layout import Layout
 from ferry.bulk.formats.pixels import cast_column
 from ferry.bulk.formats.records import Scan, records
+from ferry.bulk.formats.table_layout import Layout
 from ferry.bulk.formats.text_encoding import UTF8
 from ferry.errors import InvalidInputError
 from ferry.missing import NA_WORDS

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from ferry.bulk.formats.base import Rules
 from ferry.bulk.formats.cells import cell_reader
-from ferry.bulk.formats.columns import InputColumns, column_notes, index_names, map_columns
+from ferry.bulk.formats.columns import InputColumns, index_names, map_columns
 from ferry.bulk.formats.first_lines import (
     are_counted,
     are_elements,
@@ -23,60 +23,13 @@ from ferry.bulk.formats.first_lines import (
     rows_begin_quoted,
     shown_line,
 )
+from ferry.bulk.formats.layout_messages import ask_header, delimiter_option, layout_notes, shown_delimiter
+from ferry.bulk.formats.table_layout import Layout, own_names
 from ferry.bulk.formats.thousands import doubtful_thousands, has_mixed_signs
 from ferry.errors import InvalidInputError
 
 DELIMITERS = (",", ";", "\t", "|")
-_NAMES = {"\t": "tab", " ": "space"}
-_ENDINGS = ("last", "empty")
 _MAY_BE_BOTH = "may name the columns, or be a row"
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How the rows of a table are read.
-
-    names: of all columns; those without one are called `Unnamed: 0`, by their place. has_header: whether the first
-    record names them. extra: which field of a row the header has no name for, if any: `first` is R's row name, `last`
-    is nothing behind a last delimiter, `empty` the same where the header ends with a delimiter too.
-    """
-
-    names: tuple[str, ...]
-    columns: tuple[InputColumns, ...]
-    delimiter: str
-    decimal: str
-    has_header: bool
-    extra: str = ""
-
-    @property
-    def input_names(self) -> list[str]:
-        """The columns of all inputs, in the manifest's order."""
-        return [name for column in self.columns for name in column.names]
-
-    @property
-    def own_names(self) -> tuple[str, ...]:
-        """The names without that of an empty column behind a last delimiter."""
-        return own_names(self.names, self.extra)
-
-    def fitted(self, row: list[str]) -> list[str] | None:
-        """Return a row with a field for each column; None where it has more or fewer that are filled."""
-        width = len(self.names)
-        if self.extra in _ENDINGS:
-            if len(row) == width - 1:
-                return [*row, ""]
-            if len(row) == width and row[-1].strip():
-                return None
-        return row if len(row) == width else None
-
-    @property
-    def is_by_place(self) -> bool:
-        """Whether no column has a name of an input."""
-        return any(column.by_place for column in self.columns)
-
-
-def own_names(names: tuple[str, ...], extra: str) -> tuple[str, ...]:
-    """Return the names of columns without the one that is no column; extra: as in `Layout`."""
-    return names[:-1] if extra in _ENDINGS else names
 
 
 def recognise_layout(sample: str, rules: Rules, default: str, *, is_whole: bool) -> tuple[Layout, tuple[str, ...]]:
@@ -98,7 +51,7 @@ def recognise_layout(sample: str, rules: Rules, default: str, *, is_whole: bool)
     reading = search.best(sample)
     _check_breaks(reading.layout, sample)
     _check_thousands(reading, rules)
-    return reading.layout, _notes(reading.layout, default, rules, sample)
+    return reading.layout, layout_notes(reading.layout, default, rules, sample)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +157,7 @@ class _Search:
         n_fitting = sum(layout.fitted(row) is not None for row in filled)
         if self._is_guess(delimiter) and 2 * n_fitting < len(filled):
             how_many = f"{n_fitting} of {len(filled)} rows have the {len(names)} fields of the first line"
-            raise InvalidInputError(f"{how_many} at {_shown(delimiter)}; say --delimiter if it is that")
+            raise InvalidInputError(f"{how_many} at {shown_delimiter(delimiter)}; say --delimiter if it is that")
         readings = [
             _Reading(replace(layout, decimal=decimal), rows) for decimal in self._decimals(rows, names, columns)
         ]
@@ -217,7 +170,9 @@ class _Search:
                 reading.judge_rows()
             readings = [reading for reading in readings if reading.good]
             if not readings:
-                raise InvalidInputError(f"no row fits the first line ({shown_line(first)}) at {_shown(delimiter)}")
+                raise InvalidInputError(
+                    f"no row fits the first line ({shown_line(first)}) at {shown_delimiter(delimiter)}"
+                )
         if self._asked.header != "auto" or self._is_header(first, names, columns):
             self.found += readings
 
@@ -238,15 +193,15 @@ class _Search:
         if self._rules.join and not self._rules.joins_all:
             return True  # it names the columns to join; without them it was refused
         if any(column.spec.is_string for column in columns):
-            self._doubts.append(_ask_header(first, _MAY_BE_BOTH))
+            self._doubts.append(ask_header(first, _MAY_BE_BOTH))
         elif are_elements(first, names, columns, ".,"):
             if len(cells) == len(first):
                 return False  # it is a row, or a doubt of that way to read it
             if are_counted(cells) and names[0] in index_names(names, self._rules):
                 return True  # as pandas writes an array
-            self._doubts.append(_ask_header(first, _MAY_BE_BOTH))
+            self._doubts.append(ask_header(first, _MAY_BE_BOTH))
         elif not are_names(cells):
-            self._mixed.append(_ask_header(first, "is neither all names nor all numbers"))
+            self._mixed.append(ask_header(first, "is neither all names nor all numbers"))
         else:
             return True
         return False
@@ -258,10 +213,10 @@ class _Search:
         rows = dict(enumerate(records))
         is_auto = self._asked.header == "auto"
         if is_auto and any(column.spec.is_string for column in columns):
-            self._doubts.append(_ask_header(first, _MAY_BE_BOTH))
+            self._doubts.append(ask_header(first, _MAY_BE_BOTH))
             return
         if is_auto and are_counted(first):
-            self._doubts.append(_ask_header(first, "counts the columns, or is a row of whole numbers"))
+            self._doubts.append(ask_header(first, "counts the columns, or is a row of whole numbers"))
             return
         self.found += [
             _Reading(Layout(names, columns, delimiter, decimal, has_header=False), rows)
@@ -295,10 +250,10 @@ def _covering(readings: Sequence[_Reading], sample: str) -> _Reading:
     absent, *more = sorted((one.layout.delimiter, other.layout.delimiter), key=sample.count)
     if absent not in sample:
         raise InvalidInputError(
-            f"{_shown(more[0])} may be the delimiter, or be in the fields of one column; say --delimiter "
-            f"{_option(more[0])} for the first, and --delimiter {_option(absent)} for the second"
+            f"{shown_delimiter(more[0])} may be the delimiter, or be in the fields of one column; say --delimiter "
+            f"{delimiter_option(more[0])} for the first, and --delimiter {delimiter_option(absent)} for the second"
         )
-    two = " or ".join(_shown(each.layout.delimiter) for each in (one, other))
+    two = " or ".join(shown_delimiter(each.layout.delimiter) for each in (one, other))
     raise InvalidInputError(f"the delimiter may be {two}; say which with --delimiter")
 
 
@@ -330,10 +285,6 @@ def _check_thousands(reading: _Reading, rules: Rules) -> None:
     )
 
 
-def _ask_header(first: Sequence[str], why: str) -> InvalidInputError:
-    return InvalidInputError(f"the first line ({shown_line(first)}) {why}; say which with --header yes or --header no")
-
-
 def _hint_blanks(sample: str, rules: Rules, *, is_whole: bool) -> str:
     """Return what to add to an error where blanks as delimiter give rows, as R's write.table writes them."""
     search = _Search(rules, " ")
@@ -342,31 +293,3 @@ def _hint_blanks(sample: str, rules: Rules, *, is_whole: bool) -> str:
     if records and len(records[0]) > 1:
         search.look(records, " ")
     return '; blanks may be the delimiter: say --delimiter " " if they are' if search.found else ""
-
-
-def _option(delimiter: str) -> str:
-    return _NAMES.get(delimiter, f"'{delimiter}'")
-
-
-def _shown(delimiter: str) -> str:
-    return _NAMES.get(delimiter, repr(delimiter))
-
-
-def _notes(layout: Layout, default: str, rules: Rules, sample: str) -> tuple[str, ...]:
-    notes = []
-    if not layout.has_header and rules.reading.header == "auto":
-        notes.append(
-            "the first line is numbers alone, so it is a row: the file has no header (--header yes: it has one)"
-        )
-    if layout.extra == "first":
-        notes.append("every row has a field more than the header: the first one is left out, as R's row names")
-    elif layout.extra in _ENDINGS:
-        notes.append("every row ends with a delimiter; the empty column behind it is left out")
-    if layout.delimiter not in sample and default in sample and not rules.reading.delimiter:
-        notes.append(f"every line is one field: {_shown(default)} is in it, but is no delimiter")
-    elif layout.delimiter not in (default, rules.reading.delimiter):
-        notes.append(f"the delimiter is {_shown(layout.delimiter)}")
-    if layout.decimal == "," and not rules.reading.decimal:
-        notes.append("the decimal sign is a comma")
-    names = layout.names[1:] if layout.extra == "first" else layout.own_names
-    return (*notes, *column_notes(names, layout.columns, rules))

@@ -107,7 +107,7 @@ def test_layout_when_a_tool_wrote_the_file_then_its_rows_are_all_there_and_right
         ("R write.table(sep = ',')", "R's row names"),
         ("Excel, German", "the delimiter is ';'\nthe decimal sign is a comma"),
         ("by name, an index", "column 4 ('__index_level_0__') is left out"),
-        ("a delimiter at the end of rows", "every row ends with a delimiter"),
+        ("a delimiter at the end of rows", "rows end with a delimiter"),
     ],
 )
 def test_layout_when_something_was_decided_then_the_batch_says_so(tool: str, said: str) -> None:
@@ -414,7 +414,7 @@ def test_layout_when_a_column_behind_others_has_no_name_then_it_is_no_index() ->
     assert "column 4 has no name and is left out" in notes("x_0,x_1,x_2,\n1,2,3,9\n")
     assert "column 2 has no name and is left out" in notes("x_0,,x_1,x_2\n1,2,3,9\n")
     assert "there are 4" in refusal("a,b,c,\n1,2,3,9\n")
-    assert "ends with a delimiter" in notes("a,b,c,\n1,2,3,\n")
+    assert "end with a delimiter" in notes("a,b,c,\n1,2,3,\n")
     (chunk,) = chunks_of("csv", b"x_0,x_1,x_2,\n1,2,3,9\n", given(join=("input",)))
     assert chunk.joined["Unnamed: 3"].to_pylist() == ["9"]
 
