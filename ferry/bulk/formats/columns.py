@@ -2,21 +2,24 @@
 
 An input is one column of its name, or as many columns as a row has elements: x_0, x_1, ... (or x.0, x[0]). Where no
 column has a name of an input, and there are exactly as many as all inputs need, they are taken by their place; the
-index of a data frame is never one of them. Columns that the manifest names as pixels (`preprocess.columns`) are an
-input too. Other columns are left alone.
+index of a data frame, which is in front of them, is never one of them. Columns that the manifest names as pixels
+(`preprocess.columns`) are an input too. Other columns are left alone.
 """
 
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from ferry.bulk.formats.base import Rules
 from ferry.errors import InvalidInputError
 from ferry.manifest import Preprocess, TensorSpec
 
 _NUMBERED = ("_{}", ".{}", "[{}]")  # after the name of the input
-_INDEX = re.compile(r"|Unnamed: \d+(\.\d+)*|__index_level_\d+__", re.ASCII)
+_UNNAMED = re.compile(r"|Unnamed: \d+(\.\d+)*", re.ASCII)  # as pandas reads a column without a name
+_INDEX = re.compile(r"__index_level_\d+__", re.ASCII)  # as Arrow writes an index, behind the columns
 _SHOWN_NAMES = 8
 
 
@@ -45,9 +48,6 @@ def map_columns(names: Sequence[str], rules: Rules, *, has_lists: bool) -> list[
     Raises:
         InvalidInputError: columns that are missing, doubled or too few.
     """
-    doubled = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
-    if doubled:
-        raise InvalidInputError(f"two columns have the name {doubled[0][:40]!r}")
     for name in () if rules.joins_all else rules.join:
         if name not in names:
             raise InvalidInputError(f"there is no column {name[:40]!r} to join; there are {_some(names)}")
@@ -60,30 +60,51 @@ def map_columns(names: Sequence[str], rules: Rules, *, has_lists: bool) -> list[
         _refuse_other_case(names, rules)
         missing = next(spec for spec, each in zip(rules.manifest.inputs, found, strict=True) if not each)
         raise _missing(missing, names, rules, has_lists=has_lists)
+    _refuse_doubled(names, columns, rules)
     return columns
+
+
+def _refuse_doubled(names: Sequence[str], columns: Sequence[InputColumns], rules: Rules) -> None:
+    """Refuse a name of two columns if an input or the output needs it."""
+    if len(set(names)) == len(names):
+        return
+    needed = {name for column in columns for name in column.names}.union(joined_names(names, columns, rules))
+    doubled = sorted(name for name, count in Counter(names).items() if count > 1 and name in needed)
+    if doubled:
+        raise InvalidInputError(f"two columns have the name {doubled[0][:40]!r}; rename one, or leave it out")
 
 
 def joined_names(names: Sequence[str], columns: Sequence[InputColumns], rules: Rules) -> tuple[str, ...]:
     """Return which columns are echoed beside the outputs."""
     if not rules.joins_all:
         return rules.join
-    taken = {name for column in columns for name in column.names}
-    return tuple(name for name in names if name not in taken and not is_index(name))
+    left_out = {name for column in columns for name in column.names}.union(index_names(names, rules))
+    return tuple(name for name in names if name not in left_out)
 
 
-def is_index(name: str) -> bool:
-    """Say whether a column has the name that pandas, R or Arrow give to an index: none, or one that says so."""
-    return bool(_INDEX.fullmatch(name))
+def index_names(names: Sequence[str], rules: Rules) -> list[str]:
+    """Return the names of the columns that are the index of a data frame.
+
+    pandas and R write it in front, without a name; Arrow's has a name that says so.
+    """
+    joined = () if rules.joins_all else rules.join
+    front = takewhile(lambda name: _UNNAMED.fullmatch(name) or _INDEX.fullmatch(name) or name in joined, names)
+    index = {name for name in front if _UNNAMED.fullmatch(name)}
+    return [name for name in names if name in index or _INDEX.fullmatch(name)]
 
 
 def column_notes(names: Sequence[str], columns: Sequence[InputColumns], rules: Rules) -> tuple[str, ...]:
     """Return what a batch says of its columns: those left out as an index, and those taken by their place."""
-    used = {name for column in columns for name in column.names} | set(rules.join)
-    notes = [
-        f"column {place} ({name!r}) is left out: it looks like the index of a data frame"
-        for place, name in enumerate(names, 1)
-        if is_index(name) and name not in used
-    ]
+    used = {name for column in columns for name in column.names}.union(joined_names(names, columns, rules))
+    index = index_names(names, rules)
+    notes = []
+    for place, name in enumerate(names, 1):
+        if name in used:
+            continue
+        if name in index:
+            notes.append(f"column {place} ({name!r}) is left out: it looks like the index of a data frame")
+        elif _UNNAMED.fullmatch(name):
+            notes.append(f"column {place} has no name and is left out")
     notes += [
         f"columns are taken by their place, as none is named after input {column.spec.name!r}: {_some(column.names)}"
         for column in columns
@@ -149,7 +170,8 @@ def _refuse_other_case(names: Sequence[str], rules: Rules) -> None:
 
 def _by_place(names: Sequence[str], rules: Rules) -> list[InputColumns]:
     """Return the columns of every input in the manifest's order; none where there are more or fewer of them."""
-    rest = [name for name in names if not is_index(name) and (rules.joins_all or name not in rules.join)]
+    index = index_names(names, rules)
+    rest = [name for name in names if name not in index and (rules.joins_all or name not in rules.join)]
     widths = [_width(spec) or 0 for spec in rules.manifest.inputs]
     if sum(widths) != len(rest) or 0 in widths:
         return []
@@ -169,6 +191,9 @@ def _missing(spec: TensorSpec, names: Sequence[str], rules: Rules, *, has_lists:
         first, last = (spec.preprocess.columns.replace("{}", str(number)) for number in (0, width - 1))
         one += f" (or pixels {first} to {last})"
     beside = "1 column" if width == 1 else f"{width} columns"
+    some = _incomplete(spec, names, width)
+    if some:
+        return InvalidInputError(f"input {spec.name!r} needs {one}; {some}; there are {len(names)}: {_some(names)}")
     only = f", or {beside} beside those joined" if len(rules.manifest.inputs) == 1 else ""
     n_more = len(names) - len(rules.join) - (width or 0)
     if only and n_more > 0:
@@ -176,9 +201,20 @@ def _missing(spec: TensorSpec, names: Sequence[str], rules: Rules, *, has_lists:
         only += (
             f" ({what} too many: leave out what is no input, or repeat it in the output with --join {names[0][:40]})"
         )
-    index = [name for name in names if is_index(name)]
+    index = index_names(names, rules)
     left_out = f" ({index[0]!r} does not count: it looks like an index)" if index else ""
     return InvalidInputError(f"input {spec.name!r} needs {one}{only}; there are {len(names)}: {_some(names)}{left_out}")
+
+
+def _incomplete(spec: TensorSpec, names: Sequence[str], width: int) -> str:
+    """Say which of an input's numbered columns is missing, where others are there; else nothing."""
+    for ending in _NUMBERED:
+        wanted = _numbered_names(ending, width, 0)
+        absent = [spec.name + each for each in wanted if spec.name + each not in names]
+        if len(absent) < width:
+            more = "" if len(absent) == 1 else f" and {len(absent) - 1} more"
+            return f"the columns named after it are incomplete: {absent[0]!r}{more} is missing"
+    return ""
 
 
 def _width(spec: TensorSpec) -> int | None:

@@ -31,9 +31,10 @@ from ferry.bulk.formats.columns import map_columns
 from ferry.bulk.formats.csv_cells import as_cells
 from ferry.bulk.formats.delimited_rows import QUOTE_REMEDY, SlowReader, read_fast
 from ferry.bulk.formats.first_lines import column_names, first_record, place_names
-from ferry.bulk.formats.layout import Layout, recognise_layout
+from ferry.bulk.formats.layout import recognise_layout
 from ferry.bulk.formats.record_chunks import RecordCutter
 from ferry.bulk.formats.records import RecordError, Scan, line_at, read_blocks, records, scan_records
+from ferry.bulk.formats.table_layout import Layout, own_names
 from ferry.bulk.formats.table_output import to_table
 from ferry.bulk.formats.text_encoding import UTF8, Decoder, EncodingError
 from ferry.errors import InvalidInputError
@@ -142,7 +143,7 @@ class Delimited:
         names = place_names(where["width"])
         if header:
             names = column_names(first_record(header.decode(UTF8), where["delimiter"]), where["extra"])
-        columns = tuple(map_columns(names, rules, has_lists=False))
+        columns = tuple(map_columns(own_names(names, where["extra"]), rules, has_lists=False))
         layout = Layout(names, columns, where["delimiter"], where["decimal"], bool(header), where["extra"])
         self._known = (key, rules, layout)
         return layout

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.compute as pc  # type: ignore[import-untyped]
 import pyarrow.csv as pa_csv  # type: ignore[import-untyped]
 
 from ferry.bulk.formats.arrow_columns import read_table
@@ -26,9 +27,9 @@ from ferry.bulk.formats.base import (
 )
 from ferry.bulk.formats.cells import cell_reader
 from ferry.bulk.formats.columns import InputColumns, joined_names
-from ferry.bulk.formats.layout import Layout
 from ferry.bulk.formats.pixels import cast_column
 from ferry.bulk.formats.records import Scan, records
+from ferry.bulk.formats.table_layout import Layout
 from ferry.bulk.formats.text_encoding import UTF8
 from ferry.errors import InvalidInputError
 from ferry.missing import NA_WORDS
@@ -53,11 +54,14 @@ def read_fast(data: bytes, chunk: Chunk, rules: Rules, layout: Layout) -> ChunkR
 
 def _parse(data: bytes, layout: Layout, rules: Rules, na_words: list[str]) -> Any:
     """Return a chunk's records as a table, a null for each missing number; None where a cell is no value."""
-    names, columns = list(layout.names), layout.columns
+    names, columns, has_end = list(layout.names), layout.columns, len(layout.own_names) < len(layout.names)
     wanted = {name: _arrow_type(column) for column in columns for name in column.names}
-    types = {**wanted, **{name: pa.string() for name in joined_names(names, columns, rules) if name not in wanted}}
+    joined = joined_names(layout.own_names, columns, rules)
+    types = {**wanted, **{name: pa.string() for name in joined if name not in wanted}}
+    if has_end:
+        types[names[-1]] = pa.string()
     try:
-        return pa_csv.read_csv(
+        table = pa_csv.read_csv(
             pa.BufferReader(data),
             read_options=pa_csv.ReadOptions(column_names=names, use_threads=False, block_size=max(1, len(data))),
             parse_options=pa_csv.ParseOptions(
@@ -70,6 +74,8 @@ def _parse(data: bytes, layout: Layout, rules: Rules, na_words: list[str]) -> An
         )  # fmt: skip
     except pa.ArrowInvalid:
         return None
+    # What follows the last delimiter must be nothing; a row with something there fails.
+    return None if has_end and pc.max(pc.binary_length(table[names[-1]])).as_py() else table
 
 
 class SlowReader:
@@ -100,7 +106,7 @@ class SlowReader:
                 faults.append(RowFault(position, INVALID_INPUT, error.detail, param, INPUT_STATUS[rules.endpoint]))
         joined = {
             name: pa.array([_field(row, self._place[name]) for row in rows], pa.string())
-            for name in joined_names(self._layout.names, columns, rules)
+            for name in joined_names(self._layout.own_names, columns, rules)
         }
         groups: tuple[Group, ...] = ()
         if good:
@@ -127,10 +133,20 @@ class SlowReader:
         layout = self._layout
         if row is None:
             raise InvalidInputError(f"text follows a closing quote; {QUOTE_REMEDY}")
-        if len(row) != len(layout.names):
-            first = "header" if layout.has_header else "first line"
-            raise InvalidInputError(f"{len(row)} fields, the {first} has {len(layout.names) - bool(layout.extra)}")
-        return [[read(row[at]) for at, read in column] for column in self._readers]
+        fields = layout.fitted(row)
+        if fields is None:
+            raise InvalidInputError(_misfit(row, layout))
+        return [[read(fields[at]) for at, read in column] for column in self._readers]
+
+
+def _misfit(row: Sequence[str], layout: Layout) -> str:
+    """Say why a row does not fit."""
+    width = len(layout.own_names)
+    if layout.extra == "empty" and len(row) == len(layout.names):
+        return f"the last field holds {row[-1][:40]!r}, its column has no name and is empty in the other rows"
+    if layout.extra == "first":
+        return f"{len(row)} fields, the header has {width - 1} beside the names of the rows"
+    return f"{len(row)} fields, the {'header' if layout.has_header else 'first line'} has {width}"
 
 
 def _text(data: bytes) -> str:

@@ -5,7 +5,7 @@ Knows lines and the inputs' elements; decides nothing. `layout` does.
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from ferry.bulk.formats.cells import cell_reader
@@ -64,19 +64,52 @@ def place_names(width: int) -> tuple[str, ...]:
     return tuple(f"column_{number}" for number in range(1, width + 1))
 
 
-def extra_field(records: Sequence[list[str]]) -> str:
-    """Say whether every row has a field more than the header: R's row names come first, a last delimiter comes last."""
+def extra_field(records: Sequence[list[str]], *, may_be_words: bool) -> str:
+    """Say which field of the rows the header has no name for, as in `Layout.extra`.
+
+    may_be_words: whether words in a first field can be R's row names, and not a part of a text with a delimiter.
+    """
     width, rows = len(records[0]), [row for row in records[1:] if row]
-    if not rows or any(len(row) != width + 1 for row in rows):
+    ends = [row[-1].strip() for row in rows if len(row) == width]
+    if width > 1 and not records[0][-1].strip() and ends and not any(ends):
+        return "empty"
+    wide = [(number, row) for number, row in enumerate(rows, 1) if len(row) == width + 1]
+    if not wide or 2 * len(wide) < len(rows):
         return ""
-    if not any(row[-1] for row in rows):
+    n_empty = sum(not row[-1].strip() for _, row in wide)
+    if n_empty == len(wide):
         return "last"
-    if len(rows) == 1:
-        return ""  # a row by itself may as well be a faulty one
-    firsts = [row[0].strip() for row in rows]
-    is_counted = firsts == [str(number) for number in range(1, len(rows) + 1)]
-    is_worded = not any(is_float(cell) for cell in firsts)
-    return "first" if len(set(firsts)) == len(firsts) and (is_counted or is_worded) else ""
+    if _are_row_names([(number, row[0].strip()) for number, row in wide], may_be_words=may_be_words):
+        # Either rule may explain rows with a number in front and some with nothing behind.
+        return "" if n_empty else "first"
+    return "last" if 2 * n_empty >= len(wide) else ""
+
+
+def _are_row_names(firsts: Sequence[tuple[int, str]], *, may_be_words: bool) -> bool:
+    """Say of the numbers of rows and their first fields whether these are R's names of rows."""
+    names = [name for _, name in firsts]
+    if len(names) == 1 or len(set(names)) < len(names):
+        return False  # a row by itself may as well be a faulty one
+    if all(name == str(number) for number, name in firsts):
+        return True
+    return may_be_words and not any(is_float(name) for name in names)
+
+
+def rows_begin_quoted(sample: str, delimiter: str) -> bool:
+    """Say whether every record of a sample but the first begins with a quote."""
+    taken: list[str] = []
+
+    def lines() -> Iterator[str]:
+        for line in io.StringIO(sample, newline=""):
+            taken.append(line)
+            yield line
+
+    are_quoted = []
+    for record in islice(csv.reader(lines(), delimiter=delimiter), MAX_SAMPLE_ROWS):
+        if record:
+            are_quoted.append(taken[0].startswith('"'))
+        taken.clear()
+    return len(are_quoted) > 1 and all(are_quoted[1:])
 
 
 def is_float(cell: str) -> bool:

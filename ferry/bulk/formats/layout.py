@@ -4,14 +4,13 @@ Every way to read them is tried. One that reads all that the others read wins; w
 the file is refused, and the error names the option that settles it.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ferry.bulk.formats.base import Rules
 from ferry.bulk.formats.cells import cell_reader
-from ferry.bulk.formats.columns import InputColumns, column_notes, is_index, map_columns
+from ferry.bulk.formats.columns import InputColumns, index_names, map_columns
 from ferry.bulk.formats.first_lines import (
     are_counted,
     are_elements,
@@ -21,40 +20,16 @@ from ferry.bulk.formats.first_lines import (
     first_record,
     first_records,
     place_names,
+    rows_begin_quoted,
     shown_line,
 )
+from ferry.bulk.formats.layout_messages import ask_header, delimiter_option, layout_notes, shown_delimiter
+from ferry.bulk.formats.table_layout import Layout, own_names
+from ferry.bulk.formats.thousands import doubtful_thousands, has_mixed_signs
 from ferry.errors import InvalidInputError
 
 DELIMITERS = (",", ";", "\t", "|")
-_NAMES = {"\t": "tab", " ": "space"}
 _MAY_BE_BOTH = "may name the columns, or be a row"
-_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How the rows of a table are read.
-
-    names: of all columns; those without one are called `Unnamed: 0`, by their place. has_header: whether the first
-    record names them. extra: which field of a row the header has no name for, `first` or `last`, if any.
-    """
-
-    names: tuple[str, ...]
-    columns: tuple[InputColumns, ...]
-    delimiter: str
-    decimal: str
-    has_header: bool
-    extra: str = ""
-
-    @property
-    def input_names(self) -> list[str]:
-        """The columns of all inputs, in the manifest's order."""
-        return [name for column in self.columns for name in column.names]
-
-    @property
-    def is_by_place(self) -> bool:
-        """Whether no column has a name of an input."""
-        return any(column.by_place for column in self.columns)
 
 
 def recognise_layout(sample: str, rules: Rules, default: str, *, is_whole: bool) -> tuple[Layout, tuple[str, ...]]:
@@ -69,10 +44,14 @@ def recognise_layout(sample: str, rules: Rules, default: str, *, is_whole: bool)
     others = [each for each in DELIMITERS if each != default]
     for delimiter in [rules.reading.delimiter] if rules.reading.delimiter else [default, *others]:
         if search.may_be(delimiter, first_record(sample, delimiter)):
+            search.are_quoted = rows_begin_quoted(sample, delimiter)
             search.look(first_records(sample, delimiter, is_whole=is_whole), delimiter)
-    reading = search.best()
+    if not search.found and not rules.reading.delimiter:
+        search.hint = _hint_blanks(sample, rules, is_whole=is_whole)
+    reading = search.best(sample)
+    _check_breaks(reading.layout, sample)
     _check_thousands(reading, rules)
-    return reading.layout, _notes(reading.layout, default, rules)
+    return reading.layout, layout_notes(reading.layout, default, rules, sample)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +71,8 @@ class _Reading:
             for at, name in enumerate(column.names)
         ]
         for number, record in self.rows.items():
-            row = record or [""] if len(layout.names) == 1 else record
-            if len(row) == len(layout.names):
+            row = layout.fitted(record or [""] if len(layout.names) == 1 else record)
+            if row is not None:
                 with suppress(InvalidInputError):
                     self.good[number] = repr([read(row[at]) for at, read in readers])
 
@@ -108,7 +87,9 @@ class _Search:
         self._rules = rules
         self._asked = rules.reading
         self._default = default
-        self._found: list[_Reading] = []
+        self.hint = ""  # what to add where no way is found
+        self.are_quoted = False  # whether each row of the records that are looked at begins with a quote
+        self.found: list[_Reading] = []
         self._doubts: list[InvalidInputError] = []  # a line that is as well a header as a row
         self._mixed: list[InvalidInputError] = []  # a line that is neither
         self._errors: list[tuple[int, InvalidInputError]] = []  # by how many fields there are
@@ -130,7 +111,7 @@ class _Search:
         """Take the ways to read records that are split at one delimiter."""
         if not records:
             return
-        before = len(self._found) + len(self._doubts) + len(self._mixed)
+        before = len(self.found) + len(self._doubts) + len(self._mixed)
         errors = []
         for header, look in (("yes", self._look_with_header), ("no", self._look_without_header)):
             if self._asked.header in ("auto", header):
@@ -138,47 +119,50 @@ class _Search:
                     look(records, delimiter)
                 except InvalidInputError as error:
                     errors.append(error)
-        if errors and before == len(self._found) + len(self._doubts) + len(self._mixed):
+        if errors and before == len(self.found) + len(self._doubts) + len(self._mixed):
             # A line that is no names is a row: what is wrong with it as a header says nothing.
             self._errors.append((len(records[0]), errors[0 if are_names(records[0]) else -1]))
 
-    def best(self) -> _Reading:
+    def best(self, sample: str) -> _Reading:
         """Return the way that reads all rows that the others read, as they do.
 
         Raises:
             InvalidInputError: there is none; it names the option that settles it.
         """
-        named = [each for each in self._found if not each.layout.is_by_place]
+        named = [each for each in self.found if not each.layout.is_by_place]
         if self._doubts and not named:
             raise self._doubts[0]
-        readings = named or self._found
+        readings = named or self.found
         if not readings:
             if self._mixed:
                 raise self._mixed[0]
-            raise max(self._errors, key=lambda each: each[0])[1] if self._errors else InvalidInputError("no header")
+            if not self._errors:
+                raise InvalidInputError("no header")
+            raise InvalidInputError(max(self._errors, key=lambda each: each[0])[1].detail + self.hint)
         if len(readings) > 1 or (self._mixed and not named):
             for reading in readings:
                 reading.judge_rows()
         if self._mixed and not named and not any(reading.good for reading in readings):
             raise self._mixed[0]
-        return _covering(readings)
+        return _covering(readings, sample)
 
     def _look_with_header(self, records: Sequence[list[str]], delimiter: str) -> None:
-        first, extra = records[0], extra_field(records)
+        first = records[0]
+        extra = extra_field(records, may_be_words=self.are_quoted or self._are_all_numbers(first))
         names = column_names(first, extra)
-        columns = tuple(map_columns(names, self._rules, has_lists=False))
+        columns = tuple(map_columns(own_names(names, extra), self._rules, has_lists=False))
         rows = dict(enumerate(records[1:], 1))
         filled = [row for row in records[1:] if row]
-        n_fitting = sum(len(row) == len(names) for row in filled)
+        layout = Layout(names, columns, delimiter, ".", has_header=True, extra=extra)
+        n_fitting = sum(layout.fitted(row) is not None for row in filled)
         if self._is_guess(delimiter) and 2 * n_fitting < len(filled):
             how_many = f"{n_fitting} of {len(filled)} rows have the {len(names)} fields of the first line"
-            raise InvalidInputError(f"{how_many} at {_shown(delimiter)}; say --delimiter if it is that")
+            raise InvalidInputError(f"{how_many} at {shown_delimiter(delimiter)}; say --delimiter if it is that")
         readings = [
-            _Reading(Layout(names, columns, delimiter, decimal, has_header=True, extra=extra), rows)
-            for decimal in self._decimals(rows, names, columns)
+            _Reading(replace(layout, decimal=decimal), rows) for decimal in self._decimals(rows, names, columns)
         ]
         if not readings[0].layout.is_by_place:
-            self._found += readings
+            self.found += readings
             return
         if not self._asked.delimiter and any(each in cell for cell in first for each in DELIMITERS):
             # Another delimiter in a name: it may as well be a row that is split at the wrong one.
@@ -186,24 +170,38 @@ class _Search:
                 reading.judge_rows()
             readings = [reading for reading in readings if reading.good]
             if not readings:
-                raise InvalidInputError(f"no row fits the first line ({shown_line(first)}) at {_shown(delimiter)}")
+                raise InvalidInputError(
+                    f"no row fits the first line ({shown_line(first)}) at {shown_delimiter(delimiter)}"
+                )
         if self._asked.header != "auto" or self._is_header(first, names, columns):
-            self._found += readings
+            self.found += readings
+
+    def _are_all_numbers(self, first: list[str]) -> bool:
+        """Say whether every column that a line names is an input of numbers, so that none holds a text."""
+        names = column_names(first)
+        try:
+            columns = map_columns(names, self._rules, has_lists=False)
+        except InvalidInputError:
+            return False
+        used = {name for column in columns if not column.spec.is_string for name in column.names}
+        return used.issuperset(names)
 
     def _is_header(self, first: list[str], names: Sequence[str], columns: Sequence[InputColumns]) -> bool:
         """Say whether a line without an input's name is a header; where it may be, there is a doubt more."""
         used = {name for column in columns for name in column.names}
         cells = [cell for cell, name in zip(first, names, strict=False) if name in used]
+        if self._rules.join and not self._rules.joins_all:
+            return True  # it names the columns to join; without them it was refused
         if any(column.spec.is_string for column in columns):
-            self._doubts.append(_ask_header(first, _MAY_BE_BOTH))
+            self._doubts.append(ask_header(first, _MAY_BE_BOTH))
         elif are_elements(first, names, columns, ".,"):
             if len(cells) == len(first):
                 return False  # it is a row, or a doubt of that way to read it
-            if are_counted(cells) and is_index(names[0]):
+            if are_counted(cells) and names[0] in index_names(names, self._rules):
                 return True  # as pandas writes an array
-            self._doubts.append(_ask_header(first, _MAY_BE_BOTH))
+            self._doubts.append(ask_header(first, _MAY_BE_BOTH))
         elif not are_names(cells):
-            self._mixed.append(_ask_header(first, "is neither all names nor all numbers"))
+            self._mixed.append(ask_header(first, "is neither all names nor all numbers"))
         else:
             return True
         return False
@@ -215,12 +213,12 @@ class _Search:
         rows = dict(enumerate(records))
         is_auto = self._asked.header == "auto"
         if is_auto and any(column.spec.is_string for column in columns):
-            self._doubts.append(_ask_header(first, _MAY_BE_BOTH))
+            self._doubts.append(ask_header(first, _MAY_BE_BOTH))
             return
         if is_auto and are_counted(first):
-            self._doubts.append(_ask_header(first, "counts the columns, or is a row of whole numbers"))
+            self._doubts.append(ask_header(first, "counts the columns, or is a row of whole numbers"))
             return
-        self._found += [
+        self.found += [
             _Reading(Layout(names, columns, delimiter, decimal, has_header=False), rows)
             for decimal in self._decimals(rows, names, columns)
             if not is_auto or are_elements(first, names, columns, decimal)
@@ -241,7 +239,7 @@ class _Search:
             yield ","
 
 
-def _covering(readings: Sequence[_Reading]) -> _Reading:
+def _covering(readings: Sequence[_Reading], sample: str) -> _Reading:
     for reading in readings:
         if all(reading.covers(other) for other in readings):
             return reading
@@ -249,48 +247,49 @@ def _covering(readings: Sequence[_Reading]) -> _Reading:
     other = next(each for each in readings if not one.covers(each))
     if one.layout.delimiter == other.layout.delimiter:
         raise InvalidInputError("the decimal sign may be . or ,; say which with --decimal . or --decimal ,")
-    two = " or ".join(_shown(each.layout.delimiter) for each in (one, other))
+    absent, *more = sorted((one.layout.delimiter, other.layout.delimiter), key=sample.count)
+    if absent not in sample:
+        raise InvalidInputError(
+            f"{shown_delimiter(more[0])} may be the delimiter, or be in the fields of one column; say --delimiter "
+            f"{delimiter_option(more[0])} for the first, and --delimiter {delimiter_option(absent)} for the second"
+        )
+    two = " or ".join(shown_delimiter(each.layout.delimiter) for each in (one, other))
     raise InvalidInputError(f"the delimiter may be {two}; say which with --delimiter")
 
 
+def _check_breaks(layout: Layout, sample: str) -> None:
+    r"""Refuse one column whose lines all end with \r\r\n: each break would be a row without a value more."""
+    if len(layout.names) == 1 and 0 < sample.count("\n") == sample.count("\r\r\n"):
+        raise InvalidInputError(
+            "every line ends with \\r\\r\\n, which is two breaks; write the file with \\n or \\r\\n "
+            "(Python: open it with newline='')"
+        )
+
+
 def _check_thousands(reading: _Reading, rules: Rules) -> None:
-    """Refuse commas that may part thousands: 1,234 is 1.234 or 1234."""
+    """Refuse decimal signs that may part thousands: 1,234 is 1.234 or 1234."""
     layout = reading.layout
-    if layout.decimal != "," or rules.reading.decimal:
+    if rules.reading.decimal:
         return
-    used = set(layout.input_names)
+    used = {name for column in layout.columns if column.is_float for name in column.names}
     places = [place for place, name in enumerate(layout.names) if name in used]
     cells = [row[place].strip() for row in reading.rows.values() for place in places if place < len(row)]
-    commas = [cell for cell in cells if "," in cell]
-    if commas and all(_THOUSANDS.fullmatch(cell) for cell in commas):
-        raise InvalidInputError(
-            f"{commas[0]!r} may have a decimal comma, or a comma between thousands; say --decimal , for the first, "
-            "and write the numbers without commas for the second"
-        )
+    doubtful = doubtful_thousands(cells, layout.decimal)
+    # Few tools write points between thousands: only those of countries with a decimal comma, which use semicolons.
+    if doubtful is None or (layout.decimal == "." and layout.delimiter != ";" and not has_mixed_signs(cells)):
+        return
+    sign = "comma" if layout.decimal == "," else "point"
+    raise InvalidInputError(
+        f"{doubtful!r} may have a decimal {sign}, or a {sign} between thousands; say --decimal {layout.decimal} for "
+        f"the first, and write the numbers without {sign}s for the second"
+    )
 
 
-def _ask_header(first: Sequence[str], why: str) -> InvalidInputError:
-    return InvalidInputError(f"the first line ({shown_line(first)}) {why}; say which with --header yes or --header no")
-
-
-def _shown(delimiter: str) -> str:
-    return _NAMES.get(delimiter, repr(delimiter))
-
-
-def _notes(layout: Layout, default: str, rules: Rules) -> tuple[str, ...]:
-    notes = []
-    if not layout.has_header and rules.reading.header == "auto":
-        notes.append(
-            "the first line is numbers alone, so it is a row: the file has no header (--header yes: it has one)"
-        )
-    if layout.extra == "first":
-        notes.append("every row has a field more than the header: the first one is left out, as R's row names")
-    elif layout.extra == "last":
-        notes.append("every row ends with a delimiter; the empty column behind it is left out")
-    if layout.delimiter not in (default, rules.reading.delimiter):
-        notes.append(f"the delimiter is {_shown(layout.delimiter)}")
-    if layout.decimal == "," and not rules.reading.decimal:
-        notes.append("the decimal sign is a comma")
-    left_out = {"first": 0, "last": len(layout.names) - 1}.get(layout.extra)
-    names = [name for place, name in enumerate(layout.names) if place != left_out]
-    return (*notes, *column_notes(names, layout.columns, rules))
+def _hint_blanks(sample: str, rules: Rules, *, is_whole: bool) -> str:
+    """Return what to add to an error where blanks as delimiter give rows, as R's write.table writes them."""
+    search = _Search(rules, " ")
+    search.are_quoted = rows_begin_quoted(sample, " ")
+    records = first_records(sample, " ", is_whole=is_whole)
+    if records and len(records[0]) > 1:
+        search.look(records, " ")
+    return '; blanks may be the delimiter: say --delimiter " " if they are' if search.found else ""

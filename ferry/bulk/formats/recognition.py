@@ -2,7 +2,7 @@
 
 from pathlib import PurePath
 
-from ferry.bulk.formats.text_encoding import looks_like_text
+from ferry.bulk.formats.text_encoding import is_text_with_zeros, looks_like_text
 from ferry.errors import InvalidInputError
 
 # Bytes of a file's start that `recognise` looks at; a zip's first member is named in them.
@@ -74,6 +74,8 @@ def recognise(filename: str, head: bytes) -> str:
     found = _by_content(head)
     if found == "zip":
         found = _zip_kind(filename, head, named)
+    if found is None and named in TEXT_FORMATS and is_text_with_zeros(head):
+        found = "text"  # its rows fail where the zeros are, as they do later in the file
     if found == "text":
         if named in TEXT_FORMATS:
             # A line that is not JSON, or a byte that is not UTF-8, is found when the file is indexed.

@@ -57,6 +57,17 @@ def looks_like_text(head: bytes) -> bool:
     return not _BINARY.intersection(head)
 
 
+def is_text_with_zeros(head: bytes) -> bool:
+    """Say whether bytes are the first ones of a UTF-8 text in which a few are binary, as a zero that a tool left."""
+    if 4 * sum(byte in _BINARY for byte in head) >= len(head):
+        return False
+    try:
+        codecs.getincrementaldecoder(UTF8)().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def looks_wide(head: bytes) -> str | None:
     """Return `utf-16-le` or `utf-16-be` for bytes of which every other one is mostly zero; else None."""
     if len(head) < _MIN_WIDE_BYTES or head.startswith(b"\0\0"):

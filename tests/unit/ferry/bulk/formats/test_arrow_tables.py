@@ -423,3 +423,14 @@ def test_tables_when_an_integer_is_outside_of_int64_then_all_digits_are_shown() 
     assert chunk.faults[0].message == (
         "9223372036854775808 is outside of int64, which holds -9223372036854775808 to 9223372036854775807"
     )
+
+
+@pytest.mark.parametrize("name", ["parquet", "arrow"])
+def test_tables_when_two_columns_of_one_name_are_not_used_then_they_do_not_matter(name: str) -> None:
+    three = manifest(inputs=(spec("x", "float32", 3),), outputs=(spec("y", "float32", 3),))
+    values = [pa.array([1.0, 2.0])] * 3 + [pa.array(["a", "b"])] * 2
+    table = pa.table(values, names=["x_0", "x_1", "x_2", "note", "note"])
+    _, data = written(name, table)
+    assert whole(chunks_of(name, data, rules(three))).tolist() == [[1, 1, 1], [2, 2, 2]]
+    (fault,) = format_named(name).index(io.BytesIO(data), rules(three, join=("note",))).faults
+    assert "two columns have the name 'note'" in fault.message

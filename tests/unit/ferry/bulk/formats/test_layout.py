@@ -7,6 +7,7 @@ import pytest
 
 from ferry.bulk.formats.base import Index, Rules
 from ferry.bulk.formats.reading import read_options
+from ferry.bulk.formats.recognition import recognise
 from ferry.bulk.formats.registry import format_named
 from ferry.errors import InvalidInputError
 from tests.manifests import manifest, spec
@@ -106,7 +107,7 @@ def test_layout_when_a_tool_wrote_the_file_then_its_rows_are_all_there_and_right
         ("R write.table(sep = ',')", "R's row names"),
         ("Excel, German", "the delimiter is ';'\nthe decimal sign is a comma"),
         ("by name, an index", "column 4 ('__index_level_0__') is left out"),
-        ("a delimiter at the end of rows", "every row ends with a delimiter"),
+        ("a delimiter at the end of rows", "rows end with a delimiter"),
     ],
 )
 def test_layout_when_something_was_decided_then_the_batch_says_so(tool: str, said: str) -> None:
@@ -197,7 +198,7 @@ def test_layout_when_neither_names_nor_their_number_fit_then_refused(data: str, 
     ("data", "said"),
     [
         ("0;87\n1;-43\n2;5\n", "needs a column"),
-        ('"0";""\n"1";"5"\n', "--header yes"),
+        ('"0";""\n"1";"5"\n', "needs a column"),
         ('0;"1,5";"2,5"\n1;"3,5";"4,5"\n', "needs a column"),
     ],
 )
@@ -329,3 +330,160 @@ def test_read_options_when_a_value_is_none_of_its_option_then_refused(metadata: 
     with pytest.raises(InvalidInputError) as caught:
         read_options(metadata)
     assert caught.value.faults[0].pointer == f"#/metadata/{pointer}"
+
+
+@pytest.mark.parametrize(
+    ("data", "bad"),
+    [
+        ("x_0,x_1,x_2\n" + "1,2,3,\n" * 21 + "1,5,2,3\n", 21),
+        ("x_0,x_1,x_2\n1,2,3,\n1,2,3,4\n", 1),
+        ("x_0,x_1,x_2\n" + "1,2,3,\n" * 1101 + "1,5,2,3\n", 1101),
+        ("x_0,x_1,x_2\n1,2,3,4\n1,2,3,\n1,2,3,\n", 0),
+    ],
+)
+def test_layout_when_a_row_goes_on_behind_the_last_delimiter_then_it_alone_fails(data: str, bad: int) -> None:
+    chunks = chunks_of("csv", data.encode(), rules(T3, chunk_rows=2000))
+    assert [(fault.position, fault.message) for fault in faults_of(chunks)] == [(bad, "4 fields, the header has 3")]
+    assert set(map(tuple, whole(chunks).tolist())) == {(1, 2, 3)}
+
+
+def test_layout_when_the_header_ends_with_a_delimiter_too_then_a_value_behind_it_fails_its_row() -> None:
+    data = "a,b,c,\n" + "1,2,3,\n" * 1100 + "1,2,3\n" + "1,2,3,9\n"
+    chunks = chunks_of("csv", data.encode(), given())
+    ((position, message),) = [(fault.position, fault.message) for fault in chunks[-1].faults]
+    assert (position, message[:26]) == (1, "the last field holds '9', ")
+    assert whole(chunks).tolist() == [[1, 2, 3]] * 1101
+
+
+def test_layout_when_a_text_has_a_comma_without_quotes_then_it_is_no_row_name() -> None:
+    data = b"text,id\nWell, I like it,1\nNo, thanks,2\n"
+    (chunk,) = chunks_of("csv", data, given(S0, join=("id",)))
+    assert [fault.message for fault in chunk.faults] == ["3 fields, the header has 2"] * 2
+
+
+def test_layout_when_a_joined_name_has_a_comma_without_quotes_then_it_is_no_row_name() -> None:
+    data = b"name,x_0,x_1,x_2\nDoe, Jo,1,2,3\nRoe, Al,1,2,3\n"
+    (chunk,) = chunks_of("csv", data, given(join=("name",)))
+    assert len(chunk.faults) == 2
+
+
+@pytest.mark.parametrize("first", ['"r"', "1"])
+def test_layout_when_r_names_the_rows_of_texts_in_quotes_or_by_number_then_they_are_left_out(first: str) -> None:
+    data = f'"text","id"\n{first},"a",1\n{first.replace("r", "s").replace("1", "2")},"b, c",2\n'
+    assert rows(data, model=S0) == ["a", "b, c"]
+
+
+def test_layout_when_rows_with_names_have_a_faulty_one_then_it_alone_fails() -> None:
+    (chunk,) = chunks_of("csv", b'"x_0","x_1","x_2"\n"1",1,2,3\n"2",1,2\n"3",4,5,6\n', given())
+    assert [fault.position for fault in chunk.faults] == [1]
+    assert whole([chunk]).tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
+@pytest.mark.parametrize(
+    ("data", "decimal"),
+    [
+        ('x_0,x_1,x_2\n"1,234",2,3\n"1,234.50",5,6\n', ","),
+        ('x_0,x_1,x_2\n"1,234",2,3\n"$2,000",5,6\n', ","),
+        ('x_0,x_1,x_2\n"1,234",2,3\n"12,34,567",5,6\n', ","),
+        ("x_0;x_1;x_2\n1.234;2;3\n1.234,5;2;3\n", "."),
+        ("x_0;x_1;x_2\n1.234;2.500;3.000\n", "."),
+        ('x_0,x_1,x_2\n1.234,2,3\n"1.234,5",2,3\n', "."),
+    ],
+)
+def test_layout_when_a_sign_may_part_thousands_then_the_option_is_named(data: str, decimal: str) -> None:
+    assert f"say --decimal {decimal}" in refusal(data)
+    found = indexed(data.encode(), decimal=decimal)
+    assert (found.faults, found.rows) == ((), data.count("\n") - 1)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        'x_0,x_1,x_2\n"1,234","1,5",3\n',
+        "x_0;x_1;x_2\n1.234;2.5;3\n",
+        "x_0,x_1,x_2\n1.234,2.500,3.000\n",
+        "x_0;x_1;x_2\n0.123;0.500;1.000\n",
+    ],
+)
+def test_layout_when_one_number_shows_the_decimal_sign_then_it_is_taken(data: str) -> None:
+    assert indexed(data.encode()).faults == ()
+
+
+def test_layout_when_a_column_behind_others_has_no_name_then_it_is_no_index() -> None:
+    assert rows("x_0,x_1,x_2,\n1,2,3,9\n") == [[1, 2, 3]]
+    assert "column 4 has no name and is left out" in notes("x_0,x_1,x_2,\n1,2,3,9\n")
+    assert "column 2 has no name and is left out" in notes("x_0,,x_1,x_2\n1,2,3,9\n")
+    assert "there are 4" in refusal("a,b,c,\n1,2,3,9\n")
+    assert "end with a delimiter" in notes("a,b,c,\n1,2,3,\n")
+    (chunk,) = chunks_of("csv", b"x_0,x_1,x_2,\n1,2,3,9\n", given(join=("input",)))
+    assert chunk.joined["Unnamed: 3"].to_pylist() == ["9"]
+
+
+def test_layout_when_a_joined_column_is_in_front_then_an_index_may_follow_it() -> None:
+    assert rows("id,Unnamed: 0,a,b,c\nk,0,1,2,3\n", join=("id",)) == [[1, 2, 3]]
+
+
+def test_layout_when_two_columns_of_one_name_are_not_used_then_they_do_not_matter() -> None:
+    assert rows("x_0,x_1,x_2,note,note\n1,2,3,a,b\n") == [[1, 2, 3]]
+    assert rows("x_0,x_1,x_2,note,note\n1,2,3,a,b\n0x1,2,3,a,b\n") == [[1, 2, 3]]
+
+
+@pytest.mark.parametrize(
+    ("header", "join"),
+    [
+        ("x_0,x_1,x_2,note,note", ("note",)),
+        ("x_0,x_1,x_2,note,note", ("input",)),
+        ("x_0,x_1,x_2,x_2,note", ()),
+        ("a,a,b,id,note", ("id", "note")),
+    ],
+)
+def test_layout_when_two_columns_of_one_name_are_used_then_refused(header: str, join: tuple[str, ...]) -> None:
+    assert "two columns have the name" in refusal(f"{header}\n1,2,3,4,5\n", join=join)
+
+
+def test_layout_when_a_joined_column_is_in_the_first_line_then_that_is_a_header() -> None:
+    assert rows("review,label\ngood,1\nbad,0\n", model=S0, join=("label",)) == ["good", "bad"]
+    assert "--header yes" in refusal("review\ngood\nbad\n", model=S0, join=("input",))
+
+
+def test_layout_when_a_delimiter_is_not_in_the_file_then_it_is_not_named_as_one() -> None:
+    data = "text\nhello, world\nfoo, bar\n"
+    assert rows(data, model=S0) == ["hello, world", "foo, bar"]
+    assert "every line is one field: ',' is in it, but is no delimiter" in notes(data, model=S0)
+    said = refusal("x\n1,5\n2,7\n", model=T1)
+    assert "',' may be the delimiter, or be in the fields of one column" in said
+    assert "--delimiter ',' for the first, and --delimiter ';' for the second" in said
+
+
+def test_layout_when_columns_of_an_input_are_incomplete_then_the_missing_one_is_named() -> None:
+    assert "are incomplete: 'x_0' is missing" in refusal("x_1,x_2,x_3\n1,2,3\n")
+    assert "are incomplete: 'x.1' and 1 more is missing" in refusal("x.0,y,z\n1,2,3\n")
+
+
+@pytest.mark.parametrize("data", ['"x_0" "x_1" "x_2"\n"1" 0.5 1 2\n"2" 3 4 5\n', "x_0 x_1 x_2\n1 2 3\n4 5 6\n"])
+def test_layout_when_blanks_are_between_the_columns_then_the_option_is_named(data: str) -> None:
+    assert '--delimiter " "' in refusal(data)
+    assert len(rows(data, delimiter=" ")) == 2
+    assert "blanks" not in refusal("a b\n1 2\n")
+
+
+def test_layout_when_one_column_has_doubled_returns_then_refused_and_of_several_each_line_is_a_row() -> None:
+    assert "two breaks" in refusal("x\r\r\n1\r\r\n2\r\r\n", model=T1)
+    assert rows("x\r\n1\r\n2\r\n", model=T1) == [1, 2]
+    assert rows("x,id\r\r\n1,a\r\r\n2,b\r\r\n", model=T1) == [1, 2]
+
+
+@pytest.mark.parametrize("n_rows", [1, 5000])
+def test_layout_when_a_zero_byte_is_in_a_cell_then_its_row_fails_wherever_it_is(n_rows: int) -> None:
+    data = b"x,id\n" + b"1,a\n" * n_rows + b"2\0,b\n3,c\n"
+    assert recognise("in.csv", data[:4096]) == "csv"
+    chunks = chunks_of("csv", data, rules(T1, chunk_rows=10_000))
+    assert [fault.position for fault in faults_of(chunks)] == [n_rows]
+    assert whole(chunks).tolist() == [1] * n_rows + [3]
+
+
+@pytest.mark.parametrize("n_rows", [1, 5000])
+def test_layout_when_a_zero_byte_is_in_a_text_then_it_stays_wherever_it_is(n_rows: int) -> None:
+    data = b"text,id\n" + b"a,a\n" * n_rows + b"b\0c,b\n"
+    assert recognise("in.csv", data[:4096]) == "csv"
+    assert whole(chunks_of("csv", data, rules(S0, chunk_rows=10_000))).tolist()[-2:] == ["a", "b\0c"]
