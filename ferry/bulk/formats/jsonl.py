@@ -30,6 +30,7 @@ from ferry.bulk.formats.base import (
     size_of,
 )
 from ferry.bulk.formats.json_joined import JoinedKinds, JoinedValues
+from ferry.bulk.formats.json_numbered import NumberedMembers
 from ferry.bulk.formats.json_plain import PlainRows, peek
 from ferry.bulk.formats.json_rows import read_bodies
 from ferry.bulk.formats.jsonl_output import write_lines
@@ -103,6 +104,7 @@ class _Lines:
         self._ids: list[str] = []
         self._numbers: list[int] = []
         self._starts: list[int] = []
+        self._numbered = NumberedMembers(rules.manifest)
         self._joined = JoinedValues(chunk.where.get("joined", {}))
 
     def read(self) -> ChunkRows:
@@ -151,7 +153,7 @@ class _Lines:
 
     def _body_of(self, fields: Mapping[str, Any]) -> Any:
         if self._bare:
-            return {name: value for name, value in fields.items() if name not in self._rules.join}
+            return self._numbered.gathered({key: each for key, each in fields.items() if key not in self._rules.join})
         return fields.get("body")
 
 
