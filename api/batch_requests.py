@@ -123,7 +123,9 @@ def _metadata(value: object) -> Mapping[str, str]:
         if not 0 < len(key) <= MOST_KEY_CHARS:
             raise InvalidInputError.at("#/metadata", f"a key of metadata has 1 to {MOST_KEY_CHARS} characters")
         if not isinstance(text, str) or len(text) > MOST_VALUE_CHARS:
-            raise InvalidInputError.at(pointer, f"expected a text of up to {MOST_VALUE_CHARS} characters")
+            raise InvalidInputError.at(
+                pointer, f"metadata {key!r} must be a text of up to {MOST_VALUE_CHARS} characters"
+            )
     asked = value.get("output_format")
     if asked is not None and asked not in OUTPUT_FORMATS:
         detail = f"no output format {asked[:20]!r}; there are {', '.join(OUTPUT_FORMATS)}"

@@ -17,7 +17,9 @@ def retry_of(body: Mapping[str, Any]) -> str | None:
     metadata = body.get("metadata")
     earlier = metadata.get(RETRY_OF) if isinstance(metadata, dict) else None
     if earlier is not None and not isinstance(earlier, str):
-        raise InvalidInputError.at(f"#/metadata/{RETRY_OF}", "expected the id of a batch")
+        raise InvalidInputError.at(f"#/metadata/{RETRY_OF}", f"{RETRY_OF} must be the id of a batch, a text")
+    if earlier is not None and not earlier.strip():
+        raise InvalidInputError.at(f"#/metadata/{RETRY_OF}", f"{RETRY_OF} needs the id of a batch; it is empty")
     return earlier
 
 

@@ -116,6 +116,9 @@ async def get_output(
     stream that ends early is cut; count the whole rows that came and ask again from there.
     """
     services = services_of(request)
+    for name in request.query_params:
+        if name != "from_row":
+            raise InvalidInputError.at(name[:40], f"unknown query parameter {name[:40]!r}; there is from_row")
     record = await _found(request, batch_id)
     services.followers.enter()
     try:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ferry.cli.batch_plan import OUT_INFIX, Plan, places_of, plan_of, stem_of
+from ferry.cli.batch_plan import OUT_INFIX, Plan, check_suffix, places_of, plan_of, stem_of
 from ferry.cli.batch_reasons import failures_of, reasons_of
 from ferry.cli.batch_session import Interrupts, Session, held_interrupts, open_session
 from ferry.cli.batch_stream import RowStream
@@ -127,6 +127,8 @@ def run(  # noqa: PLR0913, PLR0917 - an argument for each option
     options = {"header": header, "delimiter": delimiter, "decimal": decimal, "encoding": encoding}
     reading = {name: value for name, value in options.items() if value is not None}
     if retry_failed is not None:
+        if not retry_failed.strip():
+            raise typer.BadParameter("--retry-failed needs the id of a batch; `ferry batch list` shows them")
         given = (file, model, output_format, join, escape_formulas or None, None if errors == "file" else errors)
         if any(each is not None for each in given) or follow or reading:
             raise typer.BadParameter(f"file, model and options are those of {retry_failed}; leave them out with it")
@@ -165,6 +167,7 @@ def resume(
     """Watch a batch again and fetch its output; exits as `run` does."""
     with open_session(url, patience) as session:
         batch = session.patience.run(lambda: session.client.batch(batch_id))
+        _check_out(out, batch)
         default_out = Path(batch_id) if out else _default_out(session, batch)
         places = places_of(out, default_out, error_file)
         check_stdout(batch.output_format, places)
@@ -226,6 +229,7 @@ def _upload(session: Session, plan: Plan) -> File:
 def _retry(session: Session, earlier_id: str, out: str | None, error_file: Path | None, window: str) -> int:
     """Run the failed rows of a batch again; return the exit status."""
     earlier = session.patience.run(lambda: session.client.batch(earlier_id))
+    _check_out(out, earlier)
     places = places_of(out, _default_out(session, earlier), error_file)
     check_stdout(earlier.output_format, places)
     key = secrets.token_hex(16)  # repeated, it makes no second one
@@ -235,6 +239,12 @@ def _retry(session: Session, earlier_id: str, out: str | None, error_file: Path 
         )
     session.say(f"batch {batch.id} of the rows that failed in {earlier_id}; Ctrl-C leaves or cancels it")
     return watch(session, batch.id, places, is_interrupted=held.is_pressed)
+
+
+def _check_out(out: str | None, batch: Batch) -> None:
+    """Refuse a name of the output that says another format than a batch has."""
+    if batch.output_format:
+        check_suffix(out, batch.output_format, f"the output of {batch.id} is {batch.output_format}", "")
 
 
 def _create(session: Session, plan: Plan, stored: File, window: str) -> tuple[Batch, Interrupts]:

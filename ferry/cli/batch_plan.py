@@ -161,11 +161,24 @@ def _format_by_suffix(out: str | None) -> str | None:
     return OUTPUT_SUFFIXES[suffix]
 
 
+def check_suffix(out: str | None, output_format: str, why: str, remedy: str) -> None:
+    """Refuse a name of the output that says another format than the one it is written in.
+
+    Raises:
+        InvalidInputError: naming both, with `why` it is that format and a remedy beside another name.
+    """
+    suffix = Path(out).suffix.lower() if out else ""
+    if OUTPUT_SUFFIXES.get(suffix, output_format) != output_format:
+        detail = f"-o {out} is named {suffix}, which is {OUTPUT_SUFFIXES[suffix]}, but {why}"
+        raise InvalidInputError(f"{detail}; name it .{output_format}" + (f", or {remedy}" if remedy else ""))
+
+
 def _output_format(asked: str | None, out: str | None, input_format: str, dtypes: Sequence[str]) -> str:
     """Return the format asked for, else the one that the output's name says, else the input's."""
     if asked is not None:
         if asked not in OUTPUT_FORMATS:
             raise InvalidInputError(f"there is no --format {asked!r}; there are {', '.join(OUTPUT_FORMATS)}")
+        check_suffix(out, asked, f"--format says {asked}", "leave --format out")
         return asked
     return _format_by_suffix(out) or default_output(input_format, dtypes)
 

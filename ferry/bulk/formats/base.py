@@ -135,7 +135,7 @@ class RowFault:
     """Why one row has no output.
 
     position: in its chunk, from 0. status: what the synchronous call would have answered; None when the row was never
-    run (cancelled, expired).
+    run (cancelled, expired). count: how many rows of the model it has, as far as that is known.
     """
 
     position: int
@@ -143,6 +143,7 @@ class RowFault:
     message: str
     param: str | None = None
     status: int | None = None
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,7 +349,22 @@ def numbered(first: int, n_rows: int) -> tuple[Sequence[str], Sequence[int]]:
 def unrun_faults(rows: ChunkRows, code: str, message: str) -> tuple[RowFault, ...]:
     """Return a fault for each row of a chunk that has none yet and was never run."""
     faulty = {fault.position for fault in rows.faults}
-    return tuple(RowFault(position, code, message) for position in range(len(rows.ids)) if position not in faulty)
+    counts = counts_of(rows.groups)
+    return tuple(
+        RowFault(position, code, message, count=counts.get(position, 1))
+        for position in range(len(rows.ids))
+        if position not in faulty
+    )
+
+
+def counts_of(groups: Sequence[Group]) -> dict[int, int]:
+    """Return how many rows of the model each position has, of groups in which that is not always one."""
+    return {
+        position: count
+        for group in groups
+        if not (isinstance(group.counts, Repeated) and group.counts.value == 1)
+        for position, count in zip(group.positions, group.counts, strict=True)
+    }
 
 
 def input_fault(position: int, error: InvalidInputError, rules: Rules) -> RowFault:

@@ -127,14 +127,18 @@ def _named_columns(spec: TensorSpec, names: Sequence[str], *, has_lists: bool) -
     width = _width(spec)
     if spec.name in names and (has_lists or width == 1):
         return InputColumns(spec, (spec.name,), is_whole=has_lists)
-    if width is None:
-        return None
     known = set(names)
-    for ending in _NUMBERED:
-        wanted = tuple(spec.name + each for each in _numbered_names(ending, width, 0))
+    for wanted in numbered_columns(spec):
         if known.issuperset(wanted):
             return InputColumns(spec, wanted, is_whole=False)
     return None
+
+
+def numbered_columns(spec: TensorSpec) -> list[tuple[str, ...]]:
+    """Return the names that the elements of an input's row can have as columns; none where a row has any size."""
+    if not (width := _width(spec)):
+        return []
+    return [tuple(spec.name + each for each in _numbered_names(ending, width, 0)) for ending in _NUMBERED]
 
 
 def _pixel_columns(spec: TensorSpec, names: Sequence[str]) -> InputColumns | None:

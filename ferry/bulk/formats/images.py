@@ -6,6 +6,8 @@ archives are skipped, and the index has a note of them.
 
 import zipfile
 from collections.abc import Sequence
+from itertools import islice
+from pathlib import PurePath
 from typing import BinaryIO
 
 import numpy as np
@@ -32,11 +34,15 @@ from ferry.bulk.formats.base import (
 from ferry.bulk.formats.casting import cast_rows
 from ferry.bulk.formats.image_files import decode_image
 from ferry.bulk.formats.pixels import rows_of_pixels
+from ferry.bulk.formats.recognition import check_images
 from ferry.errors import InvalidInputError
 from ferry.manifest import Preprocess, TensorSpec
 from ferry.tensors import Array
 
 _SHOWN_NAMES = 3
+_MAGICS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
+# Files without a suffix whose first bytes are looked at, where no other file is an image.
+_MOST_PEEKED = 100
 _NO_OUTPUT = "images are no output format; ask for jsonl, csv, npy, npz, parquet or arrow"
 
 
@@ -58,6 +64,16 @@ class _Members:
             else:
                 self.rows.append(member)
         self._identity = self._identity_of(file)
+
+    def check(self) -> None:
+        """Refuse an archive of something else than images.
+
+        Raises:
+            InvalidInputError: naming what it is, with the remedy.
+        """
+        by_name = {name_of(member): member for member in self.rows}
+        peeked = set(islice((name for name in by_name if not PurePath(name).suffix), _MOST_PEEKED))
+        check_images(list(by_name), lambda name: name in peeked and _is_image(self.archive, by_name[name]))
 
     def is_of(self, file: BinaryIO) -> bool:
         """Say whether `file` is the file that this one began with, by its size and directory; if so, go on with it."""
@@ -83,8 +99,9 @@ class Images:
     def index(self, file: BinaryIO, rules: Rules) -> Index:
         """Check the archive's directory and cut its members; no image is decoded yet."""
         try:
-            _input(rules)
             members = _Members(file, rules.limits)
+            members.check()
+            _input(rules)
         except InvalidInputError as error:
             return Index.failed("invalid_file", error.detail)
         if fault := rows_fault(len(members.rows), rules, "images") or no_join_fault(rules, "a ZIP of images"):
@@ -172,6 +189,15 @@ def _notes(skipped: Sequence[str]) -> tuple[str, ...]:
     names = ", ".join(name[:80] for name in skipped[:_SHOWN_NAMES]) + (", ..." if len(skipped) > _SHOWN_NAMES else "")
     what = "1 file that a system added was" if len(skipped) == 1 else f"{len(skipped)} files that a system added were"
     return (f"{what} skipped: {names}",)
+
+
+def _is_image(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
+    """Say whether a member begins as PNG and JPEG do."""
+    try:
+        with archive.open(member) as file:
+            return file.read(max(map(len, _MAGICS))).startswith(_MAGICS)
+    except READ_ERRORS:
+        return False
 
 
 def _decode(archive: zipfile.ZipFile, member: zipfile.ZipInfo, preprocess: Preprocess, limits: Limits) -> Image.Image:

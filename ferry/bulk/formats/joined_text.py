@@ -99,7 +99,13 @@ def _knows_zone(kind: Any) -> bool:
 
 
 def _moments(array: Any) -> Any:
-    """Return dates or timestamps as text."""
+    """Return dates or timestamps as text, the offset of a zone as RFC 3339 has it (+01:00; pyarrow writes +0100)."""
+    texts = _moments_of_pyarrow(array)
+    has_zone = pa.types.is_timestamp(array.type) and array.type.tz
+    return pc.replace_substring_regex(texts, r"([+-]\d\d)(\d\d)$", r"\1:\2") if has_zone else texts
+
+
+def _moments_of_pyarrow(array: Any) -> Any:
     if pa.types.is_date(array.type):
         array = array.cast(pa.date32())
         unit, zone, counts = "D", "", array.cast(pa.int32()).cast(pa.int64())

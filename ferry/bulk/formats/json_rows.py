@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ferry.bulk.formats.base import Asked, Group, RowFault, Rules, input_fault
+from ferry.bulk.formats.row_counts import count_rows
 from ferry.errors import InvalidInputError
 from ferry.json_forms import is_column
 from ferry.json_tensors import Rows, check_rows, read_inputs, read_shaped
@@ -74,7 +75,8 @@ def read_bodies(bodies: Iterable[tuple[int, Any]], rules: Rules) -> tuple[tuple[
                     row = reader.alone(body, position, rules.manifest)
                     pieces.append(([row], row.arrays if rules.manifest.is_batched else _as_entry(row, rules.manifest)))
                 except InvalidInputError as error:
-                    faults.append(input_fault(position, error, rules))
+                    count = count_rows(body, rules.manifest)
+                    faults.append(replace(input_fault(position, error, rules), count=count))
     return _groups(pieces, by_singles=not rules.manifest.is_batched), faults
 
 

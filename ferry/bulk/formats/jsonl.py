@@ -30,10 +30,12 @@ from ferry.bulk.formats.base import (
     size_of,
 )
 from ferry.bulk.formats.json_joined import JoinedKinds, JoinedValues
+from ferry.bulk.formats.json_numbered import NumberedMembers
 from ferry.bulk.formats.json_plain import PlainRows, peek
 from ferry.bulk.formats.json_rows import read_bodies
 from ferry.bulk.formats.jsonl_output import write_lines
 from ferry.bulk.formats.lines import iter_lines
+from ferry.bulk.formats.text_encoding import UTF8, Decoder, EncodingError
 from ferry.errors import InvalidInputError
 
 _BOM = b"\xef\xbb\xbf"
@@ -41,6 +43,7 @@ _CHECKED = ("custom_id", "method", "url", "body")
 _ENVELOPE = frozenset(_CHECKED)
 _MAX_CUSTOM_ID_CHARS = 512
 _SHOWN_CHARS = 60
+_OTHER_ENCODING = "invalid_encoding"
 
 
 class Jsonl:
@@ -101,6 +104,7 @@ class _Lines:
         self._ids: list[str] = []
         self._numbers: list[int] = []
         self._starts: list[int] = []
+        self._numbered = NumberedMembers(rules.manifest)
         self._joined = JoinedValues(chunk.where.get("joined", {}))
 
     def read(self) -> ChunkRows:
@@ -149,7 +153,7 @@ class _Lines:
 
     def _body_of(self, fields: Mapping[str, Any]) -> Any:
         if self._bare:
-            return {name: value for name, value in fields.items() if name not in self._rules.join}
+            return self._numbered.gathered({key: each for key, each in fields.items() if key not in self._rules.join})
         return fields.get("body")
 
 
@@ -172,13 +176,13 @@ class _Indexer:
             return Index.failed("too_large", f"the file has {size} bytes, the limit is {limits.max_bytes}")
         end = 0
         for number, (start, after, line) in enumerate(iter_lines(file, limits.max_row_bytes), 1):
-            fields = self._check(number, line)
+            fields = self._check(number, line, start)
             if fields is not None and line is not None and self._rules.join:
                 self._joined.see(fields, line.removeprefix(_BOM))
             if fields is not None and not self._take(number, start, after, fields):
                 break
             end = after
-            if len(self._faults) >= self._rules.max_faults:
+            if len(self._faults) >= self._rules.max_faults or self._has_other_encoding:
                 break
         self._cutter.close({"end": end})
         if not self._faults and (failed := rows_fault(self._cutter.rows, self._rules, "lines")):
@@ -186,6 +190,10 @@ class _Indexer:
         if not self._faults and not self._bare:
             self._find_doubles(file)
         return self._done()
+
+    @property
+    def _has_other_encoding(self) -> bool:
+        return bool(self._faults) and self._faults[-1].code == _OTHER_ENCODING
 
     def _done(self) -> Index:
         chunks, faults = self._cutter.done(), tuple(self._faults)
@@ -201,7 +209,7 @@ class _Indexer:
         self._cutter.add(after - start, lambda: {"start": start, "line": number, "bare": bare}, lambda: {"end": after})
         return self._cutter.rows <= self._rules.limits.max_rows
 
-    def _check(self, number: int, line: bytes | None) -> Mapping[str, Any] | None:
+    def _check(self, number: int, line: bytes | None, start: int) -> Mapping[str, Any] | None:
         """Return a line's fields; None for an empty or faulty one."""
         if line is None:
             limit = self._rules.limits.max_row_bytes
@@ -218,7 +226,7 @@ class _Indexer:
         if fields is None:
             fields = _loads_odd(text)
         if fields is None:
-            self._fault(number, "invalid_json_line", "the line is not a JSON object")
+            self._fault(number, *_why_not_json(line, start))
             return None
         if self._bare is None:
             self._bare = not _ENVELOPE & (fields.keys() - set(self._rules.join))
@@ -265,6 +273,15 @@ class _Indexer:
             seen.setdefault(custom_id, number)
             if len(self._faults) >= self._rules.max_faults:
                 return
+
+
+def _why_not_json(line: bytes, start: int) -> tuple[str, str, str | None]:
+    """Return code, message and field of the fault of a line, which begins at an offset of the file."""
+    try:
+        Decoder(UTF8, start).decode(line, final=True)
+    except EncodingError as error:
+        return _OTHER_ENCODING, error.detail, "encoding"
+    return "invalid_json_line", "the line is not a JSON object", None
 
 
 def _loads(line: bytes) -> dict[str, Any] | None:

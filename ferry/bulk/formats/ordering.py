@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ferry.bulk.formats.base import Group, PartResult, Rules
+from ferry.bulk.formats.base import Group, PartResult, Rules, counts_of
 from ferry.bulk.formats.sequences import Repeated
 from ferry.errors import InvalidInputError
 from ferry.json_elements import limits_of_dtype
@@ -22,13 +22,14 @@ class OutputRows:
 
     def __init__(self, result: PartResult) -> None:
         self._outputs = result.outputs
-        self._faulty = np.array([fault.position for fault in result.all_faults()], np.int64)
+        # The position of each row that failed; of a line that holds several rows it comes several times.
+        self.faulty: Array = _faulty_positions(result)
         positions = [_row_positions(group) for group in result.rows.groups]
         all_positions = _joined(positions, np.empty(0, np.int64))
         self.positions: Array = all_positions
         self.taken: Array | None = None
         is_good = np.ones(len(result.rows.ids), bool)
-        is_good[self._faulty] = False
+        is_good[self.faulty] = False
         if len(positions) > 1 or not is_good.all() or np.any(all_positions[1:] < all_positions[:-1]):
             order = np.argsort(all_positions, kind="stable")
             self.taken = order[is_good[all_positions[order]]]
@@ -55,7 +56,7 @@ class OutputRows:
         Shape: (rows, *inner), in row order.
         """
         rows = np.ascontiguousarray(self.output(index, spec), dtype=spec.numpy_dtype)
-        if not len(self._faulty):
+        if not len(self.faulty):
             return rows
         failed = self.failed()
         whole: Array = np.full((len(failed), *rows.shape[1:]), _filler(spec), spec.numpy_dtype)
@@ -65,9 +66,9 @@ class OutputRows:
     def failed(self) -> Array:
         """Say of each row of `aligned` whether it failed. Shape: bool (rows).
 
-        A line may hold several rows; where it failed it takes one.
+        A line that holds several rows takes as many places where it failed.
         """
-        both = np.concatenate([self.positions, self._faulty])
+        both = np.concatenate([self.positions, self.faulty])
         return np.asarray(np.argsort(both, kind="stable") >= len(self.positions))
 
 
@@ -77,6 +78,13 @@ def positions_of(group: Group) -> Array:
     if isinstance(places, range):
         return np.arange(places.start, places.stop, places.step, dtype=np.int64)
     return np.array(places, dtype=np.int64)
+
+
+def _faulty_positions(result: PartResult) -> Array:
+    faults = result.all_faults()
+    counts = counts_of(result.rows.groups) if faults else {}
+    rows = [max(fault.count, counts.get(fault.position, 1)) for fault in faults]
+    return np.repeat(np.array([fault.position for fault in faults], np.int64), np.array(rows, np.int64))
 
 
 def _row_positions(group: Group) -> Array:

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import PurePath
@@ -11,6 +12,8 @@ from ferry.errors import InvalidInputError
 
 MIB = 1024 * 1024
 _MAGICS = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
+# A frame of zstd that holds no data, as pzstd writes it (RFC 8878, section 3.1.2).
+_SKIPPABLE = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18", re.DOTALL)
 _SUFFIXES = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 
 
@@ -23,6 +26,8 @@ def packing_of(filename: str, head: bytes) -> str | None:
     suffix = PurePath(filename).suffix.lower()
     named = _SUFFIXES.get(suffix)
     found = next((kind for kind, magic in _MAGICS.items() if head.startswith(magic)), None)
+    if named == "zstd" and _SKIPPABLE.match(head):  # of LZ4 too, so the name decides
+        found = named
     if found and not named:
         ending = ".gz" if found == "gzip" else ".zst"
         remedy = f"add {ending} to its name, as in rows.csv{ending}"

@@ -19,11 +19,10 @@ class PlacedRows:
     """
 
     def __init__(self, result: PartResult, rows: OutputRows) -> None:
-        faults = result.all_faults()
         self.failed: Array = rows.failed()
-        both = np.concatenate([rows.positions, np.array([fault.position for fault in faults], np.int64)])
-        self.positions: Array = np.sort(both)
-        self._texts = [f"{fault.code}: {fault.message}" for fault in faults]
+        self.positions: Array = np.sort(np.concatenate([rows.positions, rows.faulty]))
+        by_position = {fault.position: f"{fault.code}: {fault.message}" for fault in result.all_faults()}
+        self._texts = [by_position[position] for position in rows.faulty.tolist()]
 
     def spread(self, columns: Mapping[str, Any]) -> dict[str, Any]:
         """Return the columns of the rows that have output with a null for each row that failed, and why it did."""

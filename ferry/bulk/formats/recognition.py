@@ -1,5 +1,6 @@
 """What format a file is, by its first bytes and then its name. Imports no format, so that the API may ask."""
 
+from collections.abc import Callable, Sequence
 from pathlib import PurePath
 
 from ferry.bulk.formats.text_encoding import is_text_with_zeros, looks_like_text
@@ -57,7 +58,11 @@ _UNREAD_MAGICS = (
 )
 # Of these a file of JSON lines is read all the same.
 _TEXTS = (".txt", ".dat", ".text", ".json")
-_TABLE_SUFFIXES = (b".csv", b".tsv", b".jsonl", b".ndjson", b".json", b".txt", b".parquet")
+_TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".txt", ".parquet")
+_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif")
+# Members, exactly of these names, that Excel and LibreOffice write.
+_WORKBOOK = ("[Content_Types].xml", "xl/workbook.xml")
+_OPEN_DOCUMENT = "mimetype"
 
 
 def recognise(filename: str, head: bytes) -> str:
@@ -92,6 +97,25 @@ def recognise(filename: str, head: bytes) -> str:
     return found
 
 
+def check_images(names: Sequence[str], is_image: Callable[[str], bool]) -> None:
+    """Refuse an archive that holds something else than images. One PNG or JPEG among its files makes it one of images.
+
+    names: of its files, without folders and what systems add. is_image: looks into a file whose name has no suffix.
+
+    Raises:
+        InvalidInputError: a workbook, or a table or arrays without any image, with the remedy.
+    """
+    if any(name in _WORKBOOK for name in names):
+        raise InvalidInputError(f"the file is a workbook of Excel; {_SHEET}")
+    if any(name.lower().endswith(_IMAGE_SUFFIXES) for name in names):
+        return
+    others = [name for name in names if name.lower().endswith((*_TABLE_SUFFIXES, ".npy"))]
+    if not others or any(not PurePath(name).suffix and is_image(name) for name in names):
+        return
+    remedy = "name it .npz" if others[0].lower().endswith(".npy") else _ARCHIVE
+    raise InvalidInputError(f"the file is a ZIP of {others[0][:40]!r}, without an image; {remedy}")
+
+
 def _by_content(head: bytes) -> str | None:
     for magic, name in _MAGICS:
         if head.startswith(magic):
@@ -117,10 +141,15 @@ def _check_served(filename: str, suffix: str, head: bytes) -> None:
 def _zip_kind(filename: str, head: bytes, named: str | None) -> str:
     if head.startswith(b"PK\x05\x06"):  # an archive without members
         return named if named in ("npz", "images") else "images"
+    # What else is in the archive is known when it is indexed: see `check_images`.
     length = int.from_bytes(head[26:28], "little")
-    member = head[30 : 30 + length]
-    if member.startswith((b"[Content_Types].xml", b"_rels/", b"xl/", b"docProps/", b"mimetype")):
+    member = head[30 : 30 + length].decode("utf-8", "replace")
+    if member in (*_WORKBOOK, _OPEN_DOCUMENT):
         raise InvalidInputError(f"{filename[:80]!r} is a workbook of Excel or LibreOffice; {_SHEET}")
-    if member.lower().endswith(_TABLE_SUFFIXES):
-        raise InvalidInputError(f"{filename[:80]!r} is a ZIP of {member.decode('utf-8', 'replace')[:40]!r}; {_ARCHIVE}")
-    return "npz" if member.endswith(b".npy") else "images"
+    if named not in (None, "npz", "images"):
+        suffix = PurePath(filename).suffix
+        detail = f"{filename[:80]!r} is named {suffix}, its content is a ZIP, as workbooks and packed files are"
+        raise InvalidInputError(f"{detail}; of a workbook {_SHEET}; else {_ARCHIVE}")
+    if named is None:
+        return "npz" if member.endswith(".npy") else "images"
+    return named

@@ -135,8 +135,12 @@ FIELDS = "input_file_id, endpoint, completion_window, metadata, output_expires_a
         ),
         ({"metadata": {"": "x"}}, "#/metadata", "a key of metadata has 1 to 64 characters"),
         ({"metadata": {"k" * 65: "x"}}, "#/metadata", "a key of metadata has 1 to 64 characters"),
-        ({"metadata": {"k": "x" * 513}}, "#/metadata/k", "expected a text of up to 512 characters"),
-        ({"metadata": {"k": 7}}, "#/metadata/k", "expected a text of up to 512 characters"),
+        ({"metadata": {"k": "x" * 513}}, "#/metadata/k", "metadata 'k' must be a text of up to 512 characters"),
+        ({"metadata": {"k": 7}}, "#/metadata/k", "metadata 'k' must be a text of up to 512 characters"),
+        (
+            {"metadata": {"header": True}}, "#/metadata/header",
+            "metadata 'header' must be a text of up to 512 characters",
+        ),
         (
             {"metadata": {"output_format": "xlsx"}}, "#/metadata/output_format",
             f"no output format 'xlsx'; there are {', '.join(OUTPUT_FORMATS)}",

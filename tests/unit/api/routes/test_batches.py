@@ -108,7 +108,7 @@ async def test_create_when_output_expires_then_the_queue_is_told(api: Api) -> No
             "metadata has 17 pairs, the limit is 16",
         ),
         ({"metadata": {"k" * 65: "x"}}, "#/metadata", "a key of metadata has 1 to 64 characters"),
-        ({"metadata": {"k": "x" * 513}}, "#/metadata/k", "expected a text of up to 512 characters"),
+        ({"metadata": {"k": "x" * 513}}, "#/metadata/k", "metadata 'k' must be a text of up to 512 characters"),
         ({"metadata": "x"}, "#/metadata", "metadata must be an object of texts"),
         (
             {"metadata": {"output_format": "xlsx"}}, "#/metadata/output_format",
@@ -434,6 +434,14 @@ async def test_output_when_the_row_is_no_number_then_refused(api: Api, from_row:
     assert (await api.client.get(f"{URL}/{batch_id}/output?from_row={from_row}")).status_code == 400
 
 
+@pytest.mark.parametrize("query", ["fromrow=2", "from_row=1&limit=3"])
+async def test_output_when_a_query_parameter_is_unknown_then_refused_naming_it(api: Api, query: str) -> None:
+    batch_id = (await made(api))["id"]
+    response = await api.client.get(f"{URL}/{batch_id}/output?{query}")
+    assert response.status_code == 400
+    assert response.json()["detail"].endswith("; there is from_row")
+
+
 # --- failed rows, again
 
 
@@ -495,6 +503,7 @@ async def test_retry_when_it_comes_again_with_its_key_after_a_file_went_then_the
         ({"metadata": {"output_format": "csv"}}, "#/metadata/output_format"),
         ({"metadata": {"join": "name"}}, "#/metadata/join"),
         ({"metadata": {"retry_of": 7}}, "#/metadata/retry_of"),
+        ({"metadata": {"retry_of": ""}}, "#/metadata/retry_of"),
     ],
 )
 async def test_retry_when_something_else_is_asked_for_then_refused(

@@ -673,6 +673,25 @@ def test_run_when_failed_rows_are_run_again_then_the_merged_output_is_here(shell
     assert shown.err.splitlines()[0].startswith("batch batch_1 of the rows that failed in batch_1")
 
 
+@pytest.mark.parametrize("command", ["run --retry-failed batch_1", "resume batch_1"])
+def test_retry_and_resume_when_the_name_says_another_format_then_refused_before_anything_runs(
+    shell: Shell, command: str
+) -> None:
+    shell.api.store("file-in", LINES, "in.jsonl")
+    shown = shell.type(f"{command} -o r.parquet")
+    assert shown.status == 1
+    assert "-o r.parquet is named .parquet, which is parquet, but the output of batch_1 is jsonl" in shown.err
+    assert shell.api.created == []
+    assert not Path("r.parquet").exists()
+
+
+def test_run_when_the_batch_to_retry_has_no_id_then_says_that_it_is_missing(shell: Shell) -> None:
+    shown = shell.type("run --retry-failed=")
+    assert shown.status == 2
+    assert "needs the id of a batch" in shown.err
+    assert shell.api.asked == []
+
+
 @pytest.mark.parametrize(
     "more", ["in.jsonl", "-m mnist", "--format csv", "--join id", "--errors inline", "--follow", "--escape-formulas"]
 )

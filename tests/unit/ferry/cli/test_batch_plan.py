@@ -75,7 +75,7 @@ def test_endpoint_when_lines_name_another_route_then_is_refused(
     [
         ("in.csv", b"x\n1\n", None, None, "csv"),
         ("in.csv", b"x\n1\n", "o.parquet", None, "parquet"),
-        ("in.csv", b"x\n1\n", "o.parquet", "npz", "npz"),
+        ("in.csv", b"x\n1\n", "o.dat", "npz", "npz"),
         ("in.csv", b"x\n1\n", "o.txt", "csv", "csv"),
         ("in.csv", b"x\n1\n", "o", None, "csv"),
         ("in.csv", b"x\n1\n", "o.NDJSON", None, "jsonl"),
@@ -144,6 +144,14 @@ def test_plan_when_what_unpacks_is_not_installed_then_it_says_so(
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(InvalidInputError, match="send it as"):
         planned(tmp_path / "in.csv.zst", b"\x28\xb5\x2f\xfd")
+
+
+@pytest.mark.parametrize(("out", "asked"), [("o.jsonl", "parquet"), ("o.NPZ", "npy"), ("o.tsv", "csv")])
+def test_output_format_when_it_contradicts_the_name_then_is_refused_naming_both(
+    tmp_path: Path, out: str, asked: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=f"{Path(out).suffix.lower()}, .*--format says {asked}; name it"):
+        planned(tmp_path / "in.csv", b"x\n1\n", out=str(tmp_path / out), output_format=asked)
 
 
 @pytest.mark.parametrize("out", ["o.xlsx", "o.txt", "o.csv.gz", "o.zip"])

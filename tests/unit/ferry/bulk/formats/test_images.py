@@ -53,6 +53,35 @@ def bomb(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
 
 
+@pytest.mark.parametrize("other", ["README.txt", "labels.csv", "feat.npy", "xl/a.txt", "mimetype.json"])
+def test_images_when_another_file_comes_first_then_it_fails_alone(other: str) -> None:
+    pixels = pixels_of(2)
+    data = zipped([(other, b"no image"), ("xl/a.png", png(pixels[0])), ("b", png(pixels[1]))])
+    chunks = chunks_of("images", data, rules(TOY))
+    assert [fault.position for fault in faults_of(chunks)] == [0]
+    np.testing.assert_allclose(whole(chunks), pixels / np.float32(255), rtol=1e-6)
+
+
+def test_images_when_no_name_says_so_then_the_first_bytes_do() -> None:
+    data = zipped([("labels.csv", b"a\n1\n"), ("1", png(pixels_of(1)[0]))])
+    assert len(faults_of(chunks_of("images", data, rules(TOY)))) == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["a/README.md", "rows.CSV"], "is a ZIP of 'rows.CSV', without an image; unpack it"),
+        (["in.jsonl", "no"], "is a ZIP of 'in.jsonl'"),
+        (["x.npy", "y.npy"], "name it .npz"),
+        (["docProps/app.xml", "xl/workbook.xml", "xl/media/image1.png"], "a workbook of Excel; save the sheet"),
+    ],
+)
+def test_images_when_an_archive_holds_none_then_its_refusal_says_what_it_is(names: list[str], said: str) -> None:
+    found = index("images", zipped([(name, b"x") for name in names]), rules())
+    assert [fault.code for fault in found.faults] == ["invalid_file"]
+    assert said in found.faults[0].message
+
+
 @pytest.mark.parametrize("chunk_rows", [1, 4, 100])
 def test_images_when_they_go_through_then_as_the_same_rows_in_npy(chunk_rows: int) -> None:
     pixels = pixels_of(9)

@@ -86,8 +86,11 @@ CASES = {
     "timestamp UTC": moment(of(pa.timestamp("ns", "UTC"), 1_700_000_000_123_456_789), "2023-11-14 22:13:20.123456789Z"),
     "timestamp zone": moment(
         of(pa.timestamp("ms", "Europe/Berlin"), 1_700_000_000_123, 1_690_000_000_000),
-        "2023-11-14 23:13:20.123+0100",
-        "2023-07-22 06:26:40.000+0200",
+        "2023-11-14 23:13:20.123+01:00",
+        "2023-07-22 06:26:40.000+02:00",
+    ),
+    "timestamp zone of minutes": moment(
+        of(pa.timestamp("s", "-09:30"), 0), "1969-12-31 14:30:00-09:30", parquet_type=pa.timestamp("ms", "-09:30")
     ),
     "timestamp zone far": moment(of(pa.timestamp("ms", "+05:30"), 10**15), "33658-09-27 01:46:40.000Z"),
     "timestamp nowhere": moment(of(pa.timestamp("ms", "Mars/Base"), 1), "1970-01-01 00:00:00.001Z"),

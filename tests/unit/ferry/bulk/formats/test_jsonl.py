@@ -300,3 +300,13 @@ def test_jsonl_when_a_line_that_holds_nan_is_at_fault_otherwise_then_the_file_fa
     assert codes(index("jsonl", b"\n".join(lines), rules(url="/v1/predictions"))) == [("duplicate_custom_id", 2)]
     for bad in (b"NaN", b'{"x":NaN', b'{"x":NaN,"y":"\\ud800"}', b'{"x":NaN}' + b"[" * 100_000):
         assert codes(index("jsonl", bad, rules())) == [("invalid_json_line", 1)]
+
+
+@pytest.mark.parametrize("before", [b"", b'{"x": [[1, 2, 3], [4, 5, 6]]}\r\n\n', b"\xef\xbb\xbf"])
+def test_jsonl_when_it_is_in_another_encoding_then_the_byte_its_offset_and_the_option(before: bytes) -> None:
+    line = '{"x": [[1, 2, 3], [4, 5, 6]], "name": "café"}\n'.encode("cp1252")
+    found = index("jsonl", before + line * 200, rules())
+    (fault,) = found.faults
+    assert (fault.code, fault.line, fault.param) == ("invalid_encoding", 1 + before.count(b"\n"), "encoding")
+    said = f"byte 0xE9 at offset {len(before) + line.index(0xE9)} is not utf-8; name the encoding with --encoding"
+    assert fault.message.startswith(said)

@@ -70,8 +70,9 @@ def test_output_rows_when_groups_and_faults_are_any_then_as_the_slow_way(part: P
     assert rows.positions.tolist() == [position for position, _, _, y in expected for _ in y]
     np.testing.assert_array_equal(rows.output(0, Y), np.concatenate([np.empty((0, 3)), *(y for *_, y in expected)]))
     good = {position: y for position, _, _, y in expected}
-    nothing = np.full((1, 3), np.nan)
-    whole = np.concatenate([good.get(position, nothing) for position in range(len(part.rows.ids))])
+    sizes = {p: n for group in part.rows.groups for p, n in zip(group.positions, group.counts, strict=True)}
+    nothing = {position: np.full((sizes.get(position, 1), 3), np.nan) for position in range(len(part.rows.ids))}
+    whole = np.concatenate([good.get(position, nothing[position]) for position in nothing])
     np.testing.assert_array_equal(rows.aligned(0, Y), whole)
 
 

@@ -62,3 +62,16 @@ def test_packing_of_when_name_and_content_agree_then_it_is_known(
 def test_packing_of_when_they_disagree_then_it_says_what_to_do(filename: str, head: bytes, said: str) -> None:
     with pytest.raises(InvalidInputError, match=said):
         packing_of(filename, head)
+
+
+@pytest.mark.parametrize("low", [0x50, 0x5A, 0x5F])
+def test_unpacked_when_frames_without_data_stand_between_then_they_are_skipped(low: int) -> None:
+    nothing = bytes((low, 0x2A, 0x4D, 0x18)) + b"\4\0\0\0size"
+    data = nothing + zstd(TEXT) + nothing + zstd(b"more") + nothing
+    assert packing_of("a.csv.zst", data) == "zstd"
+    assert unpacked_head(io.BytesIO(data), "zstd", 5) == TEXT[:5]
+    assert b"".join(unpacked_blocks(io.BytesIO(data), "zstd")) == TEXT + b"more"
+
+
+def test_packing_of_when_a_frame_of_no_known_name_begins_then_it_is_not_packed() -> None:
+    assert packing_of("a.bin", b"\x50\x2a\x4d\x18\4\0\0\0size") is None

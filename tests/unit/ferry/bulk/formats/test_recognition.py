@@ -10,6 +10,8 @@ from ferry.bulk.formats.registry import format_named
 from ferry.errors import InvalidInputError
 
 NPZ = b"PK\x03\x04" + bytes(22) + b"\x05\x00\x00\x00x.npy"
+# First files of archives that may hold images all the same.
+FIRST = (b"x.npy", b"README.txt", b"labels.csv", b"xl/1.png", b"mimetype_a.png", b"_rels/a.png", b"docProps/a.png")
 ZIP = b"PK\x03\x04" + bytes(22) + b"\x05\x00\x00\x00a.png"
 
 
@@ -38,6 +40,11 @@ ZIP = b"PK\x03\x04" + bytes(22) + b"\x05\x00\x00\x00a.png"
         ("in", NPZ, "npz"),
         ("in.zip", ZIP, "images"),
         ("../../in.zip", ZIP, "images"),
+        *(
+            ("in.zip", b"PK\x03\x04" + bytes(22) + len(first).to_bytes(4, "little") + first, "images")
+            for first in FIRST
+        ),
+        ("in.npz", ZIP, "npz"),
     ],
 )
 def test_recognise_when_content_and_name_agree_then_the_format(filename: str, head: bytes, name: str) -> None:
@@ -50,7 +57,6 @@ def test_recognise_when_content_and_name_agree_then_the_format(filename: str, he
         ("in.csv", b"", "empty"),
         ("in.jsonl", b" \n\n", "empty"),
         ("in.npy", b"PAR1", "its content is parquet"),
-        ("in.zip", NPZ, "its content is npz"),
         ("in.parquet", b"a,b\n", "its content is not parquet"),
         ("in.csv", b"\x00\x01", "its content is not csv"),
         ("in.bin", b"\x00\x01", "no known format"),
@@ -82,8 +88,8 @@ def test_recognise_when_imported_then_neither_pyarrow_nor_pillow_is() -> None:
         ("in.ods", ZIP, "save the sheet"),
         ("in.csv", b"PK\x03\x04" + bytes(22) + b"\x13\x00\x00\x00[Content_Types].xml", "save the sheet"),
         ("in.csv", b"\xd0\xcf\x11\xe0" + bytes(20), "save the sheet"),
-        ("in.csv.zip", b"PK\x03\x04" + bytes(22) + b"\x06\x00\x00\x00in.csv", "packed as .gz or .zst"),
-        ("in.zip", b"PK\x03\x04" + bytes(22) + b"\x06\x00\x00\x00in.TSV", "packed as .gz or .zst"),
+        ("in.csv", b"PK\x03\x04" + bytes(22) + b"\x11\x00\x00\x00docProps/app.xml", "save the sheet"),
+        ("in.ods.zip", b"PK\x03\x04" + bytes(22) + b"\x08\x00\x00\x00mimetype", "save the sheet"),
         ("in.feather", b"FEA1....", "version 2"),
         ("in.pkl", b"\x80\x04", "Parquet or CSV"),
         ("in.sav", b"$FL2", "Parquet or CSV"),
