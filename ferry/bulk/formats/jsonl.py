@@ -5,7 +5,6 @@ Whether a file has envelopes is told by its first line. A bare line's custom_id 
 
 import gc
 import io
-import json
 from array import array as c_array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +12,6 @@ from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
-import orjson
 
 from ferry.bulk.formats.base import (
     Chunk,
@@ -31,11 +29,11 @@ from ferry.bulk.formats.base import (
 )
 from ferry.bulk.formats.json_joined import JoinedKinds, JoinedValues
 from ferry.bulk.formats.json_numbered import NumberedMembers
+from ferry.bulk.formats.json_objects import OTHER_ENCODING, loads, loads_odd, why_not_json
 from ferry.bulk.formats.json_plain import PlainRows, peek
 from ferry.bulk.formats.json_rows import read_bodies
 from ferry.bulk.formats.jsonl_output import write_lines
 from ferry.bulk.formats.lines import iter_lines
-from ferry.bulk.formats.text_encoding import UTF8, Decoder, EncodingError
 from ferry.errors import InvalidInputError
 
 _BOM = b"\xef\xbb\xbf"
@@ -43,7 +41,6 @@ _CHECKED = ("custom_id", "method", "url", "body")
 _ENVELOPE = frozenset(_CHECKED)
 _MAX_CUSTOM_ID_CHARS = 512
 _SHOWN_CHARS = 60
-_OTHER_ENCODING = "invalid_encoding"
 
 
 class Jsonl:
@@ -136,9 +133,9 @@ class _Lines:
                 self._ids.append(custom_id or str(number))
                 self._joined.take(self._plain.joined, text)
                 continue
-            fields, is_json = _loads(text), True
+            fields, is_json = loads(text), True
             if fields is None:
-                fields, is_json = _loads_odd(text), False
+                fields, is_json = loads_odd(text), False
             if fields is None:
                 raise InvalidInputError(f"line {number} is no longer what was indexed; was the file replaced?")
             self._joined.take(fields, text, is_json=is_json)
@@ -149,7 +146,7 @@ class _Lines:
         start = self._starts[position]
         end = self._data.find(b"\n", start)
         line = self._data[start : end if end >= 0 else None]
-        return self._body_of(_loads(line.removeprefix(_BOM)) or {})
+        return self._body_of(loads(line.removeprefix(_BOM)) or {})
 
     def _body_of(self, fields: Mapping[str, Any]) -> Any:
         if self._bare:
@@ -193,7 +190,7 @@ class _Indexer:
 
     @property
     def _has_other_encoding(self) -> bool:
-        return bool(self._faults) and self._faults[-1].code == _OTHER_ENCODING
+        return bool(self._faults) and self._faults[-1].code == OTHER_ENCODING
 
     def _done(self) -> Index:
         chunks, faults = self._cutter.done(), tuple(self._faults)
@@ -222,11 +219,11 @@ class _Indexer:
             peeked = peek(text, self._peeked)
             if peeked is not None and (self._bare or self._envelope_fault(peeked) is None):
                 return peeked
-        fields = _loads(text)
+        fields = loads(text)
         if fields is None:
-            fields = _loads_odd(text)
+            fields = loads_odd(text)
         if fields is None:
-            self._fault(number, *_why_not_json(line, start))
+            self._fault(number, *why_not_json(line, start))
             return None
         if self._bare is None:
             self._bare = not _ENVELOPE & (fields.keys() - set(self._rules.join))
@@ -263,7 +260,7 @@ class _Indexer:
         suspects, seen = set(doubles.tolist()), dict[str, int]()
         for number, (_, _, line) in enumerate(iter_lines(file, self._rules.limits.max_row_bytes), 1):
             text = (line or b"").removeprefix(_BOM)
-            fields = peek(text, ("custom_id",)) or _loads(text) or _loads_odd(text) or {}
+            fields = peek(text, ("custom_id",)) or loads(text) or loads_odd(text) or {}
             custom_id = fields.get("custom_id", "")
             if hash(custom_id) not in suspects or not custom_id:
                 continue
@@ -273,36 +270,6 @@ class _Indexer:
             seen.setdefault(custom_id, number)
             if len(self._faults) >= self._rules.max_faults:
                 return
-
-
-def _why_not_json(line: bytes, start: int) -> tuple[str, str, str | None]:
-    """Return code, message and field of the fault of a line, which begins at an offset of the file."""
-    try:
-        Decoder(UTF8, start).decode(line, final=True)
-    except EncodingError as error:
-        return _OTHER_ENCODING, error.detail, "encoding"
-    return "invalid_json_line", "the line is not a JSON object", None
-
-
-def _loads(line: bytes) -> dict[str, Any] | None:
-    try:
-        fields = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return None
-    return fields if isinstance(fields, dict) else None
-
-
-def _loads_odd(line: bytes) -> dict[str, Any] | None:
-    """Return the object of a line that is JSON but for NaN, infinities and numbers too large for a float.
-
-    Python writes NaN and Infinity. The check of the inputs decides on each. None: the line is at fault otherwise.
-    """
-    try:
-        fields = json.loads(line.decode("utf-8"))
-        json.dumps(fields, ensure_ascii=False).encode("utf-8")  # no half of a surrogate pair
-    except (ValueError, RecursionError):
-        return None
-    return fields if isinstance(fields, dict) else None
 
 
 def _shown(value: Any) -> str:

@@ -167,7 +167,7 @@ def test_plain_rows_when_lines_are_plain_then_no_list_is_made_of_them(monkeypatc
 
     data = b"".join(PLAIN.replace(b'"a"', b'"%d"' % n) + b"\n" for n in range(3))
     (chunk,) = Jsonl().index(io.BytesIO(data), rules(TWO, url="/u")).chunks
-    monkeypatch.setattr("ferry.bulk.formats.jsonl._loads", refuse)
+    monkeypatch.setattr("ferry.bulk.formats.jsonl.loads", refuse)
     (group,) = Jsonl().read(io.BytesIO(data), chunk, rules(TWO, url="/u")).groups
     assert (group.positions, list(group.counts)) == (range(3), [1, 1, 1])
     np.testing.assert_array_equal(group.arrays[0], np.array([[[0, 1], [0, 1]]] * 3, np.float32))
