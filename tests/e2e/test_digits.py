@@ -1,5 +1,6 @@
 """The main job over HTTP: real digits through the whole stack, in every way a user may ask."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -102,8 +103,12 @@ def test_flower_when_a_job_is_done_then_its_ticket_has_a_page_that_tells(
     url = job["batch"]["url"]
     eventually(lambda: "SUCCESS" in httpx.get(url).text, "Flower has heard of the ticket")
     page = httpx.get(url).text.replace("&#x27;", "'")
-    for told in ("ferry.run_batches", "'model': 'mnist'", "'version': '1'", "'rows': 5", "'jobs': 1", "'run_ms'"):
+    for told in ("ferry.run_batches", "'model': 'mnist'", "'version': '1'", "'run_ms'"):
         assert told in page
+    # A ticket continues for some milliseconds: the job of the test before may be in it too.
+    rows, jobs = (int(re.search(rf"'{name}': (\d+)", page)[1]) for name in ("rows", "jobs"))
+    assert rows >= 5
+    assert 1 <= jobs <= rows
 
 
 def test_models_when_listed_then_signature_and_live_workers(client: httpx.Client) -> None:
