@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ferry.errors import InvalidInputError
-from ferry.json_elements import fits, settle_and_check
+from ferry.json_elements import fits, kind_of, settle_and_check, show, show_sizes
 from ferry.json_tensors import Rows, check_rows, read_shaped
 from ferry.manifest import Manifest, TensorSpec
 from ferry.tensors import MAX_AXES, Array, array_from_raw, model_layout, raw_from_array, rows_first
@@ -135,7 +135,7 @@ def _rows(manifest: Manifest, arrays: Mapping[str, Array]) -> Rows:
 
 def _read_tensor(spec: TensorSpec, item: Mapping[str, Any], raw: bytes | memoryview | None, pointer: str) -> Array:
     if item.get("datatype") != spec.oip_datatype:
-        detail = f"expected {spec.oip_datatype}, got {str(item.get('datatype'))[:40]}"
+        detail = f"expected {spec.oip_datatype}, got {_named(item.get('datatype'))}"
         raise InvalidInputError.at(f"{pointer}/datatype", detail)
     shape = _shape(spec, item.get("shape"), f"{pointer}/shape")
     if raw is not None:
@@ -157,17 +157,18 @@ def _from_raw(spec: TensorSpec, shape: tuple[int, ...], raw: bytes | memoryview,
 
 
 def _shape(spec: TensorSpec, value: Any, pointer: str) -> tuple[int, ...]:
-    is_shape = isinstance(value, list) and all(type(size) is int and 0 <= size < 2**32 for size in value)
+    is_short = isinstance(value, list) and len(value) <= MAX_AXES
+    is_shape = is_short and all(type(size) is int and 0 <= size < 2**32 for size in value)
     if not is_shape or not fits(spec, value):
         sizes = [-1 if size is None else size for size in spec.shape]
         wanted = f"up to {MAX_AXES} sizes" if spec.has_any_rank else f"{sizes} (-1 is any size)"
         # Clients copy the model's own shape, in which -1 stands.
         known = "" if is_shape else "; a shape that is sent has whole numbers from 0 alone"
-        raise InvalidInputError.at(pointer, f"expected {wanted}, got {str(value)[:60]}{known}")
+        raise InvalidInputError.at(pointer, f"expected {wanted}, got {show_sizes(value)}{known}")
     # Without an empty axis the number of elements that came tells.
     if 0 in value and math.prod(size or 1 for size in value) * spec.numpy_dtype.itemsize > _MAX_TENSOR_BYTES:
         raise InvalidInputError.at(
-            pointer, f"no tensor has the shape {str(value)[:60]}: its axes are too long together"
+            pointer, f"no tensor has the shape {show_sizes(value)}: its axes are too long together"
         )
     return tuple(value)
 
@@ -200,7 +201,12 @@ def _spec_of(specs: Sequence[TensorSpec], name: Any, pointer: str, ref: str) -> 
         if spec.name == name:
             return spec
     names = ", ".join(repr(spec.name) for spec in specs)
-    raise InvalidInputError.at(pointer, f"{ref} has no {str(name)[:40]!r} here; there are {names}")
+    raise InvalidInputError.at(pointer, f"{ref} has no {_named(name)} here; there are {names}")
+
+
+def _named(value: Any) -> str:
+    """Return what stands where a name should, for an error: a large value is not written out to show its beginning."""
+    return show(value) if isinstance(value, str) else kind_of(value)
 
 
 def _object(value: Any, pointer: str) -> Mapping[str, Any]:
