@@ -1,19 +1,14 @@
-"""Request bodies: bounded, of a type we read, and parsed. Knows nothing of what the JSON means."""
+"""Request bodies: bounded, of a type we read, and small ones parsed. Knows nothing of what the JSON means."""
 
-import json
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import orjson
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from api import json_arrays
+from api.json_parsing import parse_json
 from api.problems import BodyTooLargeError, UnsupportedMediaTypeError
-from ferry.errors import InvalidInputError, MalformedRequestError
-
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+from ferry.errors import InvalidInputError
 
 
 async def read_json_object(request: Request, headers: Mapping[str, str], *, max_bytes: int) -> dict[str, Any]:
@@ -39,8 +34,12 @@ def check_media_type(content_type: str) -> None:
         raise UnsupportedMediaTypeError(f"content type {media_type!r} is not read here; send application/json")
 
 
-async def read_body(request: Request, headers: Mapping[str, str], *, max_bytes: int) -> bytes:
+async def read_body(
+    request: Request, headers: Mapping[str, str], *, max_bytes: int, on_piece: Callable[[int], None] = lambda _: None
+) -> bytes:
     """Return the body, refusing as soon as it is known to be too large, or when it is compressed.
+
+    `on_piece` hears the size of each piece that comes, and may refuse it.
 
     Raises:
         UnsupportedMediaTypeError, BodyTooLargeError: as named.
@@ -63,6 +62,7 @@ async def read_body(request: Request, headers: Mapping[str, str], *, max_bytes: 
         size += len(piece)
         if size > max_bytes:
             raise _too_large(f"more than {max_bytes}", max_bytes)
+        on_piece(len(piece))
         pieces.append(piece)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
@@ -70,28 +70,3 @@ async def read_body(request: Request, headers: Mapping[str, str], *, max_bytes: 
 def _too_large(size: str, max_bytes: int) -> BodyTooLargeError:
     limit = f"the limit is {max_bytes} bytes (FERRY_MAX_BODY_BYTES); send fewer rows a job"
     return BodyTooLargeError(f"the body has {size} bytes, {limit}")
-
-
-def parse_json(body: bytes) -> Any:
-    """Parse JSON; large arrays of numbers come as numpy arrays (api/json_arrays.py).
-
-    NaN and Infinity are not JSON, but pass, so that the check of values can name their field.
-
-    Raises:
-        MalformedRequestError: saying where it stops being JSON.
-    """
-    try:
-        return json_arrays.read(body)
-    except ValueError:
-        pass  # it may be JSON all the same
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        reason = str(error)
-    try:
-        value = json.loads(body.decode("utf-8-sig"))
-        if _SURROGATE.search(body):  # half a pair passes here, and would fail as soon as it is to be UTF-8 again
-            json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except (ValueError, RecursionError):
-        raise MalformedRequestError(f"the body is not JSON: {reason}") from None
-    return value

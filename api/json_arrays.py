@@ -17,10 +17,10 @@ from ferry.tensors import Array
 MIN_NUMBERS = 32
 # The member of a body with the inputs of many jobs: each is a value of its own, also where all are numbers.
 APART = "inputs"
-# One visit of a value takes about 0.5 µs, the other parser 10 ns a byte: more visits than this cost more than they save.
+# A visit takes about 0.5 µs, the other parser 10 ns a byte: more visits than this cost more than they save.
 _BYTES_PER_VISIT = 32
 _FREE_VISITS = 64
-# simdjson finds a member by walking over those before it, about 5 ns each. A job's input has one for each of the model's.
+# simdjson finds a member by walking over those before it, about 5 ns each.
 MAX_MEMBERS = 64
 # Values that Python makes in C cost this part of a visit.
 _LEAVES_PER_VISIT = 16
@@ -131,7 +131,7 @@ _CONTAINERS = frozenset({simdjson.Array, simdjson.Object})
 
 def _numbers(value: Any, first: float) -> Array:
     """Return the numbers of an array as they lie, one after the other."""
-    kinds = [("d", np.float64)]
+    kinds: list[tuple[str, type[np.generic]]] = [("d", np.float64)]
     if isinstance(first, int):  # as float64, whole numbers from 2**53 would lose digits
         kinds = [("i", np.int64), ("u", np.uint64), *kinds]
     for code, dtype in kinds:

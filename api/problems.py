@@ -31,6 +31,7 @@ _STATUS = {
     "queue_draining": HTTPStatus.SERVICE_UNAVAILABLE,
     "queue_unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
     "storage_unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
+    "server_busy": HTTPStatus.SERVICE_UNAVAILABLE,
     "no_worker": HTTPStatus.SERVICE_UNAVAILABLE,
     "wait_timeout": HTTPStatus.GATEWAY_TIMEOUT,
     "shutting_down": HTTPStatus.SERVICE_UNAVAILABLE,

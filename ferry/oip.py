@@ -7,7 +7,7 @@ binary inputs follow it in the order of the inputs, row-major and little-endian.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -21,6 +21,18 @@ _REQUEST_FIELDS = frozenset({"id", "parameters", "inputs", "outputs"})
 MAX_ID_CHARS = 256
 # numpy makes no array whose axes other than the empty ones multiply to more.
 _MAX_TENSOR_BYTES = 2**62
+
+
+class AskedOutputs(Protocol):
+    """What a response needs of its request; the fields as in `InferRequest`."""
+
+    @property
+    def id(self) -> str:
+        """The request's own id, or nothing."""
+
+    @property
+    def outputs(self) -> tuple[tuple[int, bool], ...]:
+        """Which outputs, and which of them as raw bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +85,7 @@ def read_raw_request(manifest: Manifest, body: bytes) -> InferRequest:
 
 
 def infer_response(
-    manifest: Manifest, request: InferRequest, arrays: Sequence[Array]
+    manifest: Manifest, request: AskedOutputs, arrays: Sequence[Array]
 ) -> tuple[dict[str, Any], list[bytes]]:
     """Return the JSON of a response and the raw bytes that follow it; `arrays` are as the job's codec unpacks them."""
     outputs, tail = [], []

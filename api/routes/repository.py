@@ -4,9 +4,10 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from api.bodies import parse_json, read_body
+from api.bodies import read_body
 from api.catalog import Entry
 from api.headers import headers_of
+from api.json_parsing import parse_json
 from api.openapi import models as openapi
 from api.services import Services, services_of
 from api.wire import JSONAnswer

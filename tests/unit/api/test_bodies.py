@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect
 
-from api.bodies import check_media_type, parse_json, read_body, read_json_object
+from api.bodies import check_media_type, read_body, read_json_object
 from api.headers import headers_of
+from api.json_parsing import parse_json
 from api.problems import BodyTooLargeError, UnsupportedMediaTypeError
 from ferry.errors import InvalidInputError, MalformedRequestError
 

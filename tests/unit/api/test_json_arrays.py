@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api import json_arrays
-from api.bodies import parse_json
+from api.json_parsing import parse_json
 
 
 def nested(size: int) -> list:

@@ -36,6 +36,7 @@ STATUSES = {
     errors.QueueDrainingError: 503,
     QueueUnavailableError: 503,
     errors.StorageError: 503,
+    errors.ServerBusyError: 503,
     errors.NoWorkerError: 503,
     WaitTimeoutError: 504,
     errors.ShuttingDownError: 503,

@@ -1,0 +1,37 @@
+"""JSON from bytes, by the parser that is fastest for them. Knows nothing of HTTP, or of what the JSON means."""
+
+import json
+import re
+from typing import Any
+
+import orjson
+
+from api import json_arrays
+from ferry.errors import MalformedRequestError
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+def parse_json(body: bytes) -> Any:
+    """Parse JSON; large arrays of numbers come as numpy arrays (api/json_arrays.py).
+
+    NaN and Infinity are not JSON, but pass, so that the check of values can name their field.
+
+    Raises:
+        MalformedRequestError: saying where it stops being JSON.
+    """
+    try:
+        return json_arrays.read(body)
+    except ValueError:
+        pass  # it may be JSON all the same
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        reason = str(error)
+    try:
+        value = json.loads(body.decode("utf-8-sig"))
+        if _SURROGATE.search(body):  # half a pair passes here, and would fail as soon as it is to be UTF-8 again
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except (ValueError, RecursionError):
+        raise MalformedRequestError(f"the body is not JSON: {reason}") from None
+    return value
