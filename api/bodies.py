@@ -1,6 +1,6 @@
 """Request bodies: bounded, of a type we read, and small ones parsed. Knows nothing of what the JSON means."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from fastapi import Request
@@ -35,11 +35,16 @@ def check_media_type(content_type: str) -> None:
 
 
 async def read_body(
-    request: Request, headers: Mapping[str, str], *, max_bytes: int, on_piece: Callable[[int], None] = lambda _: None
+    request: Request,
+    headers: Mapping[str, str],
+    *,
+    max_bytes: int,
+    on_piece: Callable[[int], Awaitable[None] | None] = lambda _: None,
 ) -> bytes:
     """Return the body, refusing as soon as it is known to be too large, or when it is compressed.
 
-    `on_piece` hears the size of each piece that comes, and may refuse it.
+    `on_piece` is called with the size of each piece that comes, and may refuse it. The next piece is received when what
+    it returns is done; so long the client cannot send much.
 
     Raises:
         UnsupportedMediaTypeError, BodyTooLargeError: as named.
@@ -62,8 +67,10 @@ async def read_body(
         size += len(piece)
         if size > max_bytes:
             raise _too_large(f"more than {max_bytes}", max_bytes)
-        on_piece(len(piece))
+        pause = on_piece(len(piece))
         pieces.append(piece)
+        if pause is not None and not is_last:
+            await pause
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
