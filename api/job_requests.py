@@ -21,6 +21,8 @@ from ferry.errors import ServerBusyError
 
 # The worst JSON of so many bytes takes 3 ms to parse and 5 ms to check (docs/decisions/0008); 784 numbers have 6,000.
 SMALL_BYTES = 64 * 2**10
+# Bodies up to this size, as most are, do not wait behind larger small ones.
+TINY_BYTES = 16 * 2**10
 # Large bodies of one process that wait for their turn.
 MAX_WAITING = 128
 # Large bodies of one process that are in memory, as so many of the largest size.
@@ -39,6 +41,7 @@ class JobRequests:
         self._helper = helper or BodyHelper()
         self._turn = asyncio.Lock()
         self._parsing = LoopPasses(SMALL_BYTES)
+        self._tiny = LoopPasses(SMALL_BYTES)
         self._receiving = LoopPasses(RECEIVED_BYTES)
         self._n_waiting = 0
         self._held_bytes = 0
@@ -67,7 +70,7 @@ class JobRequests:
             raw = await read_body(request, headers, max_bytes=self._max_body_bytes, on_piece=hold.add)
             n_costly = len(raw) if has_text else json_bytes_of(json_length, len(raw))
             if n_costly <= SMALL_BYTES:
-                await self._parsing.enter(n_costly)
+                await (self._tiny if n_costly <= TINY_BYTES else self._parsing).enter(n_costly)
                 yield SmallBody(JobBody(kind, raw, json_length))
                 return
             async with self._next_turn():

@@ -146,8 +146,9 @@ def _rows(manifest: Manifest, arrays: Mapping[str, Array]) -> Rows:
 
 
 def _read_tensor(spec: TensorSpec, item: Mapping[str, Any], raw: bytes | memoryview | None, pointer: str) -> Array:
-    if item.get("datatype") != spec.oip_datatype:
-        detail = f"expected {spec.oip_datatype}, got {_named(item.get('datatype'))}"
+    datatype = item.get("datatype")
+    if not isinstance(datatype, str) or datatype != spec.oip_datatype:
+        detail = f"expected {spec.oip_datatype}, got {_named(datatype)}"
         raise InvalidInputError.at(f"{pointer}/datatype", detail)
     shape = _shape(spec, item.get("shape"), f"{pointer}/shape")
     if raw is not None:
@@ -187,7 +188,7 @@ def _shape(spec: TensorSpec, value: Any, pointer: str) -> tuple[int, ...]:
 
 def _read_outputs(manifest: Manifest, value: Any, parameters: Mapping[str, Any]) -> tuple[tuple[int, bool], ...]:
     default = parameters.get("binary_data_output", False) is True
-    if value is None or value == []:
+    if value is None or (isinstance(value, list) and not value):
         return tuple((index, default) for index in range(len(manifest.outputs)))
     if not isinstance(value, list):
         raise InvalidInputError.at("#/outputs", "expected a list of outputs")
@@ -210,7 +211,7 @@ def _binary_size(item: Mapping[str, Any], pointer: str) -> int | None:
 
 def _spec_of(specs: Sequence[TensorSpec], name: Any, pointer: str, ref: str) -> TensorSpec:
     for spec in specs:
-        if spec.name == name:
+        if isinstance(name, str) and spec.name == name:  # many numbers come as an array, which compares item by item
             return spec
     names = ", ".join(repr(spec.name) for spec in specs)
     raise InvalidInputError.at(pointer, f"{ref} has no {_named(name)} here; there are {names}")
