@@ -23,7 +23,15 @@ def parse_json(body: bytes) -> Any:
     try:
         return json_arrays.read(body)
     except ValueError:
-        pass  # it may be JSON all the same
+        return parse_plain_json(body)  # it may be JSON all the same
+
+
+def parse_plain_json(body: bytes) -> Any:
+    """Parse JSON as `parse_json`, every array as a list.
+
+    Raises:
+        MalformedRequestError: saying where it stops being JSON.
+    """
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:

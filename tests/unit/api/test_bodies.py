@@ -183,3 +183,9 @@ async def test_read_body_when_compressed_then_refused_by_name() -> None:
     with pytest.raises(UnsupportedMediaTypeError, match="'gzip' is not read here"):
         await _read(request([b"{}"], content_encoding="GZIP"), max_bytes=100)
     assert await _read(request([b"{}"], content_encoding="identity"), max_bytes=100) == b"{}"
+
+
+@pytest.mark.anyio
+async def test_read_json_object_when_it_is_larger_than_one_without_tensors_may_be_then_refused() -> None:
+    with pytest.raises(BodyTooLargeError, match="the limit of a body without tensors is 65536 bytes"):
+        await _read_object(request([b"{}" + b" " * 70_000]), max_bytes=10**6)
