@@ -9,6 +9,7 @@ from api.catalog import Entry
 from api.context import context_of
 from api.headers import headers_of
 from api.job_bodies import HEADER_LENGTH, JobInputs, Kind
+from api.large_answers import LARGE_BYTES, in_pieces
 from api.openapi import infer as openapi
 from api.services import services_of
 from api.terms import terms_from_headers, terms_from_parameters
@@ -50,11 +51,13 @@ async def _infer(request: Request, name: str, version: str | None) -> Response:
     wait_s = services.settings.default_wait_s
     context = context_of(request)
     record = await submission.run(services, entry, asked.jobs[0], context=context, wait_s=wait_s, terms=terms)
-    return _response(entry, asked, submission.output_of(services, record, wait_s, pointer="#/inputs"))
+    return await _response(entry, asked, submission.output_of(services, record, wait_s, pointer="#/inputs"))
 
 
-def _response(entry: Entry, asked: JobInputs, output: bytes) -> Response:
+async def _response(entry: Entry, asked: JobInputs, output: bytes) -> Response:
     content, tail = infer_response(entry.manifest, asked, entry.outputs.unpack(output))
+    if len(output) > LARGE_BYTES:
+        content["outputs"] = [await in_pieces(each) for each in content["outputs"]]
     head = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
     if not tail:
         return Response(head, media_type="application/json")

@@ -10,6 +10,7 @@ from api.bodies import check_media_type
 from api.context import caller_of, context_of
 from api.headers import headers_of
 from api.job_bodies import MOST_AT_ONCE, Kind, Reference, check_job_id
+from api.large_answers import LARGE_BYTES, in_pieces
 from api.openapi import jobs as openapi
 from api.preferences import wait_from_prefer, wait_from_query
 from api.services import Services, base_url_of, services_of
@@ -63,7 +64,7 @@ async def create_predictions(request: Request) -> JSONAnswer:
     jobs = await submission.run_many(
         services, entry, rows, ids, context=context, terms=terms, is_pinned=_is_pinned(asked)
     )
-    return JSONAnswer({"object": "list", "data": [_one_of_many(request, services, job) for job in jobs]}, 202)
+    return JSONAnswer({"object": "list", "data": [await _one_of_many(request, services, job) for job in jobs]}, 202)
 
 
 @router.put(
@@ -102,7 +103,8 @@ async def _create(request: Request, headers: Mapping[str, str], own_id: str | No
             own_id=own_id,
             is_pinned=_is_pinned(asked),
         )
-    answer = _created(_shown(request, headers, services, record), record, wait_s, is_preferred=prefer is not None)
+    content = await _shown(request, headers, services, record)
+    answer = _created(content, record, wait_s, is_preferred=prefer is not None)
     if is_known:
         answer.headers["Idempotent-Replayed"] = "true"
     return answer
@@ -121,7 +123,7 @@ async def read_predictions(
         if record is None or not caller.sees(record.owner):
             missing.append(called[:64])
         else:
-            data.append(_shown(request, headers, services, record))
+            data.append(await _shown(request, headers, services, record))
     return JSONAnswer({"object": "list", "data": data, "missing": missing})
 
 
@@ -132,7 +134,7 @@ async def get_prediction(request: Request, job_id: str) -> JSONAnswer:
     _, wait_s = _waits(request, headers, services)
     known_as = caller_of(request).job_id(job_id)
     record = await (services.waiters.wait(known_as, wait_s) if wait_s else services.queue.read(known_as))
-    return JSONAnswer(_shown(request, headers, services, _found(request, job_id, record)))
+    return JSONAnswer(await _shown(request, headers, services, _found(request, job_id, record)))
 
 
 @router.delete("/{job_id}", status_code=204, responses=openapi.DELETED, response_class=Response)
@@ -150,7 +152,7 @@ async def cancel_prediction(request: Request, job_id: str) -> JSONAnswer:
     known_as = caller_of(request).job_id(job_id)
     await services.queue.cancel(known_as)
     record = _found(request, job_id, await services.queue.read(known_as))
-    return JSONAnswer(_shown(request, headers_of(request), services, record))
+    return JSONAnswer(await _shown(request, headers_of(request), services, record))
 
 
 def _waits(request: Request, headers: Mapping[str, str], services: Services) -> tuple[float | None, float | None]:
@@ -166,9 +168,9 @@ def _is_pinned(asked: Reference) -> bool:
     return asked.version is not None and asked.version.isdecimal()
 
 
-def _one_of_many(request: Request, services: Services, job: JobRecord | FerryError) -> dict[str, Any]:
+async def _one_of_many(request: Request, services: Services, job: JobRecord | FerryError) -> dict[str, Any]:
     if isinstance(job, JobRecord):
-        return _shown(request, headers_of(request), services, job)
+        return await _shown(request, headers_of(request), services, job)
     error = {"code": job.code, "detail": job.detail, "retryable": job.retryable, "retry_after_s": job.retry_after_s}
     return {"error": error}
 
@@ -185,12 +187,15 @@ def _created(content: dict[str, Any], record: JobRecord, wait_s: float | None, *
     return JSONAnswer(content, 202, headers)
 
 
-def _shown(request: Request, headers: Mapping[str, str], services: Services, record: JobRecord) -> dict[str, Any]:
+async def _shown(request: Request, headers: Mapping[str, str], services: Services, record: JobRecord) -> dict[str, Any]:
     entry = services.catalog.peek(record.model, record.version)
     base_url = base_url_of(request, headers)
-    return wire.prediction(
+    content = wire.prediction(
         record, entry, calls=caller_of(request).calls, base_url=base_url, flower_url=services.flower_url
     )
+    if max(len(record.input or b""), len(record.output or b"")) <= LARGE_BYTES:
+        return content
+    return content | {name: await in_pieces(content[name]) for name in ("input", "output")}
 
 
 def _found(request: Request, job_id: str, record: JobRecord | None) -> JobRecord:
