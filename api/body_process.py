@@ -11,7 +11,6 @@ import signal
 import socket
 import sys
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -22,8 +21,6 @@ from ferry.errors import FerryError, InvalidInputError
 from ferry.manifest import Manifest
 from ferry.tensors import Codec, codec_of
 
-# One body may take so much memory once it is parsed; of the worst JSON a byte becomes 27.
-MEMORY_BYTES = 2 * 2**30
 # A process that once needed so much does not give all of it back, so another one takes its place.
 LARGE_RSS_BYTES = 512 * 2**20
 # The event loop that waits for this process goes first.
@@ -34,7 +31,6 @@ def main() -> int:
     """Answer until the API process closes its end; returns the exit status."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at a terminal: the API process ends first
     os.nice(NICENESS)
-    _limit_memory()
     # JSON has no cycles, and the collector would look at a million lists again and again.
     gc.disable()
     with socket.socket(fileno=os.dup(sys.stdin.fileno())) as connection:
@@ -68,8 +64,7 @@ class BodyReader:
         except FerryError as error:
             found = error
         except MemoryError:
-            detail = f"the body takes more than {MEMORY_BYTES} bytes of memory once it is parsed; send fewer rows a job"
-            found = InvalidInputError.at("#", detail)
+            found = InvalidInputError.at("#", "there is not enough memory for the body; send fewer rows a job")
         self._body = None
         return {"error": error_to_wire(found)}, []
 
@@ -117,18 +112,6 @@ def _exactly(connection: socket.socket, n_bytes: int) -> bytes:
 def _model(manifest: bytes) -> tuple[Manifest, Codec]:
     read = Manifest.model_validate_json(manifest)
     return read, codec_of(read.inputs, is_batched=read.is_batched)
-
-
-def _limit_memory() -> None:
-    """Have an allocation fail beyond MEMORY_BYTES from now (Linux)."""
-    try:
-        n_pages = int(Path("/proc/self/statm").read_text().split()[0])
-    except OSError:
-        return
-    limit = n_pages * resource.getpagesize() + MEMORY_BYTES
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    if hard == resource.RLIM_INFINITY or limit <= hard:
-        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
 
 
 def _has_grown() -> bool:

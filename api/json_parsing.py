@@ -7,8 +7,10 @@ from typing import Any
 import orjson
 
 from api import json_arrays
-from ferry.errors import MalformedRequestError
+from ferry.errors import InvalidInputError, MalformedRequestError
 
+# Each value becomes an object of up to 110 bytes. orjson does not return when memory runs out, so it must not.
+MAX_VALUES = 10_000_000
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -31,7 +33,11 @@ def parse_plain_json(body: bytes) -> Any:
 
     Raises:
         MalformedRequestError: saying where it stops being JSON.
+        InvalidInputError: it has too many values.
     """
+    if len(body) > MAX_VALUES and (n_values := sum(map(body.count, (b",", b"[", b"{")))) > MAX_VALUES:
+        detail = f"the body has about {n_values} values, the limit is {MAX_VALUES} where not all are numbers in arrays"
+        raise InvalidInputError.at("#", f"{detail} of one shape; send fewer rows a job")
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:

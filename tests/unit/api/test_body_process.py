@@ -15,7 +15,7 @@ def test_answer_when_memory_is_not_enough_then_an_error_that_says_so(monkeypatch
 
     monkeypatch.setattr(body_process, "JobBody", raise_it)
     answer, payloads = BodyReader().answer(QUESTION, BODY)
-    assert "bytes of memory" in answer["error"]["detail"]
+    assert "not enough memory" in answer["error"]["detail"]
     assert payloads == []
 
 
