@@ -8,7 +8,9 @@ import pytest
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from api.protocol import LINGER_S, STOP_BELL, GatheringProtocol, GatheringTransport, StopBell
+from api.protocol import LINGER_S, HttpProtocol
+from api.stop_bell import STOP_BELL, StopBell
+from api.transport import GatheringTransport
 from tests.fakes.skipping_loop import SkippingLoop
 
 pytestmark = pytest.mark.anyio
@@ -40,6 +42,15 @@ class Socket:
 
     def is_closing(self) -> bool:
         return self.closing
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.events.append("half-closed")
+
+    def get_write_buffer_size(self) -> int:
+        return 0
 
     def get_extra_info(self, name: str) -> str:
         return f"the {name}"
@@ -90,7 +101,7 @@ async def test_write_when_the_client_has_gone_meanwhile_then_dropped() -> None:
 
 async def test_getattr_when_asked_for_anything_else_then_the_transports_own() -> None:
     assert gathering(Socket()).get_extra_info("peername") == "the peername"
-    assert GatheringProtocol.__mro__[1].__module__.startswith("uvicorn.")
+    assert HttpProtocol.__mro__[1].__module__.startswith("uvicorn.")
 
 
 # --- the end
@@ -114,8 +125,8 @@ class Server:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
         await send({"type": "http.response.body", "body": b"ok"})
 
-    def connect(self) -> tuple[GatheringProtocol, "Wire"]:
-        protocol, wire = GatheringProtocol(self._config, self.state, self.app_state), Wire()
+    def connect(self) -> tuple[HttpProtocol, "Wire"]:
+        protocol, wire = HttpProtocol(self._config, self.state, self.app_state), Wire()
         protocol.connection_made(wire)
         return protocol, wire
 
