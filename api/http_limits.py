@@ -13,6 +13,8 @@ from api.problems import PROBLEM_JSON, PROBLEM_TYPES
 KIB = 2**10
 # Request line and headers; also what a chunked body's framing and trailers may take beyond the body's own size.
 MAX_HEAD_BYTES = 64 * KIB
+# Paths and queries are decoded and matched at up to 0.5 us a byte.
+MAX_TARGET_BYTES = 8 * KIB
 # As many as Apache takes; browsers behind two proxies send about 40.
 MAX_HEADERS = 100
 # Requests that wait on one connection while another of it is served.
@@ -78,6 +80,11 @@ HEAD_TOO_LARGE = Violation(
     "head_too_large",
     f"request line and headers have more than {MAX_HEAD_BYTES} bytes, which is the limit; send shorter ones",
 )
+TARGET_TOO_LONG = Violation(
+    HTTPStatus.REQUEST_URI_TOO_LONG,
+    "target_too_long",
+    f"path and query have more than {MAX_TARGET_BYTES} bytes, which is the limit; send a shorter URL",
+)
 TOO_MANY_HEADERS = Violation(
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
     "too_many_headers",
@@ -96,9 +103,11 @@ BODY_TIMEOUT = Violation(
 FRAMING_TOO_LARGE = Violation(
     HTTPStatus.BAD_REQUEST,
     "framing_too_large",
-    f"chunk sizes, extensions and trailers have more bytes than the body and {MAX_HEAD_BYTES} bytes; send larger chunks",
+    f"chunk sizes, extensions and trailers exceed the body by more than {MAX_HEAD_BYTES} bytes; send larger chunks",
 )
-BAD_HOST = Violation(HTTPStatus.BAD_REQUEST, "bad_host", "an HTTP/1.1 request has exactly one valid Host header; send one")
+BAD_HOST = Violation(
+    HTTPStatus.BAD_REQUEST, "bad_host", "an HTTP/1.1 request has exactly one valid Host header; send one"
+)
 BAD_VERSION = Violation(
     HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "bad_version", "only HTTP/1.0 and HTTP/1.1 are read here"
 )

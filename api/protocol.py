@@ -93,6 +93,7 @@ class HttpProtocol(HttpToolsProtocol):
         """
         serving = self._serving
         if self._is_in_body or self._violation or serving is None or serving.response_complete:
+            self._wire.finish()  # the last answer may be waiting for the end of this turn
             return False
         if serving.response_started and serving.chunked_encoding:
             return False
@@ -177,6 +178,8 @@ class HttpProtocol(HttpToolsProtocol):
         version = self.parser.get_http_version()
         if version not in ("1.1", "1.0"):
             self._break_off(limits.BAD_VERSION)
+        if len(self.url) > limits.MAX_TARGET_BYTES:
+            self._break_off(limits.TARGET_TOO_LONG)
         if self._n_hosts != 1 and (self._n_hosts or version == "1.1"):
             self._break_off(limits.BAD_HOST)
         if version == "1.0" and self._declared == _CHUNKED:

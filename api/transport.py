@@ -49,7 +49,8 @@ class GatheringTransport:
             self._transport.close()
 
     def finish(self) -> None:
-        """Close what was half-closed."""
+        """Write what is left, then close, whether half-closed or not."""
+        self._flush()
         self._transport.close()
 
     def abort(self) -> None:
@@ -71,5 +72,5 @@ class GatheringTransport:
         if self._pieces:
             data = b"".join(self._pieces)
             self._pieces.clear()
-            if not self._transport.is_closing():
+            if not self.is_closing():
                 self._transport.write(data)
