@@ -122,13 +122,13 @@ class HttpProtocol(HttpToolsProtocol):
             self._take(rest[:room])
             rest = rest[room:]
 
-    def _take(self, data: bytes | memoryview) -> None:
+    def _take(self, data: Any) -> None:
         """Parse some bytes: no more than a head may still have."""
         was_in_body, n_body = self._is_in_body, self._body_bytes
         if not was_in_body:
             self._head_bytes += len(data)
         try:
-            self.parser.feed_data(cast(bytes, data))
+            self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:  # to what we do not speak: the request is answered, no other is read
             self._is_deaf = True
             self.cycle.keep_alive = False
@@ -157,9 +157,10 @@ class HttpProtocol(HttpToolsProtocol):
             self._declared = _CHUNKED
         elif name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
-        if len(self.headers) >= limits.MAX_HEADERS:
+        headers = self.headers
+        headers.append((name, value))
+        if len(headers) > limits.MAX_HEADERS:
             self._break_off(limits.TOO_MANY_HEADERS)
-        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Begin a request; while the server stops it is its connection's last."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.attacks [SHAPE...]`: each attack with 1 and 100 connections, without keys, a wrong and a good one.
+"""`python -m benchmarks.attacks [SHAPE...]`: each attack with 1 and 100 connections, by keys.
 
 Health and jobs before, during and after; memory and processor time of the API, processor time of the attackers.
 make bench-attacks ARGS="--seconds 5 endless_header upload"
@@ -16,16 +16,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
-import redis
-
 from benchmarks import machine
 from benchmarks.attacks.probes import Probe
 from benchmarks.attacks.shapes import SHAPES
 from benchmarks.digits import digits
 from benchmarks.ferry_system import PATH, body, run_info, stack
 from benchmarks.places import RESULTS, ROOT
-from benchmarks.processes import cpu_by_part, descendants
+from benchmarks.processes import descendants
 from ferry.access import Scope
 from ferry.queue.connection import connect
 from ferry.queue.key_book import KeyBook
