@@ -3,6 +3,7 @@
 An answer from here is written by the protocol itself, before a request exists.
 """
 
+import re
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -11,8 +12,9 @@ import orjson
 from api.problems import PROBLEM_JSON, PROBLEM_TYPES
 
 KIB = 2**10
-# Request line and headers; also what a chunked body's framing and trailers may take beyond the body's own size.
 MAX_HEAD_BYTES = 64 * KIB
+# What chunk sizes, extensions and trailers may take beyond the body's own size. A chunk costs 1 us, however small.
+MAX_FRAMING_BYTES = 16 * KIB
 # Paths and queries are decoded and matched at up to 0.5 us a byte.
 MAX_TARGET_BYTES = 8 * KIB
 # As many as Apache takes; browsers behind two proxies send about 40.
@@ -36,6 +38,8 @@ MAX_DISCARDED_BYTES = 64 * KIB * KIB
 # The same where no request is whole: there nothing is worth waiting for.
 MAX_DISCARDED_HEAD_BYTES = 64 * KIB
 DISCARD_S = 1.0
+# RFC 3986's characters of a host, and a port. Empty is allowed (RFC 9112, section 3.2).
+_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+,;=-]*)(:[0-9]{0,5})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,7 @@ BODY_TIMEOUT = Violation(
 FRAMING_TOO_LARGE = Violation(
     HTTPStatus.BAD_REQUEST,
     "framing_too_large",
-    f"chunk sizes, extensions and trailers exceed the body by more than {MAX_HEAD_BYTES} bytes; send larger chunks",
+    f"chunk sizes, extensions and trailers exceed the body by more than {MAX_FRAMING_BYTES} bytes; send larger chunks",
 )
 BAD_HOST = Violation(
     HTTPStatus.BAD_REQUEST, "bad_host", "an HTTP/1.1 request has exactly one valid Host header; send one"
@@ -122,3 +126,21 @@ TOO_MANY_CONNECTIONS = Violation(
     "too_many_connections",
     "this process has as many connections as it may (FERRY_MAX_CONNECTIONS); try again, or reuse a connection",
 )
+
+
+def is_host(value: bytes) -> bool:
+    """Whether a Host header may have this value."""
+    return _HOST.fullmatch(value) is not None
+
+
+def violation_of_head(version: str, target_bytes: int, *, n_hosts: int, is_chunked: bool) -> Violation | None:
+    """Return what a whole head breaks of what its parser lets pass."""
+    if version not in ("1.1", "1.0"):
+        return BAD_VERSION
+    if target_bytes > MAX_TARGET_BYTES:
+        return TARGET_TOO_LONG
+    if n_hosts > 1 or (version == "1.1" and not n_hosts):
+        return BAD_HOST
+    if is_chunked and version == "1.0":
+        return CHUNKED_IN_1_0
+    return None

@@ -5,7 +5,6 @@ parts of uvicorn that are not documented: pyproject.toml bounds its version, a t
 """
 
 import asyncio
-import re
 from typing import Any, cast
 
 import httptools
@@ -24,8 +23,6 @@ CONNECTIONS = "connections"
 # A kept-alive connection stays open this long when the server stops, for a request that was already on its way to it.
 # It lies within the 100 ms that uvicorn takes anyway.
 LINGER_S = 0.05
-# RFC 3986's characters of a host, and a port. Empty is allowed (RFC 9112, section 3.2).
-_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+,;=-]*)(:[0-9]{0,5})?")
 _CHUNKED = -1
 
 
@@ -67,7 +64,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._declared = 0
         self._body_bytes = 0
         self._framing_bytes = 0
-        self._body_s = 0.0
+        self._body_s: float = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin a connection."""
@@ -110,12 +107,13 @@ class HttpProtocol(HttpToolsProtocol):
             return
         if self._is_in_body or not self._head_bytes:
             self.silent_s = 0.0
-        if len(data) <= limits.MAX_HEAD_BYTES - self._head_bytes:  # nearly always
+        if len(data) <= limits.MAX_FRAMING_BYTES - self._head_bytes:  # nearly always
             self._take(data)
             return
         rest = memoryview(data)
         while rest and not self._is_deaf:
-            room = limits.MAX_HEAD_BYTES - self._head_bytes
+            is_chunked = self._is_in_body and self._declared == _CHUNKED
+            room = limits.MAX_FRAMING_BYTES if is_chunked else limits.MAX_HEAD_BYTES - self._head_bytes
             if not room:
                 self._end(limits.HEAD_TOO_LARGE)
                 return
@@ -134,10 +132,9 @@ class HttpProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
         except httptools.HttpParserError as error:
             self._end(self._violation or limits.not_http(str(error)))
-            return
-        if was_in_body and self._is_in_body and self._declared == _CHUNKED:
+        if was_in_body and self._is_in_body and self._declared == _CHUNKED and not self._is_deaf:
             self._framing_bytes += len(data) - (self._body_bytes - n_body)
-            if self._framing_bytes > limits.MAX_HEAD_BYTES + self._body_bytes:
+            if self._framing_bytes > limits.MAX_FRAMING_BYTES + self._body_bytes:
                 self._end(limits.FRAMING_TOO_LARGE)
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -148,7 +145,7 @@ class HttpProtocol(HttpToolsProtocol):
         if name == b"host":
             self._n_hosts += 1
             if value != self._good_host:
-                if not _HOST.fullmatch(value):
+                if not limits.is_host(value):
                     self._break_off(limits.BAD_HOST)
                 self._good_host = value
         elif name == b"content-length":
@@ -164,29 +161,18 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin a request; while the server stops it is its connection's last."""
-        self._check_head()
+        version, is_chunked = self.parser.get_http_version(), self._declared == _CHUNKED
+        violation = limits.violation_of_head(version, len(self.url), n_hosts=self._n_hosts, is_chunked=is_chunked)
+        if violation or len(self.pipeline) >= limits.MAX_PIPELINED:
+            self._break_off(violation or limits.TOO_MANY_PIPELINED)
         super().on_headers_complete()
         self._is_in_body = True
-        self._body_bytes = self._framing_bytes = self._head_bytes = 0
-        self._body_s = 0.0
-        if self._declared == _CHUNKED or self._declared > limits.MAX_REST_BYTES or self.expect_100_continue:
+        self._body_bytes = self._framing_bytes = self._head_bytes = self._body_s = 0
+        if is_chunked or self._declared > limits.MAX_REST_BYTES or self.expect_100_continue:
             # An answer before the body's end says `connection: close`; `on_message_complete` takes it back.
             self.cycle.keep_alive = False
         if self._is_stopping:
             super().shutdown()
-
-    def _check_head(self) -> None:
-        version = self.parser.get_http_version()
-        if version not in ("1.1", "1.0"):
-            self._break_off(limits.BAD_VERSION)
-        if len(self.url) > limits.MAX_TARGET_BYTES:
-            self._break_off(limits.TARGET_TOO_LONG)
-        if self._n_hosts != 1 and (self._n_hosts or version == "1.1"):
-            self._break_off(limits.BAD_HOST)
-        if version == "1.0" and self._declared == _CHUNKED:
-            self._break_off(limits.CHUNKED_IN_1_0)
-        if len(self.pipeline) >= limits.MAX_PIPELINED:
-            self._break_off(limits.TOO_MANY_PIPELINED)
 
     def on_body(self, body: bytes) -> None:
         """Take bytes of a body."""
