@@ -20,7 +20,7 @@ MAX_TARGET_BYTES = 8 * KIB
 # As many as Apache takes; browsers behind two proxies send about 40.
 MAX_HEADERS = 100
 # Requests that wait on one connection while another of it is served.
-MAX_PIPELINED = 16
+MAX_PIPELINED = 8
 # From the first byte of a head to its last; also how long a new connection may stay silent.
 HEAD_S = 10.0
 # How long a kept-alive connection may stay silent. Proxies keep theirs for 60 s, so that they close first.
