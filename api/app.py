@@ -7,7 +7,7 @@ import multiprocessing
 import signal
 import socket
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from importlib.metadata import version
 from typing import Any
 
@@ -193,10 +193,12 @@ async def _services(
     if figures is not None:
         tasks.append(_hand_on_forever(door.meter, figures))
     async with _while_running(*tasks):
-        yield Services(
+        services = Services(
             settings, queue, dead_letters, catalog, Submitter(queue), waiters, door, figures, files, batches,
             LoadFeed(loads) if loads else None,
         )  # fmt: skip
+        with closing(services.requests):
+            yield services
 
 
 async def _hand_on_forever(meter: Meter, figures: Figures) -> None:

@@ -16,8 +16,9 @@ ELSEWHERE = "other"
 # Refusals that say something of the fleet or its callers; a mistyped id does not.
 _COUNTED = frozenset(
     {
-        "rate_limited", "queue_full", "queue_draining", "queue_unavailable", "storage_unavailable", "no_worker",
-        "wait_timeout", "body_too_large", "invalid_input", "malformed_request", "unauthenticated", "forbidden",
+        "rate_limited", "queue_full", "queue_draining", "queue_unavailable", "storage_unavailable", "server_busy",
+        "no_worker", "wait_timeout", "body_too_large", "invalid_input", "malformed_request", "unauthenticated",
+        "forbidden",
     }
 )  # fmt: skip
 _BOUNDS = REQUEST_SECONDS.buckets

@@ -31,6 +31,7 @@ _STATUS = {
     "queue_draining": HTTPStatus.SERVICE_UNAVAILABLE,
     "queue_unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
     "storage_unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
+    "server_busy": HTTPStatus.SERVICE_UNAVAILABLE,
     "no_worker": HTTPStatus.SERVICE_UNAVAILABLE,
     "wait_timeout": HTTPStatus.GATEWAY_TIMEOUT,
     "shutting_down": HTTPStatus.SERVICE_UNAVAILABLE,
@@ -43,6 +44,11 @@ _VERBS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 _RETRIED = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
 # Seconds to suggest where the error does not know better.
 _DEFAULT_RETRY_AFTER_S = 1
+# An answer does not grow with the mistakes and names in a request. The longest detail of ours, with a model's inputs
+# spelled out, has some 1,000 characters.
+MAX_FAULTS = 20
+MAX_DETAIL_CHARS = 4000
+MAX_POINTER_CHARS = 300
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +74,7 @@ def problem(
 
     `error` is the message, as /v2 has it; where OpenAI's clients ask it is the object that those read.
     """
+    detail = _cut(detail, MAX_DETAIL_CHARS)
     body: dict[str, Any] = {
         "type": PROBLEM_TYPES + code.replace("_", "-"),
         "title": title,
@@ -78,12 +85,19 @@ def problem(
         "error": detail,
     }
     if errors:
-        body["errors"] = errors
+        body["errors"] = [
+            {"detail": _cut(each["detail"], MAX_DETAIL_CHARS), "pointer": _cut(each["pointer"], MAX_POINTER_CHARS)}
+            for each in errors[:MAX_FAULTS]
+        ]
     if _is_openai(request):
         kind = "server_error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
-        param = errors[0]["pointer"] if errors else None
+        param = body["errors"][0]["pointer"] if errors else None
         body["error"] = {"message": detail, "type": kind, "param": param, "code": code}
     return body
+
+
+def _cut(text: str, max_chars: int) -> str:
+    return text if len(text) <= max_chars else f"{text[:max_chars]}..."
 
 
 def _is_openai(request: Request) -> bool:
@@ -161,7 +175,8 @@ async def handle_validation_error(request: Request, error: Exception) -> Respons
     """Answer a bad path or query parameter."""
     if not isinstance(error, RequestValidationError):
         raise TypeError(f"registered for RequestValidationError, got {type(error).__name__}")
-    errors = [{"detail": fault["msg"], "pointer": "/".join(map(str, fault["loc"]))} for fault in error.errors()]
+    faults = error.errors()[:MAX_FAULTS]
+    errors = [{"detail": fault["msg"], "pointer": "/".join(map(str, fault["loc"]))} for fault in faults]
     detail = "; ".join(f"{fault['pointer']}: {fault['detail']}" for fault in errors)
     status = HTTPStatus.BAD_REQUEST if _is_openai(request) else HTTPStatus.UNPROCESSABLE_ENTITY
     return render(problem(request, status, code="invalid_input", title="Invalid input", detail=detail, errors=errors))

@@ -9,6 +9,7 @@ from fastapi import Request
 from api.catalog import Catalog
 from api.door import Door
 from api.followers import Followers
+from api.job_requests import JobRequests
 from api.load_feed import LoadFeed
 from api.submitter import Submitter
 from api.waiters import Waiters
@@ -169,6 +170,10 @@ class Services:
     batches: BatchBook | None = None
     load_feed: LoadFeed | None = None
     followers: Followers = field(default_factory=Followers)
+    requests: JobRequests = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "requests", JobRequests(self.settings.max_body_bytes))
 
     @property
     def flower_url(self) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from api.catalog import Entry
 from api.context import Context
+from api.job_bodies import PackedRows
 from api.refusals import check_fits_at_all, refusal
 from api.services import Services
 from api.terms import ORDINARY, Terms
@@ -24,7 +25,6 @@ from ferry.errors import (
     WaitTimeoutError,
 )
 from ferry.jobs import DEADLINE_EXCEEDED, JobRecord, Receipt, State, Submission, Verdict
-from ferry.json_tensors import Rows
 from ferry.queue.keys import SMALL_INPUT_BYTES
 
 
@@ -35,7 +35,13 @@ class JobFailedError(ModelError):
 
 
 async def run(
-    services: Services, entry: Entry, rows: Rows, *, context: Context, wait_s: float | None, terms: Terms = ORDINARY
+    services: Services,
+    entry: Entry,
+    rows: PackedRows,
+    *,
+    context: Context,
+    wait_s: float | None,
+    terms: Terms = ORDINARY,
 ) -> JobRecord:
     """Submit one job; with `wait_s`, return it as soon as it is done, or as it was last known when the time is up.
 
@@ -54,7 +60,7 @@ async def run(
 async def run_once(
     services: Services,
     entry: Entry,
-    rows: Rows,
+    rows: PackedRows,
     *,
     context: Context,
     wait_s: float | None,
@@ -90,7 +96,7 @@ async def run_once(
 async def run_many(
     services: Services,
     entry: Entry,
-    rows: Sequence[Rows],
+    rows: Sequence[PackedRows],
     own_ids: Sequence[str],
     *,
     context: Context,
@@ -105,7 +111,7 @@ async def run_many(
         FerryError: none was accepted; why the first was not.
     """
 
-    async def run_one(each: Rows, own_id: str) -> JobRecord | FerryError:
+    async def run_one(each: PackedRows, own_id: str) -> JobRecord | FerryError:
         try:
             record, _ = await run_once(
                 services, entry, each, context=context, wait_s=None, terms=terms, own_id=own_id, is_pinned=is_pinned
@@ -191,7 +197,7 @@ def output_of(services: Services, record: JobRecord, wait_s: float, *, pointer: 
 
 
 def _submission(
-    services: Services, entry: Entry, rows: Rows, terms: Terms, context: Context, *, own_id: str = ""
+    services: Services, entry: Entry, rows: PackedRows, terms: Terms, context: Context, *, own_id: str = ""
 ) -> Submission:
     """Return the job of a request, under the caller's own id for it or, where there is none, a new one."""
     manifest = entry.manifest
@@ -203,7 +209,7 @@ def _submission(
         model=manifest.name,
         version=manifest.version,
         rows=rows.n_rows,
-        payload=entry.inputs.pack(rows.arrays),
+        payload=rows.payload,
         single=rows.single,
         job_class=terms.job_class,
         deadline_s=deadline_s,

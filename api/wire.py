@@ -10,6 +10,7 @@ import orjson
 from fastapi import Response
 
 from api.catalog import Entry
+from api.references import OWNER
 from ferry.examples import Examples
 from ferry.jobs import JobRecord, State
 from ferry.json_outputs import json_ready, labels_of_job, tensor_ready
@@ -17,7 +18,6 @@ from ferry.manifest import FixedInput, Manifest, TensorSpec
 from ferry.queue.versions import LATEST
 from ferry.tensors import Array, Codec, without_batch_axis
 
-OWNER = "local"
 _STATUS = {
     State.QUEUED: "starting",
     State.RUNNING: "processing",

@@ -34,6 +34,7 @@ _BLANK: dict[str, bool | int | float | str] = {"b": False, "i": 0, "u": 0, "f": 
 _EXPECTED = {"b": "true or false", "i": "a whole number", "u": "a whole number", "f": "a number", "O": "a string"}
 # A value is shown in an error up to this many characters.
 _SHOWN_CHARS = 40
+_SHOWN_SIZES = 12
 
 
 class WrongFormError(InvalidInputError):
@@ -91,7 +92,13 @@ def depth_of(value: Any) -> int:
 
 
 def flatten(value: Any, depth: int, spec: TensorSpec, pointer: str) -> Flat:
-    """Take the axes apart one by one, each at C speed, checking that none is ragged."""
+    """Take the axes apart one by one, each at C speed, checking that none is ragged.
+
+    Raises:
+        WrongFormError: ragged, or more axes than a tensor has.
+    """
+    if depth > MAX_AXES:
+        raise WrongFormError.at(pointer, f"{depth} axes: a tensor has up to {MAX_AXES}")
     level: list[Any] = [value]
     shape: list[int] = []
     for axis in range(depth):
@@ -192,7 +199,7 @@ def _floats(spec: TensorSpec, flat: Sequence[float], pointer: str) -> tuple[Arra
     why = (
         f"is outside of {spec.dtype}, which holds up to {limit:g}" if math.isfinite(wrong) else "is not a finite number"
     )
-    raise InvalidInputError.at(pointer, f"{wrong!r} {why}")
+    raise InvalidInputError.at(pointer, f"{show(wrong)} {why}")
 
 
 def _float_array(spec: TensorSpec, flat: Sequence[float]) -> Array:
@@ -226,10 +233,19 @@ def check_range(spec: TensorSpec, array: Array, pointer: str) -> None:
 
 def _find(value: Any, axis: int, pointer: str) -> str:
     """Return the pointer of the first element `axis` lists deep that is not a list."""
-    level = [(value, pointer)]
-    for _ in range(axis):
-        level = [(item, f"{where}/{index}") for parent, where in level for index, item in enumerate(parent)]
-    return next(where for item, where in level if not isinstance(item, list))
+    found = _first_other(value, axis)
+    return "/".join([pointer, *map(str, found or [])])
+
+
+def _first_other(value: Any, axis: int) -> list[int] | None:
+    """Return the indices of the first element `axis` lists deep that is not a list; None: all are lists."""
+    if axis == 0:
+        return None if isinstance(value, list) else []
+    for index, item in enumerate(value):
+        found = _first_other(item, axis - 1)
+        if found is not None:
+            return [index, *found]
+    return None
 
 
 def axes_of(spec: TensorSpec) -> str:
@@ -257,6 +273,14 @@ def kind_of(value: Any) -> str:
         type(None): "null",
     }
     return names.get(type(value), "the number")
+
+
+def show_sizes(value: Any) -> str:
+    """Return a list of numbers or texts, cut short, for an error; of any other value, what it is."""
+    if not isinstance(value, list) or any(isinstance(item, list | dict) for item in value[:_SHOWN_SIZES]):
+        return f"{kind_of(value)} {show(value)}".rstrip()
+    more = ["..."] if len(value) > _SHOWN_SIZES else []
+    return f"[{', '.join([*map(show, value[:_SHOWN_SIZES]), *more])}]"
 
 
 def show(value: Any) -> str:

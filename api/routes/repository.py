@@ -4,9 +4,10 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from api.bodies import parse_json, read_body
+from api.bodies import read_body
 from api.catalog import Entry
 from api.headers import headers_of
+from api.json_parsing import parse_plain_json
 from api.openapi import models as openapi
 from api.services import Services, services_of
 from api.wire import JSONAnswer
@@ -70,7 +71,7 @@ async def _versions(request: Request, services: Services, name: str) -> list[tup
 
 async def _body(request: Request) -> dict[str, Any]:
     raw = await read_body(request, headers_of(request), max_bytes=MOST_BODY_BYTES)
-    body = parse_json(raw) if raw else {}
+    body = parse_plain_json(raw) if raw else {}
     if not isinstance(body, dict):
         raise InvalidInputError.at("#", "the body must be a JSON object, or empty")
     return body

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api import json_arrays
+from api.json_parsing import parse_json
 
 
 def nested(size: int) -> list:
@@ -44,8 +45,8 @@ def test_read_when_whole_numbers_and_fractions_are_mixed_then_float64() -> None:
         {"a": [{"b": [1.5]}], "c": {}},
     ],
 )  # fmt: skip
-def test_read_when_small_uneven_or_not_of_numbers_then_as_ever(value: object) -> None:
-    assert _plain(json_arrays.read(json.dumps(value).encode())) == value
+def test_parse_json_when_arrays_are_small_uneven_or_not_of_numbers_then_the_same_value(value: object) -> None:
+    assert _plain(parse_json(json.dumps(value).encode())) == value
 
 
 @pytest.mark.parametrize(
