@@ -21,6 +21,7 @@ from ferry.bulk.storage import Storage
 from ferry.errors import FerryError, NotFoundError, QueueUnavailableError, StorageError
 from ferry.queue import keys
 from ferry.queue.connection import LoopClient, redis_errors
+from ferry.queue.grouping import Grouping
 from ferry.queue.keys import Keys
 from ferry.settings import Settings
 
@@ -92,6 +93,8 @@ class Files:
         self.storage = storage
         self._max_files = max_files
         self._ttl_s = ttl_s
+        # Reads that come together share a round trip.
+        self._reads: Grouping[str, FileRecord | None] = Grouping(self._read, max_items=READ_AT_ONCE)
 
     async def reserve(self) -> str:
         """Return the id of a file to be written: bytes first, then `create`; or `release` when nothing comes of it.
@@ -188,8 +191,7 @@ class Files:
         """Return a file's record, or None: unknown, deleted or expired."""
         if not is_file_id(file_id):
             return None
-        with redis_errors():
-            return _record_of(file_id, await self._redis.hmget(self._keys.file + file_id, list(keys.FILE_FIELDS)))
+        return await self._reads.ask(file_id)
 
     async def list_page(
         self,
@@ -235,10 +237,11 @@ class Files:
         return found[:limit], len(found) > limit
 
     async def _read(self, ids: Sequence[str]) -> list[FileRecord | None]:
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for file_id in ids:
-                pipe.hmget(self._keys.file + file_id, list(keys.FILE_FIELDS))
-            replies = await pipe.execute()
+        with redis_errors():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for file_id in ids:
+                    pipe.hmget(self._keys.file + file_id, list(keys.FILE_FIELDS))
+                replies = await pipe.execute()
         return [_record_of(file_id, values) for file_id, values in zip(ids, replies, strict=True)]
 
     async def delete(self, file_id: str) -> bool:

@@ -1,11 +1,15 @@
 """API keys in Redis: made, looked up, listed and revoked. The operator's commands write, every API process reads."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from ferry.access import ApiKey, Scope, digest_of, new_token
 from ferry.errors import NotFoundError
 from ferry.queue.connection import LoopClient, ThreadClient, redis_errors
+from ferry.queue.grouping import Grouping
+
+# Requests whose keys are read in one round trip.
+MAX_GROUP_KEYS = 256
 
 
 class KeyBook:
@@ -74,6 +78,7 @@ class KeyReader:
 
     def __init__(self, client: LoopClient) -> None:
         self._redis, self._keys = client.redis, client.keys
+        self._finds: Grouping[str, ApiKey | None] = Grouping(self._find_many, max_items=MAX_GROUP_KEYS)
 
     async def find(self, key_id: str) -> ApiKey | None:
         """Return a key, or None; a revoked one says so itself.
@@ -81,9 +86,18 @@ class KeyReader:
         Raises:
             QueueUnavailableError: Redis did not answer.
         """
+        return await self._finds.ask(key_id)
+
+    async def _find_many(self, key_ids: Sequence[str]) -> list[ApiKey | None]:
+        """Read each key once, in one round trip: a busy client asks for the same one many times at once."""
+        distinct = list(dict.fromkeys(key_ids))
         with redis_errors():
-            fields = cast(dict[bytes, bytes], await self._redis.hgetall(self._keys.api_key + key_id))
-        return _key(key_id, fields)
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for key_id in distinct:
+                    pipe.hgetall(self._keys.api_key + key_id)
+                replies = await pipe.execute()
+        found = {key_id: _key(key_id, fields) for key_id, fields in zip(distinct, replies, strict=True)}
+        return [found[key_id] for key_id in key_ids]
 
 
 def _fields(key: ApiKey) -> dict[Any, Any]:
