@@ -113,10 +113,14 @@ def build_app(
     return app
 
 
-def _handle_stray(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log what nobody awaited, but for names that were looked up too slowly: whoever asked has given up and said so."""
-    if not isinstance(context.get("exception"), socket.gaierror):
-        loop.default_exception_handler(context)
+def _handle_stray(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what nobody awaited, without the task's representation, which shows its result.
+
+    Names that were looked up too slowly are left out: their callers have given up and said so.
+    """
+    error = context.get("exception")
+    if not isinstance(error, socket.gaierror):
+        logger.error("event loop: %s", context.get("message", "an error"), exc_info=error)
 
 
 @asynccontextmanager
