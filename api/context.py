@@ -34,7 +34,7 @@ class Context:
         key = self.caller.key
         if key is None or (key.rate_per_s is None and key.max_unfinished is None):
             return None
-        return JobLimits(key.id, key.rate_per_s, key.max_unfinished)
+        return JobLimits(key.limited_as or key.id, key.rate_per_s, key.max_unfinished)
 
 
 def context_of(request: Request) -> Context:

@@ -180,7 +180,7 @@ class Files:
             pipe.multi()  # type: ignore[no-untyped-call]
             if keyed:
                 pipe.set(keyed, record.id, px=max(1, (end_us - now_us) // 1000))
-            pipe.hset(place, mapping=_fields_of(record))
+            pipe.hset(place, mapping=_fields_of(record) | ({"keyed": keyed} if keyed else {}))
             for place in _lists_of(self._keys, record.purpose, record.owner):
                 pipe.zadd(place, {record.id: now_us})
             pipe.zadd(self._keys.file_ends, {record.id: end_us // 1000})
@@ -297,9 +297,10 @@ class Files:
     async def _take_off(self, file_id: str) -> bool:
         async with self._redis.pipeline(transaction=True) as pipe:
             await pipe.watch(self._keys.file + file_id)  # whoever creates it now gives it an owner, and so more lists
-            owner = cast(bytes | None, await pipe.hget(self._keys.file + file_id, "owner")) or b""
+            fields: Any = await pipe.hmget(self._keys.file + file_id, ["owner", "keyed"])
+            owner, keyed = (each or b"" for each in fields)
             pipe.multi()  # type: ignore[no-untyped-call]
-            pipe.delete(self._keys.file + file_id)
+            pipe.delete(self._keys.file + file_id, *([keyed] if keyed else []))
             for place in {
                 each for purpose in PURPOSES for each in _lists_of(self._keys, purpose, owner.decode("ascii"))
             }:
