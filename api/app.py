@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -24,13 +25,36 @@ from api.protocol import STOP_BELL, StopBell
 from api.routes import batches as batches_routes
 from api.routes import dead_letters as dead_letters_routes
 from api.routes import files as files_routes
-from api.routes import health, infer, keys, metrics, models, oip_models, pages, predict, predictions, repository, stats
-from api.services import BatchBook, DeadLetterOffice, Figures, FileBook, JobQueue, Services, WholeQueue
+from api.routes import (
+    health,
+    infer,
+    keys,
+    metrics,
+    models,
+    oip_models,
+    owners,
+    pages,
+    predict,
+    predictions,
+    repository,
+    stats,
+)  # fmt: skip
+from api.services import (
+    BatchBook,
+    DeadLetterOffice,
+    Figures,
+    FileBook,
+    JobQueue,
+    OwnerEraser,
+    Services,
+    WholeQueue,
+)  # fmt: skip
 from api.submitter import Submitter
 from api.waiters import Waiters
 from ferry.bulk.batches import batches_of
 from ferry.bulk.files import files_of
 from ferry.bulk.storage import storage_of
+from ferry.erasure import Eraser
 from ferry.errors import QueueUnavailableError
 from ferry.local.lifeline import die_with_parent
 from ferry.logs import configure_logging, event_log
@@ -72,6 +96,7 @@ def build_app(
     batches: BatchBook | None = None,
     finder: KeyFinder | None = None,
     loads: LoadBook | None = None,
+    eraser: OwnerEraser | None = None,
 ) -> FastAPI:
     """Return an application; with `queue` on that one and what comes with it (tests), else on the settings' Redis.
 
@@ -81,7 +106,7 @@ def build_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
         asyncio.get_running_loop().set_exception_handler(_handle_stray)
-        async with _running(settings, queue, files, batches, finder, loads) as services:
+        async with _running(settings, queue, files, batches, finder, loads, eraser) as services:
             app.state.services = services
             # What was imported lives as long as the process; the collector need not look at it again and again.
             gc.freeze()
@@ -104,6 +129,7 @@ def build_app(
         repository,
         stats,
         keys,
+        owners,
         health,
         metrics,
         pages,
@@ -131,11 +157,12 @@ async def _running(
     batches: BatchBook | None,
     finder: KeyFinder | None,
     loads: LoadBook | None,
+    eraser: OwnerEraser | None,
 ) -> AsyncIterator[Services]:
     """Run one process's parts; on the real queue a keeper and a sweep of expired files too."""
     if queue is not None:
         async with _services(settings, queue, queue, files, batches, finder, loads=loads) as services:
-            yield services
+            yield replace(services, eraser=eraser)
         return
     url = settings.require_redis_url()
     storage = storage_of(settings)
@@ -164,7 +191,7 @@ async def _running(
                 LoadReader(client),
             ) as services,
         ):
-            yield services
+            yield replace(services, eraser=Eraser(client, stored))
     finally:
         if mirroring:
             mirroring.stop()

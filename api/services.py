@@ -15,6 +15,7 @@ from api.waiters import Waiters
 from ferry.bulk.batch_records import BatchRecord, BatchSpec, Opened, Part
 from ferry.bulk.files import FileRecord
 from ferry.bulk.storage import Storage
+from ferry.erasure import Erasure
 from ferry.jobs import DeadLetter, JobRecord, Receipt, Submission
 from ferry.manifest import Manifest
 from ferry.queue.producer import ModelStatus
@@ -139,6 +140,16 @@ class BatchBook(Protocol):
         """Cancel a batch; False: too late, None: there is none."""
 
 
+class OwnerEraser(Protocol):
+    """Erases owners: ferry.erasure.Eraser, or a test's."""
+
+    async def count(self, owner: str) -> Erasure:
+        """Return what an erasure would erase."""
+
+    async def erase(self, owner: str, *, is_revoking: bool = False) -> Erasure:
+        """Erase an owner."""
+
+
 class Figures(Protocol):
     """The numbers of the fleet: ferry.queue.statistics.Statistics, or a test's."""
 
@@ -168,6 +179,7 @@ class Services:
     files: FileBook | None = None
     batches: BatchBook | None = None
     load_feed: LoadFeed | None = None
+    eraser: OwnerEraser | None = None
     followers: Followers = field(default_factory=Followers)
 
     @property
