@@ -111,8 +111,10 @@ class Gate:
         """Whether no key is needed."""
         return self._finder is None
 
-    async def admit(self, method: str, path: str, headers: Mapping[str, str]) -> Caller:
-        """Return who asks.
+    async def admit(
+        self, method: str, path: str, headers: Mapping[str, str], *, on_known: Callable[[Caller], None] = lambda _: None
+    ) -> Caller:
+        """Return who asks; `on_known` hears it even where the caller is refused for its limits.
 
         Raises:
             UnauthenticatedError: a key is needed, and there is none that is in force.
@@ -127,9 +129,11 @@ class Gate:
         if not key.may(scope) and path not in OF_ANY_KEY:
             has = ", ".join(sorted(key.scopes)) or "none"
             raise ForbiddenError(f"{method} {path} needs a key with scope {scope}; key {key.id} has {has}")
+        caller = Caller(key.owner, key)
+        on_known(caller)
         if scope is Scope.SUBMIT and key.id in self._held and method == "POST":
             await self._wait_out(key.id)
-        return Caller(key.owner, key)
+        return caller
 
     async def confirm(self, caller: Caller) -> None:
         """Check that a caller's key is still in force, after a request that took long to arrive.
