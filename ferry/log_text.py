@@ -15,7 +15,8 @@ MAX_TEXT = 2_000
 MAX_ERROR_TEXT = 300
 MAX_FRAMES = 30
 MAX_CAUSES = 4
-MAX_ITEMS = 100
+# The ids of the jobs of a batch must all be found.
+MAX_ITEMS = 10_000
 
 # C0, DEL, C1, line and paragraph separators, marks and overrides of text direction, lone surrogates.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
