@@ -6,13 +6,17 @@ Redis some microseconds per key at the request of an admin, and costs a submit n
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
+
+from redis.exceptions import NoScriptError
 
 from ferry.access import REVOKED_WITHIN_S, check_name
 from ferry.bulk.batch_records import folder_of
 from ferry.bulk.files import Files
-from ferry.errors import ConflictError
+from ferry.errors import ConflictError, QueueUnavailableError
 from ferry.job_ids import SEPARATOR
 from ferry.queue.connection import LoopClient, redis_errors
 from ferry.queue.key_book import OwnerKeys
@@ -21,6 +25,8 @@ from ferry.queue.key_book import OwnerKeys
 SCAN_COUNT = 1_000
 # Jobs, batches or files erased in one round trip.
 SLICE = 100
+# A slice that Redis did not answer is done again: a long erasure must not end because a busy server was late once.
+TRIES, PAUSE_S = 5, 1.0
 # An erasure looks again until it finds nothing: requests under way may add something. More looks than this prove a
 # client that still has a key.
 MAX_PASSES = 10
@@ -125,8 +131,7 @@ class Eraser:
     async def _scan(self, pattern: str) -> AsyncIterator[list[str]]:
         cursor = 0
         while True:
-            with redis_errors():
-                cursor, found = await self._redis.scan(cursor, match=pattern, count=SCAN_COUNT)
+            cursor, found = await self._patiently(partial(self._redis.scan, cursor, match=pattern, count=SCAN_COUNT))
             names = [cast(bytes, each).decode("utf-8") for each in found]
             for start in range(0, len(names), SLICE):
                 yield names[start : start + SLICE]
@@ -139,29 +144,40 @@ class Eraser:
             yield [name.removeprefix(self._keys.job) for name in names]
 
     async def _count_dead(self, ids: list[str]) -> int:
-        with redis_errors():
-            scores = await self._redis.zmscore(self._keys.dead, ids)
+        scores = await self._patiently(partial(self._redis.zmscore, self._keys.dead, ids))
         return sum(score is not None for score in scores)
 
     async def _erase_jobs(self, ids: list[str]) -> int:
+        async def erase() -> list[int]:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for job_id in ids:
+                    self._delete_job.queue_in(pipe, [job_id])
+                try:
+                    return await pipe.execute()
+                except NoScriptError:
+                    return [await self._delete_job(args=[job_id]) for job_id in ids]  # which loads it
+
+        return sum(map(int, await self._patiently(erase)))
+
+    async def _patiently(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        """Return what a call returns; where Redis does not answer, try again."""
+        for _ in range(TRIES - 1):
+            with suppress(QueueUnavailableError), redis_errors():
+                return await call()
+            await self._sleep(PAUSE_S)
         with redis_errors():
-            erased = 0
-            for job_id in ids:
-                erased += int(await self._delete_job(args=[job_id]))
-        return erased
+            return await call()
 
     async def _erase_inputs(self, owner: str) -> None:
         """Delete inputs that were set ahead of a submit which never came."""
         async for names in self._scan(f"{self._keys.input}{owner}{SEPARATOR}*"):
-            with redis_errors():
-                await self._redis.delete(*names)
+            await self._patiently(partial(self._redis.delete, *names))
 
     async def _erase_batches(self, owner: str) -> int:
         erased = 0
         while ids := await self._first(self._keys.batches_by + owner):
             for batch_id in ids:
-                with redis_errors():
-                    erased += int(await self._erase_batch(args=[batch_id, owner]))
+                erased += int(await self._patiently(partial(self._erase_batch, args=[batch_id, owner])))
                 await asyncio.to_thread(self._files.storage.delete_folder, folder_of(batch_id))
         return erased
 
@@ -169,12 +185,10 @@ class Eraser:
         erased, place = 0, self._keys.files_by + owner
         while ids := await self._first(place):
             for file_id in ids:
-                erased += await self._files.delete(file_id)
-            with redis_errors():
-                await self._redis.zrem(place, *ids)  # those of which only the list still knew
+                erased += await self._patiently(partial(self._files.delete, file_id))
+            await self._patiently(partial(self._redis.zrem, place, *ids))  # those of which only the list still knew
         return erased
 
     async def _first(self, place: str) -> list[str]:
-        with redis_errors():
-            found: list[Any] = await self._redis.zrange(place, 0, SLICE - 1)
+        found = await self._patiently(partial(self._redis.zrange, place, 0, SLICE - 1))
         return [each.decode("ascii") for each in found]
