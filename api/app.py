@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, closing, suppress
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -25,14 +26,37 @@ from api.protocol import CONNECTIONS
 from api.routes import batches as batches_routes
 from api.routes import dead_letters as dead_letters_routes
 from api.routes import files as files_routes
-from api.routes import health, infer, keys, metrics, models, oip_models, pages, predict, predictions, repository, stats
-from api.services import BatchBook, DeadLetterOffice, Figures, FileBook, JobQueue, Services, WholeQueue
+from api.routes import (
+    health,
+    infer,
+    keys,
+    metrics,
+    models,
+    oip_models,
+    owners,
+    pages,
+    predict,
+    predictions,
+    repository,
+    stats,
+)  # fmt: skip
+from api.services import (
+    BatchBook,
+    DeadLetterOffice,
+    Figures,
+    FileBook,
+    JobQueue,
+    OwnerEraser,
+    Services,
+    WholeQueue,
+)  # fmt: skip
 from api.stop_bell import STOP_BELL, StopBell
 from api.submitter import Submitter
 from api.waiters import Waiters
 from ferry.bulk.batches import batches_of
 from ferry.bulk.files import files_of
 from ferry.bulk.storage import storage_of
+from ferry.erasure import Eraser
 from ferry.errors import QueueUnavailableError
 from ferry.local.lifeline import die_with_parent
 from ferry.logs import configure_logging, event_log
@@ -74,6 +98,7 @@ def build_app(
     batches: BatchBook | None = None,
     finder: KeyFinder | None = None,
     loads: LoadBook | None = None,
+    eraser: OwnerEraser | None = None,
 ) -> FastAPI:
     """Return an application; with `queue` on that one and what comes with it (tests), else on the settings' Redis.
 
@@ -83,7 +108,8 @@ def build_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
         asyncio.get_running_loop().set_exception_handler(_handle_stray)
-        async with _running(settings, queue, files, batches, finder, loads) as services:
+        given = queue and _Backend(queue, queue, files, batches, finder, loads=loads, eraser=eraser)
+        async with _running(settings, given) as services:
             app.state.services = services
             # What was imported lives as long as the process; the collector need not look at it again and again.
             gc.freeze()
@@ -108,6 +134,7 @@ def build_app(
         repository,
         stats,
         keys,
+        owners,
         health,
         metrics,
         pages,
@@ -117,24 +144,35 @@ def build_app(
     return app
 
 
-def _handle_stray(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log what nobody awaited, but for names that were looked up too slowly: whoever asked has given up and said so."""
-    if not isinstance(context.get("exception"), socket.gaierror):
-        loop.default_exception_handler(context)
+def _handle_stray(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what nobody awaited, without the task's representation, which shows its result.
+
+    Names that were looked up too slowly are left out: their callers have given up and said so.
+    """
+    error = context.get("exception")
+    if not isinstance(error, socket.gaierror):
+        logger.error("event loop: %s", context.get("message", "an error"), exc_info=error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Backend:
+    """What the routes work on: the real Redis and storage, or a test's."""
+
+    queue: JobQueue
+    dead_letters: DeadLetterOffice
+    files: FileBook | None = None
+    batches: BatchBook | None = None
+    finder: KeyFinder | None = None
+    figures: Figures | None = None
+    loads: LoadBook | None = None
+    eraser: OwnerEraser | None = None
 
 
 @asynccontextmanager
-async def _running(
-    settings: Settings,
-    queue: WholeQueue | None,
-    files: FileBook | None,
-    batches: BatchBook | None,
-    finder: KeyFinder | None,
-    loads: LoadBook | None,
-) -> AsyncIterator[Services]:
+async def _running(settings: Settings, given: _Backend | None) -> AsyncIterator[Services]:
     """Run one process's parts; on the real queue a keeper and a sweep of expired files too."""
-    if queue is not None:
-        async with _services(settings, queue, queue, files, batches, finder, loads=loads) as services:
+    if given is not None:
+        async with _services(settings, given) as services:
             yield services
         return
     url = settings.require_redis_url()
@@ -151,19 +189,12 @@ async def _running(
             await asyncio.to_thread(mirroring.pull)
             mirroring.start()
         producer, stored = Producer(client, limits_of(settings)), files_of(client, storage, settings)
-        async with (
-            _while_running(stored.sweep_forever()),
-            _services(
-                settings,
-                producer,
-                DeadLetters(client, producer),
-                stored,
-                batches_of(client, settings),
-                KeyReader(client) if settings.needs_keys else None,
-                Statistics(client),
-                LoadReader(client),
-            ) as services,
-        ):
+        backend = _Backend(
+            producer, DeadLetters(client, producer), stored, batches_of(client, settings),
+            KeyReader(client) if settings.needs_keys else None, Statistics(client), LoadReader(client),
+            Eraser(client, stored),
+        )  # fmt: skip
+        async with _while_running(stored.sweep_forever()), _services(settings, backend) as services:
             yield services
     finally:
         if mirroring:
@@ -175,27 +206,19 @@ async def _running(
 
 
 @asynccontextmanager
-async def _services(
-    settings: Settings,
-    queue: JobQueue,
-    dead_letters: DeadLetterOffice,
-    files: FileBook | None,
-    batches: BatchBook | None,
-    finder: KeyFinder | None,
-    figures: Figures | None = None,
-    loads: LoadBook | None = None,
-) -> AsyncIterator[Services]:
-    catalog = Catalog(Repository(settings.models_dir), queue)
-    waiters = Waiters(queue)
+async def _services(settings: Settings, backend: _Backend) -> AsyncIterator[Services]:
+    catalog = Catalog(Repository(settings.models_dir), backend.queue)
+    waiters = Waiters(backend.queue)
     await catalog.refresh()
-    door = Door(Gate(finder), Meter(), event_log(settings, "api"))
+    door = Door(Gate(backend.finder), Meter(), event_log(settings, "api"))
     tasks = [catalog.run(), waiters.listen(), waiters.sweep_forever()]
-    if figures is not None:
-        tasks.append(_hand_on_forever(door.meter, figures))
+    if backend.figures is not None:
+        tasks.append(_hand_on_forever(door.meter, backend.figures))
     async with _while_running(*tasks):
         services = Services(
-            settings, queue, dead_letters, catalog, Submitter(queue), waiters, door, figures, files, batches,
-            LoadFeed(loads) if loads else None,
+            settings, backend.queue, backend.dead_letters, catalog, Submitter(backend.queue), waiters, door,
+            backend.figures, backend.files, backend.batches, LoadFeed(backend.loads) if backend.loads else None,
+            backend.eraser,
         )  # fmt: skip
         with closing(services.requests):
             yield services

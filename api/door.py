@@ -11,6 +11,7 @@ from api.context import CONTEXT, Context
 from api.headers import headers_in
 from api.meter import Meter
 from api.problems import handle_ferry_error
+from api.rate_limit_headers import left_header, policy_header
 from ferry.errors import FerryError
 from ferry.logs import EventLog
 from ferry.origins import origin_from_headers
@@ -89,7 +90,8 @@ class Door:
         if self.gate.is_open:
             return False
         try:
-            context.caller = await self.gate.admit(scope["method"], scope["path"], headers_in(scope))
+            headers = headers_in(scope)
+            await self.gate.admit(scope["method"], scope["path"], headers, on_known=context.identify)
         except FerryError as error:
             request = Request(scope, receive, send)
             await (await handle_ferry_error(request, error))(scope, receive, send)
@@ -112,8 +114,12 @@ class Door:
 
 
 def _added(scope: Scope, context: Context) -> list[tuple[bytes, bytes]]:
-    request_id = (b"x-request-id", context.origin.request_id.encode("latin-1"))
+    own = [(b"x-request-id", context.origin.request_id.encode("latin-1"))]
+    if limits := context.limits:
+        own.append(policy_header(limits))
+    if context.left:
+        own.append(left_header(context.left))
     path: str = scope["path"]
     if path == "/" or path.startswith("/static/"):
-        return [request_id, *_SAFETY, *_OF_PAGE]
-    return [request_id, *_SAFETY, *(_OF_DOCS if path in _DOCS else _OF_DATA)]
+        return [*own, *_SAFETY, *_OF_PAGE]
+    return [*own, *_SAFETY, *(_OF_DOCS if path in _DOCS else _OF_DATA)]

@@ -16,6 +16,7 @@ from api.waiters import Waiters
 from ferry.bulk.batch_records import BatchRecord, BatchSpec, Opened, Part
 from ferry.bulk.files import FileRecord
 from ferry.bulk.storage import Storage
+from ferry.erasure import Erasure
 from ferry.jobs import DeadLetter, JobRecord, Receipt, Submission
 from ferry.manifest import Manifest
 from ferry.queue.producer import ModelStatus
@@ -140,6 +141,16 @@ class BatchBook(Protocol):
         """Cancel a batch; False: too late, None: there is none."""
 
 
+class OwnerEraser(Protocol):
+    """Erases owners: ferry.erasure.Eraser, or a test's."""
+
+    async def count(self, owner: str) -> Erasure:
+        """Return what an erasure would erase."""
+
+    async def erase(self, owner: str, *, is_revoking: bool = False) -> Erasure:
+        """Erase an owner."""
+
+
 class Figures(Protocol):
     """The numbers of the fleet: ferry.queue.statistics.Statistics, or a test's."""
 
@@ -169,6 +180,7 @@ class Services:
     files: FileBook | None = None
     batches: BatchBook | None = None
     load_feed: LoadFeed | None = None
+    eraser: OwnerEraser | None = None
     followers: Followers = field(default_factory=Followers)
     requests: JobRequests = field(init=False)
 

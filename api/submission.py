@@ -51,9 +51,9 @@ async def run(
     """
     submission = _submission(services, entry, rows, terms, context)
     if wait_s is None:
-        return _record(services, submission, await _submit(services, entry, submission))
+        return _record(services, submission, await _submit(services, entry, submission, context))
     with services.waiters.expecting(submission.id) as news:
-        record = _record(services, submission, await _submit(services, entry, submission))
+        record = _record(services, submission, await _submit(services, entry, submission, context))
         return await services.waiters.finish(record, news, wait_s)
 
 
@@ -79,9 +79,9 @@ async def run_once(
     submission = _submission(services, entry, rows, terms, context, own_id=own_id)
     job_id, submission = submission.id, replace(submission, fingerprint=_fingerprint(submission))
     with services.waiters.expecting(job_id) as news:
-        receipt = await _submit(services, entry, submission)
+        receipt = await _submit(services, entry, submission, context)
         if receipt.verdict is Verdict.DIFFERS and not is_pinned:
-            receipt = await _submit_as_known(services, entry, submission) or receipt
+            receipt = await _submit_as_known(services, entry, submission, context) or receipt
         if receipt.verdict is Verdict.DIFFERS:
             raise ReusedError(f"job {own_id} was asked for with another body or terms; choose another key or id")
         is_known = receipt.verdict is Verdict.EXISTS
@@ -127,7 +127,7 @@ async def run_many(
     return jobs
 
 
-async def replay(services: Services, job_id: str) -> JobRecord:
+async def replay(services: Services, job_id: str, context: Context) -> JobRecord:
     """Submit a dead letter's input as a new job, and take the letter off the list. Sent twice it makes one job.
 
     Raises:
@@ -139,7 +139,7 @@ async def replay(services: Services, job_id: str) -> JobRecord:
         raise NotFoundError(f"no dead letter {job_id[:64]!r}; GET /v1/dead-letters lists them")
     entry = await services.catalog.find(submission.model, submission.version)
     submission = replace(submission, deadline_s=entry.manifest.deadline_s or services.settings.job_deadline_s)
-    receipt = await _submit(services, entry, submission)
+    receipt = await _submit(services, entry, submission, context)
     await services.dead_letters.retire(job_id)
     if receipt.verdict is Verdict.EXISTS:
         known = await services.queue.read(submission.id)
@@ -219,11 +219,13 @@ def _submission(
     )
 
 
-async def _submit(services: Services, entry: Entry, submission: Submission) -> Receipt:
+async def _submit(services: Services, entry: Entry, submission: Submission, context: Context) -> Receipt:
     receipt = await services.submitter.submit(submission)
     if receipt.verdict is Verdict.UNREGISTERED:
         await services.catalog.register(entry)
         receipt = await services.submitter.submit(submission)
+    if receipt.left:
+        context.left = receipt.left
     if receipt.verdict is Verdict.UNREGISTERED:
         raise QueueUnavailableError(f"Redis forgot {entry.manifest.ref} twice; is it being wiped?", retry_after_s=1)
     if receipt.verdict in (Verdict.ACCEPTED, Verdict.EXISTS, Verdict.DIFFERS):
@@ -232,13 +234,15 @@ async def _submit(services: Services, entry: Entry, submission: Submission) -> R
     raise refusal(services.settings, services.catalog, entry, submission, receipt)
 
 
-async def _submit_as_known(services: Services, entry: Entry, submission: Submission) -> Receipt | None:
+async def _submit_as_known(
+    services: Services, entry: Entry, submission: Submission, context: Context
+) -> Receipt | None:
     """Ask again for a known job as of the version that it was made for: its alias may have moved since."""
     known = await services.queue.read(submission.id)
     if known is None or known.model != submission.model or known.version == submission.version:
         return None
     asked = replace(submission, version=known.version)
-    return await _submit(services, entry, replace(asked, fingerprint=_fingerprint(asked)))
+    return await _submit(services, entry, replace(asked, fingerprint=_fingerprint(asked)), context)
 
 
 def _record(services: Services, submission: Submission, receipt: Receipt) -> JobRecord:

@@ -71,6 +71,18 @@ class JobLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitsLeft:
+    """What is left of an API key's limits: jobs it may send now, and jobs it may have at once. None: no such limit.
+
+    wait_ms: until it may send another one.
+    """
+
+    rate: int | None
+    unfinished: int | None
+    wait_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Submission:
     """A job on its way into the queue.
 
@@ -119,12 +131,13 @@ class Receipt:
     """The queue's answer to one submission.
 
     waiting: rows of its model, with FULL_IN_ALL of all models; with OVER_UNFINISHED jobs of its key; with OVER_RATE how
-    many milliseconds its key should wait.
+    many milliseconds its key should wait. left: of the limits of its key, where that has any and the queue counted.
     """
 
     verdict: Verdict
     accepted_us: int
     waiting: int
+    left: LimitsLeft | None = None
 
 
 @dataclass(slots=True)

@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     )
 
     # --- where things are
-    redis_url: str = Field(default=EMBEDDED, description="Redis to use; empty starts an embedded one")
+    redis_url: str = Field(default=EMBEDDED, repr=False, description="Redis to use; empty starts an embedded one")
     namespace: str = Field(
         default=NAMESPACE,
         pattern=r"^[a-z0-9._-]{1,32}$",
@@ -40,7 +40,9 @@ class Settings(BaseSettings):
     data_dir: Path = Field(default=Path(".ferry"), description="private folder of the embedded Redis and the logs")
     models_dir: Path = Field(default=Path("models"), description="model repository: NAME/VERSION/model.onnx")
     models_url: str = Field(
-        default="", description="s3://bucket/prefix (any fsspec URL) that models_dir is kept equal to; empty is none"
+        default="",
+        repr=False,
+        description="s3://bucket/prefix (any fsspec URL) that models_dir is kept equal to; empty is none",
     )
     models_sync_s: float = Field(default=30, ge=1, le=86_400, description="models_url is looked at this often")
 
@@ -60,7 +62,7 @@ class Settings(BaseSettings):
     api_keys: Literal["auto", "on", "off"] = Field(
         default="auto", description="whether requests need an API key; auto: when api_host is beyond this machine"
     )
-    api_key: str = Field(default="", description="API key that `ferry batch` sends to the API")
+    api_key: str = Field(default="", repr=False, description="API key that `ferry batch` sends to the API")
     default_model: str = Field(default="mnist", description="model of a /predict that names none")
 
     # --- jobs
@@ -90,10 +92,14 @@ class Settings(BaseSettings):
 
     # --- files of bulk batches
     storage_url: str = Field(
-        default="", description="where files lie: a path or s3://bucket/prefix; empty is files/ in the data folder"
+        default="",
+        repr=False,
+        description="where files lie: a path or s3://bucket/prefix; empty is files/ in the data folder",
     )
     storage_options: str = Field(
-        default="", description="JSON object of fsspec options of that storage and of models_url, such as endpoint_url"
+        default="",
+        repr=False,
+        description="JSON object of fsspec options of that storage and of models_url, such as endpoint_url",
     )
     max_file_bytes: int = Field(default=2 * 2**30, ge=1024, description="largest file of an upload")
     max_files: int = Field(default=10_000, ge=1, le=10_000_000, description="files kept; beyond, uploads get 503")

@@ -21,6 +21,7 @@ from ferry.bulk.storage import Storage
 from ferry.errors import FerryError, NotFoundError, QueueUnavailableError, StorageError
 from ferry.queue import keys
 from ferry.queue.connection import LoopClient, redis_errors
+from ferry.queue.grouping import Grouping
 from ferry.queue.keys import Keys
 from ferry.settings import Settings
 
@@ -92,6 +93,8 @@ class Files:
         self.storage = storage
         self._max_files = max_files
         self._ttl_s = ttl_s
+        # Reads that come together share a round trip.
+        self._reads: Grouping[str, FileRecord | None] = Grouping(self._read, max_items=READ_AT_ONCE)
 
     async def reserve(self) -> str:
         """Return the id of a file to be written: bytes first, then `create`; or `release` when nothing comes of it.
@@ -177,7 +180,7 @@ class Files:
             pipe.multi()  # type: ignore[no-untyped-call]
             if keyed:
                 pipe.set(keyed, record.id, px=max(1, (end_us - now_us) // 1000))
-            pipe.hset(place, mapping=_fields_of(record))
+            pipe.hset(place, mapping=_fields_of(record) | ({"keyed": keyed} if keyed else {}))
             for place in _lists_of(self._keys, record.purpose, record.owner):
                 pipe.zadd(place, {record.id: now_us})
             pipe.zadd(self._keys.file_ends, {record.id: end_us // 1000})
@@ -188,8 +191,7 @@ class Files:
         """Return a file's record, or None: unknown, deleted or expired."""
         if not is_file_id(file_id):
             return None
-        with redis_errors():
-            return _record_of(file_id, await self._redis.hmget(self._keys.file + file_id, list(keys.FILE_FIELDS)))
+        return await self._reads.ask(file_id)
 
     async def list_page(
         self,
@@ -235,10 +237,11 @@ class Files:
         return found[:limit], len(found) > limit
 
     async def _read(self, ids: Sequence[str]) -> list[FileRecord | None]:
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for file_id in ids:
-                pipe.hmget(self._keys.file + file_id, list(keys.FILE_FIELDS))
-            replies = await pipe.execute()
+        with redis_errors():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for file_id in ids:
+                    pipe.hmget(self._keys.file + file_id, list(keys.FILE_FIELDS))
+                replies = await pipe.execute()
         return [_record_of(file_id, values) for file_id, values in zip(ids, replies, strict=True)]
 
     async def delete(self, file_id: str) -> bool:
@@ -294,9 +297,10 @@ class Files:
     async def _take_off(self, file_id: str) -> bool:
         async with self._redis.pipeline(transaction=True) as pipe:
             await pipe.watch(self._keys.file + file_id)  # whoever creates it now gives it an owner, and so more lists
-            owner = cast(bytes | None, await pipe.hget(self._keys.file + file_id, "owner")) or b""
+            fields: Any = await pipe.hmget(self._keys.file + file_id, ["owner", "keyed"])
+            owner, keyed = (each or b"" for each in fields)
             pipe.multi()  # type: ignore[no-untyped-call]
-            pipe.delete(self._keys.file + file_id)
+            pipe.delete(self._keys.file + file_id, *([keyed] if keyed else []))
             for place in {
                 each for purpose in PURPOSES for each in _lists_of(self._keys, purpose, owner.decode("ascii"))
             }:

@@ -13,7 +13,11 @@ from ferry.errors import FerryError
 
 DISTRIBUTION = "ferry-inference"
 
-app = typer.Typer(name="ferry", cls=Group, help="A durable queue for model inference.", no_args_is_help=True)
+# Typer's own tracebacks print local variables, an API key among them.
+app = typer.Typer(
+    name="ferry", cls=Group, help="A durable queue for model inference.", no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)  # fmt: skip
 app.command()(up)
 app.command()(demo)
 app.add_typer(models.app, name="models")

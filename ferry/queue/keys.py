@@ -106,7 +106,7 @@ class Keys:
     # errors} {rows of output}", empty for a chunk that was given up
     batch_parts = _Place("batch_parts:")
     steps_alone = _Place("steps_alone:")  # + {model}: list of ids of steps whose claim lapsed
-    api_key = _Place("api_key:")  # + id: hash of an API key: name, owner, scopes, sha256 of the secret, limits
+    api_key = _Place("api_key:")  # + id: hash of an API key: name, owner, scopes, sha256 of the secret, limits, ends
     api_keys = _Place("api_keys")  # sorted set: id of every API key, revoked ones too, by when it was made (us)
     # + id of an API key with such a limit: sorted set, its jobs not done by deadline (ms)
     unfinished = _Place("unfinished:")
@@ -148,7 +148,8 @@ MODEL_FIELDS = (
     "manifest", "profile", "paused", "draining", "digest", "switched", "tuned_max_rows", "tuned_max_wait_ms",
 )  # fmt: skip
 
-# Fields of a file's hash, in this order; times in seconds.
+# Fields of a file's hash, in this order; times in seconds. A file made under an Idempotency-Key
+# has `keyed` too: the entry in Redis that leads to it, which is deleted with it.
 FILE_FIELDS = ("bytes", "created_at", "expires_at", "filename", "purpose", "status", "sha256", "owner")
 
 # Fields of a batch's hash. Times are microseconds. `ending` is the status it will end with once that is decided; `next`

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, cast
 
 from redis.exceptions import NoScriptError
@@ -99,7 +100,9 @@ class Producer:
         self._delete = client.script("delete")
         self._register = client.script("register")
         # Polls that come together share a round trip, and so one connection of the pool.
-        self._reads: Grouping[str, JobRecord | None] = Grouping(self.read_many, max_items=MAX_GROUP_READS)
+        self._reads: Grouping[Sequence[str], list[JobRecord | None]] = Grouping(
+            self._read_lists, max_items=MAX_GROUP_READS, size_of=len, max_bytes=MAX_GROUP_READS
+        )
 
     async def submit(self, submissions: Sequence[Submission]) -> list[Receipt]:
         """Enqueue all in one round trip; each gets its own receipt. Safe to repeat: a known id is not queued twice.
@@ -158,10 +161,19 @@ class Producer:
         Raises:
             QueueUnavailableError: Redis did not answer in time.
         """
-        return await self._reads.ask(job_id)
+        return (await self._reads.ask((job_id,)))[0]
 
     async def read_many(self, job_ids: Sequence[str]) -> list[JobRecord | None]:
-        """Return many jobs in one round trip."""
+        """Return many jobs, in order, MAX_GROUP_READS to a round trip. Raises as `read`."""
+        parts = [job_ids[at : at + MAX_GROUP_READS] for at in range(0, len(job_ids), MAX_GROUP_READS)]
+        return [record for part in parts for record in await self._reads.ask(part)]
+
+    async def _read_lists(self, lists: Sequence[Sequence[str]]) -> list[list[JobRecord | None]]:
+        """Read several lists of jobs in one round trip."""
+        records = iter(await self._read_all([job_id for ids in lists for job_id in ids]))
+        return [list(islice(records, len(ids))) for ids in lists]
+
+    async def _read_all(self, job_ids: Sequence[str]) -> list[JobRecord | None]:
         with redis_errors():
             async with self._redis.pipeline(transaction=False) as pipe:
                 for job_id in job_ids:

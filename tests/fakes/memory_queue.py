@@ -20,6 +20,7 @@ from ferry.jobs import (
     JobClass,
     JobLimits,
     JobRecord,
+    LimitsLeft,
     Outcome,
     Receipt,
     State,
@@ -93,6 +94,7 @@ class MemoryQueue:
         self.dead: dict[str, int] = {}
         self.spared: set[str] = set()
         self.rates: dict[str, float] = {}
+        self.asked_limits: set[JobLimits] = set()
         self.named: dict[tuple[str, str], str] = {}
         self.dropped: set[ModelKey] = set()
         self._listeners: set[asyncio.Queue[dict[str, dict[str, Any]]]] = set()
@@ -110,7 +112,31 @@ class MemoryQueue:
     async def submit(self, submissions: Sequence[Submission]) -> list[Receipt]:
         self._check()
         self.submit_calls += 1
-        return [self._accept(submission) for submission in submissions]
+        self.asked_limits.clear()
+        receipts = [self._accept(submission) for submission in submissions]
+        return [
+            replace(receipt, left=self._left(job.limits)) if job.limits in self.asked_limits else receipt
+            for job, receipt in zip(submissions, receipts, strict=True)
+        ]
+
+    def _left(self, limits: JobLimits) -> LimitsLeft:
+        rate, wait_ms = None, 0
+        if limits.rate_per_s:
+            early_us = self._early_us(limits)
+            rate = max(0, math.floor(-early_us * limits.rate_per_s / 1e6) + 1)
+            wait_ms = max(0, math.ceil(early_us / 1000))
+        unfinished = limits.max_unfinished and max(0, limits.max_unfinished - self._unfinished(limits))
+        return LimitsLeft(rate, unfinished, wait_ms)
+
+    def _unfinished(self, limits: JobLimits) -> int:
+        mine = [job.record for job in self.jobs.values() if job.limited_by == limits.key_id]
+        return sum(1 for record in mine if not record.state.is_terminal)
+
+    def _early_us(self, limits: JobLimits) -> float:
+        assert limits.rate_per_s
+        gap_us = 1e6 / limits.rate_per_s
+        due_us = max(self.now_us, self.rates.get(limits.key_id, 0))
+        return due_us - (max(gap_us, 1e6) - gap_us) - self.now_us
 
     def _accept(self, job: Submission) -> Receipt:
         lane = self.lanes.get((job.model, job.version))
@@ -160,17 +186,15 @@ class MemoryQueue:
         return None
 
     def over(self, limits: JobLimits, also: int = 0) -> tuple[Verdict, int] | None:
-        mine = [job.record for job in self.jobs.values() if job.limited_by == limits.key_id]
-        unfinished = also + sum(1 for record in mine if not record.state.is_terminal)
+        self.asked_limits.add(limits)
+        unfinished = also + self._unfinished(limits)
         if limits.max_unfinished and unfinished >= limits.max_unfinished:
             return Verdict.OVER_UNFINISHED, unfinished
         if limits.rate_per_s:
-            gap_us = 1e6 / limits.rate_per_s
-            due_us = max(self.now_us, self.rates.get(limits.key_id, 0))
-            early_us = due_us - (max(gap_us, 1e6) - gap_us) - self.now_us
+            early_us = self._early_us(limits)
             if early_us > 0:
                 return Verdict.OVER_RATE, math.ceil(early_us / 1000)
-            self.rates[limits.key_id] = due_us + gap_us
+            self.rates[limits.key_id] = max(self.now_us, self.rates.get(limits.key_id, 0)) + 1e6 / limits.rate_per_s
         return None
 
     async def read(self, job_id: str) -> JobRecord | None:

@@ -213,6 +213,7 @@ OPERATIONS = {
     "POST /v2/repository/models/{name}/load": Operation(plain("/v2/repository/models/toy/load"), ADMIN, 403, 403),
     "POST /v2/repository/models/{name}/unload": Operation(plain("/v2/repository/models/idle/unload"), ADMIN, 403, 403),
     "GET /metrics": Operation(plain("/metrics"), Scope.METRICS, 403, 403),
+    "DELETE /v1/owners/{owner}": Operation(plain("/v1/owners/nobody"), ADMIN, 403, 403),
     "GET /v1/key": Operation(plain("/v1/key"), ANY, 200, 200),
     "GET /v2/health/live": Operation(plain("/v2/health/live"), None, 200, 200),
     "GET /v2/health/ready": Operation(plain("/v2/health/ready"), None, 200, 200),
@@ -466,3 +467,40 @@ async def test_keys_when_listed_then_the_same_and_no_secret(world: World) -> Non
     revoked = world.tokens["revoked"].split("_")[1]
     first = listed[revoked].revoked_us
     assert world.book.revoke(revoked).revoked_us == first
+
+
+async def test_owner_when_erased_amid_load_then_nothing_is_left_and_the_other_is_untouched(
+    world: World, tmp_path: Path
+) -> None:
+    statuses: dict[str, list[int]] = {"ann": [], "bob": []}
+    is_over = asyncio.Event()
+
+    async def keep_submitting(who: str) -> None:
+        while not is_over.is_set() and 401 not in statuses[who]:
+            answer = await world.ask(who, "POST", "/v1/predictions", json={"version": IDLE, "input": ROW})
+            statuses[who].append(answer.status_code)
+            await asyncio.sleep(0.01)
+
+    await world.dead_letter()
+    await world.cancelled_batch()
+    await world.batch()
+    kept = await world.file("bob")
+    clients = [asyncio.create_task(keep_submitting(who)) for who in ("ann", "bob") for _ in range(8)]
+    await asyncio.sleep(0.3)
+    assert (await world.ask("admin", "DELETE", "/v1/owners/ann")).status_code == 409
+    erased = await world.ask("admin", "DELETE", "/v1/owners/ann?revoke=true")
+    is_over.set()
+    await asyncio.gather(*clients)
+
+    numbers = erased.json()
+    assert erased.status_code == 200, erased.text
+    assert (numbers["batches"], numbers["files"], numbers["dead_letters"], numbers["keys"]) == (2, 2, 1, 2)
+    assert numbers["jobs"] == statuses["ann"].count(202) + 1
+    assert set(statuses["ann"]) == {202, 401}
+    assert set(statuses["bob"]) == {202}
+    assert [key for key in world.redis.keys("*") if b"ann~" in key or b":ann" in key] == []
+    assert not any(b"ann~" in fields[b"j"] for _, fields in world.redis.xrange(f"{KEYS.waiting}{IDLE}:1:normal"))
+    assert world.redis.hget(KEYS.backlog + f"{IDLE}:1", "rows") == str(statuses["bob"].count(202)).encode()
+    assert (await world.ask("bob", "GET", f"/v1/files/{kept}/content")).status_code == 200
+    assert [path.name for path in (tmp_path / "data").rglob("file-*")] == [kept]
+    assert (await world.ask("admin", "DELETE", "/v1/owners/ann")).json()["jobs"] == 0

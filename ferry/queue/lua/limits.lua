@@ -51,3 +51,17 @@ local function charge_limits(now_us)
   end
 end
 
+-- Add to a reply what is left of the limits of each key that this call asked about: the text that says them, jobs it may
+-- send now, milliseconds until it may send another, jobs it may have at once; -1 where there is no such limit.
+local function add_limits_left(reply, now_us)
+  for text_of_limits, limits in pairs(per_key) do
+    local rate_left, wait_ms, unfinished_left = -1, 0, -1
+    if limits.rate > 0 then
+      local early_us = limits.due_us - limits.ahead_us - now_us
+      rate_left = math.max(0, math.floor(-early_us / limits.gap_us) + 1)
+      wait_ms = math.max(0, math.ceil(early_us / 1000))
+    end
+    if limits.most > 0 then unfinished_left = math.max(0, limits.most - limits.unfinished - #limits.new / 2) end
+    for _, part in ipairs({text_of_limits, rate_left, wait_ms, unfinished_left}) do reply[#reply + 1] = part end
+  end
+end

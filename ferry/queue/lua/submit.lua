@@ -4,7 +4,8 @@
 --       owner or '', origin or '', limits of its API key or '' ("{key id} {jobs a second or 0} {most unfinished or 0}"),
 --       input ('' when it was set ahead)
 -- Reply now_us, then per job: verdict, rows waiting for its model (for all, where that is what is full; where its key is
---       over a limit: the jobs of the key that are not done, or the milliseconds until it may send another)
+--       over a limit: the jobs of the key that are not done, or the milliseconds until it may send another);
+--       then what is left of the limits of keys (add_limits_left)
 local seed, ttl_ms = ARGV[1], ARGV[2]
 local most = {rows = tonumber(ARGV[3]), bytes = tonumber(ARGV[4])}
 local most_in_all = {rows = tonumber(ARGV[5]), bytes = tonumber(ARGV[6])}
@@ -138,4 +139,5 @@ for model, waiting in pairs(models) do
     top_up(model, seed, now_ms)
   end
 end
+add_limits_left(reply, now_us)
 return reply

@@ -55,6 +55,7 @@ STATUSES = {
     ("get", "/v1/stats"): {"200", "404", "503"},
     ("get", "/v1/stats/events"): {"200", "404"},
     ("get", "/v1/key"): {"200"},
+    ("delete", "/v1/owners/{owner}"): {"200", "404", "409", "422", "503"},
     ("get", "/metrics"): {"200", "404", "503"},
     ("post", "/v2/repository/index"): {"200", "400", "413", "422"},
     ("post", "/v2/repository/models/{name}/load"): {"200", "400", "404", "413", "422", "503"},

@@ -186,3 +186,12 @@ def test_settings_when_listed_then_the_example_has_each_with_its_description_and
 
 def test_example_when_copied_as_it_is_then_the_defaults() -> None:
     assert dotenv_values(EXAMPLE) == {}
+
+
+def test_settings_when_shown_then_without_passwords() -> None:
+    secrets = {
+        "redis_url": "redis://:hunter2@host", "storage_url": "s3://hunter2@b", "models_url": "s3://hunter2@b",
+        "storage_options": '{"secret": "hunter2"}', "api_key": "hunter2",
+    }  # fmt: skip
+    shown = Settings(_env_file=None, **secrets)
+    assert "hunter2" not in f"{shown} {shown!r}"
