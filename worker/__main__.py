@@ -29,6 +29,7 @@ from ferry.queue.versions import Versions
 from ferry.repository import Repository
 from ferry.settings import Settings, load_settings
 from worker.app import app
+from worker.broken_models import BrokenReporter, refuse_without_a_model
 from worker.bulk.batch_files import BatchFiles
 from worker.bulk.runner import BulkLimits, BulkRunner
 from worker.celery_consumer import connects_with_room
@@ -63,12 +64,13 @@ def make_profiler(settings: Settings) -> Profiler:
     )
 
 
-def follow_beat(shelf: Shelf, alive: Path | None, heard: Heartbeat) -> None:
+def follow_beat(shelf: Shelf, alive: Path | None, reporter: BrokenReporter, heard: Heartbeat) -> None:
     """Do what a heartbeat that reached Redis brings: leave out what is unloaded, and say that this process lives."""
     shelf.leave_out(heard.unloaded)
     shelf.set_other(heard.other)
     if alive:
         alive.touch()
+    reporter.report()
 
 
 def switch_model(shelf: Shelf, heart: Consumer, found: Influence) -> None:
@@ -149,17 +151,19 @@ def main() -> int:
         try_to(lambda: shelf.leave_out(Versions(connected()).unloaded()), "could not ask what is unloaded")
         shelf.load_all()
         name = worker_name(settings)
+        heart = Consumer(connected(), worker=name, lease_s=settings.lease_s)
+        reporter = BrokenReporter(heart, shelf)
+        refuse_without_a_model(shelf, reporter)
         watch = Watch(event_log(settings, name))
         serve_metrics(settings, watch)
     except FerryError as error:
         sys.stderr.write(f"worker: {error.detail}\n")
         return 1
     consumer = Consumer(connected(), worker=name, lease_s=settings.lease_s, class_share=settings.class_share)
-    heart = Consumer(connected(), worker=name, lease_s=settings.lease_s)
     alive = Path(settings.alive_file) if settings.alive_file else None
     pulse = Pulse(
         heart, shelf.models, lease_s=settings.lease_s, max_run_s=settings.max_run_s,
-        on_beat=partial(follow_beat, shelf, alive),
+        on_beat=partial(follow_beat, shelf, alive, reporter),
     )  # fmt: skip
     rules = KeeperRules(settings.lease_s, settings.max_attempts, settings.dead_ttl_s)
     keeper = KeeperThread(Keeper(connected(), rules))

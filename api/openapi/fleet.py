@@ -9,7 +9,20 @@ LIVE: dict[int | str, dict[str, Any]] = {
     200: answer("Alive", {"type": "object", "properties": {"live": {"const": True}}})
 }
 READY: dict[int | str, dict[str, Any]] = {
-    200: answer("Ready", {"type": "object", "properties": {"ready": {"const": True}}}),
+    200: answer(
+        "Ready",
+        {
+            "type": "object",
+            "properties": {
+                "ready": {"const": True},
+                "broken_models": {
+                    "type": "array",
+                    "items": STRING,
+                    "description": "name:version of what cannot be loaded, where there is any",
+                },
+            },
+        },
+    ),
     **problems(503),
 }
 _STATS = {

@@ -18,11 +18,13 @@ async def live() -> JSONAnswer:
 
 @router.get("/ready", responses=openapi.READY, response_class=JSONAnswer)
 async def ready(request: Request) -> JSONAnswer:
-    """Answer 200 when Redis answers and at least one worker serves a model."""
+    """Answer 200 when Redis answers and at least one worker serves a model; name the models that cannot be loaded."""
     services = services_of(request)
     await services.queue.ping()
     if not any(entry.live_workers for entry in services.catalog.entries):
         await services.catalog.refresh()
     if not any(entry.live_workers for entry in services.catalog.entries):
         raise NoWorkerError("no live worker serves any model")
-    return JSONAnswer({"ready": True})
+    # Without a key anybody may ask: the names, not the reasons, which quote paths.
+    broken = [f"{each.name}:{each.version}" for each in services.catalog.broken]
+    return JSONAnswer({"ready": True} | ({"broken_models": broken} if broken else {}))

@@ -37,3 +37,13 @@ async def test_ready_when_the_queue_is_down_then_503_until_it_is_back(api: Api) 
     await asyncio.sleep(5)
     api.queue.is_down = False
     assert (await api.client.get("/v2/health/ready")).status_code == 200
+
+
+async def test_ready_when_a_model_is_broken_then_200_and_named_without_the_reason(api: Api) -> None:
+    api.queue.report_broken({("half", "2"): "/models/half/2/model.onnx is missing"})
+    await api.services.catalog.refresh()
+    response = await api.client.get("/v2/health/ready")
+    assert (response.status_code, response.json()) == (200, {"ready": True, "broken_models": ["half:2"]})
+    api.queue.report_broken({})
+    await api.services.catalog.refresh()
+    assert (await api.client.get("/v2/health/ready")).json() == {"ready": True}
