@@ -14,7 +14,7 @@ _ATTEMPTS = 10
 def visible_folders(parent: Path) -> list[str]:
     """List the names of the visible folders in `parent`; none where it is missing or closed to us."""
     try:
-        # Not Path.is_dir: it raises where a link points into a folder that is closed to us, and that would hide the rest.
+        # Not Path.is_dir: it raises where a link points into a closed folder, and that would hide the rest.
         return [path.name for path in parent.iterdir() if not path.name.startswith(".") and os.path.isdir(path)]  # noqa: PTH112
     except OSError:
         return []

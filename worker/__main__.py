@@ -43,7 +43,7 @@ from worker.providers import Accelerator
 from worker.pulse import Pulse, try_to
 from worker.serving import Shelf
 from worker.steps import follow_repository
-from worker.tasks import register_tasks
+from worker.tasks import TASK_ARGS, register_tasks
 from worker.tickets import TicketRunner
 from worker.watch import Watch
 
@@ -198,7 +198,7 @@ def main() -> int:
         start()  # leases need it
         return sum(runner.serve(uuid.uuid4().hex, each.name, each.version)["jobs"] for each in shelf.manifests())
 
-    app.conf.worker_consumer = connects_with_room(consumer.is_full, serve_without_celery)
+    app.conf.worker_consumer = connects_with_room(consumer.is_full, serve_without_celery, checks=TASK_ARGS)
     # Counted as serving from when tickets are taken to when they no longer are.
     signals.worker_ready.connect(start, weak=False)
     signals.worker_shutting_down.connect(leave, weak=False)

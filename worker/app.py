@@ -10,6 +10,7 @@ from celery import Celery
 from ferry.queue.broker import transport_options
 from ferry.queue.keys import CONTROL_QUEUE, keys_at
 from ferry.settings import Settings, load_settings
+from worker.messages import use_transport
 
 # Tickets are hints and the jobs are elsewhere, so the broker need not remember what it handed out: four times
 # cheaper than kombu's emulated acknowledgements, and no redelivery an hour later.
@@ -26,6 +27,7 @@ _TRANSPORT: dict[str, Any] = {
 def make_app(settings: Settings) -> Celery:
     """Return a Celery application for these settings. Connects to nothing."""
     url = settings.require_redis_url()
+    use_transport()
     app = Celery("ferry", broker=url)
     app.conf.update(
         broker_transport_options=_TRANSPORT | transport_options(keys_at(url, settings.namespace)),
