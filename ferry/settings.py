@@ -110,7 +110,10 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z0-9_-]{0,40}$",
         description="name of this worker in Flower and logs; empty is `worker`",
     )
-    ort_threads: int = Field(default=1, ge=1, le=1024, description="onnxruntime threads per worker")
+    ort_threads: int = Field(
+        default=1, ge=0, le=1024,
+        description="onnxruntime threads per worker; 0 is one per core that the worker may use",
+    )  # fmt: skip
     ort_provider: Literal["cpu", "cuda"] = Field(
         default="cpu", description="what models run on; cuda is an NVIDIA GPU, and a worker that cannot use it stops"
     )

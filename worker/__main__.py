@@ -14,6 +14,7 @@ from prometheus_client import ProcessCollector, start_http_server
 
 from ferry.bulk.steps import Steps
 from ferry.bulk.storage import storage_of
+from ferry.cores import available_cores
 from ferry.errors import ConfigError, FerryError, QueueUnavailableError
 from ferry.logs import configure_logging, event_log
 from ferry.manifest import Evidence
@@ -55,11 +56,16 @@ def worker_name(settings: Settings) -> str:
     return f"{settings.worker_name or 'worker'}-{uuid.uuid4().hex[:6]}@{socket.gethostname()}"
 
 
+def threads_of(settings: Settings) -> int:
+    """Return the threads of onnxruntime: as set, else one for each core of this process."""
+    return settings.ort_threads or available_cores()
+
+
 def make_profiler(settings: Settings) -> Profiler:
     """Return what measures the models of this process; nothing is read or written yet."""
     return Profiler(
         ProfileFiles(settings.data_dir / PROFILES_DIR),
-        machine=describe_machine(settings.ort_threads, Accelerator(settings.ort_provider)),
+        machine=describe_machine(threads_of(settings), Accelerator(settings.ort_provider)),
         budget=Budget(latency_s=settings.batch_latency_ms / 1000),
     )
 
@@ -141,7 +147,7 @@ def main() -> int:
         accelerator = Accelerator(settings.ort_provider)
         accelerator.prepare()
         shelf = Shelf(
-            repository, threads=settings.ort_threads, accelerator=accelerator, profiler=make_profiler(settings)
+            repository, threads=threads_of(settings), accelerator=accelerator, profiler=make_profiler(settings)
         )
         mirror = mirror_of(settings)
         mirroring = MirrorThread(mirror, every_s=settings.models_sync_s) if mirror else None
