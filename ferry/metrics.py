@@ -98,6 +98,12 @@ REQUEST_SECONDS = Name(
 )  # fmt: skip
 REDIS_MEMORY = Name("ferry_redis_memory_bytes", Kind.GAUGE, "Memory that Redis uses.")
 REDIS_MEMORY_MAX = Name("ferry_redis_memory_max_bytes", Kind.GAUGE, "Redis' maxmemory; 0 is none.")
+PART_UP = Name(
+    "ferry_part_up", Kind.GAUGE, "1 for each process of `ferry up` that runs, 0 while it does not.", ("part",)
+)
+PART_RESTARTS = Name(
+    "ferry_part_restarts_total", Kind.COUNTER, "Starts of a process of `ferry up` after its end.", ("part",)
+)
 BUILD = Name("ferry_build_info", Kind.GAUGE, "1, with the release that answers.", ("version",))
 
 # --- told by each worker of itself
@@ -129,8 +135,11 @@ STEPS = Name("ferry_bulk_steps_total", Kind.COUNTER, "Steps of bulk batches done
 FROM_API = (
     JOBS_SUBMITTED, JOBS_FINISHED, JOB_RETRIES, DEAD_LETTERS_MADE, DEAD_LETTERS, QUEUE_DEPTH, QUEUE_ROWS, QUEUE_BYTES,
     QUEUE_OLDEST, QUEUE_SHUT, TICKETS, RUNNING_CLAIMS, WORKERS_LIVE, WORKER_UP, MODEL_LOADED, MODEL_BROKEN,
-    BULK_ROWS, BULK_BATCHES, BULK_UNDER_WAY, REJECTED, REQUESTS, REQUEST_SECONDS, REDIS_MEMORY, REDIS_MEMORY_MAX, BUILD,
+    BULK_ROWS, BULK_BATCHES, BULK_UNDER_WAY, REJECTED, REQUESTS, REQUEST_SECONDS, REDIS_MEMORY, REDIS_MEMORY_MAX,
+    BUILD,
 )  # fmt: skip
+# Told by the API of a `ferry up`, from the file that this one keeps.
+FROM_STACK = (PART_UP, PART_RESTARTS)
 FROM_WORKER = (
     QUEUE_WAIT, JOB_LATENCY, BATCH_SIZE, BATCH_FILL, BATCH_WAIT, BATCH_FLUSH, STAGE, EXECUTIONS, ROWS, STEPS,
     NEIGHBOUR_CHECKS, NEIGHBOUR_CHECK_SECONDS, BUILD,

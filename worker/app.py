@@ -3,10 +3,12 @@
 Reads the environment at import, the one module that may: Celery's command line needs an instance.
 """
 
+import sys
 from typing import Any
 
 from celery import Celery
 
+from ferry.errors import ConfigError
 from ferry.queue.broker import transport_options
 from ferry.queue.keys import CONTROL_QUEUE, keys_at
 from ferry.settings import Settings, load_settings
@@ -49,4 +51,12 @@ def make_app(settings: Settings) -> Celery:
     return app
 
 
-app = make_app(load_settings())
+def _app_of_environment() -> Celery:
+    """Return the application; bad settings end the process with one line, where Celery would print a traceback."""
+    try:
+        return make_app(load_settings())
+    except ConfigError as error:
+        sys.exit(f"worker: {error.detail}")
+
+
+app = _app_of_environment()

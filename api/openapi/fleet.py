@@ -20,6 +20,11 @@ READY: dict[int | str, dict[str, Any]] = {
                     "items": STRING,
                     "description": "name:version of what cannot be loaded, where there is any",
                 },
+                "parts_down": {
+                    "type": "object",
+                    "additionalProperties": STRING,
+                    "description": "how processes of `ferry up` ended that wait for their next start, by name",
+                },
             },
         },
     ),

@@ -77,7 +77,7 @@ def test_main_when_settings_are_bad_then_named_on_stderr(
 ) -> None:
     monkeypatch.setenv("FERRY_ORT_THREADS", "0.5")
     assert module.main() == 1
-    assert capsys.readouterr().err.startswith("worker: bad settings:\n  FERRY_ORT_THREADS='0.5'")
+    assert capsys.readouterr().err.startswith("worker: bad settings: FERRY_ORT_THREADS='0.5'")
 
 
 def test_main_when_every_model_is_bad_then_each_is_named_on_one_line_and_nothing_is_served(
