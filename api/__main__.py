@@ -11,6 +11,7 @@ from api.protocol import GatheringProtocol
 from ferry.bulk.storage import storage_of
 from ferry.cores import available_cores
 from ferry.errors import ConfigError
+from ferry.local.ports import check_listen
 from ferry.settings import load_settings
 
 # Requests under way when SIGTERM comes get this long; waiting ones are answered with what is known.
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str] = ()) -> int:
         settings = load_settings()
         settings.require_redis_url()
         storage_of(settings)
+        check_listen("the API", settings.api_host, settings.api_port, settings="FERRY_API_HOST, FERRY_API_PORT")
     except ConfigError as error:
         sys.stderr.write(f"api: {error.detail}\n")
         return 1

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ferry.errors import ConflictError, InvalidInputError, ModelRefusedError, NotFoundError
+from ferry.errors import ConfigError, ConflictError, InvalidInputError, ModelRefusedError, NotFoundError
 from ferry.folders import delete, rename_into, visible_folders, why_unreadable
 from ferry.manifest import Manifest, is_name, is_version, read_manifest
 from ferry.model_files import check_files
@@ -49,6 +49,16 @@ class Repository:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    def check_root(self) -> None:
+        """Return when the folder can be listed, or is not there yet: the first model makes it.
+
+        Raises:
+            ConfigError: why it can hold no models.
+        """
+        reason = why_unreadable(self.root)
+        if reason and (self.root.exists() or self.root.is_symlink()):
+            raise ConfigError(f"FERRY_MODELS_DIR={self.root}: {reason}; name a folder that can be read")
 
     def scan(self) -> dict[Key, Manifest]:
         """Return the manifests of all valid versions, names in order and versions in numeric order."""

@@ -1,6 +1,7 @@
 """Start a worker: `python -m worker`. Wires settings, models, queue, pulse and keeper to Celery's solo pool."""
 
 import logging
+import os
 import socket
 import sys
 import uuid
@@ -119,6 +120,20 @@ def find_ready(shelf: Shelf, heart: Consumer, name: str, version: str) -> Model 
     return model
 
 
+def alive_file(settings: Settings) -> Path | None:
+    """Return the file that is touched with each heartbeat; None where none is set.
+
+    Raises:
+        ConfigError: its folder cannot be written.
+    """
+    if not settings.alive_file:
+        return None
+    path = Path(settings.alive_file)
+    if not os.access(path.parent, os.W_OK) or path.is_dir():
+        raise ConfigError(f"FERRY_ALIVE_FILE={path} cannot be written; name a file in a folder of this worker's")
+    return path
+
+
 def serve_metrics(settings: Settings, watch: Watch) -> None:
     """Let Prometheus look at this process, where a port is set.
 
@@ -143,6 +158,8 @@ def main() -> int:
         configure_logging(settings)
         connected = partial(connect, settings.require_redis_url(), settings.namespace)
         repository = Repository(settings.models_dir)
+        repository.check_root()
+        alive = alive_file(settings)
         storage = storage_of(settings)
         accelerator = Accelerator(settings.ort_provider)
         accelerator.prepare()
@@ -166,7 +183,6 @@ def main() -> int:
         sys.stderr.write(f"worker: {error.detail}\n")
         return 1
     consumer = Consumer(connected(), worker=name, lease_s=settings.lease_s, class_share=settings.class_share)
-    alive = Path(settings.alive_file) if settings.alive_file else None
     pulse = Pulse(
         heart, shelf.models, lease_s=settings.lease_s, max_run_s=settings.max_run_s,
         on_beat=partial(follow_beat, shelf, alive, reporter),

@@ -133,6 +133,7 @@ def list_models(models_dir: ModelsDir = None) -> None:
     with _errors_on_one_line():
         settings = _settings(models_dir)
         repository = Repository(settings.models_dir)
+        repository.check_root()
         survey = repository.survey()
         survey.broken.update({key: why for key, why in live_broken(settings).items() if key in survey.entries})
         console = open_console()

@@ -78,6 +78,8 @@ def run_stack(settings: Settings, *, is_quiet: bool = False) -> int:
 
 def plan_launch(settings: Settings, data_dir: DataDir, redis: RedisServer | None) -> Launch:
     """Choose the ports and put together what is started."""
+    repository = Repository(settings.models_dir)
+    repository.check_root()
     api, flower = choose_ports(
         PortWish("the API", settings.api_host, settings.api_port),
         PortWish("Flower", settings.flower_host, settings.flower_port),
@@ -103,7 +105,7 @@ def plan_launch(settings: Settings, data_dir: DataDir, redis: RedisServer | None
     )
     where = f"embedded on {HOST}:{redis.port}" if redis else f"at {place_of(settings.redis_url)}"
     # The scan goes by name, then version upwards: the last of each name stays.
-    newest = {name: manifest for (name, _), manifest in Repository(settings.models_dir).scan().items()}
+    newest = {name: manifest for (name, _), manifest in repository.scan().items()}
     text = greeting(
         needs_keys=settings.needs_keys,
         api_url=addresses.api_url,
