@@ -86,7 +86,9 @@ WORKER_UP = Name("ferry_worker_up", Kind.GAUGE, "1 for each worker heard of in t
 MODEL_LOADED = Name(
     "ferry_model_loaded_info", Kind.GAUGE, "1 for each model that a live worker serves.", ("worker", *_MODEL)
 )
-MODEL_BROKEN = Name("ferry_model_broken", Kind.GAUGE, "Live workers that cannot load a model.", _MODEL)
+MODEL_BROKEN = Name(
+    "ferry_model_broken", Kind.GAUGE, "Workers that reported in the last 30 s that they cannot load a model.", _MODEL
+)
 BULK_ROWS = Name("ferry_bulk_rows_total", Kind.COUNTER, "Rows of bulk batches that ended.", (*_MODEL, "outcome"))
 BULK_BATCHES = Name("ferry_bulk_batches_total", Kind.COUNTER, "Bulk batches that ended.", ("outcome",))
 BULK_UNDER_WAY = Name("ferry_bulk_jobs", Kind.GAUGE, "Bulk batches under way.")

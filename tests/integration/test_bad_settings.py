@@ -55,20 +55,12 @@ def said(command: tuple[str, ...], folder: Path, **settings: str) -> str:
 
 
 @pytest.mark.parametrize("command", ALL, ids=lambda command: " ".join(command[1:]))
-@pytest.mark.parametrize(
-    ("settings", "reason"),
-    [
-        ({"FERRY_ORT_THREADS": "half", "FERRY_API_PORT": "-1"}, "FERRY_API_PORT='-1': Input should be greater"),
-        ({"FERRY_API_PORTT": "1"}, "unknown settings: FERRY_API_PORTT (did you mean FERRY_API_PORT?)"),
-        ({"FERRY_REDIS_URL": "redis://:pa/ss@host:port"}, "FERRY_REDIS_URL=...: Value error, is no address"),
-    ],
-    ids=["range", "mistyped", "address"],
-)
-def test_entry_point_when_a_setting_is_bad_then_one_line_names_it(
-    tmp_path: Path, command: tuple[str, ...], settings: dict[str, str], reason: str
-) -> None:
-    line = said(command, tmp_path, **settings)
-    assert reason in line
+def test_entry_point_when_settings_are_bad_then_one_line_names_them(tmp_path: Path, command: tuple[str, ...]) -> None:
+    bad = {"FERRY_ORT_THREADS": "half", "FERRY_API_PORT": "-1", "FERRY_REDIS_URL": "redis://:pa/ss@host:port"}
+    line = said(command, tmp_path, **bad)
+    assert "FERRY_ORT_THREADS='half': Input should be a valid integer" in line
+    assert "FERRY_API_PORT='-1': Input should be greater than or equal to 0" in line
+    assert "FERRY_REDIS_URL=...: Value error, is no address" in line
     assert "ss@" not in line
 
 
@@ -76,7 +68,7 @@ def test_entry_point_when_a_setting_is_bad_then_one_line_names_it(
     ("command", "settings", "reason"),
     [
         (API, {"FERRY_REDIS_URL": ""}, "api: FERRY_REDIS_URL is not set"),
-        (WORKER, {"FERRY_REDIS_URL": ""}, "worker: FERRY_REDIS_URL is not set"),
+        (WORKER, {"FERRY_API_PORTT": "1"}, "worker: unknown settings: FERRY_API_PORTT (did you mean FERRY_API_PORT?)"),
         (FLOWER, {"FERRY_REDIS_URL": ""}, "worker: FERRY_REDIS_URL is not set"),
         (API, {"FERRY_API_HOST": "192.0.2.1"}, "api: the API cannot listen on 192.0.2.1:8000 (FERRY_API_HOST"),
         (API, {"FERRY_STORAGE_URL": "nosuch://x"}, "api: FERRY_STORAGE_URL or FERRY_STORAGE_OPTIONS: Protocol"),
