@@ -93,6 +93,9 @@ BULK_ROWS = Name("ferry_bulk_rows_total", Kind.COUNTER, "Rows of bulk batches th
 BULK_BATCHES = Name("ferry_bulk_batches_total", Kind.COUNTER, "Bulk batches that ended.", ("outcome",))
 BULK_UNDER_WAY = Name("ferry_bulk_jobs", Kind.GAUGE, "Bulk batches under way.")
 REJECTED = Name("ferry_rejected_total", Kind.COUNTER, "Requests refused, by the error's code.", ("reason",))
+CONNECTIONS_CUT = Name(
+    "ferry_connections_cut_total", Kind.COUNTER, "Connections that the API refused or cut off.", ("reason",)
+)
 REQUESTS = Name("ferry_http_requests_total", Kind.COUNTER, "Requests answered.", ("method", "route", "status"))
 REQUEST_SECONDS = Name(
     "ferry_http_request_seconds", Kind.HISTOGRAM, "From a request's head to the end of its answer, waits included.",
@@ -138,7 +141,7 @@ FROM_API = (
     JOBS_SUBMITTED, JOBS_FINISHED, JOB_RETRIES, DEAD_LETTERS_MADE, DEAD_LETTERS, QUEUE_DEPTH, QUEUE_ROWS, QUEUE_BYTES,
     QUEUE_OLDEST, QUEUE_SHUT, TICKETS, RUNNING_CLAIMS, WORKERS_LIVE, WORKER_UP, MODEL_LOADED, MODEL_BROKEN,
     BULK_ROWS, BULK_BATCHES, BULK_UNDER_WAY, REJECTED, REQUESTS, REQUEST_SECONDS, REDIS_MEMORY, REDIS_MEMORY_MAX,
-    BUILD,
+    CONNECTIONS_CUT, BUILD,
 )  # fmt: skip
 # Told by the API of a `ferry up`, from the file that this one keeps.
 FROM_STACK = (PART_UP, PART_RESTARTS)
