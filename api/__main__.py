@@ -11,6 +11,7 @@ from api.protocol import HttpProtocol
 from ferry.bulk.storage import storage_of
 from ferry.cores import available_cores
 from ferry.errors import ConfigError
+from ferry.local.ports import check_listen
 from ferry.open_files import raise_open_files_limit
 from ferry.settings import load_settings
 
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] = ()) -> int:
         settings = load_settings()
         settings.require_redis_url()
         storage_of(settings)
+        check_listen("the API", settings.api_host, settings.api_port, settings="FERRY_API_HOST, FERRY_API_PORT")
     except ConfigError as error:
         sys.stderr.write(f"api: {error.detail}\n")
         return 1

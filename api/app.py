@@ -108,7 +108,7 @@ def build_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
         asyncio.get_running_loop().set_exception_handler(_handle_stray)
-        given = queue and _Backend(queue, queue, files, batches, finder, loads=loads, eraser=eraser)
+        given = _Backend(queue, queue, files, batches, finder, loads=loads, eraser=eraser) if queue else None
         async with _running(settings, given) as services:
             app.state.services = services
             # What was imported lives as long as the process; the collector need not look at it again and again.

@@ -19,6 +19,7 @@ from ferry.bulk.storage import Storage
 from ferry.erasure import Erasure
 from ferry.jobs import DeadLetter, JobRecord, Receipt, Submission
 from ferry.manifest import Manifest
+from ferry.queue.broken_models import BrokenModel
 from ferry.queue.producer import ModelStatus
 from ferry.queue.statistics import Readings
 from ferry.settings import Settings
@@ -53,6 +54,9 @@ class JobQueue(Protocol):
 
     async def unloaded(self) -> frozenset[tuple[str, str]]:
         """Return what is unloaded."""
+
+    async def broken(self) -> list[BrokenModel]:
+        """Return what workers cannot load."""
 
     async def set_loaded(self, models: Sequence[tuple[str, str]], *, is_loaded: bool) -> None:
         """Let workers serve versions, or not."""

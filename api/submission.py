@@ -169,7 +169,10 @@ async def live_entry(services: Services, entry: Entry) -> Entry:
         await services.catalog.refresh()
         entry = await services.catalog.find(entry.manifest.name, entry.manifest.version)
     if not entry.live_workers:
-        raise NoWorkerError(f"no live worker serves {entry.manifest.ref}; POST /v1/predictions would queue the job")
+        why = f", since it is broken: {entry.broken}" if entry.broken else ""
+        raise NoWorkerError(
+            f"no live worker serves {entry.manifest.ref}{why}; POST /v1/predictions would queue the job"
+        )
     return entry
 
 

@@ -4,8 +4,10 @@ import difflib
 import ipaddress
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import Field, ValidationError, field_validator
@@ -120,7 +122,10 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z0-9_-]{0,40}$",
         description="name of this worker in Flower and logs; empty is `worker`",
     )
-    ort_threads: int = Field(default=1, ge=1, le=1024, description="onnxruntime threads per worker")
+    ort_threads: int = Field(
+        default=1, ge=0, le=1024,
+        description="onnxruntime threads per worker; 0 is one per core that the worker may use",
+    )  # fmt: skip
     ort_provider: Literal["cpu", "cuda"] = Field(
         default="cpu", description="what models run on; cuda is an NVIDIA GPU, and a worker that cannot use it stops"
     )
@@ -158,6 +163,17 @@ class Settings(BaseSettings):
     def _redis_scheme(cls, value: str) -> str:
         if value and not value.startswith(("redis://", "rediss://")):
             raise ValueError("must start with redis:// or rediss://, or be empty for the embedded Redis")
+        try:
+            parts = urlsplit(value)
+            is_address = parts.port is None or parts.port > 0
+        except ValueError:
+            is_address = False
+        # redis-py would take another path than a number for database 0.
+        if not is_address or not re.fullmatch(r"(/\d*)?", parts.path):
+            raise ValueError(
+                "is no address (redis://[user:password@]host:port/0); signs such as / # @ in a password are written "
+                "%2F %23 %40"
+            )
         return value
 
     @field_validator("storage_options")
@@ -202,14 +218,20 @@ def load_settings() -> Settings:
     """Read environment and `.env`.
 
     Raises:
-        ConfigError: naming every bad key, its value and the rule, and every key that looks mistyped.
+        ConfigError: on one line, naming every bad key, its value and the rule, or every key that looks mistyped.
     """
-    if mistyped := _mistyped():
-        raise ConfigError("unknown settings:\n  " + "\n  ".join(mistyped))
+    try:
+        mistyped = _mistyped()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{ENV_FILE} cannot be read: {getattr(error, 'strerror', None) or 'it is no UTF-8'}"
+        ) from None
+    if mistyped:
+        raise ConfigError("unknown settings: " + "; ".join(mistyped))
     try:
         return Settings()
     except ValidationError as error:
-        raise ConfigError("bad settings:\n  " + "\n  ".join(_line(fault) for fault in error.errors())) from None
+        raise ConfigError("bad settings: " + "; ".join(_line(fault) for fault in error.errors())) from None
 
 
 def _mistyped() -> list[str]:
@@ -224,7 +246,7 @@ def _mistyped() -> list[str]:
     for key in sorted((in_file | in_environment) - set(names)):
         close = difflib.get_close_matches(key, names, n=1, cutoff=MISTYPED_CUTOFF)
         if close or key in in_file:
-            lines.append(f"{key}" + (f"; did you mean {close[0]}?" if close else "; see .env.example"))
+            lines.append(f"{key}" + (f" (did you mean {close[0]}?)" if close else " (see .env.example)"))
     return lines
 
 

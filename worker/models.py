@@ -15,6 +15,7 @@ from ferry.profile import WHOLE_JOB_LIMITS, BatchLimits, Profile, Tuning, limits
 from ferry.tensors import Array, TensorCodec, WholeCodec, model_layout, rows_first
 from worker.map_outputs import arrays_from_maps
 from worker.providers import ON_CPU, Accelerator
+from worker.session_check import why_not_as_declared
 
 # An inner axis that takes any size is warmed up with this one.
 WARM_UP_SIZE = 1
@@ -160,7 +161,8 @@ def load_model(folder: Path, manifest: Manifest, *, threads: int, accelerator: A
     """Load one version's folder into a session, on an accelerator that is prepared.
 
     Raises:
-        ModelRefusedError: a file is not the one the manifest names, or onnxruntime will not load it, or not there.
+        ModelRefusedError: a file is not the one the manifest names, or onnxruntime will not load it, or not there, or
+            its tensors are not those of the manifest.
     """
     check_files(folder, manifest)
     path = folder / MODEL_FILE
@@ -178,7 +180,7 @@ def load_model(folder: Path, manifest: Manifest, *, threads: int, accelerator: A
         )
     except Exception as error:
         raise ModelRefusedError(f"{manifest.ref}: onnxruntime will not load {path}: {error}") from error
-    if reason := accelerator.why_not_on(session):
+    if reason := accelerator.why_not_on(session) or why_not_as_declared(manifest, session):
         raise ModelRefusedError(f"{manifest.ref}: {reason}")
     return Model(manifest, session)
 

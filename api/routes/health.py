@@ -6,6 +6,7 @@ from api.openapi import fleet as openapi
 from api.services import services_of
 from api.wire import JSONAnswer
 from ferry.errors import NoWorkerError
+from ferry.local.part_states import read_states
 
 router = APIRouter(prefix="/v2/health", tags=["health"])
 
@@ -18,11 +19,15 @@ async def live() -> JSONAnswer:
 
 @router.get("/ready", responses=openapi.READY, response_class=JSONAnswer)
 async def ready(request: Request) -> JSONAnswer:
-    """Answer 200 when Redis answers and at least one worker serves a model."""
+    """Answer 200 when Redis answers and at least one worker serves a model; name what is broken."""
     services = services_of(request)
     await services.queue.ping()
     if not any(entry.live_workers for entry in services.catalog.entries):
         await services.catalog.refresh()
     if not any(entry.live_workers for entry in services.catalog.entries):
         raise NoWorkerError("no live worker serves any model")
-    return JSONAnswer({"ready": True})
+    # Without a key anybody may ask: the names, not the reasons, which quote paths.
+    broken = [f"{each.name}:{each.version}" for each in services.catalog.broken]
+    down = {state.name: state.reason for state in read_states(services.settings.data_dir) if not state.is_up}
+    said = {"broken_models": broken, "parts_down": down}
+    return JSONAnswer({"ready": True} | {name: parts for name, parts in said.items() if parts})

@@ -25,7 +25,14 @@ async def list_repository(request: Request) -> JSONAnswer:
     ready = body.get("ready", False)
     if not isinstance(ready, bool):
         raise InvalidInputError.at("#/ready", "ready must be true or false")
-    shown = [_shown(entry) for entry in services_of(request).catalog.entries]
+    catalog = services_of(request).catalog
+    shown = [_shown(entry) for entry in catalog.entries]
+    known = {(each["name"], each["version"]) for each in shown}
+    shown += [
+        {"name": each.name, "version": each.version, "state": "UNAVAILABLE", "reason": each.reason}
+        for each in catalog.broken
+        if each.key not in known
+    ]
     return JSONAnswer([each for each in shown if each["state"] == "READY" or not ready])
 
 
@@ -82,5 +89,5 @@ def _shown(entry: Entry) -> dict[str, str]:
     if entry.is_unloaded:
         state, reason = ("UNLOADING", "") if entry.live_workers else ("UNAVAILABLE", "unloaded")
     elif not entry.live_workers:
-        state, reason = "UNAVAILABLE", "no live worker serves it"
+        state, reason = "UNAVAILABLE", entry.broken or "no live worker serves it"
     return {"name": entry.manifest.name, "version": entry.manifest.version, "state": state, "reason": reason}

@@ -9,6 +9,7 @@ from redis.exceptions import NoScriptError
 from ferry.jobs import CLASS_SHARE, Claim, Outcome
 from ferry.manifest import Manifest
 from ferry.profile import Profile
+from ferry.queue.broken_models import report_args
 from ferry.queue.connection import ThreadClient, redis_errors
 from ferry.queue.keys import MEMORY_FULL_PERCENT, model_key
 from ferry.queue.producer import registration
@@ -52,6 +53,7 @@ class Consumer:
         self._register = client.script("register")
         self._leave = client.script("leave")
         self._switch = client.script("switch")
+        self._broken = client.script("broken")
 
     def claim(
         self, model: str, version: str, *, max_rows: int, token: str = "", may_be_bulk: bool = True, digest: str = ""
@@ -172,6 +174,11 @@ class Consumer:
         """
         with redis_errors():
             self._register(args=[*registration(manifest, profile), self._lease_ms, 1])
+
+    def report_broken(self, broken: Mapping[tuple[str, str], str]) -> None:
+        """Say which models this worker cannot serve, with the reason of each; what it said before is replaced."""
+        with redis_errors():
+            self._broken(args=[self._worker, *report_args(broken)])
 
     def is_full(self) -> bool:
         """Return whether Redis has no memory for new jobs; what runs and waits may still use the last of it."""

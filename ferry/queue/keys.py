@@ -78,6 +78,8 @@ class Keys:
     # + {model}: sorted set of "{worker} {digest}" by last heartbeat (ms), of workers whose files are not the registered
     # ones
     other = _Place("other:")
+    # Hash: "{worker} {model}" -> "{last report, ms} {reason}", of the models that a worker cannot serve.
+    broken = _Place("broken")
     counts = _Place("counts:")  # + {model}: hash of counters, never reset
     # Hash of counters that belong to no model, never reset; a field is words with spaces between: "rejected CODE",
     # "requests METHOD ROUTE STATUS", "seconds METHOD ROUTE BUCKET", "seconds_sum METHOD ROUTE", "batches STATUS".
@@ -192,6 +194,9 @@ MEMORY_LOOK_BYTES = 1024 * 1024
 # A worker not heard of for this long is not counted as serving. Heartbeats come every HEARTBEAT_S.
 LIVE_MS = 5_000
 HEARTBEAT_S = 1.0
+# A report of a broken model counts for this long. A worker repeats it with each heartbeat; one that has nothing to
+# serve ends, and is started again within this time.
+BROKEN_KEPT_MS = 30_000
 # The keeper's lock: a dead keeper is replaced after this.
 KEEPER_LOCK_MS = 2_000
 

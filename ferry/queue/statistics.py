@@ -10,6 +10,7 @@ from typing import Any, cast
 from ferry import metrics
 from ferry.metrics import Counts, Labels, Name, Values, one
 from ferry.queue import keys
+from ferry.queue.broken_models import broken_from_fields
 from ferry.queue.connection import LoopClient, redis_errors
 from ferry.queue.waiting import N_COMMANDS, ask_waiting, waiting_of
 
@@ -67,10 +68,12 @@ class Statistics:
                 pipe.zcard(self._keys.leases)
                 pipe.zcard(self._keys.batch_ends)
                 pipe.info("memory")
-                clock, models, tally, dead, claims, batches, memory = await pipe.execute()
+                pipe.hgetall(self._keys.broken)
+                clock, models, tally, dead, claims, batches, memory, broken = await pipe.execute()
             now_ms = clock[0] * 1000 + clock[1] // 1000
             names = sorted(cast(bytes, model).decode("ascii") for model in models)
             readings = _fleet(dead, claims, batches, memory) + _requests(tally)
+            readings.append((metrics.MODEL_BROKEN, _broken(broken, now_ms)))
             return readings + await self._models(names, now_ms)
 
     async def _models(self, names: list[str], now_ms: int) -> Readings:
@@ -152,6 +155,10 @@ def _fleet(dead: int, claims: int, batches: int, memory: Mapping[str, Any]) -> R
     }
     readings: Readings = [(name, one(number)) for name, number in numbers.items()]
     return [*readings, (metrics.BUILD, one(1, version("ferry-inference")))]
+
+
+def _broken(fields: Mapping[bytes, bytes], now_ms: int) -> dict[Labels, float]:
+    return {each.key: float(each.workers) for each in broken_from_fields(fields, now_ms)}
 
 
 def _requests(tally: Mapping[bytes, bytes]) -> Readings:

@@ -30,6 +30,7 @@ from ferry.jobs import (
 from ferry.manifest import Manifest
 from ferry.profile import BatchLimits, Profile, Tuning, limits_in_force
 from ferry.queue.admin import check_tuning
+from ferry.queue.broken_models import BrokenModel, broken_from_fields
 from ferry.queue.dead_letters import replay
 from ferry.queue.keys import LIVE_MS, PUBLISH_MAX_BYTES, SMALL_INPUT_BYTES
 from ferry.queue.producer import Limits, ModelStatus
@@ -97,6 +98,7 @@ class MemoryQueue:
         self.asked_limits: set[JobLimits] = set()
         self.named: dict[tuple[str, str], str] = {}
         self.dropped: set[ModelKey] = set()
+        self.broken_by: dict[str, tuple[int, dict[ModelKey, str]]] = {}
         self._listeners: set[asyncio.Queue[dict[str, dict[str, Any]]]] = set()
 
     def _check(self) -> None:
@@ -254,6 +256,15 @@ class MemoryQueue:
     async def set_loaded(self, models: Sequence[ModelKey], *, is_loaded: bool) -> None:
         self._check()
         self.dropped = self.dropped - set(models) if is_loaded else self.dropped | set(models)
+
+    async def broken(self) -> list[BrokenModel]:
+        self._check()
+        fields = {
+            f"{worker} {name}:{version}".encode(): f"{at_ms} {reason}".encode()
+            for worker, (at_ms, models) in self.broken_by.items()
+            for (name, version), reason in models.items()
+        }
+        return broken_from_fields(fields, self.now_ms)
 
     async def ping(self) -> None:
         self._check()
@@ -449,6 +460,10 @@ class MemoryQueue:
         for key in models:
             if lane := self.lanes.get(key):
                 lane.live.pop(self.worker, None)
+
+    def report_broken(self, broken: Mapping[ModelKey, str]) -> None:
+        self._check()
+        self.broken_by[self.worker] = (self.now_ms, dict(broken))
 
     # ---- the operator
 

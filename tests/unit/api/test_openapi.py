@@ -62,6 +62,8 @@ STATUSES = {
     ("post", "/v2/repository/models/{name}/unload"): {"200", "400", "404", "413", "422", "503"},
     ("get", "/v2/health/live"): {"200"},
     ("get", "/v2/health/ready"): {"200", "503"},
+    ("get", "/v2/models/{name}/ready"): {"200", "404", "422", "503"},
+    ("get", "/v2/models/{name}/versions/{version}/ready"): {"200", "404", "422", "503"},
 }
 
 
