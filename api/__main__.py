@@ -46,6 +46,8 @@ def main(arguments: Sequence[str] = ()) -> int:
         access_log=False,
         log_config=None,
         server_header=False,
+        # uvicorn would believe X-Forwarded-* of any process of this machine; api/addresses.py asks the settings.
+        proxy_headers=False,
         timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
     )
     return 0

@@ -14,6 +14,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from api.access import Gate, KeyFinder
+from api.addresses import Addresses
 from api.catalog import Catalog
 from api.door import Door
 from api.fast_routes import FastApp
@@ -23,8 +24,21 @@ from api.problems import install_handlers
 from api.protocol import STOP_BELL, StopBell
 from api.routes import batches as batches_routes
 from api.routes import dead_letters as dead_letters_routes
+from api.routes import (
+    docs,
+    health,
+    infer,
+    keys,
+    metrics,
+    models,
+    oip_models,
+    pages,
+    predict,
+    predictions,
+    repository,
+    stats,
+)
 from api.routes import files as files_routes
-from api.routes import health, infer, keys, metrics, models, oip_models, pages, predict, predictions, repository, stats
 from api.services import BatchBook, DeadLetterOffice, Figures, FileBook, JobQueue, Services, WholeQueue
 from api.submitter import Submitter
 from api.waiters import Waiters
@@ -89,7 +103,7 @@ def build_app(
 
     app = FastApp(
         title="Ferry", version=version("ferry-inference"), description=DESCRIPTION, lifespan=lifespan,
-        redirect_slashes=False, redoc_url=None,
+        redirect_slashes=False, openapi_url=None,
     )  # fmt: skip
     install_handlers(app)
     for module in (
@@ -107,6 +121,7 @@ def build_app(
         health,
         metrics,
         pages,
+        docs,
     ):
         app.include_router(module.router)
     pages.mount_static(app)
@@ -190,8 +205,8 @@ async def _services(
         tasks.append(_hand_on_forever(door.meter, figures))
     async with _while_running(*tasks):
         yield Services(
-            settings, queue, dead_letters, catalog, Submitter(queue), waiters, door, figures, files, batches,
-            LoadFeed(loads) if loads else None,
+            settings, queue, dead_letters, catalog, Submitter(queue), waiters, door,
+            Addresses(settings), figures, files, batches, LoadFeed(loads) if loads else None,
         )  # fmt: skip
 
 

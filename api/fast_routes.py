@@ -40,6 +40,7 @@ class FastApp(FastAPI):
             return
         scope["app"] = self
         services: Services = self.state.services
+        services.addresses.enter(scope)
         await services.door.pass_through(scope, receive, send, self._serve)
 
     def openapi(self) -> dict[str, Any]:
@@ -64,7 +65,7 @@ class FastApp(FastAPI):
 def _handler_of(scope: Scope) -> tuple[Handler, str] | None:
     """Return the handler of a request that matches exactly, and its documented path; None leaves it to FastAPI."""
     path: str = scope["path"]
-    if scope.get("root_path"):
+    if scope.get("root_path"):  # mounted below another application
         return None
     method = scope["method"]
     if handler := _EXACT.get((method, path)):

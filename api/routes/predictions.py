@@ -8,13 +8,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from api import submission, wire
+from api.addresses import base_url_of, location_of
 from api.bodies import read_json_object
 from api.context import caller_of, context_of
 from api.headers import headers_of
 from api.openapi import jobs as openapi
 from api.preferences import wait_from_prefer, wait_from_query
 from api.references import read_reference
-from api.services import Services, base_url_of, services_of
+from api.services import Services, services_of
 from api.terms import key_from_header, terms_from_headers
 from api.wire import JSONAnswer
 from ferry.errors import FerryError, InvalidInputError, NotFoundError
@@ -117,7 +118,8 @@ async def _create(request: Request, headers: Mapping[str, str], own_id: str | No
             own_id=own_id,
             is_pinned=version is not None and version.isdecimal(),
         )
-    answer = _created(_shown(request, headers, services, record), record, wait_s, is_preferred=prefer is not None)
+    content = _shown(request, headers, services, record)
+    answer = _created(request, content, record, wait_s, is_preferred=prefer is not None)
     if is_known:
         answer.headers["Idempotent-Replayed"] = "true"
     return answer
@@ -218,8 +220,10 @@ def _one_of_many(request: Request, services: Services, job: JobRecord | FerryErr
     return {"error": error}
 
 
-def _created(content: dict[str, Any], record: JobRecord, wait_s: float | None, *, is_preferred: bool) -> JSONAnswer:
-    headers = {"Location": f"/v1/predictions/{content['id']}"}
+def _created(
+    request: Request, content: dict[str, Any], record: JobRecord, wait_s: float | None, *, is_preferred: bool
+) -> JSONAnswer:
+    headers = {"Location": location_of(request, f"/v1/predictions/{content['id']}")}
     if is_preferred or not wait_s:
         headers["Preference-Applied"] = f"wait={wait_s:g}" if is_preferred and wait_s else "respond-async"
     if record.state.is_terminal:

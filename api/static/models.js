@@ -45,7 +45,7 @@ export const isDigit = (version) =>
 
 export async function refresh() {
   try {
-    models = (await askJson("GET", "/v1/models")).data;
+    models = (await askJson("GET", "v1/models")).data;
     isKnown = true;
   } catch {
     return; // a lost connection and a refused key are said where they belong
@@ -56,7 +56,7 @@ export async function refresh() {
 /** Return rows of a version to try it with: {input, truth}; at most `count`. */
 export async function examples(reference, count, signal) {
   const [version, model] = find(reference);
-  const path = `/v1/models/${encodeURIComponent(model.name)}/examples?version=${version.id}&count=${count}`;
+  const path = `v1/models/${encodeURIComponent(model.name)}/examples?version=${version.id}&count=${count}`;
   return askJson("GET", path, { signal });
 }
 
