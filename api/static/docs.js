@@ -8,7 +8,7 @@ try {
     spec,
     dom_id: "#docs",
     deepLinking: true,
-    docExpansion: "none",
+    docExpansion: "list",
     validatorUrl: null,
     requestInterceptor: (request) => {
       if (!request.headers.Authorization) request.headers = headersWithKey(request.headers);

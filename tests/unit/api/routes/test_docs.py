@@ -26,7 +26,7 @@ async def test_docs_when_opened_then_every_file_comes_from_here(api: Api) -> Non
 async def test_docs_when_they_leave_then_scripts_of_this_origin_alone_may_be_run(api: Api) -> None:
     policy = (await api.client.get("/docs")).headers["content-security-policy"]
     assert policy.startswith("default-src 'none'; script-src 'self'; ")
-    assert "connect-src 'self'" in policy
+    assert "unsafe" not in policy
 
 
 @pytest.mark.parametrize("name", ["redoc.standalone.js", "none.css", "%2e%2e", "..%2f__init__.py"])
