@@ -1,6 +1,7 @@
 """Start the API: `python -m api`, or `python -m api --workers 4` for several processes on one port."""
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from api.protocol import GatheringProtocol
 from ferry.bulk.storage import storage_of
 from ferry.cores import available_cores
 from ferry.errors import ConfigError
+from ferry.loopback import exempt_loopback
 from ferry.settings import load_settings
 
 # Requests under way when SIGTERM comes get this long; waiting ones are answered with what is known.
@@ -24,6 +26,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     parser = argparse.ArgumentParser(prog="python -m api", description="Serve the HTTP API. Settings: .env.example.")
     parser.add_argument("--workers", type=int, metavar="N", help="processes, instead of FERRY_API_PROCESSES")
     asked = parser.parse_args(arguments)
+    exempt_loopback(os.environ)
     try:
         settings = load_settings()
         settings.require_redis_url()

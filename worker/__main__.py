@@ -1,6 +1,7 @@
 """Start a worker: `python -m worker`. Wires settings, models, queue, pulse and keeper to Celery's solo pool."""
 
 import logging
+import os
 import socket
 import sys
 import uuid
@@ -16,6 +17,7 @@ from ferry.bulk.steps import Steps
 from ferry.bulk.storage import storage_of
 from ferry.errors import ConfigError, FerryError, QueueUnavailableError
 from ferry.logs import configure_logging, event_log
+from ferry.loopback import exempt_loopback
 from ferry.manifest import Evidence
 from ferry.metrics import registry_of
 from ferry.model_mirror import MirrorThread, mirror_of
@@ -130,6 +132,7 @@ def serve_metrics(settings: Settings, watch: Watch) -> None:
 
 def main() -> int:
     """Load the models, then serve until SIGTERM; returns the exit status."""
+    exempt_loopback(os.environ)
     try:
         settings = load_settings()
         configure_logging(settings)
