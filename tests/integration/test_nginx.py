@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
@@ -12,8 +13,12 @@ import httpx
 import pytest
 
 from ferry.client import Client
-from tests.integration.sites import ROW, Site, a_site
+from tests import onnx_models
+from tests.integration.conftest import publish
+from tests.integration.sites import ROW, GatedWorker, Site, a_site
+from tests.manifests import manifest, spec
 from tests.nginx import PREFIX, Proxy, nginx_before, nginx_program
+from tests.processes import eventually
 
 pytestmark = [
     pytest.mark.timeout(600),
@@ -24,29 +29,46 @@ pytestmark = [
 UPLOAD_BYTES = int(os.environ.get("FERRY_TEST_UPLOAD_BYTES", str(8 * 2**20)))
 WAIT_S = float(os.environ.get("FERRY_TEST_WAIT_S", "1"))
 # So many chunks that a batch is never at its end when its first rows are seen.
-N_ROWS = 400_000
+N_ROWS = 100_000
 SPOOFED = {
     "X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "http", "X-Forwarded-Host": "evil.example",
     "X-Forwarded-Prefix": "/evil", "Forwarded": "for=203.0.113.7;proto=http;host=evil.example",
 }  # fmt: skip
 
 
-@pytest.fixture
-def site(models: Path, tmp_path: Path) -> Iterator[Site]:
-    with a_site(tmp_path, models) as site:
-        yield site
+def new_site(folder: Path) -> AbstractContextManager[Site]:
+    """Run a site with `toy`: y = x + x."""
+    publish(folder / "models", onnx_models.doubled(), manifest("toy", outputs=(spec("y", "float32", 3),), max_rows=16))
+    return a_site(folder, folder / "models")
 
 
+@contextmanager
 def proxied(site: Site, folder: Path, *, strips: bool = True, **settings: str) -> Iterator[Proxy]:
-    _, direct = site.start_api(**settings)
+    _, direct = site.start_api(FERRY_STORAGE_URL=str(folder / "files"), **settings)
     with nginx_before(urlsplit(str(direct.base_url)).port or 0, folder / "nginx", strips=strips) as proxy:
         yield proxy
 
 
-@pytest.fixture
-def proxy(site: Site, tmp_path: Path) -> Iterator[Proxy]:
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A site without a worker."""
+    with new_site(tmp_path_factory.mktemp("site")) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def proxy(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     """The example as it stands, and the one setting that it asks for."""
-    yield from proxied(site, tmp_path, FERRY_TRUSTED_PROXIES="127.0.0.1")
+    with proxied(site, tmp_path_factory.mktemp("proxy"), FERRY_TRUSTED_PROXIES="127.0.0.1") as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Proxy, GatedWorker]]:
+    """The same with a worker."""
+    folder = tmp_path_factory.mktemp("served")
+    with new_site(folder) as site, proxied(site, folder, FERRY_TRUSTED_PROXIES="127.0.0.1") as proxy:
+        yield proxy, site.start_worker(FERRY_STORAGE_URL=str(folder / "files"), FERRY_CHUNK_BYTES="65536")
 
 
 @pytest.fixture(params=["strips", "strips and the API knows the prefix", "keeps", "public URL"])
@@ -57,7 +79,8 @@ def any_proxy(request: pytest.FixtureRequest, site: Site, tmp_path: Path) -> Ite
         "keeps": {"FERRY_TRUSTED_PROXIES": "127.0.0.1", "FERRY_ROOT_PATH": PREFIX},
         "public URL": {"FERRY_PUBLIC_URL": f"https://ferry.example.org{PREFIX}"},
     }[request.param]
-    yield from proxied(site, tmp_path, strips=request.param != "keeps", **settings)
+    with proxied(site, tmp_path, strips=request.param != "keeps", **settings) as proxy:
+        yield proxy
 
 
 def test_urls_when_nginx_strips_or_keeps_the_prefix_then_they_lead_back_through_it(any_proxy: Proxy) -> None:
@@ -86,12 +109,12 @@ def test_urls_when_nginx_strips_or_keeps_the_prefix_then_they_lead_back_through_
 
 
 def test_client_of_ours_when_it_talks_through_nginx_then_as_to_the_api(
-    proxy: Proxy, site: Site, monkeypatch: pytest.MonkeyPatch
+    served: tuple[Proxy, GatedWorker], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    proxy, _ = served
     monkeypatch.setenv("SSL_CERT_FILE", str(proxy.certificate))
-    site.start_worker()
     with Client(proxy.url) as client:
-        assert client.predict("toy", {"x": [1.0, 2.0, 3.0]}).output["y"].tolist() == [2, 4, 6]
+        assert client.predict("toy", {"x": [1.0, 2.0, 3.0]}).output == {"y": [2.0, 4.0, 6.0]}
         assert [model.name for model in client.models()] == ["toy"]
 
 
@@ -132,7 +155,7 @@ def test_wait_when_no_worker_takes_the_job_then_nginx_waits_too(proxy: Proxy) ->
         answer = client.post("/v1/predictions", json=ROW, headers={"Prefer": f"wait={WAIT_S:g}"})
         assert (answer.status_code, answer.json()["status"]) == (202, "starting")
         assert answer.headers["preference-applied"] == f"wait={WAIT_S:g}"
-        polled = client.get(answer.headers["location"], params={"wait": WAIT_S})
+        polled = client.get(urljoin(str(answer.url), answer.headers["location"]), params={"wait": WAIT_S})
         assert (polled.status_code, polled.json()["state"]) == (200, "queued")
 
 
@@ -144,24 +167,25 @@ def test_events_when_followed_then_each_comes_while_the_stream_is_open(proxy: Pr
         assert next(line for line in lines if line.startswith("event:")) == "event: stats"
 
 
-def test_output_when_followed_then_finished_rows_come_while_the_batch_runs(proxy: Proxy, site: Site) -> None:
-    worker = site.start_worker(FERRY_CHUNK_BYTES="65536")
+def test_output_when_followed_then_finished_rows_come_while_the_batch_runs(served: tuple[Proxy, GatedWorker]) -> None:
+    proxy, worker = served
     rows = "".join(f'{{"x": [{number}, 0, 0]}}\n' for number in range(N_ROWS))
     with proxy.client() as client:
         form = {"purpose": "batch"}
         file = client.post("/v1/files", data=form, files={"file": ("rows.jsonl", rows.encode())}).json()
         asked = {"input_file_id": file["id"], "endpoint": "/v1/predictions", "completion_window": "24h", "model": "toy"}
-        batch = client.post("/v1/batches", json=asked).json()
-        with client.stream("GET", f"/v1/batches/{batch['id']}/output") as output:
+        where = f"/v1/batches/{client.post('/v1/batches', json=asked).json()['id']}"
+        eventually(lambda: client.get(where).json()["status"] == "in_progress", "the file is checked")
+        with client.stream("GET", f"{where}/output") as output:
             assert output.status_code == 200
             pieces = output.iter_bytes()
             text = next(pieces)
             worker.hold()
             worker.wait_until_held()
-            assert client.get(f"/v1/batches/{batch['id']}").json()["status"] == "in_progress"
+            assert client.get(where).json()["status"] == "in_progress"
             worker.let_go()
             text += b"".join(pieces)
-        ended = client.get(f"/v1/batches/{batch['id']}").json()
+        ended = client.get(where).json()
         assert client.get(f"/v1/files/{ended['output_file_id']}/content").content == text
     assert text.count(b"\n") == N_ROWS
 
