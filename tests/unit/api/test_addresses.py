@@ -178,3 +178,14 @@ async def test_openapi_when_there_is_a_prefix_then_its_server_has_it(
     async with opened(**settings) as asking:
         for _ in range(2):
             assert (await asking.get("/openapi.json")).json().get("servers") == servers
+
+
+@pytest.mark.parametrize(("trusted", "client"), [("", PROXY), (PROXY, "203.0.113.7")])
+async def test_log_when_a_trusted_proxy_names_the_client_then_its_address(
+    opened: Opened, trusted: str, client: str
+) -> None:
+    lines: list[dict[str, object]] = []
+    async with opened(trusted_proxies=trusted) as asking:
+        asking._transport.app.state.services.door._log = lambda event, fields: lines.append(fields)
+        await asking.get("/v1/models", headers=SPOOFED)
+    assert [line["client"] for line in lines] == [client]
