@@ -35,7 +35,12 @@ demo: $(BIN)/.runtime ## send 1,000 handwritten digits through the whole stack a
 up: $(BIN)/.runtime ## start Redis, API, workers and Flower; Ctrl-C stops them
 	$(BIN)/ferry up
 
-test: $(BIN)/.test ## unit, contract, integration and e2e tests
+# The tests behind a proxy run Debian's nginx; where it is not installed it is unpacked here, and nothing is installed.
+NGINX := $(abspath .tools/nginx)
+.tools/nginx: | $(UV)
+	@command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || bash .ci/nginx $(NGINX) || echo "no nginx: the tests behind it are skipped"
+
+test: $(BIN)/.test .tools/nginx ## unit, contract, integration and e2e tests
 	$(BIN)/python -m pytest
 
 test-unit: $(BIN)/.test ## the tests that need no process

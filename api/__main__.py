@@ -1,6 +1,7 @@
 """Start the API: `python -m api`, or `python -m api --workers 4` for several processes on one port."""
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from ferry.bulk.storage import storage_of
 from ferry.cores import available_cores
 from ferry.errors import ConfigError
 from ferry.local.ports import check_listen
+from ferry.loopback import exempt_loopback
 from ferry.open_files import raise_open_files_limit
 from ferry.settings import load_settings
 
@@ -26,6 +28,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     parser = argparse.ArgumentParser(prog="python -m api", description="Serve the HTTP API. Settings: .env.example.")
     parser.add_argument("--workers", type=int, metavar="N", help="processes, instead of FERRY_API_PROCESSES")
     asked = parser.parse_args(arguments)
+    exempt_loopback(os.environ)
     try:
         settings = load_settings()
         settings.require_redis_url()
@@ -51,6 +54,8 @@ def main(arguments: Sequence[str] = ()) -> int:
         access_log=False,
         log_config=None,
         server_header=False,
+        # uvicorn would believe X-Forwarded-* of any process of this machine; api/addresses.py asks the settings.
+        proxy_headers=False,
         timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
     )
     return 0

@@ -19,7 +19,7 @@ SEEN_S = REVOKED_WITHIN_S
 HOLD_S = 0.25
 # More keys than this are not remembered at once.
 MOST_SEEN = 10_000
-_OPEN = frozenset({"/", "/v2", "/v2/health/live", "/v2/health/ready"})
+_OPEN = frozenset({"/", "/docs", "/v2", "/v2/health/live", "/v2/health/ready"})
 # What the page is made of holds nothing of anybody.
 _STATIC = "/static/"
 # Any key that is in force may ask what it may do.

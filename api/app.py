@@ -15,6 +15,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from api.access import Gate, KeyFinder
+from api.addresses import Addresses
 from api.catalog import Catalog
 from api.connections import Connections
 from api.door import Door
@@ -25,8 +26,8 @@ from api.problems import install_handlers
 from api.protocol import CONNECTIONS
 from api.routes import batches as batches_routes
 from api.routes import dead_letters as dead_letters_routes
-from api.routes import files as files_routes
 from api.routes import (
+    docs,
     health,
     infer,
     keys,
@@ -40,6 +41,7 @@ from api.routes import (
     repository,
     stats,
 )  # fmt: skip
+from api.routes import files as files_routes
 from api.services import (
     BatchBook,
     DeadLetterOffice,
@@ -119,7 +121,7 @@ def build_app(
 
     app = FastApp(
         title="Ferry", version=version("ferry-inference"), description=DESCRIPTION, lifespan=lifespan,
-        redirect_slashes=False, redoc_url=None,
+        redirect_slashes=False, openapi_url=None,
     )  # fmt: skip
     install_handlers(app)
     for module in (
@@ -138,6 +140,7 @@ def build_app(
         health,
         metrics,
         pages,
+        docs,
     ):
         app.include_router(module.router)
     pages.mount_static(app)
@@ -217,8 +220,8 @@ async def _services(settings: Settings, backend: _Backend) -> AsyncIterator[Serv
     async with _while_running(*tasks):
         services = Services(
             settings, backend.queue, backend.dead_letters, catalog, Submitter(backend.queue), waiters, door,
-            backend.figures, backend.files, backend.batches, LoadFeed(backend.loads) if backend.loads else None,
-            backend.eraser,
+            Addresses(settings), backend.figures, backend.files, backend.batches,
+            LoadFeed(backend.loads) if backend.loads else None, backend.eraser,
         )  # fmt: skip
         with closing(services.requests):
             yield services

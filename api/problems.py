@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
+from api.addresses import public_path
 from api.context import caller_of, context_of
 from ferry.errors import FerryError, RateLimitedError, ReusedError
 
@@ -80,7 +81,7 @@ def problem(
         "title": title,
         "status": int(status),
         "detail": detail,
-        "instance": request.url.path,
+        "instance": public_path(request, request.url.path),
         "code": code,
         "error": detail,
     }
@@ -152,10 +153,11 @@ async def handle_http_error(request: Request, error: Exception) -> Response:
         raise TypeError(f"registered for HTTPException, got {type(error).__name__}")
     status = HTTPStatus(error.status_code)
     detail = str(error.detail)
+    path, docs = (public_path(request, each) for each in (request.url.path, "/docs"))
     if status == HTTPStatus.NOT_FOUND:
-        detail = f"there is nothing at {request.url.path}; see /docs"
+        detail = f"there is nothing at {path}; see {docs}"
     elif status == HTTPStatus.METHOD_NOT_ALLOWED:
-        detail = f"{request.method} is not allowed at {request.url.path}; see /docs"
+        detail = f"{request.method} is not allowed at {path}; see {docs}"
     code = status.phrase.lower().replace(" ", "_")
     body = problem(request, status, code=code, title=status.phrase, detail=detail)
     headers = dict(error.headers or {})

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from fastapi import Request
 
+from api.addresses import Addresses
 from api.catalog import Catalog
 from api.door import Door
 from api.followers import Followers
@@ -180,6 +181,7 @@ class Services:
     submitter: Submitter
     waiters: Waiters
     door: Door
+    addresses: Addresses
     figures: Figures | None = None
     files: FileBook | None = None
     batches: BatchBook | None = None
@@ -204,11 +206,3 @@ def services_of(request: Request) -> Services:
     if not isinstance(services, Services):
         raise TypeError("the application was started without its services")
     return services
-
-
-def base_url_of(request: Request, headers: Mapping[str, str]) -> str:
-    """Return scheme and host as the client sees them, without a slash at the end."""
-    host = headers.get("host")
-    if host is None:
-        return str(request.base_url).rstrip("/")
-    return f"{request.scope['scheme']}://{host}{request.scope.get('root_path', '')}".rstrip("/")

@@ -184,7 +184,7 @@ def output_of(services: Services, record: JobRecord, wait_s: float, *, pointer: 
         WaitTimeoutError: it is not done yet, or its deadline passed.
         InvalidInputError, JobFailedError: it ended without an output.
     """
-    where = f"/v1/predictions/{job_ids.own_id(record.id)}"
+    where = f"{services.settings.prefix}/v1/predictions/{job_ids.own_id(record.id)}"
     if not record.state.is_terminal:
         if services.waiters.is_released:
             raise ShuttingDownError(f"the server is restarting; the job goes on, poll {where}")

@@ -10,12 +10,13 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ferry.errors import ConfigError
 from ferry.jobs import CLASS_SHARE, DEAD_TTL_S
+from ferry.networks import checked_origins, checked_prefix, checked_public_url, networks_of
 
 ENV_PREFIX = "FERRY_"
 ENV_FILE = ".env"
@@ -66,6 +67,20 @@ class Settings(BaseSettings):
     )
     api_key: str = Field(default="", repr=False, description="API key that `ferry batch` sends to the API")
     default_model: str = Field(default="mnist", description="model of a /predict that names none")
+    root_path: str = Field(
+        default="", description="path prefix of all routes, such as /ferry; a proxy may strip it or keep it"
+    )
+    public_url: str = Field(
+        default="",
+        description="URL at which clients reach the API, prefix included; empty takes each request's Host",
+    )
+    trusted_proxies: str = Field(
+        default="",
+        description="addresses and CIDRs of proxies whose X-Forwarded-* or Forwarded are believed, separated by commas",
+    )
+    cors_origins: str = Field(
+        default="", description="origins whose pages may call the API, separated by commas; * is all, empty is none"
+    )
 
     # --- jobs
     job_deadline_s: float = Field(
@@ -176,6 +191,33 @@ class Settings(BaseSettings):
             )
         return value
 
+    @field_validator("root_path")
+    @classmethod
+    def _prefix(cls, value: str) -> str:
+        return checked_prefix(value)
+
+    @field_validator("public_url")
+    @classmethod
+    def _public_url(cls, value: str, info: ValidationInfo) -> str:
+        url, prefix = checked_public_url(value), info.data.get("root_path")
+        if url and prefix and urlsplit(url).path != prefix:
+            raise ValueError(f"must end with FERRY_ROOT_PATH ({prefix}), or leave FERRY_ROOT_PATH empty")
+        return url
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        try:
+            networks_of(value)
+        except ValueError as error:
+            raise ValueError(f"must be addresses or CIDRs such as 10.0.0.0/8, separated by commas: {error}") from None
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: str) -> str:
+        return checked_origins(value)
+
     @field_validator("storage_options")
     @classmethod
     def _json_object(cls, value: str) -> str:
@@ -186,6 +228,11 @@ class Settings(BaseSettings):
         if not is_object:
             raise ValueError('must be a JSON object such as {"endpoint_url": "https://..."}, or empty')
         return value
+
+    @property
+    def prefix(self) -> str:
+        """Path prefix of all routes, without a slash at its end; empty is none."""
+        return self.root_path or urlsplit(self.public_url).path
 
     @property
     def needs_keys(self) -> bool:

@@ -18,6 +18,7 @@ from ferry.bulk.storage import storage_of
 from ferry.cores import available_cores
 from ferry.errors import ConfigError, FerryError, QueueUnavailableError
 from ferry.logs import configure_logging, event_log
+from ferry.loopback import exempt_loopback
 from ferry.manifest import Evidence
 from ferry.metrics import registry_of
 from ferry.model_mirror import MirrorThread, mirror_of
@@ -154,6 +155,7 @@ def serve_metrics(settings: Settings, watch: Watch) -> None:
 
 def main() -> int:
     """Load the models, then serve until SIGTERM; returns the exit status."""
+    exempt_loopback(os.environ)
     try:
         settings = load_settings()
         configure_logging(settings)

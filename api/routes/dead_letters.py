@@ -5,10 +5,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from api import submission, wire
+from api.addresses import base_url_of, location_of
 from api.context import caller_of, context_of
 from api.headers import headers_of
 from api.openapi import jobs as openapi
-from api.services import Services, base_url_of, services_of
+from api.services import Services, services_of
 from api.wire import JSONAnswer
 from ferry.errors import NotFoundError
 from ferry.jobs import WORKER_LOST, DeadLetter, JobRecord
@@ -45,7 +46,7 @@ async def replay_dead_letter(request: Request, job_id: str) -> JSONAnswer:
     context = context_of(request)
     record = await submission.replay(services, context.caller.job_id(job_id), context)
     content = _shown(request, services, record)
-    return JSONAnswer(content, 202, {"Location": f"/v1/predictions/{content['id']}"})
+    return JSONAnswer(content, 202, {"Location": location_of(request, f"/v1/predictions/{content['id']}")})
 
 
 @router.delete("/{job_id}", status_code=204, responses=openapi.DELETED, response_class=Response)

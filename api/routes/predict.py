@@ -6,6 +6,7 @@ import numpy as np
 from fastapi import APIRouter, Request
 
 from api import submission
+from api.addresses import location_of
 from api.bodies import check_media_type
 from api.catalog import Entry
 from api.context import context_of
@@ -36,7 +37,7 @@ async def predict(request: Request) -> JSONAnswer:
     wait_s = services.settings.default_wait_s
     context = context_of(request)
     record = await submission.run(services, entry, rows, context=context, wait_s=wait_s, terms=terms)
-    headers = {"Location": f"/v1/predictions/{own_id(record.id)}"}
+    headers = {"Location": location_of(request, f"/v1/predictions/{own_id(record.id)}")}
     return JSONAnswer(_answer(entry, submission.output_of(services, record, wait_s, pointer="#/x")), headers=headers)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from api import submission, wire
+from api.addresses import base_url_of, location_of
 from api.bodies import check_media_type
 from api.context import caller_of, context_of
 from api.headers import headers_of
@@ -13,7 +14,7 @@ from api.job_bodies import MOST_AT_ONCE, Kind, Reference, check_job_id
 from api.large_answers import LARGE_BYTES, in_pieces
 from api.openapi import jobs as openapi
 from api.preferences import wait_from_prefer, wait_from_query
-from api.services import Services, base_url_of, services_of
+from api.services import Services, services_of
 from api.terms import key_from_header, terms_from_headers
 from api.wire import JSONAnswer
 from ferry.errors import FerryError, NotFoundError
@@ -104,7 +105,7 @@ async def _create(request: Request, headers: Mapping[str, str], own_id: str | No
             is_pinned=_is_pinned(asked),
         )
     content = await _shown(request, headers, services, record)
-    answer = _created(content, record, wait_s, is_preferred=prefer is not None)
+    answer = _created(request, content, record, wait_s, is_preferred=prefer is not None)
     if is_known:
         answer.headers["Idempotent-Replayed"] = "true"
     return answer
@@ -175,8 +176,10 @@ async def _one_of_many(request: Request, services: Services, job: JobRecord | Fe
     return {"error": error}
 
 
-def _created(content: dict[str, Any], record: JobRecord, wait_s: float | None, *, is_preferred: bool) -> JSONAnswer:
-    headers = {"Location": f"/v1/predictions/{content['id']}"}
+def _created(
+    request: Request, content: dict[str, Any], record: JobRecord, wait_s: float | None, *, is_preferred: bool
+) -> JSONAnswer:
+    headers = {"Location": location_of(request, f"/v1/predictions/{content['id']}")}
     if is_preferred or not wait_s:
         headers["Preference-Applied"] = f"wait={wait_s:g}" if is_preferred and wait_s else "respond-async"
     if record.state.is_terminal:

@@ -118,7 +118,7 @@ async function lookAtLetters() {
   letters.isLooking = true;
   const seen = stats.dead_letters;
   try {
-    const { data, total } = seen ? await askJson("GET", `/v1/dead-letters?limit=${LETTERS}`) : { data: [], total: 0 };
+    const { data, total } = seen ? await askJson("GET", `v1/dead-letters?limit=${LETTERS}`) : { data: [], total: 0 };
     letters.seen = seen;
     byId("dead-list").replaceChildren(...data.map(letterOf));
     say(byId("dead-note"), total ? `${counted(total, "job")} given up, since workers died with each${total > data.length ? `; the last ${number(data.length)} are here` : ""}.`
@@ -142,7 +142,7 @@ function letterOf(letter) {
       byId("dead-error").replaceChildren(...faultOf(error).filter(Boolean));
     }
   };
-  const path = `/v1/dead-letters/${encodeURIComponent(letter.id)}`;
+  const path = `v1/dead-letters/${encodeURIComponent(letter.id)}`;
   const replay = () => act((job) => `Replayed as job ${job.id}.`, () => askJson("POST", `${path}/replay`));
   return el("tr", {},
     el("td", {}, el("code", {}, letter.id)),

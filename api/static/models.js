@@ -48,7 +48,7 @@ export const isDigit = (version) =>
 
 export async function refresh() {
   try {
-    const answer = await askJson("GET", "/v1/models");
+    const answer = await askJson("GET", "v1/models");
     models = answer.data;
     broken = answer.broken;
     isKnown = true;
@@ -61,7 +61,7 @@ export async function refresh() {
 /** Return rows of a version to try it with: {input, truth}; at most `count`. */
 export async function examples(reference, count, signal) {
   const [version, model] = find(reference);
-  const path = `/v1/models/${encodeURIComponent(model.name)}/examples?version=${version.id}&count=${count}`;
+  const path = `v1/models/${encodeURIComponent(model.name)}/examples?version=${version.id}&count=${count}`;
   return askJson("GET", path, { signal });
 }
 

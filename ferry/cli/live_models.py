@@ -75,7 +75,7 @@ def _version_of_api(manifest: Manifest, settings: Settings) -> dict[str, Any] | 
     if url is None:
         return None
     try:
-        response = httpx.get(f"{url}/v1/models/{manifest.name}", timeout=API_TIMEOUT_S)
+        response = httpx.get(f"{url}/v1/models/{manifest.name}", timeout=API_TIMEOUT_S, trust_env=False)
         versions = response.json()["versions"] if response.is_success else []
     except (httpx.HTTPError, ValueError, KeyError):
         return None

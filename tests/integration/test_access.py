@@ -219,8 +219,8 @@ OPERATIONS = {
     "GET /v2/health/ready": Operation(plain("/v2/health/ready"), None, 200, 200),
 }
 NEED_A_WORKER = frozenset(name for name in OPERATIONS if name.endswith(("predict", "infer", "ready")))
-# What is served beside the operations: what FastAPI makes of them, and the page with its files.
-DOCUMENTS = {"/openapi.json", "/docs", "/docs/oauth2-redirect", "/", "/static"}
+# What is served beside the operations: their description, and the page with its files.
+DOCUMENTS = {"/openapi.json", "/docs", "/static/swagger-ui/{name}", "/", "/static"}
 WHO = ("", "revoked", "metrics", "reader", "submitter", "bob", "ann", "admin")
 
 
@@ -294,12 +294,12 @@ async def test_operation_when_asked_with_every_key_then_what_it_answers(world: W
     assert admin in (200, 201, 202, 204)
 
 
-@pytest.mark.parametrize("path", ["/openapi.json", "/docs", "/nowhere", "/v1/nowhere"])
+@pytest.mark.parametrize("path", ["/openapi.json", "/docs/", "/nowhere", "/v1/nowhere"])
 async def test_path_when_it_is_no_operation_then_a_key_is_needed_too(world: World, path: str) -> None:
     assert (await world.ask("", "GET", path)).status_code == 401
 
 
-@pytest.mark.parametrize("path", ["/", "/static/main.js"])
+@pytest.mark.parametrize("path", ["/", "/static/main.js", "/docs", "/static/swagger-ui/swagger-ui.css"])
 async def test_page_when_no_key_is_sent_then_shown_since_it_holds_nothing_of_anybody(world: World, path: str) -> None:
     assert (await world.ask("", "GET", path)).status_code == 200
 

@@ -77,11 +77,6 @@ def test_limits_of_when_set_then_what_the_queue_needs() -> None:
     )  # fmt: skip
 
 
-async def test_docs_when_opened_then_there(api: Api) -> None:
-    response = await api.client.get("/docs")
-    assert (response.status_code, response.headers["content-type"]) == (200, "text/html; charset=utf-8")
-
-
 async def test_lifespan_when_the_server_begins_to_stop_then_waiting_requests_are_answered(api: Api) -> None:
     row = [1.0, 2.0, 3.0]
     async with api.app.router.lifespan_context(api.app) as state:
