@@ -5,12 +5,13 @@ knows only the time on the device. Where a row costs the device a microsecond, R
 the cost from claim to settle is measured with each full claim, and claims become smaller or larger to fit.
 """
 
-# The part of a claim beside the device may take this long.
-TARGET_S = 0.005
+# The part of a claim beside the device may take this long. A high-priority job waits for about two claims: the one under
+# way, and its own.
+TARGET_S = 0.008
 # What a row of a job of one row costs before anything was measured: scripts, decode, encode, settle.
 FIRST_ROW_S = 40e-6
-# Below this the fixed cost of a claim (two round trips) is more than a tenth of it.
-MIN_CLAIM_ROWS = 64
+# The fixed cost of a claim is some 300 µs of worker and Redis: a twentieth of a claim of so many rows.
+MIN_CLAIM_ROWS = 128
 # A claim may not be so small that the fixed part of a run on the device is more than this share of all.
 MAX_FIXED_SHARE = 0.05
 # How much the newest claim counts in the average.

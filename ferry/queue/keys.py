@@ -112,6 +112,8 @@ class Keys:
     unfinished = _Place("unfinished:")
     rate = _Place("rate:")  # + id of an API key with such a limit: string, when its next job would be due (us)
     keeper = _Place("keeper")  # string: who keeps house now
+    # String: the steps of Redis' clock that the leader took out, and the steady time it last saw; both in us.
+    clock = _Place("clock")
     # Channel: msgpack [[[field, value, ...], [id, ...], [output, ...]], ...] of jobs that became terminal; the fields
     # are those that these jobs share, empty when a waiter must read the job itself.
     settled = _Place("settled")
@@ -191,6 +193,8 @@ MEMORY_LOOK_BYTES = 1024 * 1024
 # A worker not heard of for this long is not counted as serving. Heartbeats come every HEARTBEAT_S.
 LIVE_MS = 5_000
 HEARTBEAT_S = 1.0
+# So many jobs past their deadline a claim skips in one place; the leader ends them within a second.
+LOOKED_THROUGH = 500
 # The keeper's lock: a dead keeper is replaced after this.
 KEEPER_LOCK_MS = 2_000
 

@@ -13,6 +13,7 @@ from ferry.manifest import Manifest
 from ferry.profile import BatchLimits, Profile, Tuning, limits_in_force, parse_profile
 from ferry.queue import keys
 from ferry.queue.compression import compress
+from ferry.queue.clock import steady_us
 from ferry.queue.connection import LoopClient, redis_errors
 from ferry.queue.grouping import Grouping
 from ferry.queue.records import (
@@ -188,11 +189,11 @@ class Producer:
             await self._register(args=[*args, 0, 0])
 
     async def models(self) -> list[ModelStatus]:
-        """Return every registered model. Two round trips, whatever their number."""
+        """Return every registered model. Four round trips, whatever their number."""
         with redis_errors():
             names = sorted(cast(bytes, name).decode("ascii") for name in await self._redis.smembers(self._keys.models))
-            seconds, micros = await self._redis.time()
-            alive_since = seconds * 1000 + micros // 1000 - keys.LIVE_MS
+            clock, steps = await self._redis.time(), await self._redis.get(self._keys.clock)
+            alive_since = steady_us(clock, cast(bytes | None, steps)) // 1000 - keys.LIVE_MS
             async with self._redis.pipeline(transaction=False) as pipe:
                 for name in names:
                     pipe.hmget(self._keys.model + name, list(keys.MODEL_FIELDS))

@@ -14,11 +14,11 @@ from ferry.queue.keys import Keys
 _NAMES: tuple[str, ...] = (
     "JOB", "INPUT", "WAITING", "ALONE", "BACKLOG", "CLAIM", "LEASES", "DEADLINES", "MODELS", "MODEL", "LIVE", "COUNTS",
     "TICKETS", "KEEPER", "SETTLED", "TOTAL", "MEMORY", "DEAD", "SPARED", "NOTHING", "UNFINISHED", "RATE", "ALIASES",
-    "UNLOADED", "STEPS_ALONE", "OTHER",
+    "UNLOADED", "STEPS_ALONE", "OTHER", "CLOCK",
 )  # fmt: skip
 _CONSTANTS: tuple[str, ...] = (
     "FORMAT_VERSION", "CLAIMED_INPUT_BYTES", "PUBLISH_MAX_BYTES", "LIVE_MS", "KEEPER_LOCK_MS", "TICKET_ID",
-    "MEMORY_FULL_PERCENT", "MEMORY_LOOK_MS", "MEMORY_LOOK_BYTES", "STEP_FORMAT_VERSION",
+    "MEMORY_FULL_PERCENT", "MEMORY_LOOK_MS", "MEMORY_LOOK_BYTES", "STEP_FORMAT_VERSION", "LOOKED_THROUGH",
 )  # fmt: skip
 # What the scripts that know of bulk batches need beside; they have `bulk.lua` in front of them too.
 _BULK_NAMES = (

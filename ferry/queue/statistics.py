@@ -10,6 +10,7 @@ from typing import Any, cast
 from ferry import metrics
 from ferry.metrics import Counts, Labels, Name, Values, one
 from ferry.queue import keys
+from ferry.queue.clock import steady_us
 from ferry.queue.connection import LoopClient, redis_errors
 from ferry.queue.waiting import N_COMMANDS, ask_waiting, waiting_of
 
@@ -61,19 +62,21 @@ class Statistics:
         with redis_errors():
             async with self._redis.pipeline(transaction=False) as pipe:
                 pipe.time()
+                pipe.get(self._keys.clock)
                 pipe.smembers(self._keys.models)
                 pipe.hgetall(self._keys.tally)
                 pipe.zcard(self._keys.dead)
                 pipe.zcard(self._keys.leases)
                 pipe.zcard(self._keys.batch_ends)
                 pipe.info("memory")
-                clock, models, tally, dead, claims, batches, memory = await pipe.execute()
+                clock, steps, models, tally, dead, claims, batches, memory = await pipe.execute()
             now_ms = clock[0] * 1000 + clock[1] // 1000
             names = sorted(cast(bytes, model).decode("ascii") for model in models)
             readings = _fleet(dead, claims, batches, memory) + _requests(tally)
-            return readings + await self._models(names, now_ms)
+            alive_since_ms = steady_us(clock, steps) // 1000 - keys.LIVE_MS
+            return readings + await self._models(names, now_ms, alive_since_ms)
 
-    async def _models(self, names: list[str], now_ms: int) -> Readings:
+    async def _models(self, names: list[str], now_ms: int, alive_since_ms: int) -> Readings:
         """Read what there is of each model (name:version)."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for name in names:
@@ -81,7 +84,7 @@ class Statistics:
                 pipe.hmget(self._keys.backlog + name, ["rows", "bytes"])
                 pipe.hgetall(self._keys.counts + name)
                 pipe.hmget(self._keys.model + name, list(_SHUT))
-                pipe.zrangebyscore(self._keys.live + name, now_ms - keys.LIVE_MS, "+inf")
+                pipe.zrangebyscore(self._keys.live + name, alive_since_ms, "+inf")
                 pipe.llen(self._keys.tickets + name)
             replies = await pipe.execute()
         gathered = _Gathered()

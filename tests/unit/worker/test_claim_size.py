@@ -9,7 +9,7 @@ def rows(size: ClaimSize, *, run_s: float = 0.0, row_run_s: float = 1e-6, most: 
     return size.rows(most, run_s=run_s, row_run_s=row_run_s)
 
 
-def learn(size: ClaimSize, row_s: float, claims: int = 40, n_rows: int = 100) -> None:
+def learn(size: ClaimSize, row_s: float, claims: int = 40, n_rows: int = 200) -> None:
     for _ in range(claims):
         size.observe(n_rows, n_rows * row_s)
 
@@ -19,7 +19,7 @@ def test_rows_when_nothing_was_measured_then_what_the_usual_cost_allows() -> Non
 
 
 @pytest.mark.parametrize(
-    ("row_s", "expected"), [(20e-6, 250), (50e-6, 100), (1e-3, MIN_CLAIM_ROWS), (1e-6, MOST)],
+    ("row_s", "expected"), [(20e-6, 400), (50e-6, 160), (1e-3, MIN_CLAIM_ROWS), (1e-6, MOST)],
 )  # fmt: skip
 def test_rows_when_claims_were_measured_then_a_claim_takes_the_target_time(row_s: float, expected: int) -> None:
     size = ClaimSize()
@@ -31,7 +31,7 @@ def test_rows_when_the_cost_changes_then_they_follow_it_both_ways() -> None:
     size = ClaimSize()
     learn(size, 20e-6)
     before = rows(size)
-    learn(size, 60e-6)
+    learn(size, 50e-6)
     assert rows(size) < before
     learn(size, 20e-6)
     assert rows(size) == pytest.approx(before, rel=0.05)
@@ -40,7 +40,7 @@ def test_rows_when_the_cost_changes_then_they_follow_it_both_ways() -> None:
 def test_rows_when_one_claim_was_slow_then_the_average_moves_a_little() -> None:
     size = ClaimSize()
     learn(size, 40e-6)
-    size.observe(100, 100 * 80e-6)
+    size.observe(200, 200 * 80e-6)
     assert size.row_s == pytest.approx(48e-6, rel=0.01)
 
 
