@@ -14,9 +14,13 @@ from ferry.errors import QueueUnavailableError
 from ferry.jobs import DEAD_TTL_S
 from ferry.queue.clock import Clock, ClockReference
 from ferry.queue.connection import ThreadClient, redis_errors
+from ferry.queue.recount import Recount
 
 EXPIRE_EVERY_S = 0.05
 LAPSE_EVERY_S = 1.0
+# Counters are counted again this often; while a pass goes on, a slice each RECOUNT_SLICE_EVERY_S.
+RECOUNT_EVERY_S = 60.0
+RECOUNT_SLICE_EVERY_S = 0.5
 # One who does not lead asks this often whether the place is free; well below the lock's time.
 STAND_EVERY_S = 0.5
 # Bounds of one script call, so that Redis is never held for long.
@@ -48,6 +52,7 @@ class Keeper:
         self._clock = clock
         self._reference = ClockReference(clock)
         self._clock_step = client.script("clock_step")
+        self._recount = Recount(client, self._holder)
         self._expire = client.script("expire")
         self._lapse = client.script("lapse")
 
@@ -66,6 +71,10 @@ class Keeper:
         if step_us:
             self._take_out(step_us)
         return ended
+
+    def recount(self) -> bool:
+        """Count a slice of what the counters say again; returns whether the pass over them goes on."""
+        return self._recount.step()
 
     def _now_us(self) -> int | str:
         known = self._reference.now_us()
@@ -106,6 +115,7 @@ class KeeperThread(threading.Thread):
         self._clock = clock
         self._stopping = threading.Event()
         self._lapse_due = clock()
+        self._recount_due = clock() + RECOUNT_EVERY_S
         # Since when Redis has answered us without a gap; None while it does not.
         self._answers_since: float | None = None
         self._grace_given = False
@@ -132,6 +142,10 @@ class KeeperThread(threading.Thread):
             if now >= self._lapse_due:
                 self._lapse_due = now + LAPSE_EVERY_S
                 self._lapse(now - self._answers_since)
+            if now >= self._recount_due:
+                self._recount_due = now + RECOUNT_EVERY_S
+                if self._keeper.recount():
+                    self._recount_due = now + RECOUNT_SLICE_EVERY_S
         except QueueUnavailableError as error:
             if self._answers_since is not None:
                 logger.warning("keeper: %s", error)

@@ -26,7 +26,7 @@ _BULK_NAMES = (
     "TALLY", "BATCHES_BY", "BATCHES_GONE",
 )  # fmt: skip
 _BULK_CONSTANTS = ("BULK_WINDOW", "RATE_OVER_S", "LATE_PARTS_MS", "FORGOTTEN_AT_ONCE")
-_KNOW_BULK = frozenset({"lapse", "purge", "batch_open", "batch_cancel", "step_settle", "step_between"})
+_KNOW_BULK = frozenset({"lapse", "purge", "batch_open", "batch_cancel", "step_settle", "step_between", "recount"})
 # What API keys bring in is held to their limits.
 _KNOW_LIMITS = frozenset({"submit", "batch_open"})
 _KNOW_DIGESTS = frozenset({"beat", "register"})

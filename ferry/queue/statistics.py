@@ -162,12 +162,15 @@ def _requests(tally: Mapping[bytes, bytes]) -> Readings:
     rejected: dict[Labels, float] = {}
     requests: dict[Labels, float] = {}
     batches: dict[Labels, float] = {}
+    drifts: dict[Labels, float] = {}
     seconds: dict[Labels, Counts] = {}
     bounds = metrics.REQUEST_SECONDS.buckets
     for raw_field, raw_value in tally.items():
         kind, *words = raw_field.decode("utf-8").split(" ")
         if kind == "rejected" and len(words) == 1:
             rejected[words[0],] = float(raw_value)
+        elif kind == "drift" and len(words) == 1:
+            drifts[words[0],] = float(raw_value)
         elif kind == "batches" and len(words) == 1:
             batches[words[0],] = float(raw_value)
         elif kind == "requests" and len(words) == 3:
@@ -182,4 +185,5 @@ def _requests(tally: Mapping[bytes, bytes]) -> Readings:
         (metrics.REQUESTS, requests),
         (metrics.REQUEST_SECONDS, seconds),
         (metrics.BULK_BATCHES, batches),
+        (metrics.COUNTER_DRIFTS, drifts),
     ]

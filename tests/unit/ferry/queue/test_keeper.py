@@ -1,3 +1,4 @@
+import itertools
 import logging
 import threading
 
@@ -12,6 +13,8 @@ from ferry.queue.keeper import (
     MAX_EXPIRED_A_CALL,
     MAX_LAPSED_A_CALL,
     NOT_LEADING,
+    RECOUNT_EVERY_S,
+    RECOUNT_SLICE_EVERY_S,
     STAND_EVERY_S,
     Keeper,
     KeeperRules,
@@ -28,7 +31,7 @@ class ScriptedRedis:
 
     def __init__(self, **replies: object) -> None:
         self.replies = {script(name, KEYS): reply for name, reply in replies.items()}
-        self.texts = {script(name, KEYS): name for name in ("expire", "lapse", "clock_step")}
+        self.texts = {script(name, KEYS): name for name in ("expire", "lapse", "clock_step", "recount")}
         self.calls: list[tuple[str, list[str | int]]] = []
 
     def register_script(self, text: str):
@@ -57,6 +60,8 @@ class House:
         self.expired_at: list[float] = []
         self.lapsed_at: list[tuple[float, bool]] = []
         self.outages = 0
+        self.slices = 1
+        self.recounted_at: list[float] = []
 
     def clock(self) -> float:
         return self.now
@@ -76,6 +81,11 @@ class House:
         self.lapsed_at.append((self.now, after_outage or is_new))
         self.outages += after_outage
         return self.lapsed, 0
+
+    def recount(self) -> bool:
+        self._check()
+        self.recounted_at.append(self.now)
+        return len(self.recounted_at) < self.slices
 
     @property
     def graces(self) -> list[bool]:
@@ -269,3 +279,11 @@ def test_run_when_a_round_has_a_fault_of_ours_then_the_thread_lives_on(
     thread.join(timeout=10)
     assert went_on.is_set()
     assert "WRONGTYPE" in caplog.text
+
+
+def test_round_when_a_minute_is_over_then_counters_are_counted_again_slice_by_slice(house: House, keep) -> None:
+    house.slices = 3
+    keep(RECOUNT_EVERY_S + 5)
+    gaps = [round(after - before, 1) for before, after in itertools.pairwise(house.recounted_at)]
+    assert house.recounted_at[0] == pytest.approx(100 + RECOUNT_EVERY_S, abs=0.1)
+    assert gaps == [RECOUNT_SLICE_EVERY_S] * 2
