@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -41,6 +42,7 @@ from ferry.queue.keeper import Keeper, KeeperRules, KeeperThread
 from ferry.queue.key_book import KeyReader
 from ferry.queue.load import LoadReader
 from ferry.queue.producer import Producer, limits_of
+from ferry.queue.safety import SafetyReader, log_faults
 from ferry.queue.statistics import Statistics
 from ferry.repository import Repository
 from ferry.settings import Settings, load_settings
@@ -146,9 +148,10 @@ async def _running(
         if mirroring:
             await asyncio.to_thread(mirroring.pull)
             mirroring.start()
+        safety = SafetyReader(client)
         producer, stored = Producer(client, limits_of(settings)), files_of(client, storage, settings)
         async with (
-            _while_running(stored.sweep_forever()),
+            _while_running(stored.sweep_forever(), log_faults(safety)),
             _services(
                 settings,
                 producer,
@@ -160,7 +163,7 @@ async def _running(
                 LoadReader(client),
             ) as services,
         ):
-            yield services
+            yield replace(services, safety=safety)
     finally:
         if mirroring:
             mirroring.stop()

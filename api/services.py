@@ -18,6 +18,7 @@ from ferry.bulk.storage import Storage
 from ferry.jobs import DeadLetter, JobRecord, Receipt, Submission
 from ferry.manifest import Manifest
 from ferry.queue.producer import ModelStatus
+from ferry.queue.safety import SafetyReader
 from ferry.queue.statistics import Readings
 from ferry.settings import Settings
 
@@ -168,6 +169,7 @@ class Services:
     files: FileBook | None = None
     batches: BatchBook | None = None
     load_feed: LoadFeed | None = None
+    safety: SafetyReader | None = None
     followers: Followers = field(default_factory=Followers)
 
     @property

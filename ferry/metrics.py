@@ -96,10 +96,17 @@ REQUEST_SECONDS = Name(
     ("method", "route"), _FAST_S,
 )  # fmt: skip
 COUNTER_DRIFTS = Name(
-    "ferry_counter_drifts_total", Kind.COUNTER, "Counters of what waits that were wrong and are right again.", ("counter",)
+    "ferry_counter_drifts_total",
+    Kind.COUNTER,
+    "Counters of what waits that were wrong and are right again.",
+    ("counter",),
 )
 REDIS_MEMORY = Name("ferry_redis_memory_bytes", Kind.GAUGE, "Memory that Redis uses.")
 REDIS_MEMORY_MAX = Name("ferry_redis_memory_max_bytes", Kind.GAUGE, "Redis' maxmemory; 0 is none.")
+REDIS_UNSAFE = Name(
+    "ferry_redis_unsafe", Kind.GAUGE, "1 where a setting of Redis may lose waiting jobs, 0 where not or not known.",
+    ("setting", "value"),
+)  # fmt: skip
 BUILD = Name("ferry_build_info", Kind.GAUGE, "1, with the release that answers.", ("version",))
 
 # --- told by each worker of itself
@@ -131,7 +138,8 @@ STEPS = Name("ferry_bulk_steps_total", Kind.COUNTER, "Steps of bulk batches done
 FROM_API = (
     JOBS_SUBMITTED, JOBS_FINISHED, JOB_RETRIES, DEAD_LETTERS_MADE, DEAD_LETTERS, QUEUE_DEPTH, QUEUE_ROWS, QUEUE_BYTES,
     QUEUE_OLDEST, QUEUE_SHUT, TICKETS, RUNNING_CLAIMS, WORKERS_LIVE, WORKER_UP, MODEL_LOADED, BULK_ROWS, BULK_BATCHES,
-    BULK_UNDER_WAY, REJECTED, REQUESTS, REQUEST_SECONDS, COUNTER_DRIFTS, REDIS_MEMORY, REDIS_MEMORY_MAX, BUILD,
+    BULK_UNDER_WAY, REJECTED, REQUESTS, REQUEST_SECONDS, COUNTER_DRIFTS, REDIS_MEMORY, REDIS_MEMORY_MAX, REDIS_UNSAFE,
+    BUILD,
 )  # fmt: skip
 FROM_WORKER = (
     QUEUE_WAIT, JOB_LATENCY, BATCH_SIZE, BATCH_FILL, BATCH_WAIT, BATCH_FLUSH, STAGE, EXECUTIONS, ROWS, STEPS,

@@ -5,8 +5,8 @@ knows only the time on the device. Where a row costs the device a microsecond, R
 the cost from claim to settle is measured with each full claim, and claims become smaller or larger to fit.
 """
 
-# The part of a claim beside the device may take this long. A high-priority job waits for about two claims: the one under
-# way, and its own.
+# The part of a claim beside the device may take this long. A high-priority job waits for about two claims: the one
+# under way, and its own.
 TARGET_S = 0.008
 # What a row of a job of one row costs before anything was measured: scripts, decode, encode, settle.
 FIRST_ROW_S = 40e-6

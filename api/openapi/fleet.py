@@ -9,7 +9,16 @@ LIVE: dict[int | str, dict[str, Any]] = {
     200: answer("Alive", {"type": "object", "properties": {"live": {"const": True}}})
 }
 READY: dict[int | str, dict[str, Any]] = {
-    200: answer("Ready", {"type": "object", "properties": {"ready": {"const": True}}}),
+    200: answer(
+        "Ready",
+        {
+            "type": "object",
+            "properties": {
+                "ready": {"const": True},
+                "warnings": {"type": "array", "items": {"type": "string"}, "description": "how Redis may lose jobs"},
+            },
+        },
+    ),
     **problems(503),
 }
 _STATS = {

@@ -243,7 +243,7 @@ class Steps:
         """Return the id of a file to be written; where it comes to nothing a sweep removes it after a day."""
         file_id = new_file_id()
         with redis_errors():
-            clock, known = cast(tuple[int, int], self._redis.time()), self._redis.get(self._keys.clock)
+            clock, known = self._redis.time(), self._redis.get(self._keys.clock)
             now_ms = steady_us(clock, cast(bytes | None, known)) // 1000
             with self._redis.pipeline(transaction=True) as pipe:
                 pipe.zadd(self._keys.file_ends, {file_id: now_ms + UPLOAD_MAX_S * 1000})

@@ -12,8 +12,8 @@ from ferry.jobs import JobRecord, Receipt, Submission
 from ferry.manifest import Manifest
 from ferry.profile import BatchLimits, Profile, Tuning, limits_in_force, parse_profile
 from ferry.queue import keys
-from ferry.queue.compression import compress
 from ferry.queue.clock import steady_us
+from ferry.queue.compression import compress
 from ferry.queue.connection import LoopClient, redis_errors
 from ferry.queue.grouping import Grouping
 from ferry.queue.records import (

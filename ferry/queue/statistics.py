@@ -12,6 +12,7 @@ from ferry.metrics import Counts, Labels, Name, Values, one
 from ferry.queue import keys
 from ferry.queue.clock import steady_us
 from ferry.queue.connection import LoopClient, redis_errors
+from ferry.queue.safety import NOEVICTION, NONE, UNKNOWN, RedisSafety, SafetyReader
 from ferry.queue.waiting import N_COMMANDS, ask_waiting, waiting_of
 
 # Counters of a model's hash as outcomes of its jobs; what is counted twice there is taken apart in `_finished`.
@@ -36,6 +37,7 @@ class Statistics:
 
     def __init__(self, client: LoopClient) -> None:
         self._redis, self._keys = client.redis, client.keys
+        self._safety = SafetyReader(client)
 
     async def add(self, counts: Mapping[str, int], sums: Mapping[str, float]) -> None:
         """Add to the counters that belong to no model (`ferry.queue.keys.Keys.tally`).
@@ -72,7 +74,7 @@ class Statistics:
                 clock, steps, models, tally, dead, claims, batches, memory = await pipe.execute()
             now_ms = clock[0] * 1000 + clock[1] // 1000
             names = sorted(cast(bytes, model).decode("ascii") for model in models)
-            readings = _fleet(dead, claims, batches, memory) + _requests(tally)
+            readings = _fleet(dead, claims, batches, memory) + _requests(tally) + _unsafe(await self._safety.read())
             alive_since_ms = steady_us(clock, steps) // 1000 - keys.LIVE_MS
             return readings + await self._models(names, now_ms, alive_since_ms)
 
@@ -155,6 +157,14 @@ def _fleet(dead: int, claims: int, batches: int, memory: Mapping[str, Any]) -> R
     }
     readings: Readings = [(name, one(number)) for name, number in numbers.items()]
     return [*readings, (metrics.BUILD, one(1, version("ferry-inference")))]
+
+
+def _unsafe(safety: RedisSafety) -> Readings:
+    values: dict[Labels, float] = {
+        ("maxmemory-policy", safety.eviction): safety.eviction not in (NOEVICTION, UNKNOWN),
+        ("persistence", safety.persistence): safety.persistence == NONE,
+    }
+    return [(metrics.REDIS_UNSAFE, values)]
 
 
 def _requests(tally: Mapping[bytes, bytes]) -> Readings:

@@ -51,7 +51,8 @@ async def bench(redis_url: str, monkeypatch: pytest.MonkeyPatch, anyio_backend: 
         text = plain(name, keys)
         assert text.count("return t[1] * 1000000 + t[2]") == 1
         return text.replace(
-            "return t[1] * 1000000 + t[2]", f"return t[1] * 1000000 + t[2] + (redis.call('GET', '{SHIFT}') or 0) * 1000000"
+            "return t[1] * 1000000 + t[2]",
+            f"return t[1] * 1000000 + t[2] + (redis.call('GET', '{SHIFT}') or 0) * 1000000",
         )
 
     monkeypatch.setattr(scripts, "script", shifted)
@@ -142,9 +143,7 @@ async def test_step_back_when_jobs_come_before_the_leader_saw_it_then_their_dead
 
 
 @pytest.mark.parametrize("step_s", [DAY_S, -DAY_S])
-async def test_step_when_it_was_taken_out_then_workers_are_alive_as_before(
-    bench: SteppedBench, step_s: float
-) -> None:
+async def test_step_when_it_was_taken_out_then_workers_are_alive_as_before(bench: SteppedBench, step_s: float) -> None:
     bench.step(step_s)
     bench.worker.beat({("toy", "1"): ""})
     bench.keeper.expire()

@@ -1,5 +1,6 @@
 """A Redis whose clock really jumps (clock_shim.c), beside a leader and a worker that go on."""
 
+import asyncio
 import shutil
 import subprocess
 import threading
@@ -94,10 +95,10 @@ async def test_clock_when_it_jumps_and_comes_back_then_every_waiting_and_running
         held.append(claim.token)
         renewing.start()
         stepped.step(seconds)
-        time.sleep(AWAY_S)
+        await asyncio.sleep(AWAY_S)
         during = await producer.read_many([job.id for job in jobs])
         stepped.step(0)
-        time.sleep(AWAY_S)
+        await asyncio.sleep(AWAY_S)
         assert {record.state for record in during if record} == {State.QUEUED, State.RUNNING}
         answered = 0
         while claim.jobs:
