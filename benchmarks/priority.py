@@ -117,7 +117,7 @@ async def _measure(info: RunInfo, n_jobs: int) -> dict[str, Any]:
     return {
         "idle": _summary(idle), "during": _summary(during), "backlog": n_jobs, "done": done, "wall_s": round(wall_s, 2),
         "drain_per_s": round(done / wall_s),
-        "cpu_us_a_job": {part: round((cpu_after[part] - cpu[part]) / done * 1e6, 1) for part in cpu if part in cpu_after},
+        "cpu_us_a_job": {part: round((cpu_after.get(part, 0) - cpu[part]) / done * 1e6, 1) for part in cpu},
     }  # fmt: skip
 
 
