@@ -9,7 +9,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-unit test-invariants chaos coverage test-browser test-training check format train bench bench-peers bench-quick bench-bulk bench-compose bench-pages bench-priority endurance lock clean
+.PHONY: help setup demo up test test-unit test-invariants chaos coverage test-browser test-training check format train bench bench-peers bench-quick bench-bulk bench-compose bench-attacks bench-pages bench-priority endurance lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +90,10 @@ bench-bulk: $(UV) ## files of many rows beside plain scripts, Ray Data and Celer
 bench-compose: $(UV) ## the compose stack with 1, 2 and 4 workers, and a key beside one that floods; needs Docker, six minutes
 	UV_PROJECT_ENVIRONMENT=$(BENCH) $(UV) sync --locked --quiet --python $(PYTHON) --no-default-groups --group bench
 	$(BENCH)/bin/python -m benchmarks.containers $(ARGS)
+
+bench-attacks: $(UV) ## hostile clients beside honest ones: latencies, memory, who pays; fifteen minutes (ARGS="--seconds 3 upload")
+	UV_PROJECT_ENVIRONMENT=$(BENCH) $(UV) sync --locked --quiet --python $(PYTHON) --no-default-groups --group bench
+	$(BENCH)/bin/python -m benchmarks.attacks $(ARGS)
 
 bench-pages: $(UV) ## W1 with ten pages open in Chromium beside it, against without: ten minutes
 	UV_PROJECT_ENVIRONMENT=$(BENCH) $(UV) sync --locked --quiet --python $(PYTHON) --no-default-groups --group bench

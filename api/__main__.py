@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import uvicorn
 
-from api.protocol import GatheringProtocol
+from api.protocol import HttpProtocol
 from ferry.bulk.storage import storage_of
 from ferry.cores import available_cores
 from ferry.errors import ConfigError
+from ferry.open_files import raise_open_files_limit
 from ferry.settings import load_settings
 
 # Requests under way when SIGTERM comes get this long; waiting ones are answered with what is known.
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     except ConfigError as error:
         sys.stderr.write(f"api: {error.detail}\n")
         return 1
+    raise_open_files_limit()
     # Before uvicorn listens to signals there is nothing to wind up; once it has stopped it raises the signal again, and
     # having stopped in good order is a success, not a death.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -42,7 +44,8 @@ def main(arguments: Sequence[str] = ()) -> int:
         port=settings.api_port,
         workers=asked.workers or settings.api_processes or min(available_cores(), MOST_PROCESSES),
         loop="uvloop",
-        http=GatheringProtocol,
+        http=HttpProtocol,
+        ws="none",
         access_log=False,
         log_config=None,
         server_header=False,

@@ -16,17 +16,19 @@ from fastapi import FastAPI
 
 from api.access import Gate, KeyFinder
 from api.catalog import Catalog
+from api.connections import Connections
 from api.door import Door
 from api.fast_routes import FastApp
 from api.load_feed import LoadBook, LoadFeed
 from api.meter import Meter
 from api.problems import install_handlers
-from api.protocol import STOP_BELL, StopBell
+from api.protocol import CONNECTIONS
 from api.routes import batches as batches_routes
 from api.routes import dead_letters as dead_letters_routes
 from api.routes import files as files_routes
 from api.routes import health, infer, keys, metrics, models, oip_models, pages, predict, predictions, repository, stats
 from api.services import BatchBook, DeadLetterOffice, Figures, FileBook, JobQueue, Services, WholeQueue
+from api.stop_bell import STOP_BELL, StopBell
 from api.submitter import Submitter
 from api.waiters import Waiters
 from ferry.bulk.batches import batches_of
@@ -87,7 +89,9 @@ def build_app(
             app.state.services = services
             # What was imported lives as long as the process; the collector need not look at it again and again.
             gc.freeze()
-            yield {STOP_BELL: StopBell(services.waiters.release)}
+            connections = Connections(max_open=settings.max_connections, count=services.door.meter.cut_off)
+            async with _while_running(connections.watch()):
+                yield {STOP_BELL: StopBell(services.waiters.release), CONNECTIONS: connections}
 
     app = FastApp(
         title="Ferry", version=version("ferry-inference"), description=DESCRIPTION, lifespan=lifespan,

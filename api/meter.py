@@ -42,6 +42,10 @@ class Meter:
         if error.code in _COUNTED:
             self._counts[f"rejected {error.code}"] += 1
 
+    def cut_off(self, reason: str) -> None:
+        """Count a connection that was refused or cut off."""
+        self._counts[f"connections {reason}"] += 1
+
     def take(self) -> tuple[Mapping[str, int], Mapping[str, float]]:
         """Return what was counted since the last time: numbers, and sums."""
         counts, sums = self._counts, self._sums

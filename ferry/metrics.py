@@ -90,6 +90,9 @@ BULK_ROWS = Name("ferry_bulk_rows_total", Kind.COUNTER, "Rows of bulk batches th
 BULK_BATCHES = Name("ferry_bulk_batches_total", Kind.COUNTER, "Bulk batches that ended.", ("outcome",))
 BULK_UNDER_WAY = Name("ferry_bulk_jobs", Kind.GAUGE, "Bulk batches under way.")
 REJECTED = Name("ferry_rejected_total", Kind.COUNTER, "Requests refused, by the error's code.", ("reason",))
+CONNECTIONS_CUT = Name(
+    "ferry_connections_cut_total", Kind.COUNTER, "Connections that the API refused or cut off.", ("reason",)
+)
 REQUESTS = Name("ferry_http_requests_total", Kind.COUNTER, "Requests answered.", ("method", "route", "status"))
 REQUEST_SECONDS = Name(
     "ferry_http_request_seconds", Kind.HISTOGRAM, "From a request's head to the end of its answer, waits included.",

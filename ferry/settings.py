@@ -51,6 +51,10 @@ class Settings(BaseSettings):
         default=0, ge=0, le=256, description="API processes that share the port; 0 is one per core, four at most"
     )
     max_body_bytes: int = Field(default=64 * 2**20, ge=1024, description="largest request body")
+    max_connections: int = Field(
+        default=0, ge=0, le=1_000_000,
+        description="open connections per API process; 0 is 10,000, or what the open-files limit allows"
+    )  # fmt: skip
     default_wait_s: float = Field(default=60, ge=1, le=60, description="how long `Prefer: wait` and /predict wait")
 
     api_keys: Literal["auto", "on", "off"] = Field(

@@ -19,6 +19,7 @@ from ferry.logs import configure_logging, event_log
 from ferry.manifest import Evidence
 from ferry.metrics import registry_of
 from ferry.model_mirror import MirrorThread, mirror_of
+from ferry.open_files import raise_open_files_limit
 from ferry.profile import PROFILES_DIR
 from ferry.queue.connection import connect
 from ferry.queue.consumer import Consumer
@@ -133,6 +134,7 @@ def main() -> int:
     try:
         settings = load_settings()
         configure_logging(settings)
+        raise_open_files_limit()
         connected = partial(connect, settings.require_redis_url(), settings.namespace)
         repository = Repository(settings.models_dir)
         storage = storage_of(settings)

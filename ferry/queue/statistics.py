@@ -173,6 +173,7 @@ def _requests(tally: Mapping[bytes, bytes]) -> Readings:
     requests: dict[Labels, float] = {}
     batches: dict[Labels, float] = {}
     drifts: dict[Labels, float] = {}
+    connections: dict[Labels, float] = {}
     seconds: dict[Labels, Counts] = {}
     bounds = metrics.REQUEST_SECONDS.buckets
     for raw_field, raw_value in tally.items():
@@ -181,6 +182,8 @@ def _requests(tally: Mapping[bytes, bytes]) -> Readings:
             rejected[words[0],] = float(raw_value)
         elif kind == "drift" and len(words) == 1:
             drifts[words[0],] = float(raw_value)
+        elif kind == "connections" and len(words) == 1:
+            connections[words[0],] = float(raw_value)
         elif kind == "batches" and len(words) == 1:
             batches[words[0],] = float(raw_value)
         elif kind == "requests" and len(words) == 3:
@@ -192,6 +195,7 @@ def _requests(tally: Mapping[bytes, bytes]) -> Readings:
             seconds.setdefault((words[0], words[1]), Counts(bounds)).total = float(raw_value)
     return [
         (metrics.REJECTED, rejected),
+        (metrics.CONNECTIONS_CUT, connections),
         (metrics.REQUESTS, requests),
         (metrics.REQUEST_SECONDS, seconds),
         (metrics.BULK_BATCHES, batches),

@@ -5,7 +5,7 @@ import pytest
 
 from api import app as module
 from api.app import build_app, create_app
-from api.protocol import STOP_BELL
+from api.stop_bell import STOP_BELL
 from ferry.errors import ConfigError
 from ferry.queue.producer import Limits, limits_of
 from ferry.settings import Settings
@@ -44,7 +44,7 @@ async def test_lifespan_when_it_ends_then_no_task_is_left(api_settings: Settings
     before = asyncio.all_tasks()
     app = build_app(api_settings, queue=MemoryQueue(LIMITS))
     async with app.router.lifespan_context(app):
-        assert len(asyncio.all_tasks() - before) == 3
+        assert len(asyncio.all_tasks() - before) == 4
     assert asyncio.all_tasks() == before
 
 
