@@ -9,7 +9,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-unit test-invariants chaos coverage test-browser test-training check format train bench bench-peers bench-quick bench-bulk bench-compose bench-attacks bench-pages endurance lock clean
+.PHONY: help setup demo up test test-unit test-invariants chaos coverage test-browser test-training check format train bench bench-peers bench-quick bench-bulk bench-compose bench-attacks bench-pages bench-priority endurance lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -103,6 +103,10 @@ bench-attacks: $(UV) ## hostile clients beside honest ones: latencies, memory, w
 bench-pages: $(UV) ## W1 with ten pages open in Chromium beside it, against without: ten minutes
 	UV_PROJECT_ENVIRONMENT=$(BENCH) $(UV) sync --locked --quiet --python $(PYTHON) --no-default-groups --group bench
 	UV=$(abspath $(UV)) $(BENCH)/bin/python -m benchmarks.pages
+
+bench-priority: $(UV) ## high-priority jobs on an idle queue and beside a backlog of 200,000: a minute, printed
+	UV_PROJECT_ENVIRONMENT=$(BENCH) $(UV) sync --locked --quiet --python $(PYTHON) --no-default-groups --group bench
+	$(BENCH)/bin/python -m benchmarks.priority $(ARGS)
 
 endurance: $(UV) ## deadlines behind a busy worker, tenfold overload, a million jobs: a quarter of an hour (ARGS="soak" for one)
 	UV_PROJECT_ENVIRONMENT=$(BENCH) $(UV) sync --locked --quiet --python $(PYTHON) --no-default-groups --group bench

@@ -69,6 +69,7 @@ from ferry.queue.keeper import Keeper, KeeperRules, KeeperThread
 from ferry.queue.key_book import KeyReader
 from ferry.queue.load import LoadReader
 from ferry.queue.producer import Producer, limits_of
+from ferry.queue.safety import SafetyReader, log_faults
 from ferry.queue.statistics import Statistics
 from ferry.repository import Repository
 from ferry.settings import Settings, load_settings
@@ -169,6 +170,7 @@ class _Backend:
     figures: Figures | None = None
     loads: LoadBook | None = None
     eraser: OwnerEraser | None = None
+    safety: SafetyReader | None = None
 
 
 @asynccontextmanager
@@ -191,13 +193,17 @@ async def _running(settings: Settings, given: _Backend | None) -> AsyncIterator[
         if mirroring:
             await asyncio.to_thread(mirroring.pull)
             mirroring.start()
+        safety = SafetyReader(client)
         producer, stored = Producer(client, limits_of(settings)), files_of(client, storage, settings)
         backend = _Backend(
             producer, DeadLetters(client, producer), stored, batches_of(client, settings),
             KeyReader(client) if settings.needs_keys else None, Statistics(client), LoadReader(client),
-            Eraser(client, stored),
+            Eraser(client, stored), safety,
         )  # fmt: skip
-        async with _while_running(stored.sweep_forever()), _services(settings, backend) as services:
+        async with (
+            _while_running(stored.sweep_forever(), log_faults(safety)),
+            _services(settings, backend) as services,
+        ):
             yield services
     finally:
         if mirroring:
@@ -221,7 +227,7 @@ async def _services(settings: Settings, backend: _Backend) -> AsyncIterator[Serv
         services = Services(
             settings, backend.queue, backend.dead_letters, catalog, Submitter(backend.queue), waiters, door,
             Addresses(settings), backend.figures, backend.files, backend.batches,
-            LoadFeed(backend.loads) if backend.loads else None, backend.eraser,
+            LoadFeed(backend.loads) if backend.loads else None, backend.eraser, backend.safety,
         )  # fmt: skip
         with closing(services.requests):
             yield services

@@ -22,6 +22,7 @@ from ferry.jobs import DeadLetter, JobRecord, Receipt, Submission
 from ferry.manifest import Manifest
 from ferry.queue.broken_models import BrokenModel
 from ferry.queue.producer import ModelStatus
+from ferry.queue.safety import SafetyReader
 from ferry.queue.statistics import Readings
 from ferry.settings import Settings
 
@@ -187,6 +188,7 @@ class Services:
     batches: BatchBook | None = None
     load_feed: LoadFeed | None = None
     eraser: OwnerEraser | None = None
+    safety: SafetyReader | None = None
     followers: Followers = field(default_factory=Followers)
     requests: JobRequests = field(init=False)
 

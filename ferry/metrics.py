@@ -101,6 +101,12 @@ REQUEST_SECONDS = Name(
     "ferry_http_request_seconds", Kind.HISTOGRAM, "From a request's head to the end of its answer, waits included.",
     ("method", "route"), _FAST_S,
 )  # fmt: skip
+COUNTER_DRIFTS = Name(
+    "ferry_counter_drifts_total",
+    Kind.COUNTER,
+    "Counters of what waits that were wrong and are right again.",
+    ("counter",),
+)
 REDIS_MEMORY = Name("ferry_redis_memory_bytes", Kind.GAUGE, "Memory that Redis uses.")
 REDIS_MEMORY_MAX = Name("ferry_redis_memory_max_bytes", Kind.GAUGE, "Redis' maxmemory; 0 is none.")
 PART_UP = Name(
@@ -109,6 +115,10 @@ PART_UP = Name(
 PART_RESTARTS = Name(
     "ferry_part_restarts_total", Kind.COUNTER, "Starts of a process of `ferry up` after its end.", ("part",)
 )
+REDIS_UNSAFE = Name(
+    "ferry_redis_unsafe", Kind.GAUGE, "1 where a setting of Redis may lose waiting jobs, 0 where not or not known.",
+    ("setting", "value"),
+)  # fmt: skip
 BUILD = Name("ferry_build_info", Kind.GAUGE, "1, with the release that answers.", ("version",))
 
 # --- told by each worker of itself
@@ -140,7 +150,8 @@ STEPS = Name("ferry_bulk_steps_total", Kind.COUNTER, "Steps of bulk batches done
 FROM_API = (
     JOBS_SUBMITTED, JOBS_FINISHED, JOB_RETRIES, DEAD_LETTERS_MADE, DEAD_LETTERS, QUEUE_DEPTH, QUEUE_ROWS, QUEUE_BYTES,
     QUEUE_OLDEST, QUEUE_SHUT, TICKETS, RUNNING_CLAIMS, WORKERS_LIVE, WORKER_UP, MODEL_LOADED, MODEL_BROKEN,
-    BULK_ROWS, BULK_BATCHES, BULK_UNDER_WAY, REJECTED, REQUESTS, REQUEST_SECONDS, REDIS_MEMORY, REDIS_MEMORY_MAX,
+    BULK_ROWS, BULK_BATCHES, BULK_UNDER_WAY, REJECTED, REQUESTS, REQUEST_SECONDS, COUNTER_DRIFTS, REDIS_MEMORY,
+    REDIS_MEMORY_MAX, REDIS_UNSAFE,
     CONNECTIONS_CUT, BUILD,
 )  # fmt: skip
 # Told by the API of a `ferry up`, from the file that this one keeps.

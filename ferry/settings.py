@@ -107,6 +107,11 @@ class Settings(BaseSettings):
         default=DEAD_TTL_S, gt=0, le=365 * 86_400, description="how long a job that was given up is kept for a replay"
     )
 
+    require_safe_redis: bool = Field(
+        default=False,
+        description="not ready while Redis may lose waiting jobs: it evicts keys, or keeps nothing over a restart",
+    )
+
     # --- files of bulk batches
     storage_url: str = Field(
         default="",

@@ -39,6 +39,9 @@ class Executable(Protocol):
     def claim_rows(self) -> int:
         """How many rows a worker takes at once."""
 
+    def claim_settled(self, rows: int, host_s: float) -> None:
+        """Take in what a claim cost beside the device."""
+
     def run(self, arrays: list[Array]) -> list[Array]:
         """Run rows of many jobs."""
 

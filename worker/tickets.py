@@ -120,6 +120,7 @@ class TicketRunner:
                     recorded, following = self._settle_and_claim(claim, name, version, outcomes, model)
                 else:
                     recorded, following = self._settle(claim, name, version, outcomes, timer), _NOTHING
+            timer.end()
             summary.add(claim, outcomes, recorded)
             self._tell((name, version), model, claim, outcomes, runner, timer)
             claim = following
@@ -173,6 +174,7 @@ class TicketRunner:
                         outcomes = runner.run(claim.jobs)
                     timer.stop()
                     recorded = self._settle(claim, *key, outcomes, timer)
+                timer.end()
                 summary.add(claim, outcomes, recorded)
                 self._tell(key, model, claim, outcomes, runner, timer)
                 if self._clock() >= until or claim.rows < model.claim_rows:
@@ -194,6 +196,8 @@ class TicketRunner:
             waited_s=timer.waited_s, spent_s=spent, since_claim_s=timer.since_claim_s,
         )  # fmt: skip
         self._watch.bisected(key, halves)
+        if not halves:
+            model.claim_settled(claim.rows, timer.until_end_s - spent.get("infer", 0.0))
 
     def _fill(self, claim: Claim, name: str, version: str, model: BulkModel, timer: Timer) -> Claim:
         """Wait once for more jobs where waiting pays."""

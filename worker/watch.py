@@ -29,7 +29,7 @@ class Timer:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._claimed = clock()
-        self._stopped = self._claimed
+        self._stopped = self._ended = self._claimed
         self.waited_s = 0.0
         self.stored_s: float | None = None
 
@@ -45,6 +45,15 @@ class Timer:
     def stored(self) -> None:
         """Say that all outcomes were recorded."""
         self.stored_s = self._clock() - self._stopped
+
+    def end(self) -> None:
+        """Say that the claim is over; where the next one came with the same round trip, its script is included."""
+        self._ended = self._clock()
+
+    @property
+    def until_end_s(self) -> float:
+        """From when the last jobs were taken until the claim was over."""
+        return self._ended - self._claimed
 
     @property
     def since_claim_s(self) -> float:

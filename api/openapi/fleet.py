@@ -25,6 +25,7 @@ READY: dict[int | str, dict[str, Any]] = {
                     "additionalProperties": STRING,
                     "description": "how processes of `ferry up` ended that wait for their next start, by name",
                 },
+                "warnings": {"type": "array", "items": {"type": "string"}, "description": "how Redis may lose jobs"},
             },
         },
     ),

@@ -32,13 +32,13 @@ def report_args(broken: Mapping[ModelKey, str]) -> list[bytes]:
     return [part.encode("utf-8", "backslashreplace") for key, reason in pairs for part in (model_key(*key), reason)]
 
 
-def broken_from_fields(fields: Mapping[bytes, bytes], now_ms: int) -> list[BrokenModel]:
+def broken_from_fields(fields: Mapping[bytes, bytes], steady_ms: int) -> list[BrokenModel]:
     """Read the hash of broken models (`ferry.queue.keys.Keys.broken`), names in order; old reports are left out."""
     found: dict[ModelKey, BrokenModel] = {}
     for field, value in sorted(fields.items()):
         _, _, ref = field.decode("utf-8", "replace").partition(" ")
         at_ms, _, reason = value.decode("utf-8", "replace").partition(" ")
-        if not at_ms.isdecimal() or int(at_ms) < now_ms - BROKEN_KEPT_MS:
+        if not at_ms.isdecimal() or int(at_ms) < steady_ms - BROKEN_KEPT_MS:
             continue
         name, _, version = ref.rpartition(":")
         before = found.get((name, version))

@@ -9,6 +9,7 @@ from redis.exceptions import WatchError
 
 from ferry.access import ApiKey, Scope, digest_of, new_token
 from ferry.errors import ConflictError, NotFoundError
+from ferry.queue.clock import steady_us
 from ferry.queue.connection import LoopClient, ThreadClient, redis_errors
 from ferry.queue.grouping import Grouping
 
@@ -62,9 +63,9 @@ class KeyBook:
         new_id, secret, text = new_token()
         with redis_errors(), self._redis.pipeline(transaction=True) as pipe:
             pipe.watch(name)  # type: ignore[no-untyped-call]
-            seconds, micros = pipe.time()
-            now_us = seconds * 1_000_000 + micros
-            old = _key(key_id, cast(dict[bytes, bytes], pipe.hgetall(name)), now_us)
+            wall, steps = pipe.time(), cast(bytes | None, pipe.get(self._keys.clock))
+            now_us, ends_from_us = wall[0] * 1_000_000 + wall[1], steady_us(wall, steps)
+            old = _key(key_id, cast(dict[bytes, bytes], pipe.hgetall(name)), ends_from_us)
             if old is None:
                 raise NotFoundError(f"no API key {key_id[:40]!r}; `ferry keys list` shows their ids")
             if old.revoked_us is not None or old.ends_us is not None:
@@ -72,7 +73,7 @@ class KeyBook:
             made = replace(
                 old, id=new_id, digest=digest_of(secret), created_us=now_us, limited_as=old.limited_as or old.id
             )
-            ending = replace(old, ends_us=now_us + int(overlap_s * 1e6))
+            ending = replace(old, ends_us=ends_from_us + int(overlap_s * 1e6))
             pipe.multi()
             pipe.hset(name, "ends_us", str(ending.ends_us))
             pipe.hset(self._keys.api_key + new_id, mapping=_fields(made))
@@ -91,8 +92,9 @@ class KeyBook:
                 for key_id in ids:
                     pipe.hgetall(self._keys.api_key + key_id)
                 pipe.time()
-                *found, (seconds, micros) = pipe.execute()
-        now_us = int(seconds) * 1_000_000 + int(micros)
+                pipe.get(self._keys.clock)
+                *found, wall, steps = pipe.execute()
+        now_us = steady_us(wall, steps)
         return [key for key_id, fields in zip(ids, found, strict=True) if (key := _key(key_id, fields, now_us))]
 
     def revoke(self, key_id: str) -> ApiKey:
@@ -137,8 +139,9 @@ class KeyReader:
                 for key_id in distinct:
                     pipe.hgetall(self._keys.api_key + key_id)
                 pipe.time()
-                *replies, (seconds, micros) = await pipe.execute()
-        now_us = int(seconds) * 1_000_000 + int(micros)
+                pipe.get(self._keys.clock)
+                *replies, wall, steps = await pipe.execute()
+        now_us = steady_us(wall, steps)
         found = {key_id: _key(key_id, fields, now_us) for key_id, fields in zip(distinct, replies, strict=True)}
         return [found[key_id] for key_id in key_ids]
 
@@ -201,15 +204,15 @@ def _fields(key: ApiKey) -> dict[Any, Any]:
     return fields
 
 
-def _key(key_id: str, fields: Mapping[bytes, bytes], now_us: int) -> ApiKey | None:
-    """Read a key; one whose time is over by Redis' clock is revoked."""
+def _key(key_id: str, fields: Mapping[bytes, bytes], steady_now_us: int) -> ApiKey | None:
+    """Read a key; one whose time is over by the steady time (ferry/queue/clock.py) is revoked."""
     if b"name" not in fields:  # a field may have been set of a key that was forgotten in that moment
         return None
     told = {name.decode("ascii"): value.decode("utf-8") for name, value in fields.items()}
     known = set(Scope)
     ends_us = int(told["ends_us"]) if "ends_us" in told else None
     revoked_us = int(told["revoked_us"]) if "revoked_us" in told else None
-    if revoked_us is None and ends_us is not None and ends_us <= now_us:
+    if revoked_us is None and ends_us is not None and ends_us <= steady_now_us:
         revoked_us = ends_us
     return ApiKey(
         id=key_id,

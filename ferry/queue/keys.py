@@ -114,6 +114,8 @@ class Keys:
     unfinished = _Place("unfinished:")
     rate = _Place("rate:")  # + id of an API key with such a limit: string, when its next job would be due (us)
     keeper = _Place("keeper")  # string: who keeps house now
+    # String: the steps of Redis' clock that the leader took out, and the steady time it last saw; both in us.
+    clock = _Place("clock")
     # Channel: msgpack [[[field, value, ...], [id, ...], [output, ...]], ...] of jobs that became terminal; the fields
     # are those that these jobs share, empty when a waiter must read the job itself.
     settled = _Place("settled")
@@ -197,6 +199,8 @@ HEARTBEAT_S = 1.0
 # A report of a broken model counts for this long. A worker repeats it with each heartbeat; one that has nothing to
 # serve ends, and is started again within this time.
 BROKEN_KEPT_MS = 30_000
+# So many jobs past their deadline a claim skips in one place; the leader ends them within a second.
+LOOKED_THROUGH = 500
 # The keeper's lock: a dead keeper is replaced after this.
 KEEPER_LOCK_MS = 2_000
 

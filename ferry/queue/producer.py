@@ -16,6 +16,7 @@ from ferry.manifest import Manifest
 from ferry.profile import BatchLimits, Profile, Tuning, limits_in_force, parse_profile
 from ferry.queue import keys
 from ferry.queue.broken_models import BrokenModel, broken_from_fields
+from ferry.queue.clock import steady_us
 from ferry.queue.compression import compress
 from ferry.queue.connection import LoopClient, redis_errors
 from ferry.queue.grouping import Grouping
@@ -207,11 +208,11 @@ class Producer:
             await self._register(args=[*args, 0, 0])
 
     async def models(self) -> list[ModelStatus]:
-        """Return every registered model. Two round trips, whatever their number."""
+        """Return every registered model. Four round trips, whatever their number."""
         with redis_errors():
             names = sorted(cast(bytes, name).decode("ascii") for name in await self._redis.smembers(self._keys.models))
-            seconds, micros = await self._redis.time()
-            alive_since = seconds * 1000 + micros // 1000 - keys.LIVE_MS
+            clock, steps = await self._redis.time(), await self._redis.get(self._keys.clock)
+            alive_since = steady_us(clock, cast(bytes | None, steps)) // 1000 - keys.LIVE_MS
             async with self._redis.pipeline(transaction=False) as pipe:
                 for name in names:
                     pipe.hmget(self._keys.model + name, list(keys.MODEL_FIELDS))
@@ -242,9 +243,10 @@ class Producer:
         with redis_errors():
             async with self._redis.pipeline(transaction=False) as pipe:
                 pipe.time()
+                pipe.get(self._keys.clock)
                 pipe.hgetall(self._keys.broken)
-                (seconds, micros), fields = await pipe.execute()
-        return broken_from_fields(fields, seconds * 1000 + micros // 1000)
+                clock, steps, fields = await pipe.execute()
+        return broken_from_fields(fields, steady_us(clock, steps) // 1000)
 
     async def set_loaded(self, models: Sequence[tuple[str, str]], *, is_loaded: bool) -> None:
         """Let workers serve versions, or drop them and load them no more."""

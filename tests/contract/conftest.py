@@ -170,6 +170,7 @@ class RedisBench(Bench):
             KEYS.live,
             KEYS.tickets,
             KEYS.keeper,
+            KEYS.clock,
             KEYS.memory,
         )
         return sorted(key.decode() for key in self.redis.keys("*") if not key.decode().startswith(of_the_model))

@@ -156,13 +156,30 @@ async def test_submit_when_a_large_one_comes_again_then_its_input_stays_and_no_o
     assert bench.claim().jobs[0].payload == job.payload
 
 
-async def test_claim_when_deadline_has_passed_then_never_handed_out(bench: Bench) -> None:
+async def test_claim_when_deadline_has_passed_then_skipped_and_only_the_leader_ends_it(bench: Bench) -> None:
     late, timely = submission(), submission()
     await bench.submit(late, timely)
     bench.pass_deadline(late.id)
     assert [job.id for job in bench.claim().jobs] == [timely.id]
+    assert bench.claim().jobs == ()
+    assert await bench.state(late.id) is State.QUEUED
+    assert bench.keeper.expire() == 1
     record = await bench.record(late.id)
     assert (record.state, record.error_code) == (State.CANCELED, "deadline_exceeded")
+
+
+async def test_claim_when_a_job_that_waits_again_is_late_then_the_next_one_is_taken(bench: Bench) -> None:
+    late, timely = submission(), submission()
+    for job in (late, timely):
+        await bench.submit(job)
+        bench.claim()
+    bench.age_leases()
+    bench.keeper.lapse()
+    bench.pass_deadline(late.id)
+    assert [job.id for job in bench.claim().jobs] == [timely.id]
+    assert bench.claim().jobs == ()
+    assert bench.keeper.expire() == 1
+    assert await bench.state(late.id) is State.CANCELED
 
 
 async def test_settle_when_held_then_result_stands_and_input_is_gone(bench: Bench) -> None:

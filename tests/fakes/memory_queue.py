@@ -301,10 +301,10 @@ class MemoryQueue:
         return Claim(held, jobs)
 
     def _take_alone(self, lane: _Lane) -> list[str]:
-        while lane.alone:
-            job_id = lane.alone[0]
+        for job_id in lane.alone:
             if not self._is_overdue(job_id):
-                return [lane.alone.pop(0)]
+                lane.alone.remove(job_id)
+                return [job_id]
         return []
 
     def _take_waiting(self, lane: _Lane, max_rows: int, *, is_fresh: bool) -> list[str]:
@@ -324,21 +324,20 @@ class MemoryQueue:
 
     def _take_class(self, lane: _Lane, job_class: JobClass, ids: list[str], most: int, *, may_be_large: bool) -> None:
         waiting = lane.waiting[job_class]
-        while waiting and (rows := self._rows_of(ids)) < most:
-            job = self.jobs[waiting[0]]
-            if rows + job.record.rows > most and not (may_be_large and rows == 0):
+        for job_id in list(waiting):
+            rows = self._rows_of(ids)
+            if rows >= most or (rows + self.jobs[job_id].record.rows > most and not (may_be_large and rows == 0)):
                 return
-            if not self._is_overdue(job.record.id):
-                ids.append(waiting.pop(0))
+            if not self._is_overdue(job_id):
+                waiting.remove(job_id)
+                ids.append(job_id)
 
     def _rows_of(self, ids: list[str]) -> int:
         return sum(self.jobs[each].record.rows for each in ids)
 
     def _is_overdue(self, job_id: str) -> bool:
-        if self.jobs[job_id].record.deadline_us > self.now_us:
-            return False
-        self._cut_short(job_id, "deadline_exceeded", "the deadline passed before the job could run")
-        return True
+        """Claims skip such a job; the leader alone ends it."""
+        return self.jobs[job_id].record.deadline_us <= self.now_us
 
     def _hand_out(self, job_id: str, token: str) -> ClaimedJob:
         job = self.jobs[job_id]

@@ -1,10 +1,25 @@
 -- What every script shares. Key names and constants above this line come from ferry/queue/keys.py.
 -- All keys begin with one hash tag, so they lie in one slot and may be built here; KEYS holds one of them, for a cluster.
 
-local function now()  -- microseconds and milliseconds of Redis' own clock
+local function time_us()
   local t = redis.call('TIME')
-  local us = t[1] * 1000000 + t[2]
-  return us, math.floor(us / 1000)
+  return t[1] * 1000000 + t[2]
+end
+
+-- The steps that the leader took out of Redis' clock, and the steady time it last saw; in microseconds.
+local function known_steps()
+  local offset, seen = string.match(redis.call('GET', CLOCK) or '0 0', '^(%S+) (%S+)$')
+  return tonumber(offset), tonumber(seen)
+end
+
+-- Returns three times. Redis' own clock in microseconds: for what is shown, and beside what Redis expires. The steady
+-- time in milliseconds and in microseconds: for leases, deadlines, heartbeats and limits. The steady time is Redis' clock
+-- without its steps (clock_step.lua), and it never goes back. Until the leader has seen a step forward, it has that step.
+local function now()
+  local us = time_us()
+  local offset, seen = known_steps()
+  local steady_us = math.max(us - offset, seen)
+  return us, math.floor(steady_us / 1000), steady_us
 end
 
 local function text(number) return string.format('%.0f', number) end
@@ -123,7 +138,11 @@ end
 -- Stand for election as the keeper, or stay it.
 local function leads(holder)
   if redis.call('SET', KEEPER, holder, 'NX', 'PX', KEEPER_LOCK_MS) then return true end
-  if redis.call('GET', KEEPER) ~= holder then return false end
+  if redis.call('GET', KEEPER) ~= holder then
+    -- Redis' clock went back, and with it the end of the lock: a dead leader must not keep it for that long.
+    if redis.call('PTTL', KEEPER) > KEEPER_LOCK_MS then redis.call('PEXPIRE', KEEPER, KEEPER_LOCK_MS) end
+    return false
+  end
   redis.call('PEXPIRE', KEEPER, KEEPER_LOCK_MS)
   return true
 end
