@@ -95,3 +95,12 @@ def test_read_when_inputs_of_many_jobs_are_numbers_then_each_is_read_by_itself()
     assert found[-1] == [1, [2.5]]
     nested = json_arrays.read(b'{"input": {"inputs": [' + b"3, " * 40 + b"3]}}")["input"]["inputs"]
     assert isinstance(nested, np.ndarray)
+
+
+@pytest.mark.parametrize("n_rows", [1, json_arrays._FEW_LISTS + 1])
+@pytest.mark.parametrize("odd", ['"["', "[1]"])
+def test_read_when_there_is_one_bracket_more_than_lists_then_left_to_another_parser(n_rows: int, odd: str) -> None:
+    rows = ",".join(["[" + ",".join(["1.5"] * 40) + "]"] * n_rows)
+    assert json_arrays.read(f'{{"x":[{rows}]}}'.encode())["x"].shape == (n_rows, 40)
+    with pytest.raises(ValueError):
+        json_arrays.read(f'{{"x":[{rows[:-1]},{odd}]]}}'.encode())
