@@ -25,7 +25,7 @@ MAX_PIPELINED = 8
 HEAD_S = 10.0
 # How long a kept-alive connection may stay silent. Proxies keep theirs for 60 s, so that they close first.
 IDLE_S = 75.0
-# A body may pause this long, and must bring this many bytes for each second beyond.
+# A body may be this long behind a rate of so many bytes a second. It cannot be ahead of it.
 BODY_PAUSE_S = 30.0
 BODY_BYTES_PER_S = 512
 # A client that reads nothing of its answer for this long is cut off.
@@ -102,7 +102,7 @@ HEAD_TIMEOUT = Violation(
 BODY_TIMEOUT = Violation(
     HTTPStatus.REQUEST_TIMEOUT,
     "body_timeout",
-    f"the body stopped for {BODY_PAUSE_S:.0f} s, or came at less than {BODY_BYTES_PER_S} bytes/s; send it again",
+    f"the body is {BODY_PAUSE_S:.0f} s behind {BODY_BYTES_PER_S} bytes/s, the lowest rate; send it again, and faster",
 )
 FRAMING_TOO_LARGE = Violation(
     HTTPStatus.BAD_REQUEST,

@@ -42,7 +42,8 @@ class HttpProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.has_served = False
-        # Seconds without the bytes that are due: of a body since the last ones, of a head since its first.
+        # Seconds without the bytes that are due: of a head since its first one. A body is behind its least rate by
+        # them: each byte takes its share back, so fast bytes earn no time for slow ones.
         self.silent_s = 0.0
         self._all = app_state.get(CONNECTIONS) or Connections()
         self._bell: StopBell | None = app_state.get(STOP_BELL)
@@ -64,7 +65,6 @@ class HttpProtocol(HttpToolsProtocol):
         self._declared = 0
         self._body_bytes = 0
         self._framing_bytes = 0
-        self._body_s: float = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin a connection."""
@@ -105,7 +105,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self._is_deaf:
             self._discard(len(data))
             return
-        if self._is_in_body or not self._head_bytes:
+        if not self._is_in_body and not self._head_bytes:
             self.silent_s = 0.0
         if len(data) <= limits.MAX_FRAMING_BYTES - self._head_bytes:  # nearly always
             self._take(data)
@@ -167,7 +167,8 @@ class HttpProtocol(HttpToolsProtocol):
             self._break_off(violation or limits.TOO_MANY_PIPELINED)
         super().on_headers_complete()
         self._is_in_body = True
-        self._body_bytes = self._framing_bytes = self._head_bytes = self._body_s = 0
+        self._body_bytes = self._framing_bytes = self._head_bytes = 0
+        self.silent_s = 0.0
         if is_chunked or self._declared > limits.MAX_REST_BYTES or self.expect_100_continue:
             # An answer before the body's end says `connection: close`; `on_message_complete` takes it back.
             self.cycle.keep_alive = False
@@ -177,6 +178,7 @@ class HttpProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Take bytes of a body."""
         self._body_bytes += len(body)
+        self.silent_s = max(0.0, self.silent_s - len(body) / limits.BODY_BYTES_PER_S)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -186,6 +188,7 @@ class HttpProtocol(HttpToolsProtocol):
             cycle.keep_alive = self.parser.should_keep_alive() and cycle.scope["http_version"] == "1.1"
         self._is_in_body = False
         self._declared = self._n_hosts = self._head_bytes = 0
+        self.silent_s = 0.0
         super().on_message_complete()
 
     def _break_off(self, violation: Violation) -> None:
@@ -288,9 +291,7 @@ class HttpProtocol(HttpToolsProtocol):
             return
         if self._is_in_body:
             self.silent_s += seconds
-            self._body_s += seconds
-            earned_s = limits.BODY_PAUSE_S + self._body_bytes / limits.BODY_BYTES_PER_S
-            if self.silent_s >= limits.BODY_PAUSE_S or self._body_s >= earned_s:
+            if self.silent_s >= limits.BODY_PAUSE_S:
                 self._end(limits.BODY_TIMEOUT)
         elif self._serving is None or self._serving.response_complete:
             self.silent_s += seconds
