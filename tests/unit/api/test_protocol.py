@@ -465,6 +465,52 @@ async def test_connection_when_over_the_limit_and_one_is_idle_then_that_one_make
     assert server.reasons == ["made_room"]
 
 
+async def test_connection_when_its_answer_is_not_taken_yet_then_it_makes_no_room() -> None:
+    server = Server(echo_size, max_open=2)
+    (written, written_wire), (taking, taking_wire) = server.connect(), server.connect()
+    for protocol in (written, taking):
+        protocol.data_received(GET)
+    await turns()
+    taking_wire.unsent = 1
+    written.data_received(GET)
+    await asyncio.sleep(0)  # it is answered, and written at the end of this turn
+    assert written_wire.statuses == [200]
+    _, refused = server.connect()
+    await turns()
+    assert (written_wire.statuses, taking_wire.has_ended, refused.statuses) == ([200, 200], False, [503])
+    taking_wire.unsent = 0
+    await server.connections.tick(1)
+    server.connect()
+    assert "aborted" in [*written_wire.events, *taking_wire.events]
+
+
+# --- our own errors
+
+
+@pytest.mark.parametrize("broken", ["on_header", "on_headers_complete", "on_body", "on_message_complete"])
+async def test_parser_when_our_callback_fails_then_500_with_its_traceback_and_no_other_is_touched(
+    broken: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = Server(echo_size)
+
+    def fail(*_: object) -> None:
+        raise KeyError("a bug of ours")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(HttpProtocol, broken, fail)
+        protocol, transport = server.connect()
+        protocol.data_received(post(2) + b"ab")
+        await turns()
+    assert (transport.statuses, transport.has_ended, server.reasons) == ([500], True, ["internal"])
+    assert b"a bug of ours" not in transport.sent
+    (error,) = [record.exc_info[1] for record in caplog.records if record.exc_info]
+    assert isinstance(error, KeyError)
+    other, answered = server.connect()
+    other.data_received(GET)
+    await turns()
+    assert answered.statuses == [200]
+
+
 # --- uvicorn
 
 
