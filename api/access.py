@@ -28,6 +28,10 @@ _ADMIN = ("/v1/dead-letters", "/v1/owners")
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
+class HeldError(RateLimitedError):
+    """The key was over its limits a moment ago; the queue was not asked. It does not hold the key for longer."""
+
+
 class KeyFinder(Protocol):
     """What the gate needs of the keys (ferry.queue.key_book.KeyReader)."""
 
@@ -119,7 +123,7 @@ class Gate:
         Raises:
             UnauthenticatedError: a key is needed, and there is none that is in force.
             ForbiddenError: the key has not the scope.
-            RateLimitedError: the key was over its limits a moment ago.
+            HeldError: the key was over its limits a moment ago.
             QueueUnavailableError: the key could not be looked up.
         """
         scope = scope_of(method, path)
@@ -136,7 +140,10 @@ class Gate:
         return caller
 
     async def confirm(self, caller: Caller) -> None:
-        """Check that a caller's key is still in force, after a request that took long to arrive.
+        """Check that a caller's key is still in force, after a request that may have taken long to arrive.
+
+        Else a request that began before its owner was erased would leave something behind. Redis is asked only where
+        the key was last read SEEN_S ago.
 
         Raises:
             UnauthenticatedError: it was revoked meanwhile.
@@ -159,7 +166,7 @@ class Gate:
             self._held.pop(key_id, None)
             return
         await self._sleep(rest + self._chance() * HOLD_S)
-        raise RateLimitedError(error.detail, retry_after_s=error.retry_after_s)
+        raise HeldError(error.detail, retry_after_s=error.retry_after_s)
 
     async def _key(self, finder: KeyFinder, header: str | None) -> ApiKey:
         if header is None:

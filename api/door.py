@@ -13,6 +13,7 @@ from api.meter import Meter
 from api.problems import handle_ferry_error
 from api.rate_limit_headers import left_header, policy_header
 from ferry.errors import FerryError
+from ferry.log_text import clean_text
 from ferry.logs import EventLog
 from ferry.origins import origin_from_headers
 
@@ -50,6 +51,9 @@ _OF_DOCS = (
 )
 # Asked for every few seconds by machines; a line says something where it fails.
 _ROUTINE = frozenset({"/v2/health/live", "/v2/health/ready", "/metrics"})
+
+# Characters of a path in the log. The log's patterns are tried on all of it, and a path may have 8 KiB.
+MAX_PATH = 512
 
 Serve = Callable[[Scope, Receive, Send], Awaitable[str]]
 
@@ -107,10 +111,11 @@ class Door:
     def _log_line(self, scope: Scope, context: Context, seconds: float) -> None:
         if self._log is None:
             return
-        origin, key = context.origin, context.caller.key
+        origin, key, path = context.origin, context.caller.key, scope["path"]
+        path = path if len(path) <= MAX_PATH else clean_text(path[: 2 * MAX_PATH], MAX_PATH)
         fields: dict[str, object] = {
             "request_id": origin.request_id, "trace_id": origin.trace_id, "method": scope["method"],
-            "path": scope["path"], "client": (scope.get("client") or ("",))[0], "status": context.status,
+            "path": path, "client": (scope.get("client") or ("",))[0], "status": context.status,
             "ms": round(seconds * 1000, 2),
         }  # fmt: skip
         if context.work_id:

@@ -1,7 +1,7 @@
 """What the proxies in front say of a request: X-Forwarded-* or Forwarded (RFC 7239). Knows no settings.
 
 A proxy adds its entry to the right of what it got. An entry is believed only if a trusted proxy wrote everything to its
-right.
+right. A proxy writes one of the two kinds of headers; the other one, where it is sent too, may be a client's.
 """
 
 import re
@@ -15,6 +15,8 @@ from ferry.networks import address_of
 _TOKEN = re.compile(r"""([A-Za-z]{1,10})=("(?:[^"\\]|\\.){0,256}"|[^\s",;]{0,256})|(,)""")
 # Entries read from the right; what is left of them was written by a client.
 MAX_HOPS = 32
+# Characters of a Forwarded header that are read, its last ones; MAX_HOPS elements have fewer.
+MAX_TEXT = 4096
 
 
 class Forwarded(NamedTuple):
@@ -27,17 +29,33 @@ class Forwarded(NamedTuple):
 
 
 def forwarded_of(headers: Mapping[str, str], trusts: Callable[[str], bool]) -> Forwarded:
-    """Return what the proxies say; `headers` came from a trusted one. X-Forwarded-* go before Forwarded."""
+    """Return what the proxies say; `headers` came from a trusted one.
+
+    Where X-Forwarded-* and Forwarded are sent, a client may have written either: believed is what both say alike.
+    """
+    plain, standard = _plain(headers, trusts), _standard(headers.get("forwarded", ""), trusts)
+    if plain is None or standard is None:
+        return plain or standard or Forwarded()
+    return Forwarded(*(one if one == other else "" for one, other in zip(plain, standard, strict=True)))
+
+
+def _plain(headers: Mapping[str, str], trusts: Callable[[str], bool]) -> Forwarded | None:
+    """Return what X-Forwarded-* say; None where there are none."""
     names = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-prefix")
     hops, scheme, host, prefix = (headers.get(name, "") for name in names)
-    if hops or scheme or host or prefix:
-        # Of several values the last is the nearest proxy's own.
-        client = _client(hops.split(",")[-MAX_HOPS:], trusts)[0]
-        return Forwarded(client, _nearest(scheme).lower(), _nearest(host), _nearest(prefix))
-    elements = _elements(headers.get("forwarded", ""))[-MAX_HOPS:]
-    client, at = _client([element.get("for", "") for element in elements], trusts)
+    if not (hops or scheme or host or prefix):
+        return None
+    # Of several values the last is the nearest proxy's own.
+    client = _client(hops.rsplit(",", MAX_HOPS)[-MAX_HOPS:], trusts)[0]
+    return Forwarded(client, _nearest(scheme).lower(), _nearest(host), _nearest(prefix))
+
+
+def _standard(text: str, trusts: Callable[[str], bool]) -> Forwarded | None:
+    """Return what a Forwarded header says; None where it says nothing."""
+    elements = _elements(text[-MAX_TEXT:])[-MAX_HOPS:] if text else []
     if not elements:
-        return Forwarded()
+        return None
+    client, at = _client([element.get("for", "") for element in elements], trusts)
     return Forwarded(client, elements[at].get("proto", "").lower(), elements[at].get("host", ""))
 
 

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
+from api.access import HeldError
 from api.addresses import public_path
 from api.context import caller_of, context_of
 from ferry.errors import FerryError, RateLimitedError, ReusedError
@@ -137,13 +138,13 @@ async def handle_ferry_error(request: Request, error: Exception) -> Response:
 
 
 def _note(request: Request, error: FerryError) -> None:
-    """Count a refusal, and let a key that is over its limits wait."""
+    """Count a refusal, and let a key wait that the queue found over its limits."""
     services = getattr(request.app.state, "services", None) if "app" in request.scope else None
     if services is None:
         return
     services.door.meter.refused(error)
     key = caller_of(request).key
-    if key and isinstance(error, RateLimitedError):
+    if key and isinstance(error, RateLimitedError) and not isinstance(error, HeldError):
         services.door.gate.hold(key, error)
 
 

@@ -20,14 +20,17 @@ MAX_ITEMS = 10_000
 
 # C0, DEL, C1, line and paragraph separators, marks and overrides of text direction, lone surrogates.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+# An address, from its scheme's end to the next space.
+_ADDRESS = re.compile(r"://\S*")
+# The work must be linear in the text, which a client may write: only the last part of a pattern may be of any length.
 _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}"), r"\1 ***"),
+    (re.compile(r"(?i)\b(bearer|basic)\s{1,64}[A-Za-z0-9._~+/=-]{8,}"), r"\1 ***"),
     (re.compile(r"(ferry_[0-9a-f]{12}_)[A-Za-z0-9_-]+"), r"\1***"),
-    # User and password of an address; then its query, which holds the signature of a presigned one.
-    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]{1,20}://)[^\s@'\"]*@"), r"\1***@"),
-    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]{1,20}://[^\s?#]{1,500})\?[^\s'\"]*"), r"\1?***"),
     (
-        re.compile(r"(?i)\b(password|passwd|secret[a-z_-]*|token|api[_-]?key|access[_-]?key(?:[_-]?id)?)(['\"]?\s*[=:]\s*)[^\s,;&}]+"),
+        re.compile(
+            r"(?i)(?<![a-z0-9])(password|passwd|secret[a-z_-]{0,16}|token|api[_-]?key|access[_-]?key(?:[_-]?id)?)"
+            r"(['\"]?\s{0,8}[=:]\s{0,8})[^\s,;&}]+"
+        ),
         r"\1\2***",
     ),
 )  # fmt: skip
@@ -48,6 +51,7 @@ def clean_text(text: str, limit: int = MAX_TEXT) -> str:
     """Return a text without secrets, with control characters escaped as Python does, cut to `limit` characters."""
     text = text[: 2 * limit + 4096]
     if _SUSPECT.search(text):
+        text = _ADDRESS.sub(_without_secrets, text)
         for pattern, shown in _SECRETS:
             text = pattern.sub(shown, text)
     if not text.isprintable():
@@ -131,6 +135,17 @@ def _one_traceback(error: BaseException) -> str:
     if isinstance(error, BaseExceptionGroup):
         lines += [f"  | {describe(each)}" for each in error.exceptions[:MAX_ITEMS]]
     return "\n".join(lines)
+
+
+def _without_secrets(found: re.Match[str]) -> str:
+    """Return an address without user and password, and without its query: that may hold a presigned signature.
+
+    A password may hold any character, so all before the last `@` counts as one.
+    """
+    _, at, rest = found[0].rpartition("@")
+    address = f"://***@{rest}" if at else found[0]
+    where, mark, _ = address.partition("?")
+    return f"{where}?***" if mark else address
 
 
 def _escaped(found: re.Match[str]) -> str:

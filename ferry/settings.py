@@ -63,7 +63,8 @@ class Settings(BaseSettings):
     default_wait_s: float = Field(default=60, ge=1, le=60, description="how long `Prefer: wait` and /predict wait")
 
     api_keys: Literal["auto", "on", "off"] = Field(
-        default="auto", description="whether requests need an API key; auto: when api_host is beyond this machine"
+        default="auto",
+        description="whether requests need an API key; auto: when api_host is beyond this machine, or a proxy is set",
     )
     api_key: str = Field(default="", repr=False, description="API key that `ferry batch` sends to the API")
     default_model: str = Field(default="mnist", description="model of a /predict that names none")
@@ -241,9 +242,11 @@ class Settings(BaseSettings):
 
     @property
     def needs_keys(self) -> bool:
-        """Whether requests need an API key."""
+        """Whether requests need an API key; under `auto` where others than this machine's users can reach the API."""
         if self.api_keys != "auto":
             return self.api_keys == "on"
+        if self.trusted_proxies or self.public_url or self.root_path:
+            return True  # a proxy passes the network's requests on to this machine's own address
         try:
             return not ipaddress.ip_address(self.api_host).is_loopback
         except ValueError:

@@ -46,10 +46,11 @@ async def _infer(request: Request, name: str, version: str | None) -> Response:
     opened = services.requests.opened(request, headers, Kind.INFER, json_length=json_length, has_text=has_text)
     async with opened as body:
         asked = await body.read(entry)
+    context = context_of(request)
+    await services.door.gate.confirm(context.caller)
     terms = terms_from_parameters(asked.parameters, terms_from_headers(headers))
     entry = await submission.live_entry(services, entry)
     wait_s = services.settings.default_wait_s
-    context = context_of(request)
     record = await submission.run(services, entry, asked.jobs[0], context=context, wait_s=wait_s, terms=terms)
     return await _response(entry, asked, submission.output_of(services, record, wait_s, pointer="#/inputs"))
 

@@ -33,9 +33,10 @@ async def predict(request: Request) -> JSONAnswer:
         asked = body.reference
         entry = await services.catalog.find(asked.name or services.settings.default_model, asked.version)
         rows = (await body.read(entry)).jobs[0]
+    context = context_of(request)
+    await services.door.gate.confirm(context.caller)
     entry = await submission.live_entry(services, entry)
     wait_s = services.settings.default_wait_s
-    context = context_of(request)
     record = await submission.run(services, entry, rows, context=context, wait_s=wait_s, terms=terms)
     headers = {"Location": location_of(request, f"/v1/predictions/{own_id(record.id)}")}
     return JSONAnswer(_answer(entry, submission.output_of(services, record, wait_s, pointer="#/x")), headers=headers)

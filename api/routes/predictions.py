@@ -61,6 +61,7 @@ async def create_predictions(request: Request) -> JSONAnswer:
         asked = body.reference
         entry = await services.catalog.find(asked.name or "", asked.version)
         rows = (await body.read(entry)).jobs
+    await services.door.gate.confirm(context.caller)
     ids = asked.ids or [new_job_id() for _ in rows]
     jobs = await submission.run_many(
         services, entry, rows, ids, context=context, terms=terms, is_pinned=_is_pinned(asked)
@@ -90,6 +91,7 @@ async def _create(request: Request, headers: Mapping[str, str], own_id: str | No
         asked = body.reference
         entry = await services.catalog.find(asked.name or "", asked.version)
         rows = (await body.read(entry)).jobs[0]
+    await services.door.gate.confirm(context.caller)
     is_known = False
     if own_id is None:
         record = await submission.run(services, entry, rows, context=context, wait_s=wait_s, terms=terms)

@@ -204,6 +204,10 @@ OPERATIONS = {
         on(World.dead_letter, "/v1/dead-letters/{}/replay"), ADMIN, 403, 403
     ),
     "GET /v2/models/{name}": Operation(plain("/v2/models/toy"), READ, 200, 200),
+    "GET /v2/models/{name}/ready": Operation(plain("/v2/models/toy/ready"), READ, 200, 200),
+    "GET /v2/models/{name}/versions/{version}/ready": Operation(
+        plain("/v2/models/toy/versions/1/ready"), READ, 200, 200
+    ),
     "GET /v2/models/{name}/config": Operation(plain("/v2/models/toy/config"), READ, 200, 200),
     "GET /v2/models/{name}/versions/{version}": Operation(plain("/v2/models/toy/versions/1"), READ, 200, 200),
     "GET /v2/models/{name}/versions/{version}/config": Operation(

@@ -44,7 +44,8 @@ def new_site(folder: Path) -> AbstractContextManager[Site]:
 
 @contextmanager
 def proxied(site: Site, folder: Path, *, strips: bool = True, **settings: str) -> Iterator[Proxy]:
-    _, direct = site.start_api(FERRY_STORAGE_URL=str(folder / "files"), **settings)
+    settings = {"FERRY_STORAGE_URL": str(folder / "files"), "FERRY_API_KEYS": "off"} | settings
+    _, direct = site.start_api(**settings)
     with nginx_before(urlsplit(str(direct.base_url)).port or 0, folder / "nginx", strips=strips) as proxy:
         yield proxy
 
@@ -81,6 +82,12 @@ def any_proxy(request: pytest.FixtureRequest, site: Site, tmp_path: Path) -> Ite
     }[request.param]
     with proxied(site, tmp_path, strips=request.param != "keeps", **settings) as proxy:
         yield proxy
+
+
+def test_requests_when_the_example_is_set_up_as_it_says_then_a_key_is_needed(site: Site, tmp_path: Path) -> None:
+    settings = {"FERRY_TRUSTED_PROXIES": "127.0.0.1", "FERRY_API_KEYS": "auto"}
+    with proxied(site, tmp_path, **settings) as proxy, proxy.client() as client:
+        assert client.post("/v1/predictions", json=ROW).status_code == 401
 
 
 def test_urls_when_nginx_strips_or_keeps_the_prefix_then_they_lead_back_through_it(any_proxy: Proxy) -> None:

@@ -103,6 +103,12 @@ async def test_log_when_asked_for_then_a_line_with_the_ids_and_what_became_of_it
     assert (lost["status"], lost["path"]) == (404, "/nowhere")
 
 
+async def test_log_when_a_path_is_long_then_its_beginning(api: Api) -> None:
+    log = logged(api)
+    await api.client.get("/" + "a" * 2000)
+    assert log.lines[0][1]["path"] == "/" + "a" * 511 + "..."
+
+
 async def test_log_when_a_machine_asks_for_health_then_no_line_unless_it_fails(api: Api) -> None:
     log = logged(api)
     await api.client.get("/v2/health/ready")

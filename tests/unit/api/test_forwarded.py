@@ -1,6 +1,7 @@
 import pytest
 
-from api.forwarded import MAX_HOPS, Forwarded, forwarded_of
+from api import forwarded
+from api.forwarded import MAX_HOPS, MAX_TEXT, Forwarded, forwarded_of
 
 
 def trusts(address: str) -> bool:
@@ -57,9 +58,23 @@ def test_forwarded_of_when_the_standard_header_is_sent_then_read(text: str, said
     assert forwarded_of({"forwarded": text}, trusts) == said
 
 
-def test_forwarded_of_when_both_kinds_are_sent_then_the_standard_one_is_ignored() -> None:
-    headers = {"forwarded": "for=1.2.3.4;host=evil", "x-forwarded-for": "203.0.113.7"}
-    assert forwarded_of(headers, trusts) == Forwarded("203.0.113.7")
+@pytest.mark.parametrize(
+    ("text", "more", "said"),
+    [
+        # One kind was written by the client, and nothing shows which.
+        ("for=203.0.113.7", {"for": "6.6.6.6"}, Forwarded()),
+        ("for=6.6.6.6;host=evil", {"for": "203.0.113.7", "host": "a.example"}, Forwarded()),
+        ("for=203.0.113.7", {"host": "evil", "prefix": "/evil"}, Forwarded()),
+        ("for=203.0.113.7;proto=HTTPS;host=evil", {"for": "203.0.113.7", "proto": "https", "host": "a", "prefix": "/b"},
+         Forwarded("203.0.113.7", "https")),
+        ("nonsense", {"for": "203.0.113.7", "prefix": "/ml"}, Forwarded("203.0.113.7", "", "", "/ml")),
+    ],
+)  # fmt: skip
+def test_forwarded_of_when_both_kinds_are_sent_then_only_what_both_say(
+    text: str, more: dict[str, str], said: Forwarded
+) -> None:
+    headers = {"forwarded": text} | {f"x-forwarded-{name}": value for name, value in more.items()}
+    assert forwarded_of(headers, trusts) == said
 
 
 def test_forwarded_of_when_the_list_is_long_then_only_its_end_is_read() -> None:
@@ -68,3 +83,14 @@ def test_forwarded_of_when_the_list_is_long_then_only_its_end_is_read() -> None:
     forwarded_of({"x-forwarded-for": hops}, lambda address: not asked.append(address))
     forwarded_of({"forwarded": hops.replace("10.0.0.1", "for=10.0.0.1")}, lambda address: not asked.append(address))
     assert len(asked) == 2 * MAX_HOPS
+
+
+def test_forwarded_of_when_the_standard_header_is_long_then_the_work_is_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(forwarded, "_elements", lambda text: read.append(text) or [])
+    forwarded_of({"forwarded": "," * 60_000 + "for=203.0.113.7"}, trusts)
+    (text,) = read
+    assert len(text) == MAX_TEXT
+    assert text.endswith("for=203.0.113.7")

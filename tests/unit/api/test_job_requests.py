@@ -211,12 +211,17 @@ async def test_opened_when_a_waiting_request_is_canceled_then_the_others_go_on()
 # --- LoopPasses
 
 
+async def enter_one(passes: LoopPasses, n_bytes: int) -> None:
+    if not passes.enters(n_bytes):
+        await passes.turn(n_bytes)
+
+
 async def passes_of(sizes: list[int]) -> list[int]:
     """Return in which pass of the event loop each of the bodies that come at once is let in."""
     passes, now, entered = LoopPasses(100), 0, {}
 
     async def enter(place: int, size: int) -> None:
-        await passes.enter(size)
+        await enter_one(passes, size)
         entered[place] = now
 
     tasks = [asyncio.create_task(enter(place, size)) for place, size in enumerate(sizes)]
@@ -227,20 +232,20 @@ async def passes_of(sizes: list[int]) -> list[int]:
     return [entered[place] for place in range(len(sizes))]
 
 
-async def test_enter_when_all_fit_in_a_pass_then_at_once() -> None:
+async def test_enters_when_all_fit_in_a_pass_then_at_once() -> None:
     assert len(set(await passes_of([20] * 5))) == 1
 
 
-async def test_enter_when_more_come_than_fit_then_in_order_so_many_a_pass() -> None:
+async def test_enters_when_more_come_than_fit_then_in_order_so_many_a_pass() -> None:
     found = await passes_of([60, 40, 60, 30, 500, 10])
     assert found == sorted(found)
     assert [found.count(each) for each in sorted(set(found))] == [2, 2, 1, 1]
 
 
-async def test_enter_when_a_waiting_one_is_canceled_then_the_next_has_its_place() -> None:
+async def test_enters_when_a_waiting_one_is_canceled_then_the_next_has_its_place() -> None:
     passes = LoopPasses(100)
-    await passes.enter(100)
-    waiting = [asyncio.create_task(passes.enter(100)) for _ in range(2)]
+    await enter_one(passes, 100)
+    waiting = [asyncio.create_task(enter_one(passes, 100)) for _ in range(2)]
     await asyncio.sleep(0)
     waiting[0].cancel()
     await asyncio.wait_for(waiting[1], None)

@@ -1,18 +1,23 @@
 import json
 import logging
+import re
 import sys
 import threading
 from collections.abc import Iterator
+from re import _constants as constants  # type: ignore[attr-defined]  # the parsed form has no public name
+from re import _parser as parser  # type: ignore[attr-defined]
+from typing import Any
 
 import pytest
 import redis
 import structlog
 
 from ferry.errors import InvalidInputError, QueueUnavailableError
-from ferry.log_text import clean, clean_text, describe
+from ferry.log_text import _ADDRESS, _SECRETS, _SUSPECT, clean, clean_text, describe
 from ferry.logs import configure_logging, event_log
 from ferry.settings import Settings
 
+PATTERNS = [_SUSPECT, _ADDRESS, *(pattern for pattern, _ in _SECRETS)]
 CHATTY = ("httpx", "kombu", "uvicorn.access", "asyncio", "celery.app.trace")
 
 
@@ -232,7 +237,14 @@ def test_configure_logging_when_a_client_sends_control_characters_then_they_are_
         (f"key {KEY} is wrong", "key ferry_0123456789ab_*** is wrong"),
         ("redis://:hunter2@host:6379/0 is away", "redis://***@host:6379/0 is away"),
         ("redis://user:hun/ter2@host", "redis://***@host"),
+        ("redis://:p@ss@host/0 is away", "redis://***@host/0 is away"),
+        ("redis://:it's@host, away", "redis://***@host, away"),
+        ("redis://:a://b@host is away", "redis://***@host is away"),
+        ("http://a/b and redis://:pw@host", "http://a/b and redis://***@host"),
         ("PUT https://b.s3/o?X-Amz-Signature=abc&x=1 gave 403", "PUT https://b.s3/o?*** gave 403"),
+        ("PUT https://b.s3/o?name='x'&X-Amz-Signature=abc gave 403", "PUT https://b.s3/o?*** gave 403"),
+        ("PUT https://u:p@b.s3/o?X-Amz-Signature=abc", "PUT https://***@b.s3/o?***"),
+        ("aws_secret_access_key=abc", "aws_secret_access_key=***"),
         ("{'secret_access_key': 'abc'}", "{'secret_access_key': ***}"),
         ("password=hunter2, port=1", "password=***, port=1"),
         ("x" * 5000, "x" * 2000 + "..."),
@@ -241,6 +253,32 @@ def test_configure_logging_when_a_client_sends_control_characters_then_they_are_
 )
 def test_clean_text_when_it_holds_a_secret_then_only_that_is_left_out(text: str, shown: str) -> None:
     assert clean_text(text) == shown
+
+
+def endless(items: Any, *, is_last: bool = True) -> list[Any]:
+    """Return the repeats of a parsed pattern that are long or endless, and after which more must match."""
+    found = []
+    for place, (kind, value) in enumerate(items):
+        ends = is_last and place == len(items) - 1
+        if kind in (constants.MAX_REPEAT, constants.MIN_REPEAT, constants.POSSESSIVE_REPEAT):
+            _, most, repeated = value
+            found += [value] * (most > 64 and not ends) + endless(repeated, is_last=ends and most == 1)
+        elif kind is constants.SUBPATTERN:
+            found += endless(value[-1], is_last=ends)
+        elif kind is constants.BRANCH:
+            found += [each for branch in value[1] for each in endless(branch, is_last=ends)]
+    return found
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_patterns_when_read_then_only_the_last_part_may_be_of_any_length(pattern: re.Pattern[str]) -> None:
+    # Then a try at one place either fails after few steps, or matches and takes what it read: the work is linear.
+    assert endless(parser.parse(pattern.pattern, pattern.flags)) == []
+
+
+@pytest.mark.parametrize("pattern", [r"a+b", r"(a+)?b", r"(?:a|b+)c", r"(?:a{1,9}b*)+", r"a{0,500}b"])
+def test_endless_when_a_pattern_has_a_long_repeat_before_its_end_then_found(pattern: str) -> None:
+    assert endless(parser.parse(pattern))
 
 
 def test_clean_when_a_field_is_an_object_then_only_its_type() -> None:

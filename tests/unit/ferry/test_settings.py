@@ -79,6 +79,26 @@ def test_load_settings_when_nothing_is_set_then_the_defaults() -> None:
     assert (settings.redis_url, settings.api_host, settings.flower_host) == ("", "127.0.0.1", "127.0.0.1")
 
 
+@pytest.mark.parametrize(
+    ("given", "needs_keys"),
+    [
+        ({}, False),
+        ({"api_host": "localhost"}, False),
+        ({"api_host": "::1"}, False),
+        ({"api_host": "0.0.0.0"}, True),
+        ({"trusted_proxies": "127.0.0.1"}, True),
+        ({"public_url": "https://ferry.example.org"}, True),
+        ({"root_path": "/ferry"}, True),
+        ({"trusted_proxies": "127.0.0.1", "api_keys": "off"}, False),
+        ({"api_keys": "on"}, True),
+    ],
+)
+def test_needs_keys_when_others_than_this_machine_can_reach_the_api_then_by_default(
+    given: dict[str, str], needs_keys: bool
+) -> None:
+    assert Settings(_env_file=None, **given).needs_keys is needs_keys
+
+
 def test_load_settings_when_set_in_the_environment_then_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FERRY_API_PORT", "9000")
     monkeypatch.setenv("FERRY_MODELS_DIR", "/srv/models")
