@@ -34,6 +34,7 @@ from ferry.bulk.formats.text_encoding import UTF8
 from ferry.errors import InvalidInputError
 from ferry.missing import NA_WORDS
 
+_BOM = b"\xef\xbb\xbf"
 QUOTE_REMEDY = 'quotes in a field are written twice, as in "screen 5"" wide" (Spark: option escape)'
 
 
@@ -60,6 +61,8 @@ def _parse(data: bytes, layout: Layout, rules: Rules, na_words: list[str]) -> An
     types = {**wanted, **{name: pa.string() for name in joined if name not in wanted}}
     if has_end:
         types[names[-1]] = pa.string()
+    # pyarrow drops a mark at the begin of what it reads; in a chunk U+FEFF is text, so it gets one more to drop.
+    data = _BOM + data if data.startswith(_BOM) else data
     try:
         table = pa_csv.read_csv(
             pa.BufferReader(data),
