@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from ferry.bulk.formats.arrow_inputs import as_inputs, input_type, is_utf8
+from ferry.bulk.formats.arrow_inputs import as_inputs, input_type, is_utf8, rebuilt_type
 from ferry.bulk.formats.base import Chunk, ChunkRows, Group, RowFault, Rules, good_rows, input_fault, numbered
 from ferry.bulk.formats.casting import fit_shape, shape_text
 from ferry.bulk.formats.columns import InputColumns, joined_names, map_columns
+from ferry.bulk.formats.extensions import is_ambiguous, logical_shape
 from ferry.bulk.formats.joined_text import is_list, is_text
 from ferry.bulk.formats.pixels import cast_column, takes_dtype
 from ferry.bulk.formats.sequences import Repeated
@@ -57,9 +58,11 @@ def check_schema(schema: Any, rules: Rules) -> list[InputColumns]:
     for column in columns:
         for name in column.names:
             _check_type(column, name, schema.field(name).type)
-    if rules.manifest.is_batched:
-        return columns
-    return _with_whole_jobs(columns, schema)
+    if not rules.manifest.is_batched:
+        columns = _with_whole_jobs(columns, schema)
+    for column in columns:
+        _check_tensors(column, schema.field(column.names[0]).type)
+    return columns
 
 
 def _with_whole_jobs(columns: list[InputColumns], schema: Any) -> list[InputColumns]:
@@ -94,7 +97,11 @@ def joined_types(schema: Any, columns: Sequence[InputColumns], rules: Rules) -> 
 
 def _check_type(column: InputColumns, name: str, kind: Any) -> None:
     spec, depth = column.spec, 0
-    held = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
+    held = rebuilt_type(kind)
+    if held is None:
+        raise InvalidInputError(
+            f"column {name[:40]!r} holds {str(kind)[:80]}, which no input takes; write it in the type of its storage"
+        )
     while is_list(held):
         held, depth = held.value_type, depth + 1
     if depth and not column.is_whole:
@@ -110,6 +117,21 @@ def _check_type(column: InputColumns, name: str, kind: Any) -> None:
         raise InvalidInputError(f"column {name[:40]!r} holds {held}, input {spec.name!r} takes {spec.dtype}")
     if column.is_whole and not depth and len(spec.inner_shape) and None in spec.inner_shape:
         raise InvalidInputError(f"column {name[:40]!r} holds no lists; expected rows of shape {shape_text(spec)}")
+
+
+def _check_tensors(column: InputColumns, kind: Any) -> None:
+    """Refuse tensors whose shape, which is that of every row, does not fit, or whose order of axes is not certain."""
+    if not isinstance(kind, pa.FixedShapeTensorType):
+        return
+    where = f"column {column.names[0][:40]!r}"
+    if is_ambiguous(kind):
+        raise InvalidInputError(
+            f"{where}: tools read the permutation {list(kind.permutation)} of its tensors in two ways; write them "
+            "without one (numpy.ascontiguousarray)"
+        )
+    if fit_shape(column.spec, logical_shape(kind)) is None:
+        shape = f"({', '.join(map(str, logical_shape(kind)))})"
+        raise InvalidInputError(f"{where}: a row of shape {shape}, expected {shape_text(column.spec)}")
 
 
 def read_table(table: Any, chunk: Chunk, columns: Sequence[InputColumns], rules: Rules) -> ChunkRows:
@@ -218,14 +240,13 @@ def _flat(column: Any, spec: TensorSpec) -> _Elements | None:
     if isinstance(array, pa.ChunkedArray):  # nothing in it, or more than fits one array
         array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
     n_rows, shape = len(array), list[int]()
-    if isinstance(array.type, pa.FixedShapeTensorType):
-        shape, array = list(array.type.shape), array.storage
-        if array.null_count:
-            return None
-        array = array.flatten()
     while is_list(array.type):
         if array.null_count:
             return None
+        if pa.types.is_fixed_size_list(array.type):
+            shape.append(array.type.list_size)
+            array = array.flatten()
+            continue
         sizes = np.unique(np.asarray(array.value_lengths()))
         if len(sizes) != 1:
             return None
