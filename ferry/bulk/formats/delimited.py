@@ -143,7 +143,8 @@ class Delimited:
         names = place_names(where["width"])
         if header:
             names = column_names(first_record(header.decode(UTF8), where["delimiter"]), where["extra"])
-        columns = tuple(map_columns(own_names(names, where["extra"]), rules, has_lists=False))
+        names_of_rows = own_names(names, where["extra"])
+        columns = tuple(map_columns(names_of_rows, rules, has_lists=False, has_names=bool(header)))
         layout = Layout(names, columns, where["delimiter"], where["decimal"], bool(header), where["extra"])
         self._known = (key, rules, layout)
         return layout

@@ -209,7 +209,7 @@ class _Search:
     def _look_without_header(self, records: Sequence[list[str]], delimiter: str) -> None:
         first = records[0]
         names = place_names(len(first))
-        columns = tuple(map_columns(names, self._rules, has_lists=False))
+        columns = tuple(map_columns(names, self._rules, has_lists=False, has_names=False))
         rows = dict(enumerate(records))
         is_auto = self._asked.header == "auto"
         if is_auto and any(column.spec.is_string for column in columns):
