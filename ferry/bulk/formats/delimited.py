@@ -29,6 +29,7 @@ from ferry.bulk.formats.base import (
 from ferry.bulk.formats.cells import is_plain
 from ferry.bulk.formats.columns import map_columns
 from ferry.bulk.formats.csv_cells import as_cells
+from ferry.bulk.formats.decimal_signs import DecimalSignError, check_decimal_sign
 from ferry.bulk.formats.delimited_rows import QUOTE_REMEDY, SlowReader, read_fast
 from ferry.bulk.formats.first_lines import column_names, first_record, place_names
 from ferry.bulk.formats.layout import recognise_layout
@@ -37,6 +38,7 @@ from ferry.bulk.formats.records import RecordError, Scan, line_at, read_blocks, 
 from ferry.bulk.formats.table_layout import Layout, own_names
 from ferry.bulk.formats.table_output import to_table
 from ferry.bulk.formats.text_encoding import UTF8, Decoder, EncodingError
+from ferry.bulk.formats.thousands import ThousandsWatch
 from ferry.errors import InvalidInputError
 
 _BOM = b"\xef\xbb\xbf"
@@ -65,6 +67,8 @@ class Delimited:
         except EncodingError as error:
             line = None if error.offset is None else line_at(file, error.offset)
             return Index.failed("invalid_encoding", error.detail, line, param="encoding")
+        except DecimalSignError as error:
+            return Index.failed("wrong_columns", error.detail, line_at(file, error.offset))
         except InvalidInputError as error:
             return Index.failed("wrong_columns", error.detail, 1)
         except RecordError as error:
@@ -81,8 +85,14 @@ class Delimited:
         if not text.strip():
             return RecordCutter(rules, {}), ()
         default = named[1].decode("latin-1") if named else self._delimiter
-        layout, notes = recognise_layout(text, rules, default, is_whole=is_whole)
-        return _chunks(file, begin + skipped, layout, rules), notes
+        found = recognise_layout(text, rules, default, is_whole=is_whole)
+        if found.open_sign is None:
+            return _chunks(file, begin + skipped, found.layout, rules), found.notes
+        watch = ThousandsWatch(found.open_sign)
+        cutter = _chunks(file, begin + skipped, found.layout, rules, watch)
+        if watch.may_doubt:
+            check_decimal_sign(file, cutter.chunks, watch.evidence, found.layout, rules)
+        return cutter, found.notes
 
     def read(self, file: BinaryIO, chunk: Chunk, rules: Rules) -> ChunkRows:
         """Read the records between two offsets."""
@@ -172,8 +182,10 @@ def _sample(file: BinaryIO, size: int, rules: Rules) -> tuple[int, bytes, bool]:
         n_bytes *= 4
 
 
-def _chunks(file: BinaryIO, begin: int, layout: Layout, rules: Rules) -> RecordCutter:
-    """Return the chunks of a text whose first record begins at `begin`.
+def _chunks(
+    file: BinaryIO, begin: int, layout: Layout, rules: Rules, watch: ThousandsWatch | None = None
+) -> RecordCutter:
+    """Return the chunks of a text whose first record begins at `begin`; `watch` looks at the bytes of its rows.
 
     Raises:
         RecordError: a record is too long, or a quote is not closed.
@@ -190,7 +202,8 @@ def _chunks(file: BinaryIO, begin: int, layout: Layout, rules: Rules) -> RecordC
         "extra": layout.extra,
     }  # fmt: skip
     cutter = RecordCutter(rules, where)
-    for spans in scan_records(_checked(file, header[1]), scan, header[1]):
+    blocks = _checked(file, header[1])
+    for spans in scan_records(watch.passing(blocks) if watch else blocks, scan, header[1]):
         cutter.add(spans)
         if cutter.rows > rules.limits.max_rows:
             break

@@ -7,6 +7,7 @@ the file is refused, and the error names the option that settles it.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from ferry.bulk.formats.base import Rules
 from ferry.bulk.formats.cells import cell_reader
@@ -23,17 +24,25 @@ from ferry.bulk.formats.first_lines import (
     rows_begin_quoted,
     shown_line,
 )
-from ferry.bulk.formats.layout_messages import ask_header, delimiter_option, layout_notes, shown_delimiter
+from ferry.bulk.formats.layout_messages import ask_decimal, ask_header, delimiter_option, layout_notes, shown_delimiter
 from ferry.bulk.formats.table_layout import Layout, own_names
-from ferry.bulk.formats.thousands import doubtful_thousands, has_mixed_signs
+from ferry.bulk.formats.thousands import SignEvidence
 from ferry.errors import InvalidInputError
 
 DELIMITERS = (",", ";", "\t", "|")
 _MAY_BE_BOTH = "may name the columns, or be a row"
 
 
-def recognise_layout(sample: str, rules: Rules, default: str, *, is_whole: bool) -> tuple[Layout, tuple[str, ...]]:
-    """Return how a text that begins with `sample` is read, and what its sender should know of that.
+class Recognised(NamedTuple):
+    """How a text is read, what its sender should know of that, and the decimal sign if its first rows leave it open."""
+
+    layout: Layout
+    notes: tuple[str, ...]
+    open_sign: SignEvidence | None
+
+
+def recognise_layout(sample: str, rules: Rules, default: str, *, is_whole: bool) -> Recognised:
+    """Return how a text that begins with `sample` is read.
 
     default: the delimiter that the file's name stands for. is_whole: whether the text ends with the sample.
 
@@ -50,8 +59,8 @@ def recognise_layout(sample: str, rules: Rules, default: str, *, is_whole: bool)
         search.hint = _hint_blanks(sample, rules, is_whole=is_whole)
     reading = search.best(sample)
     _check_breaks(reading.layout, sample)
-    _check_thousands(reading, rules)
-    return reading.layout, layout_notes(reading.layout, default, rules, sample)
+    open_sign = _sign_evidence(reading, rules)
+    return Recognised(reading.layout, layout_notes(reading.layout, default, rules, sample), open_sign)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,23 +275,23 @@ def _check_breaks(layout: Layout, sample: str) -> None:
         )
 
 
-def _check_thousands(reading: _Reading, rules: Rules) -> None:
-    """Refuse decimal signs that may part thousands: 1,234 is 1.234 or 1234."""
+def _sign_evidence(reading: _Reading, rules: Rules) -> SignEvidence | None:
+    """Return what the sample says of the decimal sign where it does not settle it.
+
+    Raises:
+        InvalidInputError: a sign may part thousands: 1,234 is 1.234 or 1234.
+    """
     layout = reading.layout
-    if rules.reading.decimal:
-        return
-    used = {name for column in layout.columns if column.is_float for name in column.names}
+    if rules.reading.decimal or not layout.float_names:
+        return None
+    used = set(layout.float_names)
     places = [place for place, name in enumerate(layout.names) if name in used]
-    cells = [row[place].strip() for row in reading.rows.values() for place in places if place < len(row)]
-    doubtful = doubtful_thousands(cells, layout.decimal)
     # Few tools write points between thousands: only those of countries with a decimal comma, which use semicolons.
-    if doubtful is None or (layout.decimal == "." and layout.delimiter != ";" and not has_mixed_signs(cells)):
-        return
-    sign = "comma" if layout.decimal == "," else "point"
-    raise InvalidInputError(
-        f"{doubtful!r} may have a decimal {sign}, or a {sign} between thousands; say --decimal {layout.decimal} for "
-        f"the first, and write the numbers without {sign}s for the second"
-    )
+    evidence = SignEvidence(layout.decimal, is_doubtful_alone=layout.decimal == "," or layout.delimiter == ";")
+    evidence.add(row[place].strip() for row in reading.rows.values() for place in places if place < len(row))
+    if evidence.doubt:
+        raise ask_decimal(evidence.doubt, layout.decimal)
+    return None if evidence.is_decimal else evidence
 
 
 def _hint_blanks(sample: str, rules: Rules, *, is_whole: bool) -> str:
