@@ -88,7 +88,7 @@ class Delimited:
         found = recognise_layout(text, rules, default, is_whole=is_whole)
         if found.open_sign is None:
             return _chunks(file, begin + skipped, found.layout, rules), found.notes
-        watch = ThousandsWatch(found.open_sign)
+        watch = ThousandsWatch(found.open_sign, found.layout.delimiter)
         cutter = _chunks(file, begin + skipped, found.layout, rules, watch)
         if watch.may_doubt:
             check_decimal_sign(file, cutter.chunks, watch.evidence, found.layout, rules)

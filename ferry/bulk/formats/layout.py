@@ -288,7 +288,8 @@ def _sign_evidence(reading: _Reading, rules: Rules) -> SignEvidence | None:
     places = [place for place, name in enumerate(layout.names) if name in used]
     # Few tools write points between thousands: only those of countries with a decimal comma, which use semicolons.
     evidence = SignEvidence(layout.decimal, is_doubtful_alone=layout.decimal == "," or layout.delimiter == ";")
-    evidence.add(row[place].strip() for row in reading.rows.values() for place in places if place < len(row))
+    rows = [row for row in reading.rows.values() if layout.decimal in "".join(row)]
+    evidence.add(row[place].strip() for row in rows for place in places if place < len(row))
     if evidence.doubt:
         raise ask_decimal(evidence.doubt, layout.decimal)
     return None if evidence.is_decimal else evidence

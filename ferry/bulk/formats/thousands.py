@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 _THOUSANDS = {sign: re.compile(rf"[+-]?[1-9][0-9]{{0,2}}({re.escape(sign)}[0-9]{{3}})+", re.ASCII) for sign in ",."}
 _DECIMAL = {
     sign: re.compile(rf"[+-]?([0-9]+{escaped}[0-9]*|{escaped}[0-9]+)([eE][+-]?[0-9]+)?", re.ASCII)
@@ -11,10 +13,9 @@ _DECIMAL = {
     for escaped in [re.escape(sign)]
 }
 _MIXED = re.compile(r"[+-]?[0-9]{1,3}(\.[0-9]{3})+,[0-9]+", re.ASCII)
-# Bytes that a text must have before one of its cells can be in doubt.
-_MAY_BE_DOUBTFUL = {sign: re.compile(rb"%s[0-9]{3}(?:[^0-9]|\Z)" % re.escape(sign.encode())) for sign in ",."}
-_MAY_BE_MIXED = re.compile(rb"\.[0-9]{3},(?:[0-9]|\Z)")
-_TAIL_BYTES = 8  # as long as these are
+# A cell in doubt has a sign, three digits, and behind them no digit; one with both signs has a comma there.
+_BEHIND_SIGN = 4
+_COMMA, _ZERO, _TEN = ord(","), ord("0"), 10
 
 
 @dataclass(slots=True)
@@ -33,6 +34,8 @@ class SignEvidence:
     def add(self, cells: Iterable[str]) -> None:
         """Take cells. Those that are no number in either way, as $2,000, show nothing."""
         for cell in cells:
+            if self.is_decimal:
+                return
             if self.sign not in cell:
                 continue
             if _THOUSANDS[self.sign].fullmatch(cell):
@@ -51,18 +54,31 @@ class SignEvidence:
 class ThousandsWatch:
     """Says of a text's bytes, as they pass, whether a cell of it may be in doubt. It costs next to nothing."""
 
-    def __init__(self, evidence: SignEvidence) -> None:
+    def __init__(self, evidence: SignEvidence, delimiter: str) -> None:
         self.evidence = evidence
-        self.may_doubt = False
-        self._pattern = _MAY_BE_DOUBTFUL[evidence.sign] if evidence.is_doubtful_alone else _MAY_BE_MIXED
+        # What a text has that holds a cell as 1.234,5: where commas are delimiters it is in quotes.
+        self._beside = b'"' if delimiter == "," else b","
+        self.may_doubt = self._has_beside = False
         self._sign = evidence.sign.encode()
 
     def passing(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
         """Yield the blocks as they are."""
         tail = b""
         for block in blocks:
-            if not self.may_doubt and (self._sign in block or self._sign in tail):
-                edge = tail + block[:_TAIL_BYTES]
-                self.may_doubt = bool(self._pattern.search(edge) or self._pattern.search(block))
+            if not self.may_doubt:
+                self._has_beside = self._has_beside or self._beside in block
+                self.may_doubt = self._is_in(tail + block[:_BEHIND_SIGN]) or self._is_in(block)
             yield block
-            tail = (tail + block)[-_TAIL_BYTES:] if len(block) < _TAIL_BYTES else block[-_TAIL_BYTES:]
+            tail = (tail + block[-_BEHIND_SIGN:])[-_BEHIND_SIGN:]
+        self.may_doubt = self.may_doubt or self._is_in(tail + b"\n")
+
+    def _is_in(self, block: bytes) -> bool:
+        is_alone = self.evidence.is_doubtful_alone
+        if self._sign not in block or not (is_alone or self._has_beside):
+            return False
+        data = np.frombuffer(block, np.uint8)
+        at = np.flatnonzero(data[:-_BEHIND_SIGN] == self._sign[0])
+        for behind in range(1, _BEHIND_SIGN):
+            at = at[data[at + behind] - _ZERO < _TEN]
+        last = data[at + _BEHIND_SIGN]
+        return bool((last - _ZERO >= _TEN).any() if is_alone else (last == _COMMA).any())

@@ -102,7 +102,7 @@ def test_sign_when_commas_are_only_in_later_rows_then_those_fail_with_the_option
     ],
 )
 def test_watch_when_blocks_end_anywhere_then_no_doubt_is_missed(size, text, is_alone, may_doubt) -> None:
-    watch = ThousandsWatch(SignEvidence(".", is_doubtful_alone=is_alone))
+    watch = ThousandsWatch(SignEvidence(".", is_doubtful_alone=is_alone), "\t")
     blocks = [text[at : at + size] for at in range(0, len(text), size)]
     assert b"".join(watch.passing(blocks)) == text
     assert watch.may_doubt >= may_doubt
