@@ -1,4 +1,7 @@
-"""Arrow columns in types that arrays can be made of: no categories, decimals, views, extensions, or bytes that pass for text."""
+"""Arrow columns in types that arrays can be made of.
+
+They have no categories, decimals, views, extensions, or bytes that pass for text.
+"""
 
 from collections.abc import Sequence
 from typing import Any

@@ -44,9 +44,7 @@ class InputColumns:
         return self.pixels is not None or self.spec.numpy_dtype.kind == "f"
 
 
-def map_columns(
-    names: Sequence[str], rules: Rules, *, has_lists: bool, has_names: bool = True
-) -> list[InputColumns]:
+def map_columns(names: Sequence[str], rules: Rules, *, has_lists: bool, has_names: bool = True) -> list[InputColumns]:
     """Return the columns of every input.
 
     has_lists: whether one column may hold several elements. has_names: False where the file names no columns.

@@ -32,7 +32,7 @@ from ferry.bulk.formats.csv_cells import as_cells
 from ferry.bulk.formats.decimal_signs import DecimalSignError, check_decimal_sign
 from ferry.bulk.formats.delimited_rows import QUOTE_REMEDY, SlowReader, read_fast
 from ferry.bulk.formats.first_lines import column_names, first_record, place_names
-from ferry.bulk.formats.layout import recognise_layout
+from ferry.bulk.formats.layout import DELIMITERS, recognise_layout
 from ferry.bulk.formats.record_chunks import RecordCutter
 from ferry.bulk.formats.records import RecordError, Scan, line_at, read_blocks, records, scan_records
 from ferry.bulk.formats.table_layout import Layout, own_names
@@ -85,7 +85,12 @@ class Delimited:
         if not text.strip():
             return RecordCutter(rules, {}), ()
         default = named[1].decode("latin-1") if named else self._delimiter
-        found = recognise_layout(text, rules, default, is_whole=is_whole)
+        try:
+            found = recognise_layout(text, rules, default, is_whole=is_whole)
+        except InvalidInputError:
+            # An open quote makes the first rows look like something else; what is then said of them means nothing.
+            _check_quotes(file, begin + skipped, sample[skipped:], rules.reading.delimiter or default, rules)
+            raise
         if found.open_sign is None:
             return _chunks(file, begin + skipped, found.layout, rules), found.notes
         watch = ThousandsWatch(found.open_sign, found.layout.delimiter)
@@ -180,6 +185,20 @@ def _sample(file: BinaryIO, size: int, rules: Rules) -> tuple[int, bytes, bool]:
             begin = len(_BOM) if sample.startswith(_BOM) else 0
             return begin, sample[begin:], n_bytes >= size
         n_bytes *= 4
+
+
+def _check_quotes(file: BinaryIO, begin: int, sample: bytes, default: str, rules: Rules) -> None:
+    """Look for a quote that opens in a sample and that nothing closes; `default`: the usual delimiter.
+
+    Raises:
+        RecordError: there is one.
+    """
+    first = sample.lstrip().splitlines()[0]
+    delimiter = next((each for each in (default, *DELIMITERS) if each.encode() in first), default)
+    scan = Scan(delimiter, rules.limits.max_row_bytes)
+    for record in records(read_blocks(file, begin), scan, begin):
+        if record.end >= begin + len(sample):
+            return
 
 
 def _chunks(

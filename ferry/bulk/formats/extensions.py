@@ -56,3 +56,11 @@ def _nested(array: Any) -> Any:
         flat = pa.FixedSizeListArray.from_arrays(flat, each)
     mask = storage.is_null() if storage.null_count else None
     return pa.FixedSizeListArray.from_arrays(flat, logical_shape(kind)[0], mask=mask)
+
+
+def empty_table(schema: Any) -> Any:
+    """Return a table of a schema without rows; pyarrow makes none of permuted tensors."""
+    try:
+        return schema.empty_table()
+    except NotImplementedError:
+        return pa.table([pa.nulls(0, field.type) for field in schema], schema=schema)

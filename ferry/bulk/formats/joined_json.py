@@ -15,7 +15,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
 from ferry.bulk.formats.extensions import plain_extension
-from ferry.bulk.formats.joined_text import has_text, is_list, plain_values, to_cells
+from ferry.bulk.formats.joined_text import decimal_texts, has_text, is_list, plain_values, to_cells
 
 
 def has_json(kind: Any) -> bool:
@@ -58,7 +58,7 @@ def _in_one_line(text: str) -> Any:
 
 
 def _digits(array: Any) -> list[Any]:
-    return list(array.cast(pa.string()).to_pylist())
+    return list(decimal_texts(array).to_pylist())
 
 
 def _moments(array: Any) -> list[Any]:

@@ -25,6 +25,8 @@ _EXTENSIONS = (pa.JsonType, pa.UuidType, pa.Bool8Type)
 _YEARS_S = (-62_167_219_200, 253_402_300_799)
 _PER_S = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _DAY_S = 86_400
+# Of decimals with other scales pyarrow writes some with an exponent: 1.2E+3, 0E-8.
+_PLAIN_SCALES = range(7)
 
 
 def has_text(kind: Any) -> bool:
@@ -54,9 +56,18 @@ def to_cells(values: Any) -> Any:
     kind = array.type
     if isinstance(kind, pa.BaseExtensionType):
         return plain_extension(array)
+    if pa.types.is_decimal(kind):
+        return array if kind.scale in _PLAIN_SCALES else decimal_texts(array)
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return _moments(array)
     return array.cast(pa.string()) if pa.types.is_string_view(kind) or pa.types.is_time(kind) else array
+
+
+def decimal_texts(array: Any) -> Any:
+    """Return decimals as text with all their digits and no exponent."""
+    if array.type.scale in _PLAIN_SCALES:
+        return array.cast(pa.string())
+    return pa.array([None if value is None else f"{value:f}" for value in array.to_pylist()], pa.string())
 
 
 def plain_values(values: Any) -> Any:

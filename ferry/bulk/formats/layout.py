@@ -20,6 +20,7 @@ from ferry.bulk.formats.first_lines import (
     extra_field,
     first_record,
     first_records,
+    is_without_values,
     place_names,
     rows_begin_quoted,
     shown_line,
@@ -30,6 +31,7 @@ from ferry.bulk.formats.thousands import SignEvidence
 from ferry.errors import InvalidInputError
 
 DELIMITERS = (",", ";", "\t", "|")
+_MAY_BE_ROW = "; say --header no if the first line is a row without values"
 _MAY_BE_BOTH = "may name the columns, or be a row"
 
 
@@ -121,13 +123,14 @@ class _Search:
         if not records:
             return
         before = len(self.found) + len(self._doubts) + len(self._mixed)
-        errors = []
+        errors: list[InvalidInputError] = []
         for header, look in (("yes", self._look_with_header), ("no", self._look_without_header)):
             if self._asked.header in ("auto", header):
                 try:
                     look(records, delimiter)
                 except InvalidInputError as error:
-                    errors.append(error)
+                    is_row = header == "yes" and self._asked.header == "auto" and is_without_values(records[0])
+                    errors.append(InvalidInputError(error.detail + _MAY_BE_ROW) if is_row else error)
         if errors and before == len(self.found) + len(self._doubts) + len(self._mixed):
             # A line that is no names is a row: what is wrong with it as a header says nothing.
             self._errors.append((len(records[0]), errors[0 if are_names(records[0]) else -1]))

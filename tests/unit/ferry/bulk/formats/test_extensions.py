@@ -47,7 +47,9 @@ def test_tensors_when_there_are_three_axes_then_as_numpy_has_them(permutation: l
 
 @pytest.mark.parametrize("permutation", [[1, 2, 0], [2, 0, 1]])
 def test_tensors_when_pyarrow_itself_reads_a_permutation_in_two_ways_then_the_file_is_refused(permutation) -> None:
-    name, data = written("file", pa.table({"x": tensors(np.arange(48).reshape(2, 24).tolist(), [2, 3, 4], permutation)}))
+    name, data = written(
+        "file", pa.table({"x": tensors(np.arange(48).reshape(2, 24).tolist(), [2, 3, 4], permutation)})
+    )
     for shape in ([3, 4, 2], [4, 2, 3], [2, 3, 4]):
         (fault,) = index(name, data, of_one("float32", *shape)).faults
         assert "in two ways" in fault.message
@@ -122,4 +124,6 @@ def test_extension_when_its_values_cannot_be_the_input_then_the_file_is_refused(
 @pytest.mark.parametrize("kind", KINDS)
 def test_extension_when_it_is_null_then_a_missing_value(kind: str) -> None:
     column = extended(pa.bool8(), [None, 3])
-    assert whole(chunks_of(*written(kind, pa.table({"x": column})), of_one("bool", missing=True))).tolist() == [True] * 2
+    assert (
+        whole(chunks_of(*written(kind, pa.table({"x": column})), of_one("bool", missing=True))).tolist() == [True] * 2
+    )

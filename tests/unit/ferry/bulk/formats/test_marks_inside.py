@@ -80,4 +80,3 @@ def test_mark_when_texts_of_json_lines_begin_with_it_then_it_is_text() -> None:
     assert texts(MARK.encode() + lines, "jsonl") == WORDS
     (fault,) = index("jsonl", lines + MARK.encode() + orjson.dumps({"text": "a"}), rules(TEXT)).faults
     assert (fault.code, fault.line) == ("invalid_json_line", len(WORDS) + 1)
-
