@@ -2,11 +2,11 @@
 
 A high-priority job that arrives while a claim is under way waits until that claim is settled. The profile of a model
 knows only the time on the device. Where a row costs the device a microsecond, Redis and the codecs cost it forty. So
-the cost from claim to settle is measured with each full claim, and claims become smaller or larger to fit.
+the cost from claim to settle is measured with each full claim, and claims become smaller or larger to fit. A claim that
+holds high-priority jobs is smaller still: all of its jobs are settled together.
 """
 
-# The part of a claim beside the device may take this long. A high-priority job waits for about two claims: the one
-# under way, and its own.
+# The part of a claim beside the device may take this long: a high-priority job waits for the claim under way.
 TARGET_S = 0.008
 # What a row of a job of one row costs before anything was measured: scripts, decode, encode, settle.
 FIRST_ROW_S = 40e-6
@@ -14,6 +14,8 @@ FIRST_ROW_S = 40e-6
 MIN_CLAIM_ROWS = 128
 # A claim may not be so small that the fixed part of a run on the device is more than this share of all.
 MAX_FIXED_SHARE = 0.05
+# A claim with high-priority jobs is filled up to so many rows at least: its fixed cost is spent in any case.
+MIN_ROWS_BESIDE_HIGH = 16
 # How much the newest claim counts in the average.
 NEWEST_WEIGHT = 0.2
 
@@ -40,5 +42,12 @@ class ClaimSize:
     def rows(self, most: int, *, run_s: float, row_run_s: float) -> int:
         """Return the rows of a claim, `most` at most. A run on the device takes run_s + row_run_s a row."""
         fits_target = round(TARGET_S / self._row_s)
-        fills_device = run_s / (MAX_FIXED_SHARE * (self._row_s + row_run_s))
-        return min(most, max(MIN_CLAIM_ROWS, fits_target, int(min(fills_device, most))))
+        return min(most, max(MIN_CLAIM_ROWS, fits_target, self._filling(most, run_s, row_run_s)))
+
+    def rows_beside_high(self, most: int, *, run_s: float, row_run_s: float) -> int:
+        """Return up to how many rows other jobs fill a claim that has high-priority ones: what the device wants."""
+        return min(most, max(MIN_ROWS_BESIDE_HIGH, self._filling(most, run_s, row_run_s)))
+
+    def _filling(self, most: int, run_s: float, row_run_s: float) -> int:
+        """Return the rows at which the fixed part of a run on the device is MAX_FIXED_SHARE of all."""
+        return round(min(most, run_s / (MAX_FIXED_SHARE * (self._row_s + row_run_s))))

@@ -101,6 +101,14 @@ class Model:
         # More than one run: whole runs.
         return min(most, -(-fitting // rows) * rows) if fitting > rows else fitting
 
+    @property
+    def rows_beside_high(self) -> int:
+        """Up to how many rows other jobs fill a claim that has high-priority ones."""
+        if self.profile is None or not self.is_batched:
+            return self.claim_rows
+        fixed_s, row_s = self.profile.a_us / 1e6, self.profile.b_us / 1e6
+        return self._claim_size.rows_beside_high(self.claim_rows, run_s=fixed_s, row_run_s=row_s)
+
     def claim_settled(self, rows: int, host_s: float) -> None:
         """Take in what a claim cost beside the device, from its reply to the reply of its settle, in seconds."""
         self._claim_size.observe(rows, host_s)

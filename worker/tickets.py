@@ -38,8 +38,9 @@ class JobSource(Protocol):
     """What a ticket needs of the queue (ferry.queue.consumer.Consumer)."""
 
     def claim(
-        self, model: str, version: str, *, max_rows: int, token: str = "", may_be_bulk: bool = True, digest: str = ""
-    ) -> Claim:
+        self, model: str, version: str, *, max_rows: int, beside_high: int | None = None, token: str = "",
+        may_be_bulk: bool = True, digest: str = "",
+    ) -> Claim:  # fmt: skip
         """Take jobs for the files of a digest, or add to a claim."""
 
     def settle(self, claim: Claim, model: str, version: str, outcomes: Sequence[Outcome], *, is_last: bool) -> int:
@@ -47,7 +48,7 @@ class JobSource(Protocol):
 
     def settle_and_claim(
         self, claim: Claim, model: str, version: str, outcomes: Sequence[Outcome], *, max_rows: int, wait_s: float,
-        digest: str = "",
+        beside_high: int | None = None, digest: str = "",
     ) -> tuple[int, Claim]:  # fmt: skip
         """Record all outcomes of a claim, wait for the next ticket, and claim again."""
 
@@ -99,7 +100,7 @@ class TicketRunner:
         runner = self._runner(ticket_id, (name, version), model, numbers)
         until = self._clock() + TICKET_S
         try:
-            claim = self._source.claim(name, version, max_rows=model.claim_rows, digest=model.digest)
+            claim = self._claim(name, version, model)
         except QueueUnavailableError as error:
             # The keeper sends another ticket once Redis answers. Jobs that were claimed wait again when the lease ends.
             logger.warning("ticket ignored, %s:%s: %s", name, version, error)
@@ -142,11 +143,17 @@ class TicketRunner:
 
         return runner_of(model, ticket_id, numbers=numbers, on_batch=on_batch)
 
+    def _claim(self, name: str, version: str, model: BulkModel, *, may_be_bulk: bool = True) -> Claim:
+        return self._source.claim(
+            name, version, max_rows=model.claim_rows, beside_high=model.rows_beside_high, may_be_bulk=may_be_bulk,
+            digest=model.digest,
+        )  # fmt: skip
+
     def _claim_more(self, name: str, version: str, model: BulkModel, until: float) -> Claim:
         if self._clock() >= until:
             return _NOTHING
         try:
-            return self._source.claim(name, version, max_rows=model.claim_rows, digest=model.digest)
+            return self._claim(name, version, model)
         except QueueUnavailableError as error:
             logger.warning("ticket ended, %s:%s: cannot claim more jobs: %s", name, version, error)
             return _NOTHING
@@ -161,7 +168,7 @@ class TicketRunner:
             runner = self._runner(ticket_id, key, model, numbers)
             while True:
                 try:
-                    claim = self._source.claim(*key, max_rows=model.claim_rows, may_be_bulk=False, digest=model.digest)
+                    claim = self._claim(*key, model, may_be_bulk=False)
                 except QueueUnavailableError as error:
                     logger.warning("waiting jobs for %s:%s stay queued: %s", *key, error)
                     return
@@ -220,8 +227,9 @@ class TicketRunner:
     ) -> tuple[int, Claim]:
         try:
             return self._source.settle_and_claim(
-                claim, name, version, outcomes, max_rows=model.claim_rows, wait_s=LINGER_S, digest=model.digest
-            )
+                claim, name, version, outcomes, max_rows=model.claim_rows, beside_high=model.rows_beside_high,
+                wait_s=LINGER_S, digest=model.digest,
+            )  # fmt: skip
         except QueueUnavailableError as error:
             logger.warning("cannot record %d results yet: %s", len(outcomes), error)
             self._sleep(SETTLE_RETRY_S)

@@ -56,9 +56,13 @@ class Consumer:
         self._broken = client.script("broken")
 
     def claim(
-        self, model: str, version: str, *, max_rows: int, token: str = "", may_be_bulk: bool = True, digest: str = ""
-    ) -> Claim:
+        self, model: str, version: str, *, max_rows: int, beside_high: int | None = None, token: str = "",
+        may_be_bulk: bool = True, digest: str = "",
+    ) -> Claim:  # fmt: skip
         """Take waiting jobs of up to `max_rows` rows (one larger job comes alone); with `token`, add to that claim.
+
+        `beside_high`: with high-priority jobs in a claim, others fill it up to so many rows only, since all jobs of a
+        claim are settled together; None is `max_rows`.
 
         A step of a bulk batch comes by itself too; not `may_be_bulk` leaves the whole bulk class alone. `digest`: of
         the files that the caller serves; under another than the registered one it gets nothing. Empty for a caller
@@ -72,7 +76,7 @@ class Consumer:
         """
         held = token or _seed()
         args = self._claim_args(
-            model, version, held, max_rows, is_fresh=not token, may_be_bulk=may_be_bulk, digest=digest
+            model, version, held, max_rows, beside_high, is_fresh=not token, may_be_bulk=may_be_bulk, digest=digest
         )
         with redis_errors():
             return self._claimed(held, self._claim(args=args))
@@ -97,7 +101,7 @@ class Consumer:
 
     def settle_and_claim(
         self, claim: Claim, model: str, version: str, outcomes: Sequence[Outcome], *, max_rows: int, wait_s: float,
-        digest: str = "",
+        beside_high: int | None = None, digest: str = "",
     ) -> tuple[int, Claim]:  # fmt: skip
         """End a claim and take the next one of the same model, in one round trip; as `settle`, then `claim`.
 
@@ -113,7 +117,7 @@ class Consumer:
                 self._settle.queue_in(pipe, _settle_args(claim, model, version, outcomes, is_last=True))
                 pipe.brpop([self._keys.tickets + model_key(model, version)], timeout=wait_s)
                 self._claim.queue_in(
-                    pipe, self._claim_args(model, version, held, max_rows, is_fresh=True, digest=digest)
+                    pipe, self._claim_args(model, version, held, max_rows, beside_high, is_fresh=True, digest=digest)
                 )
                 recorded, ticket, reply = pipe.execute(raise_on_error=False)
             # A Redis that was restarted knows neither script, or one of them; the calls of one script load it. What
@@ -130,6 +134,7 @@ class Consumer:
         version: str,
         token: str,
         max_rows: int,
+        beside_high: int | None,
         *,
         is_fresh: bool,
         may_be_bulk: bool = True,
@@ -137,7 +142,7 @@ class Consumer:
     ) -> list[str | int | float]:
         return [
             model_key(model, version), token, max_rows, self._lease_ms, _seed(), int(is_fresh), self._class_share,
-            int(may_be_bulk), digest,
+            int(may_be_bulk), digest, max_rows if beside_high is None else beside_high,
         ]  # fmt: skip
 
     def renew(self, tokens: Iterable[str]) -> set[str]:

@@ -614,6 +614,19 @@ async def test_claim_when_a_claim_is_added_to_then_nothing_is_owed_for_it(bench:
     assert await bench.state(bulk.id) is State.QUEUED
 
 
+@pytest.mark.parametrize(
+    ("n_high", "beside_high", "rows"), [(0, 3, 8), (1, 3, 3), (3, 3, 3), (5, 3, 5), (1, None, 8), (1, 20, 8), (9, 1, 8)]
+)
+async def test_claim_when_it_has_high_priority_jobs_then_others_fill_it_less(
+    bench: Bench, n_high: int, beside_high: int | None, rows: int
+) -> None:
+    high = [submission(job_class=JobClass.HIGH) for _ in range(n_high)]
+    await bench.submit(*(submission(job_class=JobClass.NORMAL) for _ in range(20)), *high)
+    claim = bench.claim(max_rows=8, beside_high=beside_high)
+    assert claim.rows == rows
+    assert {job.id for job in claim.jobs} >= {job.id for job in high[:8]}
+
+
 # --- what a submission says of itself
 
 

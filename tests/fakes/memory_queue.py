@@ -282,7 +282,10 @@ class MemoryQueue:
 
     # ---- the working side
 
-    def claim(self, model: str, version: str, *, max_rows: int, token: str = "", digest: str = "") -> Claim:
+    def claim(
+        self, model: str, version: str, *, max_rows: int, beside_high: int | None = None, token: str = "",
+        may_be_bulk: bool = True, digest: str = "",
+    ) -> Claim:  # fmt: skip
         self._check()
         lane = self.lanes.get((model, version))
         held = token or uuid.uuid4().hex
@@ -292,7 +295,7 @@ class MemoryQueue:
             return Claim(held, ())
         ids = [] if token else self._take_alone(lane)
         if not ids:
-            ids = self._take_waiting(lane, max_rows, is_fresh=not token)
+            ids = self._take_waiting(lane, max_rows, beside_high, may_be_bulk=may_be_bulk, is_fresh=not token)
         jobs = tuple(self._hand_out(job_id, held) for job_id in ids)
         if jobs:
             self.claims.setdefault(held, set()).update(ids)
@@ -307,9 +310,11 @@ class MemoryQueue:
                 return [job_id]
         return []
 
-    def _take_waiting(self, lane: _Lane, max_rows: int, *, is_fresh: bool) -> list[str]:
+    def _take_waiting(
+        self, lane: _Lane, max_rows: int, beside_high: int | None, *, may_be_bulk: bool, is_fresh: bool
+    ) -> list[str]:
         ids: list[str] = []
-        classes = [each for each in JobClass if lane.waiting[each]]
+        classes = [each for each in JobClass if lane.waiting[each] and (may_be_bulk or each is not JobClass.BULK)]
         for lower in reversed(classes[1:]) if is_fresh else ():
             due = min(max_rows * 1000, lane.owed.get(lower, 0) + round(CLASS_SHARE * max_rows * 1000))
             before = self._rows_of(ids)
@@ -317,7 +322,10 @@ class MemoryQueue:
             self._take_class(lane, lower, ids, most, may_be_large=due >= max_rows * 1000)
             lane.owed[lower] = max(0, due - (self._rows_of(ids) - before) * 1000)
         for each in classes:
+            before = len(ids)
             self._take_class(lane, each, ids, max_rows, may_be_large=is_fresh)
+            if each is JobClass.HIGH and len(ids) > before and beside_high is not None:
+                max_rows = min(max_rows, max(beside_high, self._rows_of(ids)))
         if not any(lane.waiting.values()) and not lane.alone:
             lane.owed.clear()
         return ids
@@ -383,12 +391,12 @@ class MemoryQueue:
 
     def settle_and_claim(
         self, claim: Claim, model: str, version: str, outcomes: Sequence[Outcome], *, max_rows: int, wait_s: float,
-        digest: str = "",
+        beside_high: int | None = None, digest: str = "",
     ) -> tuple[int, Claim]:  # fmt: skip
         assert wait_s > 0, "0 is for ever in Redis"
         recorded = self.settle(claim, model, version, outcomes, is_last=True)
         del self.lanes[model, version].tickets[:1]
-        return recorded, self.claim(model, version, max_rows=max_rows, digest=digest)
+        return recorded, self.claim(model, version, max_rows=max_rows, beside_high=beside_high, digest=digest)
 
     def renew(self, tokens: Iterable[str]) -> set[str]:
         self._check()

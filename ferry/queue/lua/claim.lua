@@ -1,12 +1,14 @@
 -- Take waiting jobs of one model under a lease, or add to a claim that is held.
 -- ARGV  name:version, token, max rows, lease in ms, seed, 1 for a fresh claim or 0 to add to one,
 --       share of its rows that each class is owed which waits behind a higher one, 1 for all classes or 0 to leave bulk alone,
---       digest of the files that the worker serves (empty: not checked); under another than the registered one it gets nothing
+--       digest of the files that the worker serves (empty: not checked); under another than the registered one it gets nothing,
+--       rows up to which others fill a claim that has high-priority jobs
 -- Reply now_us, then per job: id, rows, attempt, input (nil beyond CLAIMED_INPUT_BYTES: read it by itself), origin or '',
 --       when it was submitted in ms.
 --       A step of a bulk batch comes by itself and has no input.
 local model, token, room, lease_ms, seed = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local fresh, share, may_be_bulk = ARGV[6] == '1', tonumber(ARGV[7]), ARGV[8] == '1'
+local beside_high = tonumber(ARGV[10])
 local now_us, now_ms = now()
 despite_full_memory()
 local started_us = text(now_us)
@@ -137,7 +139,12 @@ local function take_in_order()
     end
   end
   if fresh and #waiting > 1 then pay_lower(waiting) end
-  for _, class in ipairs(waiting) do take_from(class, room, fresh) end
+  for _, class in ipairs(waiting) do
+    local before = #ids
+    take_from(class, room, fresh)
+    -- A claim's jobs are settled together: high-priority ones do not wait for a full claim of others.
+    if class == 'high' and #ids > before then room = math.min(room, math.max(beside_high, taken_rows)) end
+  end
 end
 
 local is_paused = config[1]

@@ -1,6 +1,6 @@
 import pytest
 
-from worker.claim_size import FIRST_ROW_S, MIN_CLAIM_ROWS, TARGET_S, ClaimSize
+from worker.claim_size import FIRST_ROW_S, MIN_CLAIM_ROWS, MIN_ROWS_BESIDE_HIGH, TARGET_S, ClaimSize
 
 MOST = 512
 
@@ -25,6 +25,16 @@ def test_rows_when_claims_were_measured_then_a_claim_takes_the_target_time(row_s
     size = ClaimSize()
     learn(size, row_s)
     assert rows(size) == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("run_s", "row_run_s", "most", "expected"),
+    [(0.0, 1e-6, 512, MIN_ROWS_BESIDE_HIGH), (100e-6, 0.0, 512, 50), (20e-3, 0.0, 512, 512), (0.0, 0.0, 8, 8)],
+)
+def test_rows_beside_high_when_a_run_has_a_fixed_cost_then_what_the_device_wants(
+    run_s: float, row_run_s: float, most: int, expected: int
+) -> None:
+    assert ClaimSize().rows_beside_high(most, run_s=run_s, row_run_s=row_run_s) == expected
 
 
 def test_rows_when_the_cost_changes_then_they_follow_it_both_ways() -> None:
