@@ -264,7 +264,7 @@ def _incomplete(spec: TensorSpec, names: Sequence[str], width: int) -> str:
         if len(absent) < width:
             more = "" if len(absent) == 1 else f" and {len(absent) - 1} more"
             return f"the columns named after it are incomplete: {absent[0]!r}{more} is missing"
-    others = [name for name in names if _is_named_after(spec, name)]
+    others = [name for name in names if _numbered_pattern(spec.name, "").fullmatch(name.strip())]
     return f"the columns named after it have other numbers: {_some(others)}" if others else ""
 
 

@@ -1,10 +1,10 @@
-"""The check of a delimited text's decimal sign beyond its first rows: of all rows, before the first one runs.
+"""Whether a delimited text's decimal sign is certain: by its first rows, else by all, before the first one runs.
 
-`layout` reads the sign off the first rows. Where those do not settle it, a later cell such as 1.234 may still be a
-thousand. Only chunks with such cells are read again.
+Where the first rows do not settle it, a later cell such as 1.234 may still be a thousand. Only chunks with such cells
+are read again.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any, BinaryIO
@@ -24,6 +24,25 @@ class DecimalSignError(InvalidInputError):
     """A cell may be read in two ways. offset: of its record."""
 
     offset: int
+
+
+def find_open_sign(rows: Iterable[Sequence[str]], layout: Layout, rules: Rules) -> SignEvidence | None:
+    """Return what the first rows say of the decimal sign where they do not settle it.
+
+    Raises:
+        InvalidInputError: a sign may part thousands: 1,234 is 1.234 or 1234.
+    """
+    if rules.reading.decimal or not layout.float_names:
+        return None
+    used = set(layout.float_names)
+    places = [place for place, name in enumerate(layout.names) if name in used]
+    # Few tools write points between thousands: only those of countries with a decimal comma, which use semicolons.
+    evidence = SignEvidence(layout.decimal, is_doubtful_alone=layout.decimal == "," or layout.delimiter == ";")
+    with_sign = [row for row in rows if layout.decimal in "".join(row)]
+    evidence.add(row[place].strip() for row in with_sign for place in places if place < len(row))
+    if evidence.doubt:
+        raise ask_decimal(evidence.doubt, layout.decimal)
+    return None if evidence.is_decimal else evidence
 
 
 def check_decimal_sign(

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ferry.bulk.formats.base import Rules
 from ferry.bulk.formats.cells import cell_reader
 from ferry.bulk.formats.columns import InputColumns, index_names, map_columns
+from ferry.bulk.formats.decimal_signs import find_open_sign
 from ferry.bulk.formats.first_lines import (
     are_counted,
     are_elements,
@@ -25,7 +26,7 @@ from ferry.bulk.formats.first_lines import (
     rows_begin_quoted,
     shown_line,
 )
-from ferry.bulk.formats.layout_messages import ask_decimal, ask_header, delimiter_option, layout_notes, shown_delimiter
+from ferry.bulk.formats.layout_messages import ask_header, delimiter_option, layout_notes, shown_delimiter
 from ferry.bulk.formats.table_layout import Layout, own_names
 from ferry.bulk.formats.thousands import SignEvidence
 from ferry.errors import InvalidInputError
@@ -61,7 +62,7 @@ def recognise_layout(sample: str, rules: Rules, default: str, *, is_whole: bool)
         search.hint = _hint_blanks(sample, rules, is_whole=is_whole)
     reading = search.best(sample)
     _check_breaks(reading.layout, sample)
-    open_sign = _sign_evidence(reading, rules)
+    open_sign = find_open_sign(reading.rows.values(), reading.layout, rules)
     return Recognised(reading.layout, layout_notes(reading.layout, default, rules, sample), open_sign)
 
 
@@ -276,26 +277,6 @@ def _check_breaks(layout: Layout, sample: str) -> None:
             "every line ends with \\r\\r\\n, which is two breaks; write the file with \\n or \\r\\n "
             "(Python: open it with newline='')"
         )
-
-
-def _sign_evidence(reading: _Reading, rules: Rules) -> SignEvidence | None:
-    """Return what the sample says of the decimal sign where it does not settle it.
-
-    Raises:
-        InvalidInputError: a sign may part thousands: 1,234 is 1.234 or 1234.
-    """
-    layout = reading.layout
-    if rules.reading.decimal or not layout.float_names:
-        return None
-    used = set(layout.float_names)
-    places = [place for place, name in enumerate(layout.names) if name in used]
-    # Few tools write points between thousands: only those of countries with a decimal comma, which use semicolons.
-    evidence = SignEvidence(layout.decimal, is_doubtful_alone=layout.decimal == "," or layout.delimiter == ";")
-    rows = [row for row in reading.rows.values() if layout.decimal in "".join(row)]
-    evidence.add(row[place].strip() for row in rows for place in places if place < len(row))
-    if evidence.doubt:
-        raise ask_decimal(evidence.doubt, layout.decimal)
-    return None if evidence.is_decimal else evidence
 
 
 def _hint_blanks(sample: str, rules: Rules, *, is_whole: bool) -> str:
