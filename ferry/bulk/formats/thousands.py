@@ -15,7 +15,7 @@ _DECIMAL = {
 _MIXED = re.compile(r"[+-]?[0-9]{1,3}(\.[0-9]{3})+,[0-9]+", re.ASCII)
 # A cell in doubt has a sign, three digits, and behind them no digit; one with both signs has a comma there.
 _BEHIND_SIGN = 4
-_COMMA, _ZERO, _TEN = ord(","), ord("0"), 10
+_COMMA, _ZERO, _NINE, _TEN = ord(","), ord("0"), ord("9"), 10
 
 
 @dataclass(slots=True)
@@ -77,7 +77,13 @@ class ThousandsWatch:
         if self._sign not in block or not (is_alone or self._has_beside):
             return False
         data = np.frombuffer(block, np.uint8)
-        at = np.flatnonzero(data[:-_BEHIND_SIGN] == self._sign[0])
+        may_be = data[:-_BEHIND_SIGN] == self._sign[0]
+        for near in (data[1 : 1 - _BEHIND_SIGN], data[_BEHIND_SIGN - 1 : -1]):
+            may_be &= near >= _ZERO
+            may_be &= near <= _NINE
+        if not may_be.any():  # as in most texts with points; to look for the places costs more
+            return False
+        at = np.flatnonzero(may_be)
         for behind in range(1, _BEHIND_SIGN):
             at = at[data[at + behind] - _ZERO < _TEN]
         last = data[at + _BEHIND_SIGN]
