@@ -96,7 +96,7 @@ bench-compose: $(UV) ## the compose stack with 1, 2 and 4 workers, and a key bes
 	UV_PROJECT_ENVIRONMENT=$(BENCH) $(UV) sync --locked --quiet --python $(PYTHON) --no-default-groups --group bench
 	$(BENCH)/bin/python -m benchmarks.containers $(ARGS)
 
-bench-attacks: $(UV) ## hostile clients beside honest ones: latencies, memory, who pays; fifteen minutes (ARGS="--seconds 3 upload")
+bench-attacks: $(UV) ## hostile clients beside honest ones: latencies, memory, who pays; 26 minutes (ARGS="--seconds 3 upload")
 	UV_PROJECT_ENVIRONMENT=$(BENCH) $(UV) sync --locked --quiet --python $(PYTHON) --no-default-groups --group bench
 	$(BENCH)/bin/python -m benchmarks.attacks $(ARGS)
 

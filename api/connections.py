@@ -8,6 +8,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from itertools import islice
 from typing import Protocol
 
@@ -22,6 +23,8 @@ REPORT_S = 10.0
 FREED_SHARE = 1 / 32
 # Connections over the limit that may take their 503; beyond, they are cut.
 MAX_OVER_LIMIT = 64
+# The reason for an end that is our own fault.
+INTERNAL = "internal"
 # Descriptors for Redis, files and logs.
 RESERVED_FILES = 256
 # About 15 KB of memory each.
@@ -105,6 +108,12 @@ class Connections:
             self.note("made_room")
             connection.cut()
 
+    def _drop_broken(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        self.note(INTERNAL)
+        with suppress(Exception):
+            connection.cut()
+
     async def watch(
         self,
         *,
@@ -125,7 +134,11 @@ class Connections:
         waiting = iter(list(self._open))
         while some := list(islice(waiting, _PER_TURN)):
             for connection in some:
-                connection.tick(seconds)
+                try:
+                    connection.tick(seconds)
+                except Exception:  # the deadlines of all others go on
+                    logger.exception("the deadlines of a connection failed; it is cut off")
+                    self._drop_broken(connection)
             await asyncio.sleep(0)
         self._since_report_s += seconds
         if self._unreported and self._since_report_s >= REPORT_S:

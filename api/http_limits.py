@@ -9,6 +9,7 @@ from http import HTTPStatus
 
 import orjson
 
+from api.connections import INTERNAL
 from api.problems import PROBLEM_JSON, PROBLEM_TYPES
 
 KIB = 2**10
@@ -17,6 +18,8 @@ MAX_HEAD_BYTES = 64 * KIB
 MAX_FRAMING_BYTES = 16 * KIB
 # Paths and queries are decoded and matched at up to 0.5 us a byte.
 MAX_TARGET_BYTES = 8 * KIB
+# More than any length that the parser takes, and few enough to convert.
+MAX_LENGTH_DIGITS = 64
 # As many as Apache takes; browsers behind two proxies send about 40.
 MAX_HEADERS = 100
 # Requests that wait on one connection while another of it is served.
@@ -25,7 +28,7 @@ MAX_PIPELINED = 8
 HEAD_S = 10.0
 # How long a kept-alive connection may stay silent. Proxies keep theirs for 60 s, so that they close first.
 IDLE_S = 75.0
-# A body may pause this long, and must bring this many bytes for each second beyond.
+# A body may be this long behind a rate of so many bytes a second. It cannot be ahead of it.
 BODY_PAUSE_S = 30.0
 BODY_BYTES_PER_S = 512
 # A client that reads nothing of its answer for this long is cut off.
@@ -102,8 +105,9 @@ HEAD_TIMEOUT = Violation(
 BODY_TIMEOUT = Violation(
     HTTPStatus.REQUEST_TIMEOUT,
     "body_timeout",
-    f"the body stopped for {BODY_PAUSE_S:.0f} s, or came at less than {BODY_BYTES_PER_S} bytes/s; send it again",
+    f"the body is {BODY_PAUSE_S:.0f} s behind {BODY_BYTES_PER_S} bytes/s, the lowest rate; send it again, and faster",
 )
+LENGTH_TOO_LONG = not_http(f"Content-Length has more than {MAX_LENGTH_DIGITS} characters; send the number alone")
 FRAMING_TOO_LARGE = Violation(
     HTTPStatus.BAD_REQUEST,
     "framing_too_large",
@@ -125,6 +129,13 @@ TOO_MANY_CONNECTIONS = Violation(
     HTTPStatus.SERVICE_UNAVAILABLE,
     "too_many_connections",
     "this process has as many connections as it may (FERRY_MAX_CONNECTIONS); try again, or reuse a connection",
+)
+
+
+INTERNAL_ERROR = Violation(
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    INTERNAL,
+    "the request could not be read, by a fault of the server; its log says more",
 )
 
 

@@ -15,6 +15,7 @@ from uvicorn.server import ServerState
 from api import http_limits as limits
 from api.connections import Connections
 from api.http_limits import Violation
+from api.parser_errors import violation_of
 from api.stop_bell import STOP_BELL, StopBell
 from api.transport import GatheringTransport
 
@@ -42,7 +43,7 @@ class HttpProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.has_served = False
-        # Seconds without the bytes that are due: of a body since the last ones, of a head since its first.
+        # Seconds of a head since its first byte, or by which a body is behind: fast bytes earn no time for slow ones.
         self.silent_s = 0.0
         self._all = app_state.get(CONNECTIONS) or Connections()
         self._bell: StopBell | None = app_state.get(STOP_BELL)
@@ -54,8 +55,7 @@ class HttpProtocol(HttpToolsProtocol):
         # Once set, bytes are discarded, and this is answered when the requests before it are.
         self._violation: Violation | None = None
         self._is_deaf = False
-        self._n_discarded = 0
-        self._max_discarded = limits.MAX_DISCARDED_BYTES
+        self._n_discarded, self._max_discarded = 0, limits.MAX_DISCARDED_BYTES
         # The head or the body that is being read.
         self._is_in_body = False
         self._head_bytes = 0
@@ -64,7 +64,6 @@ class HttpProtocol(HttpToolsProtocol):
         self._declared = 0
         self._body_bytes = 0
         self._framing_bytes = 0
-        self._body_s: float = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin a connection."""
@@ -105,7 +104,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self._is_deaf:
             self._discard(len(data))
             return
-        if self._is_in_body or not self._head_bytes:
+        if not self._is_in_body and not self._head_bytes:
             self.silent_s = 0.0
         if len(data) <= limits.MAX_FRAMING_BYTES - self._head_bytes:  # nearly always
             self._take(data)
@@ -131,7 +130,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._is_deaf = True
             self.cycle.keep_alive = False
         except httptools.HttpParserError as error:
-            self._end(self._violation or limits.not_http(str(error)))
+            self._end(self._violation or violation_of(error, self.url))
         if was_in_body and self._is_in_body and self._declared == _CHUNKED and not self._is_deaf:
             self._framing_bytes += len(data) - (self._body_bytes - n_body)
             if self._framing_bytes > limits.MAX_FRAMING_BYTES + self._body_bytes:
@@ -149,6 +148,8 @@ class HttpProtocol(HttpToolsProtocol):
                     self._break_off(limits.BAD_HOST)
                 self._good_host = value
         elif name == b"content-length":
+            if len(value) > limits.MAX_LENGTH_DIGITS:
+                self._break_off(limits.LENGTH_TOO_LONG)
             self._declared = int(value)
         elif name == b"transfer-encoding":
             self._declared = _CHUNKED
@@ -166,8 +167,8 @@ class HttpProtocol(HttpToolsProtocol):
         if violation or len(self.pipeline) >= limits.MAX_PIPELINED:
             self._break_off(violation or limits.TOO_MANY_PIPELINED)
         super().on_headers_complete()
-        self._is_in_body = True
-        self._body_bytes = self._framing_bytes = self._head_bytes = self._body_s = 0
+        self._is_in_body, self.silent_s = True, 0.0
+        self._body_bytes = self._framing_bytes = self._head_bytes = 0
         if is_chunked or self._declared > limits.MAX_REST_BYTES or self.expect_100_continue:
             # An answer before the body's end says `connection: close`; `on_message_complete` takes it back.
             self.cycle.keep_alive = False
@@ -177,6 +178,7 @@ class HttpProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Take bytes of a body."""
         self._body_bytes += len(body)
+        self.silent_s = max(0.0, self.silent_s - len(body) / limits.BODY_BYTES_PER_S)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -184,7 +186,7 @@ class HttpProtocol(HttpToolsProtocol):
         cycle = self.cycle
         if not cycle.keep_alive and not cycle.response_started and not self._is_stopping:
             cycle.keep_alive = self.parser.should_keep_alive() and cycle.scope["http_version"] == "1.1"
-        self._is_in_body = False
+        self._is_in_body, self.silent_s = False, 0.0
         self._declared = self._n_hosts = self._head_bytes = 0
         super().on_message_complete()
 
@@ -274,10 +276,10 @@ class HttpProtocol(HttpToolsProtocol):
     # --- time
 
     def is_idle(self) -> bool:
-        """Whether no request is served or read, or a head has not come on for a tick."""
+        """Whether no request is served or read and no answer waits to be sent, or a head has not come on for a tick."""
         is_serving = self._serving is not None and not self._serving.response_complete
         is_reading = self._is_in_body or (self._head_bytes > 0 and not self.silent_s)
-        return not is_serving and not is_reading and not self.transport.is_closing()
+        return not (is_serving or is_reading or self._wire.unsent_bytes() or self.transport.is_closing())
 
     def tick(self, seconds: float) -> None:
         """Count time that the client takes; time that the server takes is not counted."""
@@ -288,9 +290,7 @@ class HttpProtocol(HttpToolsProtocol):
             return
         if self._is_in_body:
             self.silent_s += seconds
-            self._body_s += seconds
-            earned_s = limits.BODY_PAUSE_S + self._body_bytes / limits.BODY_BYTES_PER_S
-            if self.silent_s >= limits.BODY_PAUSE_S or self._body_s >= earned_s:
+            if self.silent_s >= limits.BODY_PAUSE_S:
                 self._end(limits.BODY_TIMEOUT)
         elif self._serving is None or self._serving.response_complete:
             self.silent_s += seconds

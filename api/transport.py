@@ -65,6 +65,10 @@ class GatheringTransport:
         self._unsent = unsent
         return self._stalled_s
 
+    def unsent_bytes(self) -> int:
+        """Return how many bytes wait to be sent."""
+        return self._transport.get_write_buffer_size() + sum(map(len, self._pieces))
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 

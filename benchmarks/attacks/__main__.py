@@ -6,12 +6,16 @@ make bench-attacks ARGS="--seconds 5 endless_header upload"
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from math import nan
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,6 +34,10 @@ from ferry.settings import NAMESPACE
 
 CONNECTIONS = (1, 100)
 HEALTH_EVERY_S, JOB_EVERY_S = 0.005, 0.02
+# What was refused is discarded for a second.
+SETTLE_S = 1.5
+PHASES = ("before", "during", "settling", "after")
+SHOWN = ("p50_ms", "p99_ms", "max_ms")
 WRONG_KEY = "ferry_0000000000000000_wrong"
 
 
@@ -56,20 +64,53 @@ class Stack:
                 return pid
         raise RuntimeError("the stack has no API process")
 
-    def rss_mib(self) -> float:
-        """Return the memory of the API process."""
-        fields = Path(f"/proc/{self.pid}/status").read_text().split("VmRSS:")[1].split()
-        return round(int(fields[0]) / 1024, 1)
+    def pids(self) -> list[int]:
+        """Return the API process and its children: the body reader does work of requests."""
+        return [self.pid, *(pid for pid, _ in descendants(self.pid))]
 
-    def cpu_s(self) -> float:
-        """Return the processor time of the API process so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / 100
+    @contextmanager
+    def phase(self) -> Iterator[dict[str, Any]]:
+        """Fill what is yielded, at the end: what honest clients saw, memory at its highest, processor time."""
+        self.health.take(), self.jobs.take()
+        reset_peak(self.pids())
+        used = cpu_s(self.pids())
+        found: dict[str, Any] = {}
+        yield found
+        found |= {
+            "health": self.health.take(), "jobs": self.jobs.take(), "peak_mib": peak_mib(self.pids()),
+            "cpu_s": round(cpu_s(self.pids()) - used, 2),
+        }  # fmt: skip
 
     def stop(self) -> None:
         """End the probes."""
         self.health.stop()
         self.jobs.stop()
+
+
+def reset_peak(pids: Iterable[int]) -> None:
+    """Begin to look for the highest memory of processes anew (proc(5), clear_refs)."""
+    for pid in pids:
+        with suppress(OSError):
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def peak_mib(pids: Iterable[int]) -> float:
+    """Return the highest memory of each process since it was reset, together."""
+    n_kib = 0
+    for pid in pids:
+        with suppress(OSError, IndexError):  # it has gone
+            n_kib += int(Path(f"/proc/{pid}/status").read_text().split("VmHWM:")[1].split()[0])
+    return round(n_kib / 1024, 1)
+
+
+def cpu_s(pids: Iterable[int]) -> float:
+    """Return the processor time of processes so far, and of those children of theirs that have ended."""
+    n_ticks = 0
+    for pid in pids:
+        with suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            n_ticks += sum(map(int, fields[11:15]))
+    return n_ticks / os.sysconf("SC_CLK_TCK")
 
 
 def make_key(redis_url: str) -> str:
@@ -84,35 +125,35 @@ def make_key(redis_url: str) -> str:
 def attack(stack: Stack, shape: str, n: int, key: str, seconds: float) -> dict[str, Any]:
     """Return what honest clients saw before, during and after one attack, and what it cost both sides."""
     found: dict[str, Any] = {"shape": shape, "connections": n}
-    stack.health.take(), stack.jobs.take()
-    time.sleep(seconds / 2)
-    found["before"] = {"health": stack.health.take(), "jobs": stack.jobs.take(), "rss_mib": stack.rss_mib()}
+    with stack.phase() as found["before"]:
+        time.sleep(seconds / 2)
     address = urlsplit(stack.url)
-    used = stack.cpu_s()
     command = [sys.executable, "-m", "benchmarks.attacks.attacker", shape, str(n), str(seconds),
                str(address.hostname), str(address.port), *([key] if key else [])]  # fmt: skip
-    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=seconds + 60)
-    found["during"] = {
-        "health": stack.health.take(), "jobs": stack.jobs.take(), "rss_mib": stack.rss_mib(),
-        "api_cpu_s": round(stack.cpu_s() - used, 2), "attackers": json.loads(done.stdout),
-    }  # fmt: skip
-    time.sleep(1.5)  # what was refused is discarded for a second
-    stack.health.take(), stack.jobs.take()
-    time.sleep(seconds / 2)
-    found["after"] = {"health": stack.health.take(), "jobs": stack.jobs.take(), "rss_mib": stack.rss_mib()}
+    with stack.phase() as found["during"]:
+        done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=seconds + 60)
+    found["during"]["attackers"] = json.loads(done.stdout)
+    with stack.phase() as found["settling"]:  # what waited at the end of the attack is seen here
+        time.sleep(SETTLE_S)
+    with stack.phase() as found["after"]:
+        time.sleep(seconds / 2)
     return found
 
 
 def line(found: dict[str, Any]) -> str:
     """Return an attack in one line."""
     shown = [f"{found['shape']:18} x{found['connections']:<4}{found['keys']:6}"]
-    for when in ("before", "during", "after"):
-        health, jobs = found[when]["health"], found[when]["jobs"]
-        shown.append(f"{when} {health.get('p99_ms', 0):7.1f} {jobs.get('p50_ms', 0):6.1f}/{jobs.get('p99_ms', 0):7.1f}")
+    statuses: Counter[str] = Counter()
+    for when in PHASES:
+        health, jobs = (" ".join(f"{of.get(name, nan):.1f}" for name in SHOWN)
+                        for of in (found[when]["health"], found[when]["jobs"]))  # fmt: skip
+        shown.append(f"{when} {health}, {jobs}")
+        statuses.update(found[when]["health"].get("statuses", {}))
+        statuses.update(found[when]["jobs"].get("statuses", {}))
     during = found["during"]
     shown.append(
-        f"rss {during['rss_mib']:.0f} cpu {during['api_cpu_s']:.1f}/{during['attackers']['cpu_s']:.1f} "
-        f"{during['attackers']['seen']} {during['jobs'].get('statuses')}"
+        f"peak {during['peak_mib']:.0f} cpu {during['cpu_s']:.1f}/{during['attackers']['cpu_s']:.1f} "
+        f"{during['attackers']['seen']} {dict(statuses)}"
     )
     return " | ".join(shown)
 
@@ -146,7 +187,7 @@ def main() -> int:
     asked = parser.parse_args()
     if unknown := sorted(set(asked.shapes) - set(SHAPES)):
         parser.error(f"no attack {', '.join(unknown)}; there are {', '.join(SHAPES)}")
-    print("attack, connections, key | health p99 ms, jobs p50/p99 ms | API's memory MiB, cpu s: API/attackers, seen")
+    print("attack, connections, key | ms of health, of jobs: p50 p99 max | MiB and cpu s of API/attackers, both saw")
     attacks = measure(asked.shapes or list(SHAPES), asked.seconds, lambda text: print(text, flush=True))
     path = RESULTS / f"{datetime.now(UTC):%Y-%m-%d}-attacks.json"
     path.write_text(json.dumps(machine.describe() | {"seconds": asked.seconds, "attacks": attacks}, indent=1) + "\n")

@@ -4,6 +4,7 @@ N connections, each opened again as soon as the server ends it. Prints what was 
 """
 
 import json
+import re
 import select
 import socket
 import sys
@@ -16,6 +17,7 @@ from benchmarks.attacks.shapes import NEVER_READ, SHAPES
 # Between two connections of one attacker.
 PAUSE_S = 0.01
 TIMEOUT_S = 1.0
+_STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 
 
 class Attack:
@@ -58,10 +60,14 @@ class Attack:
             data = connection.recv(2**20)
             if not data:
                 return True
-            if data.startswith(b"HTTP/1.1 "):
-                self.seen[data[9:12].decode("latin-1")] += 1
+            self.seen.update(statuses_of(data))
             wait_s = 0.0
         return False
+
+
+def statuses_of(data: bytes) -> list[str]:
+    """Return the status of each answer that begins in what was received."""
+    return [status.decode() for status in _STATUS.findall(data)]
 
 
 def main() -> int:

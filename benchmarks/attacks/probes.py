@@ -21,15 +21,20 @@ class Probe:
         self._client = httpx.Client(base_url=url, timeout=TIMEOUT_S, trust_env=False)
         self._every_s = every_s
         self._is_over = threading.Event()
+        self._lock = threading.Lock()
         self._seconds: list[float] = []
         self._statuses: Counter[str] = Counter()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
     def take(self) -> dict[str, object]:
-        """Return what was seen since the last time: milliseconds and statuses."""
-        seconds, self._seconds = sorted(self._seconds), []
-        statuses, self._statuses = self._statuses, Counter()
+        """Return what was seen since the last time: milliseconds and statuses.
+
+        A probe waits for one answer at a time, so a long wait counts as one: look at the largest, too.
+        """
+        with self._lock:
+            seconds, self._seconds = sorted(self._seconds), []
+            statuses, self._statuses = self._statuses, Counter()
         if not seconds:
             return {"n": 0}
         p50, p99 = (seconds[math.ceil(len(seconds) * share) - 1] for share in (0.5, 0.99))
@@ -50,5 +55,6 @@ class Probe:
             status = "no answer"
             with suppress(httpx.TransportError):
                 status = str(self._ask(self._client).status_code)
-            self._statuses[status] += 1
-            self._seconds.append(time.perf_counter() - began)
+            with self._lock:
+                self._statuses[status] += 1
+                self._seconds.append(time.perf_counter() - began)

@@ -5,7 +5,9 @@ from itertools import repeat
 
 KIB = 2**10
 BLOCK = b"x" * 64 * KIB
-UPLOAD_BYTES = 50_000_000
+# More than FERRY_MAX_BODY_BYTES allows, and less.
+UPLOAD_BYTES = 1600 * len(BLOCK)
+LARGE_BYTES = 800 * len(BLOCK)
 
 Pieces = Iterator[tuple[bytes, float]]
 Shape = Callable[[bytes], Pieces]
@@ -23,6 +25,11 @@ def _post(key: bytes, *lines: bytes) -> bytes:
 def _endless(begin: bytes, piece: bytes, pause_s: float = 0.0) -> Pieces:
     yield begin, 0.0
     yield from repeat((piece, pause_s))
+
+
+def _whole(key: bytes, n_bytes: int) -> Pieces:
+    yield _post(key, b"Content-Length: %d" % n_bytes), 0.0
+    yield from repeat((BLOCK, 0.0), n_bytes // len(BLOCK))
 
 
 def silent(_: bytes) -> Pieces:
@@ -71,10 +78,20 @@ def endless_extension(key: bytes) -> Pieces:
 
 
 def upload(key: bytes) -> Pieces:
-    """50 MB to a route that does not take them."""
-    yield _post(key, b"Content-Length: %d" % UPLOAD_BYTES), 0.0
-    for _ in range(UPLOAD_BYTES // len(BLOCK)):
-        yield BLOCK, 0.0
+    """A body that is larger than the limit."""
+    return _whole(key, UPLOAD_BYTES)
+
+
+def large_body(key: bytes) -> Pieces:
+    """A body that the limit allows, so that it is read whole."""
+    return _whole(key, LARGE_BYTES)
+
+
+def held_body(key: bytes) -> Pieces:
+    """A body within the limit of which all but the end comes fast, and the end byte by byte."""
+    yield _post(key, b"Content-Length: %d" % LARGE_BYTES), 0.0
+    yield from repeat((BLOCK, 0.0), LARGE_BYTES // len(BLOCK) - 1)
+    yield from repeat((b"x", 1.0), len(BLOCK) - 1)
 
 
 def pipelined(key: bytes) -> Pieces:
@@ -101,7 +118,7 @@ SHAPES: dict[str, Shape] = {
     shape.__name__: shape
     for shape in (
         silent, endless_header, endless_line, tiny_headers, byte_by_byte, slow_head, slow_body, tiny_chunks,
-        endless_extension, upload, pipelined, long_target, garbage, deaf,
+        endless_extension, upload, large_body, held_body, pipelined, long_target, garbage, deaf,
     )
 }  # fmt: skip
 # Their attackers do not look for an answer.

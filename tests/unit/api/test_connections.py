@@ -78,6 +78,32 @@ async def test_tick_when_there_are_many_then_each_is_ticked_once() -> None:
     assert all(each.ticked == [1.5] for each in many)
 
 
+async def test_tick_when_one_connection_raises_then_it_is_cut_off_and_the_others_have_their_deadlines(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Broken(Fake):
+        def tick(self, seconds: float) -> None:
+            raise RuntimeError("a bug in tick")
+
+        def cut(self) -> None:
+            super().cut()
+            raise RuntimeError("a bug in cut")
+
+    counted: list[str] = []
+    ours = Connections(max_open=1000, count=counted.append)
+    sound, broken = [Fake() for _ in range(600)], [Broken() for _ in range(2)]
+    for each in (*sound[:300], *broken, *sound[300:]):
+        ours.admit(each)
+    with caplog.at_level(logging.ERROR):
+        await ours.tick(1)
+        await ours.tick(1)
+    assert all(each.ticked == [1, 1] for each in sound)
+    assert all(each.is_cut for each in broken)
+    assert (ours.n_open, counted) == (600, ["internal"] * 2)
+    traces = [record.exc_info[1] for record in caplog.records if record.exc_info]
+    assert [str(error) for error in traces] == ["a bug in tick"] * 2
+
+
 async def test_watch_when_the_loop_was_busy_then_the_late_tick_counts_little() -> None:
     ours, each, times = Connections(max_open=10), Fake(), iter([0.0, 1.0, 41.0, 42.0])
 

@@ -31,6 +31,14 @@ FRAMINGS = {
     "length with a plus": (POST + b"Content-Length: +5\r\n\r\nabcde", [400]),
     "length of many digits": (POST + b"Content-Length: " + b"0" * 5000 + b"5\r\n\r\nabcde", [400]),
     "length beyond 64 bits": (POST + b"Content-Length: 99999999999999999999\r\n\r\n", [400]),
+    "length of no digits": (POST + b"Content-Length: \r\n\r\n", [400]),
+    "length between spaces": (POST + b"Content-Length: \t 3 \t\r\n\r\nabc", OK),
+    "length with a space in it": (POST + b"Content-Length: 3 3\r\n\r\nabc", [400]),
+    "asterisk": (b"OPTIONS * HTTP/1.1\r\n" + HOST + b"\r\n", OK),
+    "target with a broken port": (b"GET http://ferry:x/ HTTP/1.1\r\n" + HOST + b"\r\n", [400]),
+    "target with an empty host": (b"GET http:/// HTTP/1.1\r\n" + HOST + b"\r\n", [400]),
+    "target with two schemes": (b"GET //http:// HTTP/1.1\r\n" + HOST + b"\r\n", OK),
+    "target without a slash": (b"GET x HTTP/1.1\r\n" + HOST + b"\r\n", [400]),
     "unknown coding": (POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", [400]),
     "chunked is not last": (POST + b"Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n", [400]),
     "chunked in 1.0": (b"POST / HTTP/1.0\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", [400]),
@@ -69,7 +77,8 @@ FRAMINGS = {
 }
 # What is answered but kept open: all else ends the connection.
 STAY_OPEN = {
-    "host with a port", "chunk extension", "trailer", "absolute form", "line breaks before the request", "two requests"
+    "host with a port", "chunk extension", "trailer", "absolute form", "line breaks before the request", "two requests",
+    "length between spaces", "asterisk", "target with two schemes",
 }  # fmt: skip
 
 

@@ -211,6 +211,55 @@ async def test_body_when_it_drips_then_408_and_when_slow_but_steady_not() -> Non
     assert not kept.has_ended
 
 
+async def test_body_when_it_drips_after_a_fast_begin_then_408_as_if_it_had_dripped_from_the_start() -> None:
+    server = Server(echo_size)
+    protocol, transport = server.connect()
+    protocol.data_received(post(10**6))
+    for _ in range(99):
+        protocol.data_received(b"x" * 10_000)
+        await ticks(protocol, 0)
+    n_seconds = 0
+    while not transport.has_ended and n_seconds < 1000:
+        if n_seconds % 14 == 0:
+            protocol.data_received(b"x")
+        await ticks(protocol, 1)
+        n_seconds += 1
+    assert (transport.statuses, server.reasons) == ([408], ["body_timeout"])
+    assert n_seconds <= limits.BODY_PAUSE_S + 1
+
+
+async def test_body_when_it_pauses_again_and_again_but_catches_up_then_it_goes_on() -> None:
+    protocol, transport = Server(echo_size).connect()
+    protocol.data_received(post(10**9))
+    pause_s = int(limits.BODY_PAUSE_S) - 1
+    for _ in range(20):
+        await ticks(protocol, pause_s)
+        protocol.data_received(b"x" * pause_s * limits.BODY_BYTES_PER_S)
+        await ticks(protocol, 0)
+    assert not transport.has_ended
+
+
+async def test_deadline_when_a_head_was_slow_then_its_body_has_its_own() -> None:
+    protocol, transport = Server(echo_size).connect()
+    protocol.data_received(POST)
+    await ticks(protocol, limits.HEAD_S - 1)
+    protocol.data_received(b"Content-Length: 100\r\n\r\n")
+    await ticks(protocol, limits.BODY_PAUSE_S - 1)
+    assert not transport.has_ended
+    await ticks(protocol, 1)
+    assert transport.statuses == [408]
+
+
+async def test_deadline_when_a_rest_was_slow_then_the_next_head_has_its_own() -> None:
+    protocol, transport = Server(refuse).connect()
+    protocol.data_received(post(100))
+    await turns()
+    await ticks(protocol, limits.BODY_PAUSE_S - 1)
+    protocol.data_received(b"x" * 100)
+    await ticks(protocol, limits.IDLE_S - 1)
+    assert (transport.statuses, transport.has_ended) == ([401], False)
+
+
 async def test_deadline_when_the_server_is_what_is_slow_then_none() -> None:
     server = Server()
     (waiting, for_an_answer), (paused, for_room) = server.connect(), server.connect()
@@ -414,6 +463,52 @@ async def test_connection_when_over_the_limit_and_one_is_idle_then_that_one_make
     await turns()
     assert (silent.events, kept_transport.has_ended, transport.statuses) == (["aborted"], False, [200])
     assert server.reasons == ["made_room"]
+
+
+async def test_connection_when_its_answer_is_not_taken_yet_then_it_makes_no_room() -> None:
+    server = Server(echo_size, max_open=2)
+    (written, written_wire), (taking, taking_wire) = server.connect(), server.connect()
+    for protocol in (written, taking):
+        protocol.data_received(GET)
+    await turns()
+    taking_wire.unsent = 1
+    written.data_received(GET)
+    await asyncio.sleep(0)  # it is answered, and written at the end of this turn
+    assert written_wire.statuses == [200]
+    _, refused = server.connect()
+    await turns()
+    assert (written_wire.statuses, taking_wire.has_ended, refused.statuses) == ([200, 200], False, [503])
+    taking_wire.unsent = 0
+    await server.connections.tick(1)
+    server.connect()
+    assert "aborted" in [*written_wire.events, *taking_wire.events]
+
+
+# --- our own errors
+
+
+@pytest.mark.parametrize("broken", ["on_header", "on_headers_complete", "on_body", "on_message_complete"])
+async def test_parser_when_our_callback_fails_then_500_with_its_traceback_and_no_other_is_touched(
+    broken: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = Server(echo_size)
+
+    def fail(*_: object) -> None:
+        raise KeyError("a bug of ours")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(HttpProtocol, broken, fail)
+        protocol, transport = server.connect()
+        protocol.data_received(post(2) + b"ab")
+        await turns()
+    assert (transport.statuses, transport.has_ended, server.reasons) == ([500], True, ["internal"])
+    assert b"a bug of ours" not in transport.sent
+    (error,) = [record.exc_info[1] for record in caplog.records if record.exc_info]
+    assert isinstance(error, KeyError)
+    other, answered = server.connect()
+    other.data_received(GET)
+    await turns()
+    assert answered.statuses == [200]
 
 
 # --- uvicorn
