@@ -32,6 +32,8 @@ _ALLOWED: dict[str, frozenset[type]] = {
 # What stands in the place of a missing element until its rule is applied.
 _BLANK: dict[str, bool | int | float | str] = {"b": False, "i": 0, "u": 0, "f": 0.0, "O": ""}
 _EXPECTED = {"b": "true or false", "i": "a whole number", "u": "a whole number", "f": "a number", "O": "a string"}
+# Parsers make floats of whole numbers that no integer of 64 bits holds.
+_BEYOND_INTEGERS = 2.0**63
 # A value is shown in an error up to this many characters.
 _SHOWN_CHARS = 40
 _SHOWN_SIZES = 12
@@ -167,6 +169,8 @@ def _part_missing(spec: TensorSpec, flat: Sequence[Any], pointer: str) -> tuple[
     is_missing = [item is None or (type(item) is float and item != item) for item in flat]  # noqa: PLR0124  NaN
     parted = [blank if absent else item for item, absent in zip(flat, is_missing, strict=True)]
     for item in parted:
+        if kind in "iu" and type(item) is float and abs(item) >= _BEYOND_INTEGERS and item.is_integer():
+            raise _outside(spec, item, pointer)
         if type(item) not in allowed:
             detail = f"expected {_EXPECTED[kind]} ({spec.dtype}), got {kind_of(item)} {show(item)}".rstrip()
             raise WrongFormError.at(pointer, detail)
@@ -176,11 +180,14 @@ def _part_missing(spec: TensorSpec, flat: Sequence[Any], pointer: str) -> tuple[
 def _integers(spec: TensorSpec, flat: Sequence[int], pointer: str) -> Array:
     limits = np.iinfo(spec.numpy_dtype)
     if flat and (min(flat) < limits.min or max(flat) > limits.max):
-        wrong = next(item for item in flat if not limits.min <= item <= limits.max)
-        raise InvalidInputError.at(
-            pointer, f"{show(wrong)} is outside of {spec.dtype}, which holds {limits.min} to {limits.max}"
-        )
+        raise _outside(spec, next(item for item in flat if not limits.min <= item <= limits.max), pointer)
     return np.array(flat, dtype=spec.numpy_dtype)
+
+
+def _outside(spec: TensorSpec, value: float, pointer: str) -> InvalidInputError:
+    """Return the error for a number that a dtype of integers cannot hold."""
+    low, high = limits_of_dtype(spec.dtype)
+    return InvalidInputError.at(pointer, f"{show(value)} is outside of {spec.dtype}, which holds {low} to {high}")
 
 
 def _floats(spec: TensorSpec, flat: Sequence[float], pointer: str) -> tuple[Array, bool]:
