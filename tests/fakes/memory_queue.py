@@ -300,7 +300,10 @@ class MemoryQueue:
         if jobs:
             self.claims.setdefault(held, set()).update(ids)
             self.leases[held] = self.now_ms + self.lease_ms
-        self._top_up(lane)
+        # A claim that only skipped late jobs sends no ticket; `expire` does.
+        waiting = [*lane.alone, *(job_id for each in lane.waiting.values() for job_id in each)]
+        if jobs or not any(map(self._is_overdue, waiting)):
+            self._top_up(lane)
         return Claim(held, jobs)
 
     def _take_alone(self, lane: _Lane) -> list[str]:
@@ -552,6 +555,8 @@ class MemoryQueue:
         ]
         for job_id in overdue:
             self._cut_short(job_id, "deadline_exceeded", "the deadline passed before the job was done")
+        for key in {(self.jobs[each].record.model, self.jobs[each].record.version) for each in overdue}:
+            self._top_up(self.lanes[key])
         return len(overdue)
 
     def lapse(self, *, after_outage: bool = False, is_new: bool = False) -> tuple[int, int] | None:

@@ -108,7 +108,8 @@ local function unqueue(id, model, class, entry, rows, bytes)
   change_backlog(model, -rows, -bytes)
 end
 
--- End a job that was not computed (canceled, or past its deadline), wherever it stands. Returns whether it did.
+-- End a job that was not computed (canceled, or past its deadline), wherever it stands. Returns its model, or false when
+-- it was not open.
 local function cut_short(id, code, message, now_us)
   local job = redis.call('HMGET', JOB .. id, 'state', 'model', 'class', 'entry', 'rows', 'bytes', 'ttl_ms', 'limited_by')
   if job[1] ~= 'queued' and job[1] ~= 'running' then return false end
@@ -117,7 +118,7 @@ local function cut_short(id, code, message, now_us)
   local fields = {'state', 'canceled', 'error_code', code, 'error', message, 'completed_us', text(now_us)}
   news[#news + 1] = {{unpack(fields)}, {id}, {}}
   finish(id, job[7], fields, job[8])
-  return true
+  return job[2]
 end
 
 -- Let a job that was claimed wait again, to be claimed by itself; `is_free`: that claim is no attempt of its.
