@@ -25,6 +25,7 @@ from ferry.jobs import (
     Receipt,
     State,
     Submission,
+    Turn,
     Verdict,
 )
 from ferry.manifest import Manifest
@@ -395,11 +396,13 @@ class MemoryQueue:
     def settle_and_claim(
         self, claim: Claim, model: str, version: str, outcomes: Sequence[Outcome], *, max_rows: int, wait_s: float,
         beside_high: int | None = None, digest: str = "",
-    ) -> tuple[int, Claim]:  # fmt: skip
+    ) -> Turn:  # fmt: skip
         assert wait_s > 0, "0 is for ever in Redis"
         recorded = self.settle(claim, model, version, outcomes, is_last=True)
+        waited_s = 0.0 if self.lanes[model, version].tickets else wait_s
         del self.lanes[model, version].tickets[:1]
-        return recorded, self.claim(model, version, max_rows=max_rows, beside_high=beside_high, digest=digest)
+        following = self.claim(model, version, max_rows=max_rows, beside_high=beside_high, digest=digest)
+        return Turn(recorded, following, waited_s)
 
     def renew(self, tokens: Iterable[str]) -> set[str]:
         self._check()
