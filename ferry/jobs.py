@@ -7,6 +7,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class State(StrEnum):
@@ -167,6 +168,18 @@ class Claim:
     def rows(self) -> int:
         """Rows over all jobs."""
         return sum(job.rows for job in self.jobs)
+
+
+class Turn(NamedTuple):
+    """What one round trip between two claims of a model brought.
+
+    recorded: outcomes that still belonged to the claim before. following: the next claim. waited_s: seconds of the wait
+    for the next ticket; None where that is not known.
+    """
+
+    recorded: int
+    following: Claim
+    waited_s: float | None
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from ferry.bulk.batch_records import is_step
 from ferry.errors import QueueUnavailableError
-from ferry.jobs import Claim, ClaimedJob, Outcome
+from ferry.jobs import Claim, ClaimedJob, Outcome, Turn
 from ferry.tensors import Array
 from worker.bulk.interludes import ModelKey
 from worker.bulk.runner import Alongside, BulkModel, BulkRunner, ServeWaiting, StepSummary
@@ -49,7 +49,7 @@ class JobSource(Protocol):
     def settle_and_claim(
         self, claim: Claim, model: str, version: str, outcomes: Sequence[Outcome], *, max_rows: int, wait_s: float,
         beside_high: int | None = None, digest: str = "",
-    ) -> tuple[int, Claim]:  # fmt: skip
+    ) -> Turn:  # fmt: skip
         """Record all outcomes of a claim, wait for the next ticket, and claim again."""
 
 
@@ -118,7 +118,7 @@ class TicketRunner:
                 outcomes = runner.run(claim.jobs)
                 timer.stop()
                 if self._clock() < until:
-                    recorded, following = self._settle_and_claim(claim, name, version, outcomes, model)
+                    recorded, following = self._settle_and_claim(claim, name, version, outcomes, model, timer)
                 else:
                     recorded, following = self._settle(claim, name, version, outcomes, timer), _NOTHING
             timer.end()
@@ -203,8 +203,8 @@ class TicketRunner:
             waited_s=timer.waited_s, spent_s=spent, since_claim_s=timer.since_claim_s,
         )  # fmt: skip
         self._watch.bisected(key, halves)
-        if not halves:
-            model.claim_settled(claim.rows, timer.until_end_s - spent.get("infer", 0.0))
+        if not halves and timer.cost_s is not None:
+            model.claim_settled(claim.rows, timer.cost_s - spent.get("infer", 0.0))
 
     def _fill(self, claim: Claim, name: str, version: str, model: BulkModel, timer: Timer) -> Claim:
         """Wait once for more jobs where waiting pays."""
@@ -223,17 +223,20 @@ class TicketRunner:
         return Claim(claim.token, claim.jobs + more.jobs)
 
     def _settle_and_claim(
-        self, claim: Claim, name: str, version: str, outcomes: list[Outcome], model: BulkModel
+        self, claim: Claim, name: str, version: str, outcomes: list[Outcome], model: BulkModel, timer: Timer
     ) -> tuple[int, Claim]:
         try:
-            return self._source.settle_and_claim(
+            recorded, following, waited_s = self._source.settle_and_claim(
                 claim, name, version, outcomes, max_rows=model.claim_rows, beside_high=model.rows_beside_high,
                 wait_s=LINGER_S, digest=model.digest,
             )  # fmt: skip
         except QueueUnavailableError as error:
             logger.warning("cannot record %d results yet: %s", len(outcomes), error)
+            timer.lingered(None)
             self._sleep(SETTLE_RETRY_S)
             return self._settle(claim, name, version, outcomes), _NOTHING
+        timer.lingered(waited_s)
+        return recorded, following
 
     def _settle(
         self, claim: Claim, name: str, version: str, outcomes: list[Outcome], timer: Timer | None = None
@@ -247,6 +250,8 @@ class TicketRunner:
                 if self._clock() - started > self._give_up_s:
                     raise
                 logger.warning("cannot record %d results yet: %s", len(outcomes), error)
+                if timer:
+                    timer.lingered(None)
                 self._sleep(SETTLE_RETRY_S)
             else:
                 if timer:

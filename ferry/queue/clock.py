@@ -7,13 +7,13 @@ monotonic clock and takes each step out (lua/clock_step.lua). Leases, deadlines 
 import time
 from collections.abc import Callable
 
+from ferry.queue.keys import AHEAD_US
+
 # Differences up to this are taken for delay and drift.
 STEP_S = 0.25
 # A process that does not lead takes over the leader's time where the two differ for so long: its own clock stood still
 # (its machine slept).
 ADOPT_S = 5.0
-# A process that deletes by the steady time goes no further than this beyond what the leader last saw.
-AHEAD_US = 5_000_000
 
 Clock = Callable[[], float]
 

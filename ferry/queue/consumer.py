@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from redis.exceptions import NoScriptError
 
-from ferry.jobs import CLASS_SHARE, Claim, Outcome
+from ferry.jobs import CLASS_SHARE, Claim, Outcome, Turn
 from ferry.manifest import Manifest
 from ferry.profile import Profile
 from ferry.queue.broken_models import report_args
@@ -36,6 +36,12 @@ def _or_raise(reply: Any) -> Any:
     if isinstance(reply, Exception):
         raise reply
     return reply
+
+
+def _waited_s(asked_at: tuple[int, int], claim_reply: Sequence[Any]) -> float:
+    """Return the time from a reply to TIME to the claim after it, by Redis' clock."""
+    seconds, micros = asked_at
+    return max(0.0, (int(claim_reply[0]) - seconds * 1_000_000 - micros) / 1e6)
 
 
 class Consumer:
@@ -102,7 +108,7 @@ class Consumer:
     def settle_and_claim(
         self, claim: Claim, model: str, version: str, outcomes: Sequence[Outcome], *, max_rows: int, wait_s: float,
         beside_high: int | None = None, digest: str = "",
-    ) -> tuple[int, Claim]:  # fmt: skip
+    ) -> Turn:  # fmt: skip
         """End a claim and take the next one of the same model, in one round trip; as `settle`, then `claim`.
 
         Between the two it waits up to `wait_s` for the model's next ticket, which it takes from Celery's queue: of all
@@ -115,18 +121,25 @@ class Consumer:
         with redis_errors():
             with self._redis.pipeline(transaction=False) as pipe:
                 self._settle.queue_in(pipe, _settle_args(claim, model, version, outcomes, is_last=True))
+                pipe.time()
                 pipe.brpop([self._keys.tickets + model_key(model, version)], timeout=wait_s)
                 self._claim.queue_in(
                     pipe, self._claim_args(model, version, held, max_rows, beside_high, is_fresh=True, digest=digest)
                 )
-                recorded, ticket, reply = pipe.execute(raise_on_error=False)
+                recorded, asked_at, ticket, reply = pipe.execute(raise_on_error=False)
             # A Redis that was restarted knows neither script, or one of them; the calls of one script load it. What
             # was claimed is in hand even where the settle before it was not known.
-            following = Claim(held, ()) if isinstance(reply, NoScriptError) else self._claimed(held, _or_raise(reply))
+            following, waited_s = Claim(held, ()), None
+            if not isinstance(reply, NoScriptError):
+                following = self._claimed(held, _or_raise(reply))
+                waited_s = _waited_s(_or_raise(asked_at), reply)
             if isinstance(recorded, NoScriptError):
-                recorded = self._settle(args=_settle_args(claim, model, version, outcomes, is_last=True))
+                recorded, waited_s = (
+                    self._settle(args=_settle_args(claim, model, version, outcomes, is_last=True)),
+                    None,
+                )
             _or_raise(ticket)
-            return int(_or_raise(recorded)), following
+            return Turn(int(_or_raise(recorded)), following, waited_s)
 
     def _claim_args(
         self,

@@ -63,7 +63,8 @@ class Keeper:
         """
         sent_at = self._clock()
         with redis_errors():
-            ended, redis_us, seen_us = map(int, self._expire(args=[self._holder, MAX_EXPIRED_A_CALL, self._now_us()]))
+            args = [self._holder, MAX_EXPIRED_A_CALL, self._now_us(), uuid.uuid4().hex]
+            ended, redis_us, seen_us = map(int, self._expire(args=args))
         step_us = self._reference.step_us(redis_us, seen_us, sent_at=sent_at)
         if ended == NOT_LEADING:
             self._reference.follow(redis_us)
@@ -82,7 +83,8 @@ class Keeper:
 
     def _take_out(self, step_us: int) -> None:
         with redis_errors():
-            taken = int(self._clock_step(args=[self._holder, step_us, int(self.rules.lease_s * 1000)]))
+            lease_ms = int(self.rules.lease_s * 1000)
+            taken = int(self._clock_step(args=[self._holder, step_us, lease_ms, uuid.uuid4().hex]))
         if taken != NOT_LEADING:
             logger.warning(
                 "clock_step: Redis' clock went %s by %.3f s; leases and deadlines go on as before",
@@ -133,11 +135,11 @@ class KeeperThread(threading.Thread):
     def round(self) -> float:
         """Do what is due; returns seconds to the next round."""
         try:
-            leads = self._keeper.expire() is not None
+            ended = self._keeper.expire()
             now = self._clock()
             if self._answers_since is None:
                 self._answers_since = now
-            if not leads:
+            if ended is None:
                 return STAND_EVERY_S
             if now >= self._lapse_due:
                 self._lapse_due = now + LAPSE_EVERY_S
@@ -155,7 +157,8 @@ class KeeperThread(threading.Thread):
             # Without this thread no dead claim would ever lapse again.
             logger.exception("the keeper's round failed")
             return STAND_EVERY_S
-        return EXPIRE_EVERY_S
+        # Claims skip overdue jobs, but only so many: with more of them in front, jobs behind would wait for their end.
+        return 0 if ended >= MAX_EXPIRED_A_CALL else EXPIRE_EVERY_S
 
     def _lapse(self, answered_for_s: float) -> None:
         # Who has not seen Redis for a whole lease cannot tell a dead holder from one that could not renew; once each

@@ -116,6 +116,9 @@ class Keys:
     keeper = _Place("keeper")  # string: who keeps house now
     # String: the steps of Redis' clock that the leader took out, and the steady time it last saw; both in us.
     clock = _Place("clock")
+    # Sorted set: id of every job and bulk batch that was accepted more than AHEAD_US after that time, by the steady
+    # time of its acceptance (us); the leader corrects and removes it. Absent nearly always.
+    unsure = _Place("unsure")
     # Channel: msgpack [[[field, value, ...], [id, ...], [output, ...]], ...] of jobs that became terminal; the fields
     # are those that these jobs share, empty when a waiter must read the job itself.
     settled = _Place("settled")
@@ -201,6 +204,9 @@ HEARTBEAT_S = 1.0
 BROKEN_KEPT_MS = 30_000
 # So many jobs past their deadline a claim skips in one place; the leader ends them within a second.
 LOOKED_THROUGH = 500
+# Whether the steady time is that far beyond what the leader last saw, or Redis' clock made a step, only the leader can
+# say. Nothing is deleted by a time farther ahead.
+AHEAD_US = 5_000_000
 # The keeper's lock: a dead keeper is replaced after this.
 KEEPER_LOCK_MS = 2_000
 

@@ -1,7 +1,7 @@
 """Whether this Redis keeps waiting jobs: its eviction policy and its persistence. Read only, for an event loop.
 
-INFO says most of it. Whether RDB snapshots are on stands in CONFIG alone, which managed services forbid: then what is
-not known is called unknown, and is no fault.
+INFO says most of it. Whether RDB snapshots are on stands in CONFIG alone, which managed services refuse, each with a
+message of its own: then what is not known is called unknown, and is no fault.
 """
 
 import asyncio
@@ -76,31 +76,21 @@ class SafetyReader:
         return RedisSafety(eviction, UNKNOWN if aof is None or snapshots is None else NONE)
 
     async def _info(self, section: str) -> Mapping[str, Any]:
-        with redis_errors():
-            try:
+        try:
+            with redis_errors():
                 known: Mapping[str, Any] = await self._redis.info(section)
-            except redis.ResponseError as error:
-                if not _is_forbidden(error):
-                    raise
-                return {}
+        except redis.ResponseError:
+            return {}
         return known
 
     async def _snapshots(self) -> bool | None:
-        """Say whether RDB snapshots are on; None where CONFIG is forbidden."""
-        with redis_errors():
-            try:
+        """Say whether RDB snapshots are on; None where CONFIG is refused."""
+        try:
+            with redis_errors():
                 setting = await self._redis.config_get("save")
-            except redis.ResponseError as error:
-                if not _is_forbidden(error):
-                    raise
-                return None
+        except redis.ResponseError:
+            return None
         return bool(setting["save"]) if "save" in setting else None
-
-
-def _is_forbidden(error: redis.ResponseError) -> bool:
-    """Say whether an ACL or a managed service refuses the command itself."""
-    message = str(error).lower()
-    return isinstance(error, redis.exceptions.NoPermissionError) or "unknown command" in message or "noperm" in message
 
 
 async def log_faults(safety: SafetyReader) -> None:
@@ -111,6 +101,11 @@ async def log_faults(safety: SafetyReader) -> None:
             now = await safety.read()
         except QueueUnavailableError:
             await asyncio.sleep(FRESH_S)
+            continue
+        except Exception:
+            # Without this task no later change would be logged.
+            logger.exception("how safe this Redis is cannot be read")
+            await asyncio.sleep(LOOK_EVERY_S)
             continue
         if now != said:
             if now.faults:

@@ -2,9 +2,13 @@
 
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
+from ferry.bulk.batch_records import BatchSpec, Opened
+from ferry.bulk.batches import Batches, new_batch_id
+from ferry.bulk.files import PURPOSE_BATCH, new_file_id
 from ferry.jobs import JobLimits, State, Submission, Verdict
 from ferry.queue import scripts
 from ferry.queue.clock import ADOPT_S
@@ -212,3 +216,75 @@ async def test_rate_when_a_job_came_while_the_clock_was_ahead_then_the_next_ones
     bench.keeper.expire()
     (receipt,) = await bench.submit(jobs[1])
     assert receipt.verdict is Verdict.ACCEPTED or receipt.waiting <= 1002
+
+
+AT_MOST_2 = JobLimits("key", max_unfinished=2)
+UNFINISHED = KEYS.unfinished + "key"
+
+
+def limited(n_jobs: int) -> list[Submission]:
+    return [replace(submission(), limits=AT_MOST_2) for _ in range(n_jobs)]
+
+
+async def test_step_when_jobs_come_before_the_leader_saw_it_then_the_key_still_has_no_more_than_it_may(
+    bench: SteppedBench,
+) -> None:
+    first = limited(2)
+    await bench.submit(*first)
+    bench.step(DAY_S)
+    receipts = await bench.submit(*limited(2))
+    assert {receipt.verdict for receipt in receipts} == {Verdict.OVER_UNFINISHED}
+    bench.keeper.expire()
+    assert set(bench.redis.zrange(UNFINISHED, 0, -1)) == {job.id.encode() for job in first}
+
+
+@pytest.mark.parametrize("stays", [True, False])
+async def test_step_when_jobs_come_before_the_leader_saw_it_then_they_end_in_their_time(
+    bench: SteppedBench, stays: bool
+) -> None:
+    before = replace(submission(), limits=AT_MOST_2)
+    await bench.submit(before)
+    bench.step(DAY_S)
+    inside = replace(submission(), limits=AT_MOST_2)
+    await bench.submit(inside)
+    bench.step(DAY_S if stays else 0)
+    bench.keeper.expire()
+    for place in (KEYS.deadlines, UNFINISHED):
+        scores = [bench.redis.zscore(place, job.id) for job in (before, inside)]
+        assert scores[1] - scores[0] == pytest.approx(0, abs=10_000)
+    bench.now += LIMITS.deadline_s + 10
+    bench.step(LIMITS.deadline_s + 10 + (DAY_S if stays else 0))
+    assert bench.keeper.expire() == 2
+    assert bench.redis.exists(KEYS.unsure) == 0
+
+
+async def test_step_when_a_batch_comes_before_the_leader_saw_it_then_its_window_is_as_asked_for(
+    bench: SteppedBench,
+) -> None:
+    file_id, window_s = new_file_id(), 3600
+    bench.redis.hset(KEYS.file + file_id, mapping={"purpose": PURPOSE_BATCH, "filename": "a.csv", "bytes": 1})
+    batches = Batches(client_of(bench.async_redis), max_open=4, ttl_s=60)
+    specs = [
+        BatchSpec(new_batch_id(), "toy", "1", "/v1/predictions", file_id, window_s, "1h", limits=AT_MOST_2)
+        for _ in range(2)
+    ]
+    assert await batches.open(specs[0]) is Opened.ACCEPTED
+    bench.step(DAY_S)
+    assert await batches.open(specs[1]) is Opened.ACCEPTED
+    bench.keeper.expire()
+    for place in (KEYS.batch_ends, UNFINISHED):
+        scores = [bench.redis.zscore(place, spec.id) for spec in specs]
+        assert scores[1] - scores[0] == pytest.approx(0, abs=10_000)
+
+
+async def test_submit_when_nobody_led_for_long_then_the_deadline_counts_from_now(bench: SteppedBench) -> None:
+    """Redis was away: this looks like a step until a leader comes, and no job may end early for it."""
+    away_s = 2 * LIMITS.deadline_s
+    bench.now += away_s
+    bench.step(away_s)
+    await submit(bench, 1)
+    assert bench.keeper.expire() == 0
+    bench.now += LIMITS.deadline_s - 1
+    bench.step(away_s + LIMITS.deadline_s - 1)
+    assert bench.keeper.expire() == 0
+    assert len(bench.claim().jobs) == 1

@@ -182,6 +182,43 @@ async def test_claim_when_a_job_that_waits_again_is_late_then_the_next_one_is_ta
     assert await bench.state(late.id) is State.CANCELED
 
 
+async def test_claim_when_it_only_skips_late_jobs_then_no_ticket_until_the_leader_has_ended_them(bench: Bench) -> None:
+    """A worker that a skipping claim sent a ticket would claim again at once, and again."""
+    again, late = submission(), submission()
+    await bench.submit(again)
+    bench.claim()
+    bench.age_leases()
+    bench.keeper.lapse()
+    await bench.submit(late)
+    for job in (again, late):
+        bench.pass_deadline(job.id)
+    bench.lose_tickets()
+    assert bench.claim().jobs == ()
+    assert bench.tickets() == 0
+    timely = submission()
+    await bench.submit(timely)
+    bench.lose_tickets()
+    assert bench.keeper.expire() == 2
+    assert bench.tickets() == 1
+    assert [job.id for job in bench.claim().jobs] == [timely.id]
+
+
+async def test_settle_and_claim_when_it_waits_for_a_ticket_then_it_says_for_how_long(bench: Bench) -> None:
+    await bench.submit(submission(), submission())
+    first = bench.claim(1)
+    bench.settle(first)
+    turn = bench.worker.settle_and_claim(first, "toy", "1", [], max_rows=1, wait_s=30)
+    assert len(turn.following.jobs) == 1
+    assert turn.waited_s is not None
+    assert turn.waited_s < 30
+    bench.settle(turn.following)
+    bench.lose_tickets()
+    turn = bench.worker.settle_and_claim(turn.following, "toy", "1", [], max_rows=1, wait_s=0.05)
+    assert turn.following.jobs == ()
+    assert turn.waited_s is not None
+    assert turn.waited_s >= 0.04
+
+
 async def test_settle_when_held_then_result_stands_and_input_is_gone(bench: Bench) -> None:
     job = submission()
     await bench.submit(job)

@@ -25,6 +25,7 @@ from ferry.jobs import (
     Receipt,
     State,
     Submission,
+    Turn,
     Verdict,
 )
 from ferry.manifest import Manifest
@@ -300,7 +301,10 @@ class MemoryQueue:
         if jobs:
             self.claims.setdefault(held, set()).update(ids)
             self.leases[held] = self.now_ms + self.lease_ms
-        self._top_up(lane)
+        # A claim that only skipped late jobs sends no ticket; `expire` does.
+        waiting = [*lane.alone, *(job_id for each in lane.waiting.values() for job_id in each)]
+        if jobs or not any(map(self._is_overdue, waiting)):
+            self._top_up(lane)
         return Claim(held, jobs)
 
     def _take_alone(self, lane: _Lane) -> list[str]:
@@ -392,11 +396,13 @@ class MemoryQueue:
     def settle_and_claim(
         self, claim: Claim, model: str, version: str, outcomes: Sequence[Outcome], *, max_rows: int, wait_s: float,
         beside_high: int | None = None, digest: str = "",
-    ) -> tuple[int, Claim]:  # fmt: skip
+    ) -> Turn:  # fmt: skip
         assert wait_s > 0, "0 is for ever in Redis"
         recorded = self.settle(claim, model, version, outcomes, is_last=True)
+        waited_s = 0.0 if self.lanes[model, version].tickets else wait_s
         del self.lanes[model, version].tickets[:1]
-        return recorded, self.claim(model, version, max_rows=max_rows, beside_high=beside_high, digest=digest)
+        following = self.claim(model, version, max_rows=max_rows, beside_high=beside_high, digest=digest)
+        return Turn(recorded, following, waited_s)
 
     def renew(self, tokens: Iterable[str]) -> set[str]:
         self._check()
@@ -552,6 +558,8 @@ class MemoryQueue:
         ]
         for job_id in overdue:
             self._cut_short(job_id, "deadline_exceeded", "the deadline passed before the job was done")
+        for key in {(self.jobs[each].record.model, self.jobs[each].record.version) for each in overdue}:
+            self._top_up(self.lanes[key])
         return len(overdue)
 
     def lapse(self, *, after_outage: bool = False, is_new: bool = False) -> tuple[int, int] | None:

@@ -28,11 +28,12 @@ if owner ~= '' then
   redis.call('HSET', BATCH .. id, 'owner', owner)
   redis.call('ZADD', BATCHES_BY .. owner, text(now_us), id)
 end
-if limits ~= '' and limits_of(limits, steady_us, now_ms).most > 0 then
-  redis.call('HSET', BATCH .. id, 'limited_by', limits_of(limits, steady_us, now_ms).id)
+if limits ~= '' and limits_of(limits, steady_us).most > 0 then
+  redis.call('HSET', BATCH .. id, 'limited_by', limits_of(limits, steady_us).id)
 end
 charge_limits(steady_us)
 redis.call('ZADD', BATCH_ENDS, text(now_ms + window_ms), id)
+note_unsure({id})
 enqueue_step(id, 'index', model, 1, now_us)
 top_up(model, seed, now_ms)
 return 'accepted'

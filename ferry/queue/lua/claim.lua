@@ -14,7 +14,7 @@ despite_full_memory()
 local started_us = text(now_us)
 local reply, ids, small, places = {started_us}, {}, {}, {}
 local taken_rows, taken_bytes = 0, 0
-local has_step = false
+local has_step, has_skipped = false, false
 
 if not fresh and not redis.call('ZSCORE', LEASES, token) then return reply end
 local config = redis.call('HMGET', MODEL .. model, 'paused', 'digest')
@@ -79,6 +79,7 @@ local function take_alone()
       take(id, job[2], job[3], job[4] + 1, job[5] or '', text(job[6] / 1000))
       return
     end
+    has_skipped = has_skipped or is_queued
   end
 end
 
@@ -106,7 +107,7 @@ local function take_from(class, most, may_be_large)
         gone[#gone + 1] = entry[1]
         if hold_new(id) then take_step(id, rows, 1) break end
       elseif not in_time(fields[10]) then
-        skipped = skipped + 1
+        skipped, has_skipped = skipped + 1, true
       else
         gone[#gone + 1] = entry[1]
         -- An entry's id begins with when it was made.
@@ -162,5 +163,6 @@ if #ids > 0 then
   change_backlog(model, -taken_rows, -taken_bytes)
 end
 wind_up()
-top_up(model, seed, now_ms)
+-- A claim that only skipped sends no ticket: a worker would skip the same jobs again and again. expire.lua does.
+if #ids > 0 or not has_skipped then top_up(model, seed, now_ms) end
 return reply

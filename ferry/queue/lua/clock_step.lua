@@ -1,5 +1,5 @@
 -- The leader, after its own monotonic clock showed a step of Redis' clock: take the step out of the steady time.
--- ARGV  holder, step in microseconds (below 0: back), lease in ms
+-- ARGV  holder, step in microseconds (below 0: back), lease in ms, seed
 -- Reply -1 when another leads, else 1
 if not leads(ARGV[1]) then return -1 end
 despite_full_memory()
@@ -20,6 +20,7 @@ for _, model in ipairs(redis.call('SMEMBERS', MODELS)) do
   not_after(OTHER .. model, now_ms)
   local served_ms = tonumber(redis.call('HGET', MODEL .. model, 'served_ms') or 0)
   if served_ms > now_ms then redis.call('HSET', MODEL .. model, 'served_ms', text(now_ms)) end
+  top_up(model, ARGV[4], now_ms)  -- claims skipped jobs that seemed late, and sent no ticket
 end
 -- Its time to live is on Redis' clock: after a step back it would stay for as long.
 redis.call('DEL', MEMORY)

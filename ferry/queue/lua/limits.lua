@@ -4,13 +4,15 @@ local per_key = {}  -- what limits each API key of this call, by the text that s
 
 -- How much a key has left: of jobs at once, and of its rate as the time at which its next job would be due if jobs
 -- came evenly (GCRA); up to a second's worth may come together.
-local function limits_of(text_of_limits, steady_us, now_ms)
+local function limits_of(text_of_limits, steady_us)
   local limits = per_key[text_of_limits]
   if limits then return limits end
   local id, rate, most = string.match(text_of_limits, '^(%S+) (%S+) (%S+)$')
   limits = {id = id, rate = tonumber(rate), most = tonumber(most), new = {}}
   if limits.most > 0 then
-    redis.call('ZREMRANGEBYSCORE', UNFINISHED .. id, '-inf', text(now_ms))
+    -- A step of Redis' clock must not free what is unfinished.
+    local _, _, _, sure_us = now()
+    redis.call('ZREMRANGEBYSCORE', UNFINISHED .. id, '-inf', text(sure_us / 1000))
     limits.unfinished = redis.call('ZCARD', UNFINISHED .. id)
   end
   if limits.rate > 0 then
@@ -27,7 +29,7 @@ end
 -- Returns what a key is over, and the number that goes with it; nil where it may send a job, which then counts.
 local function over(text_of_limits, id, deadline_ms, steady_us, now_ms)
   if text_of_limits == '' then return nil end
-  local limits = limits_of(text_of_limits, steady_us, now_ms)
+  local limits = limits_of(text_of_limits, steady_us)
   if limits.most > 0 and limits.unfinished + #limits.new / 2 >= limits.most then
     return 'over_unfinished', limits.unfinished + #limits.new / 2
   end

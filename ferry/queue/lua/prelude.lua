@@ -12,14 +12,16 @@ local function known_steps()
   return tonumber(offset), tonumber(seen)
 end
 
--- Returns three times. Redis' own clock in microseconds: for what is shown, and beside what Redis expires. The steady
+-- Returns four times. Redis' own clock in microseconds: for what is shown, and beside what Redis expires. The steady
 -- time in milliseconds and in microseconds: for leases, deadlines, heartbeats and limits. The steady time is Redis' clock
 -- without its steps (clock_step.lua), and it never goes back. Until the leader has seen a step forward, it has that step.
+-- So the last is the latest steady time that is sure, in microseconds: the leader's own, and AHEAD_US more.
 local function now()
   local us = time_us()
   local offset, seen = known_steps()
   local steady_us = math.max(us - offset, seen)
-  return us, math.floor(steady_us / 1000), steady_us
+  local sure_us = seen > 0 and math.min(steady_us, seen + AHEAD_US) or steady_us
+  return us, math.floor(steady_us / 1000), steady_us, sure_us
 end
 
 local function text(number) return string.format('%.0f', number) end
@@ -67,6 +69,19 @@ end
 -- Steps of bulk batches stand among the jobs; the id of one is {batch}/{step}.
 local function is_step(id) return string.find(id, '/', 1, true) ~= nil end
 
+-- Accepted after a step forward that the leader has not seen, or while nobody led: only the leader knows which, and it
+-- takes that step out of the times of these jobs and batches (expire.lua).
+local function note_unsure(ids)
+  local _, _, steady_us, sure_us = now()
+  if steady_us <= sure_us then return end
+  local noted = {}
+  for _, id in ipairs(ids) do
+    noted[#noted + 1] = text(steady_us)
+    noted[#noted + 1] = id
+  end
+  in_pieces('ZADD', UNSURE, noted)
+end
+
 local ended = {}  -- ids of the jobs this script made terminal
 local news = {}   -- what it tells of them: {fields they share, ids, their outputs}
 local kept = {}   -- ids of those whose inputs stay: dead letters
@@ -108,7 +123,8 @@ local function unqueue(id, model, class, entry, rows, bytes)
   change_backlog(model, -rows, -bytes)
 end
 
--- End a job that was not computed (canceled, or past its deadline), wherever it stands. Returns whether it did.
+-- End a job that was not computed (canceled, or past its deadline), wherever it stands. Returns its model, or false when
+-- it was not open.
 local function cut_short(id, code, message, now_us)
   local job = redis.call('HMGET', JOB .. id, 'state', 'model', 'class', 'entry', 'rows', 'bytes', 'ttl_ms', 'limited_by')
   if job[1] ~= 'queued' and job[1] ~= 'running' then return false end
@@ -117,7 +133,7 @@ local function cut_short(id, code, message, now_us)
   local fields = {'state', 'canceled', 'error_code', code, 'error', message, 'completed_us', text(now_us)}
   news[#news + 1] = {{unpack(fields)}, {id}, {}}
   finish(id, job[7], fields, job[8])
-  return true
+  return job[2]
 end
 
 -- Let a job that was claimed wait again, to be claimed by itself; `is_free`: that claim is no attempt of its.

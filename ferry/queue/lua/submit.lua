@@ -96,7 +96,7 @@ for i = first, #ARGV, size do
   reply[#reply + 1] = told or waiting.rows + waiting.new_rows
 end
 
-local deadlines = {}
+local deadlines, taken = {}, {}
 for i = first, #ARGV, size do
   local id, model, class, rows, bytes, input = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 6], ARGV[i + 12]
   if accepted[id] == i then
@@ -127,11 +127,13 @@ for i = first, #ARGV, size do
     end
     deadlines[#deadlines + 1] = deadline_ms
     deadlines[#deadlines + 1] = id
+    taken[#taken + 1] = id
   elseif input == '' and bytes ~= '0' then
     redis.call('DEL', ahead(id))
   end
 end
 in_pieces('ZADD', DEADLINES, deadlines)
+note_unsure(taken)
 charge_limits(steady_us)
 for model, waiting in pairs(models) do
   if waiting.new_rows > 0 then

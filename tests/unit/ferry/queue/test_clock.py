@@ -1,6 +1,7 @@
 import pytest
 
-from ferry.queue.clock import ADOPT_S, AHEAD_US, STEP_S, ClockReference, cautious_us, steady_us
+from ferry.queue.clock import ADOPT_S, STEP_S, ClockReference, cautious_us, steady_us
+from ferry.queue.keys import AHEAD_US
 
 START_US = 1_800_000_000_000_000
 SECOND = 10**6

@@ -118,7 +118,7 @@ def keep(house: House):
 def test_expire_when_leading_then_the_number_of_jobs_ended() -> None:
     client = ScriptedRedis(expire=[7, 0, 0])
     assert Keeper(client_of(client), RULES).expire() == 7
-    ((name, (_, most, expected)),) = client.calls
+    ((name, (_, most, expected, _)),) = client.calls
     assert (name, most, expected) == ("expire", MAX_EXPIRED_A_CALL, "")
 
 
@@ -172,6 +172,14 @@ def test_round_when_leading_then_expires_each_round_and_lapses_each_second(house
     gaps = [after - before for (before, _), (after, _) in zip(house.lapsed_at, house.lapsed_at[1:], strict=False)]
     assert len(house.lapsed_at) == 3
     assert gaps == pytest.approx([LAPSE_EVERY_S] * 2, abs=EXPIRE_EVERY_S)
+
+
+def test_round_when_more_jobs_may_be_overdue_then_the_next_round_comes_at_once(house: House) -> None:
+    thread = KeeperThread(house, clock=house.clock)
+    ended = [MAX_EXPIRED_A_CALL, MAX_EXPIRED_A_CALL, MAX_EXPIRED_A_CALL - 1]
+    house.expire = lambda: ended.pop(0)
+    assert [thread.round() for _ in range(3)] == [0, 0, EXPIRE_EVERY_S]
+    assert len(house.lapsed_at) == 1  # what else is due is not put off
 
 
 def test_round_when_another_leads_then_stands_rarely_and_lapses_nothing(house: House, keep) -> None:

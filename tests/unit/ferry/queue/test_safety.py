@@ -1,3 +1,5 @@
+import asyncio
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -5,7 +7,7 @@ import pytest
 import redis
 
 from ferry.errors import QueueUnavailableError
-from ferry.queue.safety import FRESH_S, RedisSafety, SafetyReader
+from ferry.queue.safety import FRESH_S, LOOK_EVERY_S, RedisSafety, SafetyReader, log_faults
 from tests.namespaces import client_of
 
 pytestmark = pytest.mark.anyio
@@ -46,6 +48,7 @@ async def read(**told: Any) -> RedisSafety:
 
 FORBIDDEN = redis.exceptions.NoPermissionError("this user has no permissions to run the 'config|get' command")
 UNKNOWN_COMMAND = redis.ResponseError("unknown command 'CONFIG'")
+UNAVAILABLE = redis.ResponseError("Command is not available: 'CONFIG'. See the documentation of this service")
 
 
 @pytest.mark.parametrize(
@@ -56,6 +59,8 @@ UNKNOWN_COMMAND = redis.ResponseError("unknown command 'CONFIG'")
         ({"save": ""}, RedisSafety("noeviction", "none")),
         ({"save": FORBIDDEN}, RedisSafety("noeviction", "unknown")),
         ({"save": UNKNOWN_COMMAND}, RedisSafety("noeviction", "unknown")),
+        ({"save": UNAVAILABLE}, RedisSafety("noeviction", "unknown")),
+        ({"memory": UNAVAILABLE, "persistence": UNAVAILABLE, "save": ""}, RedisSafety("unknown", "unknown")),
         ({"save": None}, RedisSafety("noeviction", "unknown")),
         ({"memory": {"maxmemory_policy": "allkeys-lru"}}, RedisSafety("allkeys-lru", "none")),
         ({"memory": {}, "persistence": {}}, RedisSafety("unknown", "unknown")),
@@ -99,3 +104,38 @@ async def test_read_when_redis_is_away_then_unavailable() -> None:
 async def test_read_when_redis_fails_for_another_reason_then_not_taken_for_forbidden() -> None:
     with pytest.raises(QueueUnavailableError):
         await read(memory=redis.ResponseError("LOADING Redis is loading the dataset in memory"))
+
+
+class Pauses:
+    """Stands in for asyncio.sleep: writes down each pause, and ends the task after so many."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.seconds: list[float] = []
+
+    async def __call__(self, seconds: float) -> None:
+        self.seconds.append(seconds)
+        if len(self.seconds) == self._most:
+            raise asyncio.CancelledError
+
+
+async def test_log_faults_when_a_reply_cannot_be_read_then_it_is_logged_and_the_next_one_is_read(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pauses = Pauses(2)
+    monkeypatch.setattr(asyncio, "sleep", pauses)
+    replies: list[RedisSafety | Exception] = [ValueError("no number"), RedisSafety("allkeys-lru", "aof")]
+
+    class Reader(SafetyReader):
+        async def read(self) -> RedisSafety:
+            reply = replies.pop(0)
+            if isinstance(reply, Exception):
+                raise reply
+            return reply
+
+    with caplog.at_level(logging.WARNING), pytest.raises(asyncio.CancelledError):
+        await log_faults(Reader(client_of(Told())))
+    assert pauses.seconds == [LOOK_EVERY_S, LOOK_EVERY_S]
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+    assert "no number" in caplog.text
+    assert "allkeys-lru" in caplog.text
