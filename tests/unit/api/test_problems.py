@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from api import problems
+from api.access import HeldError
 from api.problems import (
     handle_bug,
     handle_disconnect,
@@ -32,6 +33,7 @@ STATUSES = {
     errors.ConflictError: 409,
     errors.ReusedError: 422,
     errors.RateLimitedError: 429,
+    HeldError: 429,
     QueueFullError: 503,
     errors.QueueDrainingError: 503,
     QueueUnavailableError: 503,
