@@ -276,9 +276,12 @@ class HttpProtocol(HttpToolsProtocol):
     # --- time
 
     def is_idle(self) -> bool:
-        """Whether no request is served or read and no answer waits to be sent, or a head has not come on for a tick."""
+        """Whether no request is served and no answer waits to be sent, or a head has not come on for a tick.
+
+        The rest of a body whose answer is sent already counts for nothing.
+        """
         is_serving = self._serving is not None and not self._serving.response_complete
-        is_reading = self._is_in_body or (self._head_bytes > 0 and not self.silent_s)
+        is_reading = not self._is_in_body and self._head_bytes > 0 and not self.silent_s
         return not (is_serving or is_reading or self._wire.unsent_bytes() or self.transport.is_closing())
 
     def tick(self, seconds: float) -> None:

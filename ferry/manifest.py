@@ -3,10 +3,12 @@
 Written by `training/` and `ferry models add`, read by api and worker. Knows nothing of onnxruntime or Redis.
 """
 
+import errno
 import hashlib
 import json
 import math
 import re
+import stat
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -473,9 +475,13 @@ def read_manifest(folder: Path) -> Manifest:
 
     Raises:
         FileNotFoundError: when it is not there.
+        OSError: when it is no regular file, such as a pipe, from which a read would never return.
         pydantic.ValidationError: when it is not a manifest; the message names each field.
     """
-    return Manifest.model_validate_json((folder / MANIFEST_FILE).read_bytes())
+    path = folder / MANIFEST_FILE
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, f"{MANIFEST_FILE} is not a regular file")
+    return Manifest.model_validate_json(path.read_bytes())
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:

@@ -465,6 +465,17 @@ async def test_connection_when_over_the_limit_and_one_is_idle_then_that_one_make
     assert server.reasons == ["made_room"]
 
 
+async def test_connection_when_it_was_refused_and_sends_no_more_of_its_body_then_it_makes_room() -> None:
+    server = Server(refuse, max_open=1)
+    held, held_transport = server.connect()
+    held.data_received(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\nx")
+    await turns()
+    newest, transport = server.connect()
+    newest.data_received(GET)
+    await turns()
+    assert (held_transport.statuses, "aborted" in held_transport.events, transport.statuses) == ([401], True, [401])
+
+
 async def test_connection_when_its_answer_is_not_taken_yet_then_it_makes_no_room() -> None:
     server = Server(echo_size, max_open=2)
     (written, written_wire), (taking, taking_wire) = server.connect(), server.connect()

@@ -57,6 +57,17 @@ def test_survey_when_one_folder_is_broken_then_it_says_why_and_shows_the_rest(re
     assert survey.broken == {("bad", "1"): "model.onnx is missing"}
 
 
+@pytest.mark.parametrize("file_name", [MANIFEST_FILE, MODEL_FILE])
+def test_survey_when_a_file_is_a_pipe_then_it_is_broken(repository: Repository, file_name: str) -> None:
+    put(repository, "good", "1")
+    path = put(repository, "bad", "1") / file_name
+    path.unlink()
+    os.mkfifo(path)
+    survey = repository.survey()
+    assert list(survey.entries) == [("good", "1")]
+    assert file_name in survey.broken["bad", "1"]
+
+
 def test_survey_when_folders_are_hidden_or_foreign_then_they_are_ignored(repository: Repository) -> None:
     folder = put(repository, "mnist", "1")
     (folder / "samples").mkdir()
