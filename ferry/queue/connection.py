@@ -26,6 +26,8 @@ HEALTH_CHECK_S = 15
 RETRY_AFTER_S = 1
 # Error codes of a Redis that says no today and yes tomorrow.
 _FOR_NOW = re.compile(r"\b(READONLY|LOADING|MASTERDOWN|NOREPLICAS|BUSY)\b")
+# uvloop says this, as a RuntimeError, where Redis goes between a connect and a command; redis-py passes it through.
+_CLOSED = "the handler is closed"
 
 _BOUNDS: dict[str, Any] = {
     "socket_connect_timeout": CONNECT_TIMEOUT_S,
@@ -80,6 +82,12 @@ def redis_errors() -> Iterator[None]:
     except (redis.ConnectionError, redis.TimeoutError, OSError, TimeoutError) as error:
         raise QueueUnavailableError(
             f"Redis does not answer: {_first_line(error)}", retry_after_s=RETRY_AFTER_S
+        ) from error
+    except RuntimeError as error:
+        if _CLOSED not in str(error):
+            raise
+        raise QueueUnavailableError(
+            "Redis does not answer: the connection was closed", retry_after_s=RETRY_AFTER_S
         ) from error
     except redis.ResponseError as error:
         reason = _refusal(error)

@@ -1,6 +1,9 @@
+import asyncio
+
 import pytest
 import redis
 import redis.asyncio
+import uvloop
 
 from ferry.errors import QueueUnavailableError
 from ferry.queue.connection import (
@@ -46,6 +49,29 @@ def test_redis_errors_when_redis_does_not_answer_then_unavailable_and_worth_a_re
     assert raised.detail.startswith("Redis does not answer: ")
     assert raised.detail.endswith(str(error) or type(error).__name__)
     assert (raised.retryable, raised.retry_after_s) == (True, 1)
+
+
+async def write_to_a_closed_connection() -> RuntimeError:
+    """Return what the event loop raises where Redis goes between a connect and the first command."""
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    writer.transport.abort()
+    await asyncio.sleep(0)
+    with pytest.raises(RuntimeError) as caught:
+        writer.writelines([b"PING"])
+    server.close()
+    return caught.value
+
+
+def test_redis_errors_when_the_connection_closed_before_the_command_then_unavailable() -> None:
+    raised = refused(uvloop.run(write_to_a_closed_connection()))
+    assert raised.detail == "Redis does not answer: the connection was closed"
+    assert (raised.retryable, raised.retry_after_s) == (True, 1)
+
+
+def test_redis_errors_when_another_runtime_error_is_raised_then_it_passes_through() -> None:
+    with pytest.raises(RuntimeError, match="no running event loop"), redis_errors():
+        raise RuntimeError("no running event loop")
 
 
 def test_redis_errors_when_the_message_has_lines_then_only_the_first() -> None:
