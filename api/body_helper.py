@@ -62,6 +62,11 @@ class BodyHelper:
             self.close()
         return answer, payload
 
+    def clear_ended(self) -> None:
+        """Forget a process that ended while nothing was asked: no body is to blame for that end."""
+        if self._process and self._process.poll() is not None:
+            logger.warning("body_reader_ended: %s; another one is started", self._stop(None))
+
     def close(self) -> None:
         """End the process."""
         self._stop(None)

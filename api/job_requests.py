@@ -277,6 +277,8 @@ class LargeBody:
                 await self._helper.ask({"forget": True}, b"")
 
     async def _ask(self, question: dict[str, Any], data: bytes) -> tuple[dict[str, Any], memoryview]:
+        if question is self._question:
+            self._helper.clear_ended()
         while True:
             try:
                 answer, payload = await self._helper.ask(question, data)

@@ -334,6 +334,7 @@ class ModelFile(_Strict):
         return value
 
 
+MAX_DESCRIPTION_CHARS = 4096
 # Fields of the manifest that are part of `Manifest.digest` as they are.
 _ANSWER_FIELDS = {"format", "inputs", "outputs", "fixed_inputs", "labels", "labels_of", "non_finite"}
 
@@ -344,7 +345,8 @@ class Manifest(_Strict):
     format: int = Field(default=MANIFEST_FORMAT, ge=1, le=MANIFEST_FORMAT)
     name: str = Field(pattern=NAME_PATTERN)
     version: str = Field(pattern=VERSION_PATTERN)
-    description: str = ""
+    # Part of every list of models.
+    description: str = Field(default="", max_length=MAX_DESCRIPTION_CHARS)
     inputs: tuple[TensorSpec, ...] = Field(min_length=1)
     outputs: tuple[TensorSpec, ...] = Field(min_length=1)
     # Inputs that no client sends: the same value in every run.

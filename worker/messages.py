@@ -41,6 +41,30 @@ class Channel(redis.Channel):
             _log_dropped("a queue", f"it is no JSON ({type(error).__name__})")
             return True
 
+    def _receive_one(self, connection: Any) -> Any:
+        """Take one message of a channel that all workers hear; one that is no JSON is dropped."""
+        self.connection.is_delivering = False
+        try:
+            return super()._receive_one(connection)  # type: ignore[no-untyped-call]
+        except (Empty, RedisError, OSError):
+            raise
+        except Exception as error:
+            if self.connection.is_delivering:
+                raise
+            _log_dropped("a channel", f"it is no JSON ({type(error).__name__})")
+            raise Empty from None
+
+
+class _WithoutPayload(logging.Filter):
+    """Kombu's own line about such a message, without what was in it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change the record; returns that it is logged."""
+        if str(record.msg).startswith("Cannot process event on channel"):
+            record.msg, record.args = "message_dropped: a message of a channel was dropped: it is no JSON", ()
+            record.exc_info = record.exc_text = None
+        return True
+
 
 class Transport(redis.Transport):
     """Kombu's transport for Redis, which drops messages that it could not take apart."""
@@ -82,6 +106,9 @@ def use_transport() -> None:
     """Let every Celery application of this process that connects to Redis use the transport above."""
     for scheme in ("redis", "rediss"):
         TRANSPORT_ALIASES[scheme] = f"{__name__}:{Transport.__name__}"
+    kombu_log = logging.getLogger(redis.__name__)
+    if not any(isinstance(each, _WithoutPayload) for each in kombu_log.filters):
+        kombu_log.addFilter(_WithoutPayload())
 
 
 def why_not_a_task(headers: Mapping[str, Any], body: bytes | str, checks: Mapping[str, CheckArgs]) -> str:

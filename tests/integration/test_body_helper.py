@@ -1,5 +1,6 @@
 """api.body_helper and api.body_process: what a real body reader answers, and how it ends."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -65,6 +66,22 @@ async def test_ask_when_the_process_was_killed_then_said_so_and_another_one_answ
     answer, _ = await helper.ask(QUESTION, BODY)
     assert answer["name"] == "toy"
     assert helper.pid != pid
+
+
+async def test_clear_ended_when_the_process_was_killed_while_idle_then_the_next_question_is_answered(
+    helper: BodyHelper,
+) -> None:
+    await helper.ask(QUESTION, BODY)
+    pid = helper.pid
+    helper.clear_ended()
+    assert helper.pid == pid
+    os.kill(pid, signal.SIGKILL)
+    await asyncio.to_thread(os.waitid, os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+    helper.clear_ended()
+
+    answer, _ = await helper.ask(QUESTION, BODY)
+    assert answer["name"] == "toy"
 
 
 async def test_ask_when_no_answer_comes_in_time_then_the_process_is_ended() -> None:

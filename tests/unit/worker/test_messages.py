@@ -1,12 +1,14 @@
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from celery import Celery
+from kombu.transport.virtual import Empty
 
 from ferry.inspection import INSPECT_TASK
 from ferry.queue.tickets import RUN_TASK, ticket_template
-from worker.messages import why_not_a_task
+from worker.messages import Channel, use_transport, why_not_a_task
 from worker.tasks import TASK_ARGS
 
 BODY = json.dumps([["toy", "1"], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}])
@@ -64,3 +66,19 @@ def test_why_not_a_task_when_headers_are_wrong_then_said(headers: dict[str, obje
 )
 def test_why_not_a_task_when_the_body_is_wrong_then_said(body: object, reason: str) -> None:
     assert why_not_a_task({"task": RUN_TASK, "id": "x"}, json.dumps(body), TASK_ARGS) == reason
+
+
+@pytest.mark.parametrize("data", [b"[" * 100_000, b"garbage SECRET", b"\xff\xfe SECRET"])
+def test_receive_one_when_a_channel_brings_no_json_then_dropped_with_a_line_without_it(
+    data: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    use_transport()
+    channel = Channel.__new__(Channel)
+    channel.connection = SimpleNamespace(is_delivering=False)  # type: ignore[assignment]
+    channel.connection_errors = (ConnectionError,)
+    heard = SimpleNamespace(parse_response=lambda: [b"message", b"/0.celery.pidbox", data])
+    with pytest.raises(Empty):
+        channel._receive_one(heard)
+    assert "message_dropped" in caplog.text
+    assert "SECRET" not in caplog.text
+    assert "[[[" not in caplog.text
