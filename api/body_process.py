@@ -6,11 +6,12 @@ is small, or packed for the queue. It ends with the API process, whose end of th
 
 import gc
 import os
-import resource
+import re
 import signal
 import socket
 import sys
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -115,7 +116,10 @@ def _model(manifest: bytes) -> tuple[Manifest, Codec]:
 
 
 def _has_grown() -> bool:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > LARGE_RSS_BYTES  # Linux: in KiB
+    # getrusage would tell the peak of the process that started this one, where that was larger.
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    found = re.search(r"^VmHWM:\s*(\d+) kB", status, re.MULTILINE)
+    return found is not None and int(found[1]) * 1024 > LARGE_RSS_BYTES
 
 
 if __name__ == "__main__":

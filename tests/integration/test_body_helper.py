@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from api.body_helper import BodyHelper, ReaderEndedError
+from api.body_process import LARGE_RSS_BYTES
 from api.job_bodies import Kind
 from tests.manifests import manifest
 
@@ -66,6 +67,16 @@ async def test_ask_when_the_process_was_killed_then_said_so_and_another_one_answ
     answer, _ = await helper.ask(QUESTION, BODY)
     assert answer["name"] == "toy"
     assert helper.pid != pid
+
+
+async def test_ask_when_the_process_that_started_it_is_large_then_it_is_not_taken_for_grown(
+    helper: BodyHelper,
+) -> None:
+    large = np.ones(LARGE_RSS_BYTES + 2**20, np.uint8)  # a peak that getrusage hands on to a process that it starts
+    await helper.ask(QUESTION, BODY)
+    pid = helper.pid
+    await helper.ask({}, manifest().model_dump_json().encode())
+    assert (helper.pid, large.size > LARGE_RSS_BYTES) == (pid, True)
 
 
 async def test_clear_ended_when_the_process_was_killed_while_idle_then_the_next_question_is_answered(
