@@ -9,7 +9,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-unit test-invariants chaos coverage test-browser test-training check format train bench bench-peers bench-quick bench-bulk bench-compose bench-pages endurance lock clean
+.PHONY: help setup demo up test test-unit test-invariants chaos coverage test-browser test-training check format train bench bench-peers bench-quick bench-bulk bench-compose bench-attacks bench-pages bench-priority endurance lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,7 +35,12 @@ demo: $(BIN)/.runtime ## send 1,000 handwritten digits through the whole stack a
 up: $(BIN)/.runtime ## start Redis, API, workers and Flower; Ctrl-C stops them
 	$(BIN)/ferry up
 
-test: $(BIN)/.test ## unit, contract, integration and e2e tests
+# The tests behind a proxy run Debian's nginx; where it is not installed it is unpacked here, and nothing is installed.
+NGINX := $(abspath .tools/nginx)
+.tools/nginx: | $(UV)
+	@command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || bash .ci/nginx $(NGINX) || echo "no nginx: the tests behind it are skipped"
+
+test: $(BIN)/.test .tools/nginx ## unit, contract, integration and e2e tests
 	$(BIN)/python -m pytest
 
 test-unit: $(BIN)/.test ## the tests that need no process
@@ -91,9 +96,17 @@ bench-compose: $(UV) ## the compose stack with 1, 2 and 4 workers, and a key bes
 	UV_PROJECT_ENVIRONMENT=$(BENCH) $(UV) sync --locked --quiet --python $(PYTHON) --no-default-groups --group bench
 	$(BENCH)/bin/python -m benchmarks.containers $(ARGS)
 
+bench-attacks: $(UV) ## hostile clients beside honest ones: latencies, memory, who pays; 26 minutes (ARGS="--seconds 3 upload")
+	UV_PROJECT_ENVIRONMENT=$(BENCH) $(UV) sync --locked --quiet --python $(PYTHON) --no-default-groups --group bench
+	$(BENCH)/bin/python -m benchmarks.attacks $(ARGS)
+
 bench-pages: $(UV) ## W1 with ten pages open in Chromium beside it, against without: ten minutes
 	UV_PROJECT_ENVIRONMENT=$(BENCH) $(UV) sync --locked --quiet --python $(PYTHON) --no-default-groups --group bench
 	UV=$(abspath $(UV)) $(BENCH)/bin/python -m benchmarks.pages
+
+bench-priority: $(UV) ## high-priority jobs on an idle queue and beside a backlog of 200,000: a minute, printed
+	UV_PROJECT_ENVIRONMENT=$(BENCH) $(UV) sync --locked --quiet --python $(PYTHON) --no-default-groups --group bench
+	$(BENCH)/bin/python -m benchmarks.priority $(ARGS)
 
 endurance: $(UV) ## deadlines behind a busy worker, tenfold overload, a million jobs: a quarter of an hour (ARGS="soak" for one)
 	UV_PROJECT_ENVIRONMENT=$(BENCH) $(UV) sync --locked --quiet --python $(PYTHON) --no-default-groups --group bench

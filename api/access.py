@@ -7,25 +7,29 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from ferry.access import ApiKey, Scope, parse_token
+from ferry.access import REVOKED_WITHIN_S, ApiKey, Scope, parse_token
 from ferry.errors import ForbiddenError, RateLimitedError, UnauthenticatedError
 from ferry.job_ids import SEPARATOR, scoped_id, split_id
 
-# A key is asked for again after this, so one that was revoked is refused everywhere within this time.
-SEEN_S = 1.0
+# A key is read again after this time.
+SEEN_S = REVOKED_WITHIN_S
 # A key that was over its limits is told so without a further look for this long, and not before it is over: whoever
 # ignores Retry-After costs this process next to nothing. Up to as long again, by chance, keeps a crowd from coming back
 # in one moment, in which others would wait.
 HOLD_S = 0.25
 # More keys than this are not remembered at once.
 MOST_SEEN = 10_000
-_OPEN = frozenset({"/", "/v2", "/v2/health/live", "/v2/health/ready"})
+_OPEN = frozenset({"/", "/docs", "/v2", "/v2/health/live", "/v2/health/ready"})
 # What the page is made of holds nothing of anybody.
 _STATIC = "/static/"
 # Any key that is in force may ask what it may do.
 OF_ANY_KEY = frozenset({"/v1/key"})
-_ADMIN = ("/v1/dead-letters",)
+_ADMIN = ("/v1/dead-letters", "/v1/owners")
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class HeldError(RateLimitedError):
+    """The key was over its limits a moment ago; the queue was not asked. It does not hold the key for longer."""
 
 
 class KeyFinder(Protocol):
@@ -111,13 +115,15 @@ class Gate:
         """Whether no key is needed."""
         return self._finder is None
 
-    async def admit(self, method: str, path: str, headers: Mapping[str, str]) -> Caller:
-        """Return who asks.
+    async def admit(
+        self, method: str, path: str, headers: Mapping[str, str], *, on_known: Callable[[Caller], None] = lambda _: None
+    ) -> Caller:
+        """Return who asks; `on_known` hears it even where the caller is refused for its limits.
 
         Raises:
             UnauthenticatedError: a key is needed, and there is none that is in force.
             ForbiddenError: the key has not the scope.
-            RateLimitedError: the key was over its limits a moment ago.
+            HeldError: the key was over its limits a moment ago.
             QueueUnavailableError: the key could not be looked up.
         """
         scope = scope_of(method, path)
@@ -127,9 +133,27 @@ class Gate:
         if not key.may(scope) and path not in OF_ANY_KEY:
             has = ", ".join(sorted(key.scopes)) or "none"
             raise ForbiddenError(f"{method} {path} needs a key with scope {scope}; key {key.id} has {has}")
+        caller = Caller(key.owner, key)
+        on_known(caller)
         if scope is Scope.SUBMIT and key.id in self._held and method == "POST":
             await self._wait_out(key.id)
-        return Caller(key.owner, key)
+        return caller
+
+    async def confirm(self, caller: Caller) -> None:
+        """Check that a caller's key is still in force, after a request that may have taken long to arrive.
+
+        Else a request that began before its owner was erased would leave something behind. Redis is asked only where
+        the key was last read SEEN_S ago.
+
+        Raises:
+            UnauthenticatedError: it was revoked meanwhile.
+            QueueUnavailableError: the key could not be looked up.
+        """
+        if self._finder is None or caller.key is None:
+            return
+        key = await self._look_up(self._finder, caller.key.id)
+        if key is None or key.revoked_us is not None:
+            raise UnauthenticatedError("this API key was revoked while the request was being sent")
 
     def hold(self, key: ApiKey, error: RateLimitedError) -> None:
         """Let a key that is over its limits wait for a moment before it is looked at again."""
@@ -142,7 +166,7 @@ class Gate:
             self._held.pop(key_id, None)
             return
         await self._sleep(rest + self._chance() * HOLD_S)
-        raise RateLimitedError(error.detail, retry_after_s=error.retry_after_s)
+        raise HeldError(error.detail, retry_after_s=error.retry_after_s)
 
     async def _key(self, finder: KeyFinder, header: str | None) -> ApiKey:
         if header is None:

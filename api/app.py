@@ -7,30 +7,58 @@ import multiprocessing
 import signal
 import socket
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI
 
 from api.access import Gate, KeyFinder
+from api.addresses import Addresses
 from api.catalog import Catalog
+from api.connections import Connections
 from api.door import Door
 from api.fast_routes import FastApp
 from api.load_feed import LoadBook, LoadFeed
 from api.meter import Meter
 from api.problems import install_handlers
-from api.protocol import STOP_BELL, StopBell
+from api.protocol import CONNECTIONS
 from api.routes import batches as batches_routes
 from api.routes import dead_letters as dead_letters_routes
+from api.routes import (
+    docs,
+    health,
+    infer,
+    keys,
+    metrics,
+    models,
+    oip_models,
+    owners,
+    pages,
+    predict,
+    predictions,
+    repository,
+    stats,
+)  # fmt: skip
 from api.routes import files as files_routes
-from api.routes import health, infer, keys, metrics, models, oip_models, pages, predict, predictions, repository, stats
-from api.services import BatchBook, DeadLetterOffice, Figures, FileBook, JobQueue, Services, WholeQueue
+from api.services import (
+    BatchBook,
+    DeadLetterOffice,
+    Figures,
+    FileBook,
+    JobQueue,
+    OwnerEraser,
+    Services,
+    WholeQueue,
+)  # fmt: skip
+from api.stop_bell import STOP_BELL, StopBell
 from api.submitter import Submitter
 from api.waiters import Waiters
 from ferry.bulk.batches import batches_of
 from ferry.bulk.files import files_of
 from ferry.bulk.storage import storage_of
+from ferry.erasure import Eraser
 from ferry.errors import QueueUnavailableError
 from ferry.local.lifeline import die_with_parent
 from ferry.logs import configure_logging, event_log
@@ -41,6 +69,7 @@ from ferry.queue.keeper import Keeper, KeeperRules, KeeperThread
 from ferry.queue.key_book import KeyReader
 from ferry.queue.load import LoadReader
 from ferry.queue.producer import Producer, limits_of
+from ferry.queue.safety import SafetyReader, log_faults
 from ferry.queue.statistics import Statistics
 from ferry.repository import Repository
 from ferry.settings import Settings, load_settings
@@ -72,6 +101,7 @@ def build_app(
     batches: BatchBook | None = None,
     finder: KeyFinder | None = None,
     loads: LoadBook | None = None,
+    eraser: OwnerEraser | None = None,
 ) -> FastAPI:
     """Return an application; with `queue` on that one and what comes with it (tests), else on the settings' Redis.
 
@@ -81,15 +111,18 @@ def build_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
         asyncio.get_running_loop().set_exception_handler(_handle_stray)
-        async with _running(settings, queue, files, batches, finder, loads) as services:
+        given = _Backend(queue, queue, files, batches, finder, loads=loads, eraser=eraser) if queue else None
+        async with _running(settings, given) as services:
             app.state.services = services
             # What was imported lives as long as the process; the collector need not look at it again and again.
             gc.freeze()
-            yield {STOP_BELL: StopBell(services.waiters.release)}
+            connections = Connections(max_open=settings.max_connections, count=services.door.meter.cut_off)
+            async with _while_running(connections.watch()):
+                yield {STOP_BELL: StopBell(services.waiters.release), CONNECTIONS: connections}
 
     app = FastApp(
         title="Ferry", version=version("ferry-inference"), description=DESCRIPTION, lifespan=lifespan,
-        redirect_slashes=False, redoc_url=None,
+        redirect_slashes=False, openapi_url=None,
     )  # fmt: skip
     install_handlers(app)
     for module in (
@@ -104,33 +137,47 @@ def build_app(
         repository,
         stats,
         keys,
+        owners,
         health,
         metrics,
         pages,
+        docs,
     ):
         app.include_router(module.router)
     pages.mount_static(app)
     return app
 
 
-def _handle_stray(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log what nobody awaited, but for names that were looked up too slowly: whoever asked has given up and said so."""
-    if not isinstance(context.get("exception"), socket.gaierror):
-        loop.default_exception_handler(context)
+def _handle_stray(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what nobody awaited, without the task's representation, which shows its result.
+
+    Names that were looked up too slowly are left out: their callers have given up and said so.
+    """
+    error = context.get("exception")
+    if not isinstance(error, socket.gaierror):
+        logger.error("event loop: %s", context.get("message", "an error"), exc_info=error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Backend:
+    """What the routes work on: the real Redis and storage, or a test's."""
+
+    queue: JobQueue
+    dead_letters: DeadLetterOffice
+    files: FileBook | None = None
+    batches: BatchBook | None = None
+    finder: KeyFinder | None = None
+    figures: Figures | None = None
+    loads: LoadBook | None = None
+    eraser: OwnerEraser | None = None
+    safety: SafetyReader | None = None
 
 
 @asynccontextmanager
-async def _running(
-    settings: Settings,
-    queue: WholeQueue | None,
-    files: FileBook | None,
-    batches: BatchBook | None,
-    finder: KeyFinder | None,
-    loads: LoadBook | None,
-) -> AsyncIterator[Services]:
+async def _running(settings: Settings, given: _Backend | None) -> AsyncIterator[Services]:
     """Run one process's parts; on the real queue a keeper and a sweep of expired files too."""
-    if queue is not None:
-        async with _services(settings, queue, queue, files, batches, finder, loads=loads) as services:
+    if given is not None:
+        async with _services(settings, given) as services:
             yield services
         return
     url = settings.require_redis_url()
@@ -146,19 +193,16 @@ async def _running(
         if mirroring:
             await asyncio.to_thread(mirroring.pull)
             mirroring.start()
+        safety = SafetyReader(client)
         producer, stored = Producer(client, limits_of(settings)), files_of(client, storage, settings)
+        backend = _Backend(
+            producer, DeadLetters(client, producer), stored, batches_of(client, settings),
+            KeyReader(client) if settings.needs_keys else None, Statistics(client), LoadReader(client),
+            Eraser(client, stored), safety,
+        )  # fmt: skip
         async with (
-            _while_running(stored.sweep_forever()),
-            _services(
-                settings,
-                producer,
-                DeadLetters(client, producer),
-                stored,
-                batches_of(client, settings),
-                KeyReader(client) if settings.needs_keys else None,
-                Statistics(client),
-                LoadReader(client),
-            ) as services,
+            _while_running(stored.sweep_forever(), log_faults(safety)),
+            _services(settings, backend) as services,
         ):
             yield services
     finally:
@@ -171,28 +215,22 @@ async def _running(
 
 
 @asynccontextmanager
-async def _services(
-    settings: Settings,
-    queue: JobQueue,
-    dead_letters: DeadLetterOffice,
-    files: FileBook | None,
-    batches: BatchBook | None,
-    finder: KeyFinder | None,
-    figures: Figures | None = None,
-    loads: LoadBook | None = None,
-) -> AsyncIterator[Services]:
-    catalog = Catalog(Repository(settings.models_dir), queue)
-    waiters = Waiters(queue)
+async def _services(settings: Settings, backend: _Backend) -> AsyncIterator[Services]:
+    catalog = Catalog(Repository(settings.models_dir), backend.queue)
+    waiters = Waiters(backend.queue)
     await catalog.refresh()
-    door = Door(Gate(finder), Meter(), event_log(settings, "api"))
+    door = Door(Gate(backend.finder), Meter(), event_log(settings, "api"))
     tasks = [catalog.run(), waiters.listen(), waiters.sweep_forever()]
-    if figures is not None:
-        tasks.append(_hand_on_forever(door.meter, figures))
+    if backend.figures is not None:
+        tasks.append(_hand_on_forever(door.meter, backend.figures))
     async with _while_running(*tasks):
-        yield Services(
-            settings, queue, dead_letters, catalog, Submitter(queue), waiters, door, figures, files, batches,
-            LoadFeed(loads) if loads else None,
+        services = Services(
+            settings, backend.queue, backend.dead_letters, catalog, Submitter(backend.queue), waiters, door,
+            Addresses(settings), backend.figures, backend.files, backend.batches,
+            LoadFeed(backend.loads) if backend.loads else None, backend.eraser, backend.safety,
         )  # fmt: skip
+        with closing(services.requests):
+            yield services
 
 
 async def _hand_on_forever(meter: Meter, figures: Figures) -> None:

@@ -1,30 +1,28 @@
-"""Request bodies: bounded, of a type we read, and parsed. Knows nothing of what the JSON means."""
+"""Request bodies: bounded, of a type we read, and small ones parsed. Knows nothing of what the JSON means."""
 
-import json
-import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-import orjson
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from api import json_arrays
+from api.json_parsing import parse_plain_json
 from api.problems import BodyTooLargeError, UnsupportedMediaTypeError
-from ferry.errors import InvalidInputError, MalformedRequestError
+from ferry.errors import InvalidInputError
 
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+# The largest body of a request that has no tensors in it: a batch with 16 metadata of 512 characters has 10 KB.
+MAX_PLAIN_BYTES = 64 * 2**10
 
 
 async def read_json_object(request: Request, headers: Mapping[str, str], *, max_bytes: int) -> dict[str, Any]:
-    """Return the JSON object in the body. No content type at all is taken as JSON.
+    """Return the JSON object in a body without tensors, of up to MAX_PLAIN_BYTES. No content type is taken as JSON.
 
     Raises:
         UnsupportedMediaTypeError, BodyTooLargeError, MalformedRequestError: as named.
         InvalidInputError: JSON, but not an object.
     """
     check_media_type(headers.get("content-type", ""))
-    body = parse_json(await read_body(request, headers, max_bytes=max_bytes))
+    body = parse_plain_json(await read_body(request, headers, max_bytes=min(max_bytes, MAX_PLAIN_BYTES)))
     if not isinstance(body, dict):
         raise InvalidInputError.at("#", "the body must be a JSON object")
     return body
@@ -39,8 +37,17 @@ def check_media_type(content_type: str) -> None:
         raise UnsupportedMediaTypeError(f"content type {media_type!r} is not read here; send application/json")
 
 
-async def read_body(request: Request, headers: Mapping[str, str], *, max_bytes: int) -> bytes:
+async def read_body(
+    request: Request,
+    headers: Mapping[str, str],
+    *,
+    max_bytes: int,
+    on_piece: Callable[[int], Awaitable[None] | None] = lambda _: None,
+) -> bytes:
     """Return the body, refusing as soon as it is known to be too large, or when it is compressed.
+
+    `on_piece` is called with the size of each piece that comes, and may refuse it. The next piece is received when what
+    it returns is done; so long the client cannot send much.
 
     Raises:
         UnsupportedMediaTypeError, BodyTooLargeError: as named.
@@ -63,35 +70,15 @@ async def read_body(request: Request, headers: Mapping[str, str], *, max_bytes: 
         size += len(piece)
         if size > max_bytes:
             raise _too_large(f"more than {max_bytes}", max_bytes)
+        pause = on_piece(len(piece))
         pieces.append(piece)
+        if pause is not None and not is_last:
+            await pause
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _too_large(size: str, max_bytes: int) -> BodyTooLargeError:
     limit = f"the limit is {max_bytes} bytes (FERRY_MAX_BODY_BYTES); send fewer rows a job"
+    if max_bytes == MAX_PLAIN_BYTES:
+        limit = f"the limit of a body without tensors is {max_bytes} bytes"
     return BodyTooLargeError(f"the body has {size} bytes, {limit}")
-
-
-def parse_json(body: bytes) -> Any:
-    """Parse JSON; large arrays of numbers come as numpy arrays (api/json_arrays.py).
-
-    NaN and Infinity are not JSON, but pass, so that the check of values can name their field.
-
-    Raises:
-        MalformedRequestError: saying where it stops being JSON.
-    """
-    try:
-        return json_arrays.read(body)
-    except ValueError:
-        pass  # it may be JSON all the same
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        reason = str(error)
-    try:
-        value = json.loads(body.decode("utf-8-sig"))
-        if _SURROGATE.search(body):  # half a pair passes here, and would fail as soon as it is to be UTF-8 again
-            json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except (ValueError, RecursionError):
-        raise MalformedRequestError(f"the body is not JSON: {reason}") from None
-    return value

@@ -17,6 +17,7 @@ from typing import Protocol
 from ferry.errors import FerryError, NotFoundError
 from ferry.manifest import Evidence, Execution, ExecutionMode, Manifest
 from ferry.profile import WHOLE_JOB_LIMITS, BatchLimits, Profile, Tuning, limits_in_force
+from ferry.queue.broken_models import BrokenModel
 from ferry.queue.producer import ModelStatus
 from ferry.queue.versions import LATEST
 from ferry.repository import Repository
@@ -35,7 +36,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Entry:
-    """One version of a model as the API knows it; its fields as in `ModelStatus`."""
+    """One version of a model as the API knows it; its fields as in `ModelStatus`.
+
+    broken: why it cannot be loaded, here or by a worker; others may serve it all the same.
+    """
 
     manifest: Manifest
     live_workers: int = 0
@@ -47,6 +51,16 @@ class Entry:
     is_unloaded: bool = False
     other_workers: int = 0
     switched: str = ""
+    broken: str = ""
+
+    @property
+    def state(self) -> str:
+        """Who serves it, in a word; "broken" where nobody does since it cannot be loaded."""
+        if self.is_unloaded:
+            return "unloaded"
+        if self.live_workers:
+            return "ready"
+        return "broken" if self.broken else "no_worker"
 
     @property
     def execution(self) -> Execution:
@@ -114,6 +128,9 @@ class Registry(Protocol):
     async def unloaded(self) -> frozenset[tuple[str, str]]:
         """Return (name, version) of what is unloaded."""
 
+    async def broken(self) -> list[BrokenModel]:
+        """Return what workers cannot load."""
+
 
 class Catalog:
     """Looks models up by name and version."""
@@ -137,6 +154,9 @@ class Catalog:
         self._drains: dict[tuple[str, str], DrainRate] = {}
         self._local: dict[tuple[str, str], Manifest] = {}
         self._local_digests: dict[tuple[str, str], str] = {}
+        # Why versions in the folder cannot be served, and what workers cannot load.
+        self._local_broken: dict[tuple[str, str], str] = {}
+        self._broken: dict[tuple[str, str], BrokenModel] = {}
         self._fingerprint: object = None
         self._refreshed_at = float("-inf")
         self._refreshing = asyncio.Lock()
@@ -145,6 +165,11 @@ class Catalog:
     def entries(self) -> list[Entry]:
         """Every version, names in order, versions in numeric order."""
         return [self._entries[key] for key in sorted(self._entries, key=lambda key: (key[0], int(key[1])))]
+
+    @property
+    def broken(self) -> list[BrokenModel]:
+        """What cannot be loaded, here or by a worker, names in order."""
+        return [self._broken[key] for key in sorted(self._broken)]
 
     async def find(self, name: str, version: str | None = None) -> Entry:
         """Return a version of a model; `version` may be an alias. None is `latest`: the highest, unless it was moved.
@@ -208,7 +233,9 @@ class Catalog:
                     await self._registry.register(manifest)
             self._aliases = await self._registry.aliases()
             self._unloaded = await self._registry.unloaded()
+            self._broken = self._local_faults() | {each.key: each for each in await self._registry.broken()}
         except FerryError as error:
+            self._broken = self._local_faults()
             logger.warning("the catalog could not be refreshed: %s", error)
             # What only workers announced is not unknown because Redis is silent.
             announced = {
@@ -236,17 +263,24 @@ class Catalog:
                 key in self._unloaded,
                 status.other_workers,
                 status.switched,
+                self._reason(key),
             )
             for key, status in announced.items()
         }
         for key, manifest in self._local.items():
-            fresh.setdefault(key, Entry(manifest))
+            fresh.setdefault(key, Entry(manifest, broken=self._reason(key)))
         self._measure(announced.values())
         self._entries = {key: self._kept(key, entry) for key, entry in fresh.items()}
         self._latest = {entry.manifest.name: entry for entry in self.entries}
         for (name, alias), version in self._aliases.items():
             if alias == LATEST and (entry := self._entries.get((name, version))):
                 self._latest[name] = entry
+
+    def _local_faults(self) -> dict[tuple[str, str], BrokenModel]:
+        return {key: BrokenModel(*key, reason) for key, reason in self._local_broken.items()}
+
+    def _reason(self, key: tuple[str, str]) -> str:
+        return self._broken[key].reason if key in self._broken else ""
 
     def _manifest_of(self, key: tuple[str, str], status: ModelStatus) -> Manifest:
         """Return the folder's manifest where it has the registered digest: its texts are newer. Else the registered."""
@@ -294,13 +328,17 @@ class Catalog:
         fingerprint = self._repository.fingerprint()
         if fingerprint != self._fingerprint:
             self._fingerprint = fingerprint
-            self._local = self._repository.scan()
+            survey = self._repository.survey()
+            self._local, self._local_broken = survey.entries, survey.broken
             self._local_digests = {key: manifest.digest for key, manifest in self._local.items()}
 
     def _what_there_is(self, name: str, version: str | None) -> str:
         # What the client sent may be as long as a body; no name or version is.
         name, version = name[:SHOWN_CHARS], version and version[:SHOWN_CHARS]
         names = sorted({known for known, _ in self._entries})
+        faults = [each for each in self.broken if each.name == name and (version is None or each.version == version)]
+        if faults:
+            return f"model {name}:{faults[-1].version} is broken: {faults[-1].reason}"
         if name in names:
             versions = ", ".join(sorted((known for each, known in self._entries if each == name), key=int))
             aliases = sorted((alias, known) for (model, alias), known in self._aliases.items() if model == name)

@@ -4,7 +4,7 @@ from fastapi import Request
 from starlette.types import Scope
 
 from api.access import ANYBODY, Caller
-from ferry.jobs import JobLimits, new_job_id
+from ferry.jobs import JobLimits, LimitsLeft, new_job_id
 from ferry.origins import Origin, new_origin
 
 # A request's scope holds its context under this name.
@@ -12,17 +12,25 @@ CONTEXT = "ferry.context"
 
 
 class Context:
-    """One request's own. work_id: of the job, file or batch that it was about, once that is known."""
+    """One request's own. work_id: of the job, file or batch that it was about, once that is known.
 
-    __slots__ = ("caller", "has_own_id", "origin", "status", "work_id")
+    left: what is left of the limits of the caller's key, once the queue has counted.
+    """
+
+    __slots__ = ("caller", "has_own_id", "left", "origin", "status", "work_id")
 
     def __init__(self, origin: Origin, caller: Caller = ANYBODY, *, has_own_id: bool = False) -> None:
         """`has_own_id`: the request's id is its client's, who may use it for several."""
         self.origin = origin
         self.caller = caller
         self.has_own_id = has_own_id
+        self.left: LimitsLeft | None = None
         self.work_id = ""
         self.status = 0
+
+    def identify(self, caller: Caller) -> None:
+        """Take note of who asks."""
+        self.caller = caller
 
     def new_job_id(self) -> str:
         """Return an id for the job that this request submits: its own, where nobody else can have that."""
@@ -34,7 +42,7 @@ class Context:
         key = self.caller.key
         if key is None or (key.rate_per_s is None and key.max_unfinished is None):
             return None
-        return JobLimits(key.id, key.rate_per_s, key.max_unfinished)
+        return JobLimits(key.limited_as or key.id, key.rate_per_s, key.max_unfinished)
 
 
 def context_of(request: Request) -> Context:

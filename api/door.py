@@ -11,7 +11,9 @@ from api.context import CONTEXT, Context
 from api.headers import headers_in
 from api.meter import Meter
 from api.problems import handle_ferry_error
+from api.rate_limit_headers import left_header, policy_header
 from ferry.errors import FerryError
+from ferry.log_text import clean_text
 from ferry.logs import EventLog
 from ferry.origins import origin_from_headers
 
@@ -38,11 +40,20 @@ _OF_PAGE = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
 )
-# FastAPI's page of the API's description loads its parts from elsewhere, with scripts inside.
-_OF_DOCS = ((b"cache-control", b"no-store"),)
+# Swagger UI makes markup of its own (so no Trusted Types), and its style sheet holds images.
+_OF_DOCS = (
+    (b"cache-control", b"no-cache"),
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        b"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+)
 # Asked for every few seconds by machines; a line says something where it fails.
 _ROUTINE = frozenset({"/v2/health/live", "/v2/health/ready", "/metrics"})
-_DOCS = frozenset({"/docs", "/docs/oauth2-redirect"})
+
+# Characters of a path in the log. The log's patterns are tried on all of it, and a path may have 8 KiB.
+MAX_PATH = 512
 
 Serve = Callable[[Scope, Receive, Send], Awaitable[str]]
 
@@ -89,7 +100,8 @@ class Door:
         if self.gate.is_open:
             return False
         try:
-            context.caller = await self.gate.admit(scope["method"], scope["path"], headers_in(scope))
+            headers = headers_in(scope)
+            await self.gate.admit(scope["method"], scope["path"], headers, on_known=context.identify)
         except FerryError as error:
             request = Request(scope, receive, send)
             await (await handle_ferry_error(request, error))(scope, receive, send)
@@ -99,10 +111,12 @@ class Door:
     def _log_line(self, scope: Scope, context: Context, seconds: float) -> None:
         if self._log is None:
             return
-        origin, key = context.origin, context.caller.key
+        origin, key, path = context.origin, context.caller.key, scope["path"]
+        path = path if len(path) <= MAX_PATH else clean_text(path[: 2 * MAX_PATH], MAX_PATH)
         fields: dict[str, object] = {
             "request_id": origin.request_id, "trace_id": origin.trace_id, "method": scope["method"],
-            "path": scope["path"], "status": context.status, "ms": round(seconds * 1000, 2),
+            "path": path, "client": (scope.get("client") or ("",))[0], "status": context.status,
+            "ms": round(seconds * 1000, 2),
         }  # fmt: skip
         if context.work_id:
             fields["id"] = context.work_id
@@ -112,8 +126,12 @@ class Door:
 
 
 def _added(scope: Scope, context: Context) -> list[tuple[bytes, bytes]]:
-    request_id = (b"x-request-id", context.origin.request_id.encode("latin-1"))
+    own = [(b"x-request-id", context.origin.request_id.encode("latin-1"))]
+    if limits := context.limits:
+        own.append(policy_header(limits))
+    if context.left:
+        own.append(left_header(context.left))
     path: str = scope["path"]
     if path == "/" or path.startswith("/static/"):
-        return [request_id, *_SAFETY, *_OF_PAGE]
-    return [request_id, *_SAFETY, *(_OF_DOCS if path in _DOCS else _OF_DATA)]
+        return [*own, *_SAFETY, *_OF_PAGE]
+    return [*own, *_SAFETY, *(_OF_DOCS if path == "/docs" else _OF_DATA)]

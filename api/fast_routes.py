@@ -6,12 +6,14 @@ exit-stack layers that a function of one raw Request does not use (docs/design.m
 """
 
 from collections.abc import Awaitable, Callable
+from functools import cached_property
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.cors import with_cors
 from api.openapi.access import with_access
 from api.problems import handle_bug, handle_disconnect, handle_ferry_error
 from api.routes.infer import infer
@@ -38,8 +40,19 @@ class FastApp(FastAPI):
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
+        await self.entrance(scope, receive, send)
+
+    @cached_property
+    def entrance(self) -> ASGIApp:
+        """What every request enters by: CORS where a setting asks for it, then the door."""
+        services: Services = self.state.services
+        origins = services.settings.cors_origins
+        return with_cors(self._enter, origins) if origins else self._enter
+
+    async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["app"] = self
         services: Services = self.state.services
+        services.addresses.enter(scope)
         await services.door.pass_through(scope, receive, send, self._serve)
 
     def openapi(self) -> dict[str, Any]:
@@ -64,7 +77,7 @@ class FastApp(FastAPI):
 def _handler_of(scope: Scope) -> tuple[Handler, str] | None:
     """Return the handler of a request that matches exactly, and its documented path; None leaves it to FastAPI."""
     path: str = scope["path"]
-    if scope.get("root_path"):
+    if scope.get("root_path"):  # mounted below another application
         return None
     method = scope["method"]
     if handler := _EXACT.get((method, path)):

@@ -18,8 +18,13 @@ def headers_in(scope: Scope) -> dict[str, str]:
     if known is not None:
         return known
     headers: dict[str, str] = {}
+    repeated: dict[str, list[str]] = {}  # joined once: a name in 10,000 lines would be copied as often
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        if name in headers:
+            repeated.setdefault(name, [headers[name]]).append(value)
+        else:
+            headers[name] = value
+    headers.update((name, ", ".join(values)) for name, values in repeated.items())
     scope[_HEADERS] = headers
     return headers

@@ -16,8 +16,9 @@ ELSEWHERE = "other"
 # Refusals that say something of the fleet or its callers; a mistyped id does not.
 _COUNTED = frozenset(
     {
-        "rate_limited", "queue_full", "queue_draining", "queue_unavailable", "storage_unavailable", "no_worker",
-        "wait_timeout", "body_too_large", "invalid_input", "malformed_request", "unauthenticated", "forbidden",
+        "rate_limited", "queue_full", "queue_draining", "queue_unavailable", "storage_unavailable", "server_busy",
+        "no_worker", "wait_timeout", "body_too_large", "invalid_input", "malformed_request", "unauthenticated",
+        "forbidden",
     }
 )  # fmt: skip
 _BOUNDS = REQUEST_SECONDS.buckets
@@ -41,6 +42,10 @@ class Meter:
         """Count a refusal."""
         if error.code in _COUNTED:
             self._counts[f"rejected {error.code}"] += 1
+
+    def cut_off(self, reason: str) -> None:
+        """Count a connection that was refused or cut off."""
+        self._counts[f"connections {reason}"] += 1
 
     def take(self) -> tuple[Mapping[str, int], Mapping[str, float]]:
         """Return what was counted since the last time: numbers, and sums."""

@@ -9,6 +9,8 @@ from api.problems import UnsupportedMediaTypeError
 from ferry.errors import MalformedRequestError
 
 FORM_DATA = "multipart/form-data"
+# A boundary has up to 70 characters (RFC 2046, section 5.1.1). The library takes 1 µs for each `;` of a longer one.
+MAX_CONTENT_TYPE_CHARS = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,9 @@ class FormReader:
             UnsupportedMediaTypeError: it is no form with parts.
             MalformedRequestError: it names no boundary, or none that there may be.
         """
+        if len(content_type) > MAX_CONTENT_TYPE_CHARS:
+            detail = f"the content type has {len(content_type)} characters, the limit is {MAX_CONTENT_TYPE_CHARS}"
+            raise MalformedRequestError(f"{detail}; send {FORM_DATA} and a boundary")
         media_type, options = parse_options_header(content_type)
         if media_type.decode("latin-1") != FORM_DATA:
             shown = media_type.decode("latin-1")[:40]

@@ -12,6 +12,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
+from api.access import HeldError
+from api.addresses import public_path
 from api.context import caller_of, context_of
 from ferry.errors import FerryError, RateLimitedError, ReusedError
 
@@ -31,6 +33,7 @@ _STATUS = {
     "queue_draining": HTTPStatus.SERVICE_UNAVAILABLE,
     "queue_unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
     "storage_unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
+    "server_busy": HTTPStatus.SERVICE_UNAVAILABLE,
     "no_worker": HTTPStatus.SERVICE_UNAVAILABLE,
     "wait_timeout": HTTPStatus.GATEWAY_TIMEOUT,
     "shutting_down": HTTPStatus.SERVICE_UNAVAILABLE,
@@ -43,6 +46,11 @@ _VERBS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 _RETRIED = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
 # Seconds to suggest where the error does not know better.
 _DEFAULT_RETRY_AFTER_S = 1
+# An answer does not grow with the mistakes and names in a request. The longest detail of ours, with a model's inputs
+# spelled out, has some 1,000 characters.
+MAX_FAULTS = 20
+MAX_DETAIL_CHARS = 4000
+MAX_POINTER_CHARS = 300
 
 logger = logging.getLogger(__name__)
 
@@ -68,22 +76,30 @@ def problem(
 
     `error` is the message, as /v2 has it; where OpenAI's clients ask it is the object that those read.
     """
+    detail = _cut(detail, MAX_DETAIL_CHARS)
     body: dict[str, Any] = {
         "type": PROBLEM_TYPES + code.replace("_", "-"),
         "title": title,
         "status": int(status),
         "detail": detail,
-        "instance": request.url.path,
+        "instance": public_path(request, request.url.path),
         "code": code,
         "error": detail,
     }
     if errors:
-        body["errors"] = errors
+        body["errors"] = [
+            {"detail": _cut(each["detail"], MAX_DETAIL_CHARS), "pointer": _cut(each["pointer"], MAX_POINTER_CHARS)}
+            for each in errors[:MAX_FAULTS]
+        ]
     if _is_openai(request):
         kind = "server_error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
-        param = errors[0]["pointer"] if errors else None
+        param = body["errors"][0]["pointer"] if errors else None
         body["error"] = {"message": detail, "type": kind, "param": param, "code": code}
     return body
+
+
+def _cut(text: str, max_chars: int) -> str:
+    return text if len(text) <= max_chars else f"{text[:max_chars]}..."
 
 
 def _is_openai(request: Request) -> bool:
@@ -122,13 +138,13 @@ async def handle_ferry_error(request: Request, error: Exception) -> Response:
 
 
 def _note(request: Request, error: FerryError) -> None:
-    """Count a refusal, and let a key that is over its limits wait."""
+    """Count a refusal, and let a key wait that the queue found over its limits."""
     services = getattr(request.app.state, "services", None) if "app" in request.scope else None
     if services is None:
         return
     services.door.meter.refused(error)
     key = caller_of(request).key
-    if key and isinstance(error, RateLimitedError):
+    if key and isinstance(error, RateLimitedError) and not isinstance(error, HeldError):
         services.door.gate.hold(key, error)
 
 
@@ -138,10 +154,11 @@ async def handle_http_error(request: Request, error: Exception) -> Response:
         raise TypeError(f"registered for HTTPException, got {type(error).__name__}")
     status = HTTPStatus(error.status_code)
     detail = str(error.detail)
+    path, docs = (public_path(request, each) for each in (request.url.path, "/docs"))
     if status == HTTPStatus.NOT_FOUND:
-        detail = f"there is nothing at {request.url.path}; see /docs"
+        detail = f"there is nothing at {path}; see {docs}"
     elif status == HTTPStatus.METHOD_NOT_ALLOWED:
-        detail = f"{request.method} is not allowed at {request.url.path}; see /docs"
+        detail = f"{request.method} is not allowed at {path}; see {docs}"
     code = status.phrase.lower().replace(" ", "_")
     body = problem(request, status, code=code, title=status.phrase, detail=detail)
     headers = dict(error.headers or {})
@@ -161,7 +178,8 @@ async def handle_validation_error(request: Request, error: Exception) -> Respons
     """Answer a bad path or query parameter."""
     if not isinstance(error, RequestValidationError):
         raise TypeError(f"registered for RequestValidationError, got {type(error).__name__}")
-    errors = [{"detail": fault["msg"], "pointer": "/".join(map(str, fault["loc"]))} for fault in error.errors()]
+    faults = error.errors()[:MAX_FAULTS]
+    errors = [{"detail": fault["msg"], "pointer": "/".join(map(str, fault["loc"]))} for fault in faults]
     detail = "; ".join(f"{fault['pointer']}: {fault['detail']}" for fault in errors)
     status = HTTPStatus.BAD_REQUEST if _is_openai(request) else HTTPStatus.UNPROCESSABLE_ENTITY
     return render(problem(request, status, code="invalid_input", title="Invalid input", detail=detail, errors=errors))

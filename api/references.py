@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from api.wire import OWNER
 from ferry.errors import InvalidInputError
 
+# The owner that Replicate's clients put before a name.
+OWNER = "local"
 _EXPECTED = 'expected the model as text: "mnist", or "mnist:1" for one version'
 
 

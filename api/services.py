@@ -6,18 +6,23 @@ from typing import Any, Protocol
 
 from fastapi import Request
 
+from api.addresses import Addresses
 from api.catalog import Catalog
 from api.door import Door
 from api.followers import Followers
+from api.job_requests import JobRequests
 from api.load_feed import LoadFeed
 from api.submitter import Submitter
 from api.waiters import Waiters
 from ferry.bulk.batch_records import BatchRecord, BatchSpec, Opened, Part
 from ferry.bulk.files import FileRecord
 from ferry.bulk.storage import Storage
+from ferry.erasure import Erasure
 from ferry.jobs import DeadLetter, JobRecord, Receipt, Submission
 from ferry.manifest import Manifest
+from ferry.queue.broken_models import BrokenModel
 from ferry.queue.producer import ModelStatus
+from ferry.queue.safety import SafetyReader
 from ferry.queue.statistics import Readings
 from ferry.settings import Settings
 
@@ -51,6 +56,9 @@ class JobQueue(Protocol):
 
     async def unloaded(self) -> frozenset[tuple[str, str]]:
         """Return what is unloaded."""
+
+    async def broken(self) -> list[BrokenModel]:
+        """Return what workers cannot load."""
 
     async def set_loaded(self, models: Sequence[tuple[str, str]], *, is_loaded: bool) -> None:
         """Let workers serve versions, or not."""
@@ -139,6 +147,16 @@ class BatchBook(Protocol):
         """Cancel a batch; False: too late, None: there is none."""
 
 
+class OwnerEraser(Protocol):
+    """Erases owners: ferry.erasure.Eraser, or a test's."""
+
+    async def count(self, owner: str) -> Erasure:
+        """Return what an erasure would erase."""
+
+    async def erase(self, owner: str, *, is_revoking: bool = False) -> Erasure:
+        """Erase an owner."""
+
+
 class Figures(Protocol):
     """The numbers of the fleet: ferry.queue.statistics.Statistics, or a test's."""
 
@@ -164,11 +182,18 @@ class Services:
     submitter: Submitter
     waiters: Waiters
     door: Door
+    addresses: Addresses
     figures: Figures | None = None
     files: FileBook | None = None
     batches: BatchBook | None = None
     load_feed: LoadFeed | None = None
+    eraser: OwnerEraser | None = None
+    safety: SafetyReader | None = None
     followers: Followers = field(default_factory=Followers)
+    requests: JobRequests = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "requests", JobRequests(self.settings.max_body_bytes))
 
     @property
     def flower_url(self) -> str:
@@ -183,11 +208,3 @@ def services_of(request: Request) -> Services:
     if not isinstance(services, Services):
         raise TypeError("the application was started without its services")
     return services
-
-
-def base_url_of(request: Request, headers: Mapping[str, str]) -> str:
-    """Return scheme and host as the client sees them, without a slash at the end."""
-    host = headers.get("host")
-    if host is None:
-        return str(request.base_url).rstrip("/")
-    return f"{request.scope['scheme']}://{host}{request.scope.get('root_path', '')}".rstrip("/")

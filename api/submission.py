@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from api.catalog import Entry
 from api.context import Context
+from api.job_bodies import PackedRows
 from api.refusals import check_fits_at_all, refusal
 from api.services import Services
 from api.terms import ORDINARY, Terms
@@ -24,7 +25,6 @@ from ferry.errors import (
     WaitTimeoutError,
 )
 from ferry.jobs import DEADLINE_EXCEEDED, JobRecord, Receipt, State, Submission, Verdict
-from ferry.json_tensors import Rows
 from ferry.queue.keys import SMALL_INPUT_BYTES
 
 
@@ -35,7 +35,13 @@ class JobFailedError(ModelError):
 
 
 async def run(
-    services: Services, entry: Entry, rows: Rows, *, context: Context, wait_s: float | None, terms: Terms = ORDINARY
+    services: Services,
+    entry: Entry,
+    rows: PackedRows,
+    *,
+    context: Context,
+    wait_s: float | None,
+    terms: Terms = ORDINARY,
 ) -> JobRecord:
     """Submit one job; with `wait_s`, return it as soon as it is done, or as it was last known when the time is up.
 
@@ -45,16 +51,16 @@ async def run(
     """
     submission = _submission(services, entry, rows, terms, context)
     if wait_s is None:
-        return _record(services, submission, await _submit(services, entry, submission))
+        return _record(services, submission, await _submit(services, entry, submission, context))
     with services.waiters.expecting(submission.id) as news:
-        record = _record(services, submission, await _submit(services, entry, submission))
+        record = _record(services, submission, await _submit(services, entry, submission, context))
         return await services.waiters.finish(record, news, wait_s)
 
 
 async def run_once(
     services: Services,
     entry: Entry,
-    rows: Rows,
+    rows: PackedRows,
     *,
     context: Context,
     wait_s: float | None,
@@ -73,9 +79,9 @@ async def run_once(
     submission = _submission(services, entry, rows, terms, context, own_id=own_id)
     job_id, submission = submission.id, replace(submission, fingerprint=_fingerprint(submission))
     with services.waiters.expecting(job_id) as news:
-        receipt = await _submit(services, entry, submission)
+        receipt = await _submit(services, entry, submission, context)
         if receipt.verdict is Verdict.DIFFERS and not is_pinned:
-            receipt = await _submit_as_known(services, entry, submission) or receipt
+            receipt = await _submit_as_known(services, entry, submission, context) or receipt
         if receipt.verdict is Verdict.DIFFERS:
             raise ReusedError(f"job {own_id} was asked for with another body or terms; choose another key or id")
         is_known = receipt.verdict is Verdict.EXISTS
@@ -90,7 +96,7 @@ async def run_once(
 async def run_many(
     services: Services,
     entry: Entry,
-    rows: Sequence[Rows],
+    rows: Sequence[PackedRows],
     own_ids: Sequence[str],
     *,
     context: Context,
@@ -105,7 +111,7 @@ async def run_many(
         FerryError: none was accepted; why the first was not.
     """
 
-    async def run_one(each: Rows, own_id: str) -> JobRecord | FerryError:
+    async def run_one(each: PackedRows, own_id: str) -> JobRecord | FerryError:
         try:
             record, _ = await run_once(
                 services, entry, each, context=context, wait_s=None, terms=terms, own_id=own_id, is_pinned=is_pinned
@@ -121,7 +127,7 @@ async def run_many(
     return jobs
 
 
-async def replay(services: Services, job_id: str) -> JobRecord:
+async def replay(services: Services, job_id: str, context: Context) -> JobRecord:
     """Submit a dead letter's input as a new job, and take the letter off the list. Sent twice it makes one job.
 
     Raises:
@@ -133,7 +139,7 @@ async def replay(services: Services, job_id: str) -> JobRecord:
         raise NotFoundError(f"no dead letter {job_id[:64]!r}; GET /v1/dead-letters lists them")
     entry = await services.catalog.find(submission.model, submission.version)
     submission = replace(submission, deadline_s=entry.manifest.deadline_s or services.settings.job_deadline_s)
-    receipt = await _submit(services, entry, submission)
+    receipt = await _submit(services, entry, submission, context)
     await services.dead_letters.retire(job_id)
     if receipt.verdict is Verdict.EXISTS:
         known = await services.queue.read(submission.id)
@@ -163,7 +169,10 @@ async def live_entry(services: Services, entry: Entry) -> Entry:
         await services.catalog.refresh()
         entry = await services.catalog.find(entry.manifest.name, entry.manifest.version)
     if not entry.live_workers:
-        raise NoWorkerError(f"no live worker serves {entry.manifest.ref}; POST /v1/predictions would queue the job")
+        why = f", since it is broken: {entry.broken}" if entry.broken else ""
+        raise NoWorkerError(
+            f"no live worker serves {entry.manifest.ref}{why}; POST /v1/predictions would queue the job"
+        )
     return entry
 
 
@@ -175,7 +184,7 @@ def output_of(services: Services, record: JobRecord, wait_s: float, *, pointer: 
         WaitTimeoutError: it is not done yet, or its deadline passed.
         InvalidInputError, JobFailedError: it ended without an output.
     """
-    where = f"/v1/predictions/{job_ids.own_id(record.id)}"
+    where = f"{services.settings.prefix}/v1/predictions/{job_ids.own_id(record.id)}"
     if not record.state.is_terminal:
         if services.waiters.is_released:
             raise ShuttingDownError(f"the server is restarting; the job goes on, poll {where}")
@@ -191,7 +200,7 @@ def output_of(services: Services, record: JobRecord, wait_s: float, *, pointer: 
 
 
 def _submission(
-    services: Services, entry: Entry, rows: Rows, terms: Terms, context: Context, *, own_id: str = ""
+    services: Services, entry: Entry, rows: PackedRows, terms: Terms, context: Context, *, own_id: str = ""
 ) -> Submission:
     """Return the job of a request, under the caller's own id for it or, where there is none, a new one."""
     manifest = entry.manifest
@@ -203,7 +212,7 @@ def _submission(
         model=manifest.name,
         version=manifest.version,
         rows=rows.n_rows,
-        payload=entry.inputs.pack(rows.arrays),
+        payload=rows.payload,
         single=rows.single,
         job_class=terms.job_class,
         deadline_s=deadline_s,
@@ -213,11 +222,13 @@ def _submission(
     )
 
 
-async def _submit(services: Services, entry: Entry, submission: Submission) -> Receipt:
+async def _submit(services: Services, entry: Entry, submission: Submission, context: Context) -> Receipt:
     receipt = await services.submitter.submit(submission)
     if receipt.verdict is Verdict.UNREGISTERED:
         await services.catalog.register(entry)
         receipt = await services.submitter.submit(submission)
+    if receipt.left:
+        context.left = receipt.left
     if receipt.verdict is Verdict.UNREGISTERED:
         raise QueueUnavailableError(f"Redis forgot {entry.manifest.ref} twice; is it being wiped?", retry_after_s=1)
     if receipt.verdict in (Verdict.ACCEPTED, Verdict.EXISTS, Verdict.DIFFERS):
@@ -226,13 +237,15 @@ async def _submit(services: Services, entry: Entry, submission: Submission) -> R
     raise refusal(services.settings, services.catalog, entry, submission, receipt)
 
 
-async def _submit_as_known(services: Services, entry: Entry, submission: Submission) -> Receipt | None:
+async def _submit_as_known(
+    services: Services, entry: Entry, submission: Submission, context: Context
+) -> Receipt | None:
     """Ask again for a known job as of the version that it was made for: its alias may have moved since."""
     known = await services.queue.read(submission.id)
     if known is None or known.model != submission.model or known.version == submission.version:
         return None
     asked = replace(submission, version=known.version)
-    return await _submit(services, entry, replace(asked, fingerprint=_fingerprint(asked)))
+    return await _submit(services, entry, replace(asked, fingerprint=_fingerprint(asked)), context)
 
 
 def _record(services: Services, submission: Submission, receipt: Receipt) -> JobRecord:

@@ -10,14 +10,15 @@ import orjson
 from fastapi import Response
 
 from api.catalog import Entry
+from api.references import OWNER
 from ferry.examples import Examples
 from ferry.jobs import JobRecord, State
 from ferry.json_outputs import json_ready, labels_of_job, tensor_ready
 from ferry.manifest import FixedInput, Manifest, TensorSpec
+from ferry.queue.broken_models import BrokenModel
 from ferry.queue.versions import LATEST
 from ferry.tensors import Array, Codec, without_batch_axis
 
-OWNER = "local"
 _STATUS = {
     State.QUEUED: "starting",
     State.RUNNING: "processing",
@@ -153,6 +154,8 @@ def version(entry: Entry) -> dict[str, Any]:
         "digest": manifest.digest,
         "metrics": manifest.metrics,
         "notes": list(manifest.notes),
+        "state": entry.state,
+        "broken": entry.broken or None,
         "live_workers": entry.live_workers,
         "other_workers": entry.other_workers,
         "waiting_rows": entry.waiting_rows,
@@ -160,6 +163,11 @@ def version(entry: Entry) -> dict[str, Any]:
         "draining": entry.is_draining,
         "unloaded": entry.is_unloaded,
     }
+
+
+def broken(model: BrokenModel) -> dict[str, Any]:
+    """Return a version that cannot be loaded, and why."""
+    return {"name": model.name, "version": model.version, "reason": model.reason, "workers": model.workers}
 
 
 def timestamp(us: int | None) -> str | None:

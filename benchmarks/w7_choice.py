@@ -59,7 +59,7 @@ def _choice(folder: Path, manifest: Manifest) -> dict[str, float]:
     """Measure and choose as a worker does, but keep nothing and read nothing that is kept."""
     settings = Settings()
     unsaid = manifest.model_copy(update={"batching": Batching()})
-    model = load_model(folder, unsaid, threads=settings.ort_threads)
+    model = load_model(folder, unsaid, threads=settings.ort_threads or 1)
     budget = Budget(latency_s=settings.batch_latency_ms / 1000)
     choice = choose(measure_model(model, budget).seconds, budget)
     return {

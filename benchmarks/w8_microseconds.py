@@ -10,8 +10,8 @@ import orjson
 
 from api import wire
 from api.access import ANYBODY
-from api.bodies import parse_json
 from api.catalog import Entry
+from api.json_parsing import parse_json
 from benchmarks.digits import digits
 from benchmarks.ferry_system import FERRY, body
 from benchmarks.places import MODELS

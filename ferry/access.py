@@ -14,6 +14,8 @@ from enum import StrEnum
 from ferry.errors import InvalidInputError
 
 PREFIX = "ferry"
+# A key that was revoked is refused by every API process within this time.
+REVOKED_WITHIN_S = 1.0
 _ID_BYTES = 6
 _SECRET_BYTES = 32
 _TOKEN = re.compile(rf"{PREFIX}_([0-9a-f]{{{2 * _ID_BYTES}}})_([A-Za-z0-9_-]{{43}})", re.ASCII)
@@ -35,6 +37,8 @@ class ApiKey:
 
     owner: whose jobs, files and batches it makes and sees; several keys may have one owner, so that a key can be
     replaced. rate_per_s: jobs a second, on average. max_unfinished: jobs that wait or run at once. None: no limit.
+    revoked_us: since when it is refused. ends_us: when it will be, because a rotation replaced it.
+    limited_as: id that its limits are counted under, of the key that it replaced; empty: its own.
     """
 
     id: str
@@ -46,6 +50,8 @@ class ApiKey:
     rate_per_s: float | None = None
     max_unfinished: int | None = None
     revoked_us: int | None = None
+    ends_us: int | None = None
+    limited_as: str = ""
 
     def may(self, scope: Scope) -> bool:
         """Say whether the key is in force and has a scope."""

@@ -18,6 +18,7 @@ from ferry.client_bulk import AsyncBulkCalls, BulkCalls
 from ferry.client_bulk_answers import Batch, File
 from ferry.client_flows import Call, Flow, Inputs, T, get_flow, models_flow, predict_flow, submit_flow, wait_flow
 from ferry.client_output import OutputTransfer
+from ferry.loopback import direct_mounts
 
 __all__ = ["ApiError", "ApiUnreachableError", "AsyncClient", "Batch", "Client", "File", "Model", "Prediction"]
 
@@ -62,7 +63,9 @@ class Client(BulkCalls):
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._http = httpx.Client(base_url=base_url, headers=_headers_of(api_key), transport=transport)
+        self._http = httpx.Client(
+            base_url=base_url, headers=_headers_of(api_key), transport=transport, mounts=direct_mounts(base_url)
+        )
         self._sleep = sleep
 
     def submit(self, model: str, inputs: Inputs) -> Prediction:
@@ -161,7 +164,9 @@ class AsyncClient(AsyncBulkCalls):
         max_in_flight: int = DEFAULT_MAX_IN_FLIGHT,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._http = httpx.AsyncClient(base_url=base_url, headers=_headers_of(api_key), transport=transport)
+        self._http = httpx.AsyncClient(
+            base_url=base_url, headers=_headers_of(api_key), transport=transport, mounts=direct_mounts(base_url)
+        )
         self._turns = asyncio.Semaphore(max_in_flight)
 
     async def submit(self, model: str, inputs: Inputs) -> Prediction:

@@ -12,6 +12,7 @@ FerryError
 ├── QueueDrainingError      queue_draining      an operator lets the model's queue run empty retryable
 ├── QueueUnavailableError   queue_unavailable   Redis cannot be reached or will not write    retryable
 ├── StorageError            storage_unavailable the files' storage is full or cannot be reached       retryable
+├── ServerBusyError         server_busy         large requests of this process are at their limit    retryable
 ├── NoWorkerError           no_worker           nobody alive serves the model                retryable
 ├── WaitTimeoutError        wait_timeout        a synchronous wait ran out, the job goes on  retryable
 ├── ShuttingDownError       shutting_down       the API restarts amid a wait, the job goes on    retryable
@@ -137,6 +138,14 @@ class StorageError(FerryError):
 
     code = "storage_unavailable"
     title = "File storage is unavailable"
+    retryable = True
+
+
+class ServerBusyError(FerryError):
+    """Large requests of this API process are at their limit, in number or in bytes."""
+
+    code = "server_busy"
+    title = "Server is busy"
     retryable = True
 
 

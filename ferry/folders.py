@@ -3,6 +3,7 @@
 Knows nothing of models.
 """
 
+import os
 import shutil
 from pathlib import Path
 
@@ -13,9 +14,19 @@ _ATTEMPTS = 10
 def visible_folders(parent: Path) -> list[str]:
     """List the names of the visible folders in `parent`; none where it is missing or closed to us."""
     try:
-        return [path.name for path in parent.iterdir() if not path.name.startswith(".") and path.is_dir()]
+        # Not Path.is_dir: it raises where a link points into a closed folder, and that would hide the rest.
+        return [path.name for path in parent.iterdir() if not path.name.startswith(".") and os.path.isdir(path)]  # noqa: PTH112
     except OSError:
         return []
+
+
+def why_unreadable(folder: Path) -> str:
+    """Return why a folder cannot be listed, as the system says it; "" where it can be listed."""
+    try:
+        with os.scandir(folder):
+            return ""
+    except OSError as error:
+        return error.strerror or str(error)
 
 
 def rename_into(staged: Path, target: Path) -> bool:

@@ -95,7 +95,7 @@ def run_inspection(
 
 def inspection_limit_s(path: Path) -> float:
     """Return how long the inspection of a model may take, in seconds; it grows with all files in its folder."""
-    folder_bytes = sum(size_bytes for _, _, size_bytes in stamps_of(path.parent))
+    folder_bytes = sum(size_bytes for *_, size_bytes in stamps_of(path.parent))
     return INSPECTION_LIMIT_S + 2 * folder_bytes / _SLOW_READ_BYTES_PER_S
 
 

@@ -7,6 +7,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class State(StrEnum):
@@ -71,6 +72,18 @@ class JobLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitsLeft:
+    """What is left of an API key's limits: jobs it may send now, and jobs it may have at once. None: no such limit.
+
+    wait_ms: until it may send another one.
+    """
+
+    rate: int | None
+    unfinished: int | None
+    wait_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Submission:
     """A job on its way into the queue.
 
@@ -119,12 +132,13 @@ class Receipt:
     """The queue's answer to one submission.
 
     waiting: rows of its model, with FULL_IN_ALL of all models; with OVER_UNFINISHED jobs of its key; with OVER_RATE how
-    many milliseconds its key should wait.
+    many milliseconds its key should wait. left: of the limits of its key, where that has any and the queue counted.
     """
 
     verdict: Verdict
     accepted_us: int
     waiting: int
+    left: LimitsLeft | None = None
 
 
 @dataclass(slots=True)
@@ -154,6 +168,18 @@ class Claim:
     def rows(self) -> int:
         """Rows over all jobs."""
         return sum(job.rows for job in self.jobs)
+
+
+class Turn(NamedTuple):
+    """What one round trip between two claims of a model brought.
+
+    recorded: outcomes that still belonged to the claim before. following: the next claim. waited_s: seconds of the wait
+    for the next ticket; None where that is not known.
+    """
+
+    recorded: int
+    following: Claim
+    waited_s: float | None
 
 
 @dataclass(slots=True)

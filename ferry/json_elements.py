@@ -32,8 +32,11 @@ _ALLOWED: dict[str, frozenset[type]] = {
 # What stands in the place of a missing element until its rule is applied.
 _BLANK: dict[str, bool | int | float | str] = {"b": False, "i": 0, "u": 0, "f": 0.0, "O": ""}
 _EXPECTED = {"b": "true or false", "i": "a whole number", "u": "a whole number", "f": "a number", "O": "a string"}
+# Parsers make floats of whole numbers that no integer of 64 bits holds.
+_BEYOND_INTEGERS = 2.0**63
 # A value is shown in an error up to this many characters.
 _SHOWN_CHARS = 40
+_SHOWN_SIZES = 12
 
 
 class WrongFormError(InvalidInputError):
@@ -91,7 +94,13 @@ def depth_of(value: Any) -> int:
 
 
 def flatten(value: Any, depth: int, spec: TensorSpec, pointer: str) -> Flat:
-    """Take the axes apart one by one, each at C speed, checking that none is ragged."""
+    """Take the axes apart one by one, each at C speed, checking that none is ragged.
+
+    Raises:
+        WrongFormError: ragged, or more axes than a tensor has.
+    """
+    if depth > MAX_AXES:
+        raise WrongFormError.at(pointer, f"{depth} axes: a tensor has up to {MAX_AXES}")
     level: list[Any] = [value]
     shape: list[int] = []
     for axis in range(depth):
@@ -160,6 +169,8 @@ def _part_missing(spec: TensorSpec, flat: Sequence[Any], pointer: str) -> tuple[
     is_missing = [item is None or (type(item) is float and item != item) for item in flat]  # noqa: PLR0124  NaN
     parted = [blank if absent else item for item, absent in zip(flat, is_missing, strict=True)]
     for item in parted:
+        if kind in "iu" and type(item) is float and abs(item) >= _BEYOND_INTEGERS and item.is_integer():
+            raise _outside(spec, item, pointer)
         if type(item) not in allowed:
             detail = f"expected {_EXPECTED[kind]} ({spec.dtype}), got {kind_of(item)} {show(item)}".rstrip()
             raise WrongFormError.at(pointer, detail)
@@ -169,11 +180,14 @@ def _part_missing(spec: TensorSpec, flat: Sequence[Any], pointer: str) -> tuple[
 def _integers(spec: TensorSpec, flat: Sequence[int], pointer: str) -> Array:
     limits = np.iinfo(spec.numpy_dtype)
     if flat and (min(flat) < limits.min or max(flat) > limits.max):
-        wrong = next(item for item in flat if not limits.min <= item <= limits.max)
-        raise InvalidInputError.at(
-            pointer, f"{show(wrong)} is outside of {spec.dtype}, which holds {limits.min} to {limits.max}"
-        )
+        raise _outside(spec, next(item for item in flat if not limits.min <= item <= limits.max), pointer)
     return np.array(flat, dtype=spec.numpy_dtype)
+
+
+def _outside(spec: TensorSpec, value: float, pointer: str) -> InvalidInputError:
+    """Return the error for a number that a dtype of integers cannot hold."""
+    low, high = limits_of_dtype(spec.dtype)
+    return InvalidInputError.at(pointer, f"{show(value)} is outside of {spec.dtype}, which holds {low} to {high}")
 
 
 def _floats(spec: TensorSpec, flat: Sequence[float], pointer: str) -> tuple[Array, bool]:
@@ -192,7 +206,7 @@ def _floats(spec: TensorSpec, flat: Sequence[float], pointer: str) -> tuple[Arra
     why = (
         f"is outside of {spec.dtype}, which holds up to {limit:g}" if math.isfinite(wrong) else "is not a finite number"
     )
-    raise InvalidInputError.at(pointer, f"{wrong!r} {why}")
+    raise InvalidInputError.at(pointer, f"{show(wrong)} {why}")
 
 
 def _float_array(spec: TensorSpec, flat: Sequence[float]) -> Array:
@@ -226,10 +240,19 @@ def check_range(spec: TensorSpec, array: Array, pointer: str) -> None:
 
 def _find(value: Any, axis: int, pointer: str) -> str:
     """Return the pointer of the first element `axis` lists deep that is not a list."""
-    level = [(value, pointer)]
-    for _ in range(axis):
-        level = [(item, f"{where}/{index}") for parent, where in level for index, item in enumerate(parent)]
-    return next(where for item, where in level if not isinstance(item, list))
+    found = _first_other(value, axis)
+    return "/".join([pointer, *map(str, found or [])])
+
+
+def _first_other(value: Any, axis: int) -> list[int] | None:
+    """Return the indices of the first element `axis` lists deep that is not a list; None: all are lists."""
+    if axis == 0:
+        return None if isinstance(value, list) else []
+    for index, item in enumerate(value):
+        found = _first_other(item, axis - 1)
+        if found is not None:
+            return [index, *found]
+    return None
 
 
 def axes_of(spec: TensorSpec) -> str:
@@ -257,6 +280,14 @@ def kind_of(value: Any) -> str:
         type(None): "null",
     }
     return names.get(type(value), "the number")
+
+
+def show_sizes(value: Any) -> str:
+    """Return a list of numbers or texts, cut short, for an error; of any other value, what it is."""
+    if not isinstance(value, list) or any(isinstance(item, list | dict) for item in value[:_SHOWN_SIZES]):
+        return f"{kind_of(value)} {show(value)}".rstrip()
+    more = ["..."] if len(value) > _SHOWN_SIZES else []
+    return f"[{', '.join([*map(show, value[:_SHOWN_SIZES]), *more])}]"
 
 
 def show(value: Any) -> str:

@@ -125,11 +125,12 @@ def _by_name(manifest: Manifest, rows: Sequence[Any], pointer: str) -> Mapping[s
             raise WrongFormError.at(f"{pointer}/{at}", f"expected a row as an object, got {kind_of(row)}")
         if row.keys() != names:
             _check_names(manifest, row, f"{pointer}/{at}")
-    return {name: _column([row[name] for row in rows]) for name in names}
+    return {name: column_of(rows, name) for name in names}
 
 
-def _column(cells: list[Any]) -> Any:
+def column_of(rows: Sequence[Mapping[str, Any]], name: str) -> Any:
     """Return the cells of one input with the batch axis, as one array where they all are arrays that fit together."""
+    cells = [row[name] for row in rows]
     arrays = [cell for cell in cells if isinstance(cell, np.ndarray)]
     if not arrays:
         return cells

@@ -3,10 +3,12 @@
 Written by `training/` and `ferry models add`, read by api and worker. Knows nothing of onnxruntime or Redis.
 """
 
+import errno
 import hashlib
 import json
 import math
 import re
+import stat
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -332,6 +334,7 @@ class ModelFile(_Strict):
         return value
 
 
+MAX_DESCRIPTION_CHARS = 4096
 # Fields of the manifest that are part of `Manifest.digest` as they are.
 _ANSWER_FIELDS = {"format", "inputs", "outputs", "fixed_inputs", "labels", "labels_of", "non_finite"}
 
@@ -342,7 +345,8 @@ class Manifest(_Strict):
     format: int = Field(default=MANIFEST_FORMAT, ge=1, le=MANIFEST_FORMAT)
     name: str = Field(pattern=NAME_PATTERN)
     version: str = Field(pattern=VERSION_PATTERN)
-    description: str = ""
+    # Part of every list of models.
+    description: str = Field(default="", max_length=MAX_DESCRIPTION_CHARS)
     inputs: tuple[TensorSpec, ...] = Field(min_length=1)
     outputs: tuple[TensorSpec, ...] = Field(min_length=1)
     # Inputs that no client sends: the same value in every run.
@@ -473,9 +477,13 @@ def read_manifest(folder: Path) -> Manifest:
 
     Raises:
         FileNotFoundError: when it is not there.
+        OSError: when it is no regular file, such as a pipe, from which a read would never return.
         pydantic.ValidationError: when it is not a manifest; the message names each field.
     """
-    return Manifest.model_validate_json((folder / MANIFEST_FILE).read_bytes())
+    path = folder / MANIFEST_FILE
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, f"{MANIFEST_FILE} is not a regular file")
+    return Manifest.model_validate_json(path.read_bytes())
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:

@@ -86,17 +86,39 @@ WORKER_UP = Name("ferry_worker_up", Kind.GAUGE, "1 for each worker heard of in t
 MODEL_LOADED = Name(
     "ferry_model_loaded_info", Kind.GAUGE, "1 for each model that a live worker serves.", ("worker", *_MODEL)
 )
+MODEL_BROKEN = Name(
+    "ferry_model_broken", Kind.GAUGE, "Workers that reported in the last 30 s that they cannot load a model.", _MODEL
+)
 BULK_ROWS = Name("ferry_bulk_rows_total", Kind.COUNTER, "Rows of bulk batches that ended.", (*_MODEL, "outcome"))
 BULK_BATCHES = Name("ferry_bulk_batches_total", Kind.COUNTER, "Bulk batches that ended.", ("outcome",))
 BULK_UNDER_WAY = Name("ferry_bulk_jobs", Kind.GAUGE, "Bulk batches under way.")
 REJECTED = Name("ferry_rejected_total", Kind.COUNTER, "Requests refused, by the error's code.", ("reason",))
+CONNECTIONS_CUT = Name(
+    "ferry_connections_cut_total", Kind.COUNTER, "Connections that the API refused or cut off.", ("reason",)
+)
 REQUESTS = Name("ferry_http_requests_total", Kind.COUNTER, "Requests answered.", ("method", "route", "status"))
 REQUEST_SECONDS = Name(
     "ferry_http_request_seconds", Kind.HISTOGRAM, "From a request's head to the end of its answer, waits included.",
     ("method", "route"), _FAST_S,
 )  # fmt: skip
+COUNTER_DRIFTS = Name(
+    "ferry_counter_drifts_total",
+    Kind.COUNTER,
+    "Counters of what waits that were wrong and are right again.",
+    ("counter",),
+)
 REDIS_MEMORY = Name("ferry_redis_memory_bytes", Kind.GAUGE, "Memory that Redis uses.")
 REDIS_MEMORY_MAX = Name("ferry_redis_memory_max_bytes", Kind.GAUGE, "Redis' maxmemory; 0 is none.")
+PART_UP = Name(
+    "ferry_part_up", Kind.GAUGE, "1 for each process of `ferry up` that runs, 0 while it does not.", ("part",)
+)
+PART_RESTARTS = Name(
+    "ferry_part_restarts_total", Kind.COUNTER, "Starts of a process of `ferry up` after its end.", ("part",)
+)
+REDIS_UNSAFE = Name(
+    "ferry_redis_unsafe", Kind.GAUGE, "1 where a setting of Redis may lose waiting jobs, 0 where not or not known.",
+    ("setting", "value"),
+)  # fmt: skip
 BUILD = Name("ferry_build_info", Kind.GAUGE, "1, with the release that answers.", ("version",))
 
 # --- told by each worker of itself
@@ -127,9 +149,13 @@ STEPS = Name("ferry_bulk_steps_total", Kind.COUNTER, "Steps of bulk batches done
 
 FROM_API = (
     JOBS_SUBMITTED, JOBS_FINISHED, JOB_RETRIES, DEAD_LETTERS_MADE, DEAD_LETTERS, QUEUE_DEPTH, QUEUE_ROWS, QUEUE_BYTES,
-    QUEUE_OLDEST, QUEUE_SHUT, TICKETS, RUNNING_CLAIMS, WORKERS_LIVE, WORKER_UP, MODEL_LOADED, BULK_ROWS, BULK_BATCHES,
-    BULK_UNDER_WAY, REJECTED, REQUESTS, REQUEST_SECONDS, REDIS_MEMORY, REDIS_MEMORY_MAX, BUILD,
+    QUEUE_OLDEST, QUEUE_SHUT, TICKETS, RUNNING_CLAIMS, WORKERS_LIVE, WORKER_UP, MODEL_LOADED, MODEL_BROKEN,
+    BULK_ROWS, BULK_BATCHES, BULK_UNDER_WAY, REJECTED, REQUESTS, REQUEST_SECONDS, COUNTER_DRIFTS, REDIS_MEMORY,
+    REDIS_MEMORY_MAX, REDIS_UNSAFE,
+    CONNECTIONS_CUT, BUILD,
 )  # fmt: skip
+# Told by the API of a `ferry up`, from the file that this one keeps.
+FROM_STACK = (PART_UP, PART_RESTARTS)
 FROM_WORKER = (
     QUEUE_WAIT, JOB_LATENCY, BATCH_SIZE, BATCH_FILL, BATCH_WAIT, BATCH_FLUSH, STAGE, EXECUTIONS, ROWS, STEPS,
     NEIGHBOUR_CHECKS, NEIGHBOUR_CHECK_SECONDS, BUILD,

@@ -7,12 +7,12 @@ binary inputs follow it in the order of the inputs, row-major and little-endian.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from ferry.errors import InvalidInputError
-from ferry.json_elements import fits, settle_and_check
+from ferry.json_elements import fits, kind_of, settle_and_check, show, show_sizes
 from ferry.json_tensors import Rows, check_rows, read_shaped
 from ferry.manifest import Manifest, TensorSpec
 from ferry.tensors import MAX_AXES, Array, array_from_raw, model_layout, raw_from_array, rows_first
@@ -21,6 +21,18 @@ _REQUEST_FIELDS = frozenset({"id", "parameters", "inputs", "outputs"})
 MAX_ID_CHARS = 256
 # numpy makes no array whose axes other than the empty ones multiply to more.
 _MAX_TENSOR_BYTES = 2**62
+
+
+class AskedOutputs(Protocol):
+    """What a response needs of its request; the fields as in `InferRequest`."""
+
+    @property
+    def id(self) -> str:
+        """The request's own id, or nothing."""
+
+    @property
+    def outputs(self) -> tuple[tuple[int, bool], ...]:
+        """Which outputs, and which of them as raw bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +85,7 @@ def read_raw_request(manifest: Manifest, body: bytes) -> InferRequest:
 
 
 def infer_response(
-    manifest: Manifest, request: InferRequest, arrays: Sequence[Array]
+    manifest: Manifest, request: AskedOutputs, arrays: Sequence[Array]
 ) -> tuple[dict[str, Any], list[bytes]]:
     """Return the JSON of a response and the raw bytes that follow it; `arrays` are as the job's codec unpacks them."""
     outputs, tail = [], []
@@ -134,8 +146,9 @@ def _rows(manifest: Manifest, arrays: Mapping[str, Array]) -> Rows:
 
 
 def _read_tensor(spec: TensorSpec, item: Mapping[str, Any], raw: bytes | memoryview | None, pointer: str) -> Array:
-    if item.get("datatype") != spec.oip_datatype:
-        detail = f"expected {spec.oip_datatype}, got {str(item.get('datatype'))[:40]}"
+    datatype = item.get("datatype")
+    if not isinstance(datatype, str) or datatype != spec.oip_datatype:
+        detail = f"expected {spec.oip_datatype}, got {_named(datatype)}"
         raise InvalidInputError.at(f"{pointer}/datatype", detail)
     shape = _shape(spec, item.get("shape"), f"{pointer}/shape")
     if raw is not None:
@@ -157,24 +170,25 @@ def _from_raw(spec: TensorSpec, shape: tuple[int, ...], raw: bytes | memoryview,
 
 
 def _shape(spec: TensorSpec, value: Any, pointer: str) -> tuple[int, ...]:
-    is_shape = isinstance(value, list) and all(type(size) is int and 0 <= size < 2**32 for size in value)
+    is_short = isinstance(value, list) and len(value) <= MAX_AXES
+    is_shape = is_short and all(type(size) is int and 0 <= size < 2**32 for size in value)
     if not is_shape or not fits(spec, value):
         sizes = [-1 if size is None else size for size in spec.shape]
         wanted = f"up to {MAX_AXES} sizes" if spec.has_any_rank else f"{sizes} (-1 is any size)"
         # Clients copy the model's own shape, in which -1 stands.
         known = "" if is_shape else "; a shape that is sent has whole numbers from 0 alone"
-        raise InvalidInputError.at(pointer, f"expected {wanted}, got {str(value)[:60]}{known}")
+        raise InvalidInputError.at(pointer, f"expected {wanted}, got {show_sizes(value)}{known}")
     # Without an empty axis the number of elements that came tells.
     if 0 in value and math.prod(size or 1 for size in value) * spec.numpy_dtype.itemsize > _MAX_TENSOR_BYTES:
         raise InvalidInputError.at(
-            pointer, f"no tensor has the shape {str(value)[:60]}: its axes are too long together"
+            pointer, f"no tensor has the shape {show_sizes(value)}: its axes are too long together"
         )
     return tuple(value)
 
 
 def _read_outputs(manifest: Manifest, value: Any, parameters: Mapping[str, Any]) -> tuple[tuple[int, bool], ...]:
     default = parameters.get("binary_data_output", False) is True
-    if value is None or value == []:
+    if value is None or (isinstance(value, list) and not value):
         return tuple((index, default) for index in range(len(manifest.outputs)))
     if not isinstance(value, list):
         raise InvalidInputError.at("#/outputs", "expected a list of outputs")
@@ -197,10 +211,15 @@ def _binary_size(item: Mapping[str, Any], pointer: str) -> int | None:
 
 def _spec_of(specs: Sequence[TensorSpec], name: Any, pointer: str, ref: str) -> TensorSpec:
     for spec in specs:
-        if spec.name == name:
+        if isinstance(name, str) and spec.name == name:  # many numbers come as an array, which compares item by item
             return spec
     names = ", ".join(repr(spec.name) for spec in specs)
-    raise InvalidInputError.at(pointer, f"{ref} has no {str(name)[:40]!r} here; there are {names}")
+    raise InvalidInputError.at(pointer, f"{ref} has no {_named(name)} here; there are {names}")
+
+
+def _named(value: Any) -> str:
+    """Return what stands where a name should, for an error: a large value is not written out to show its beginning."""
+    return show(value) if isinstance(value, str) else kind_of(value)
 
 
 def _object(value: Any, pointer: str) -> Mapping[str, Any]:

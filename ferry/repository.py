@@ -16,8 +16,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ferry.errors import ConflictError, InvalidInputError, ModelRefusedError, NotFoundError
-from ferry.folders import delete, rename_into, visible_folders
+from ferry.errors import ConfigError, ConflictError, InvalidInputError, ModelRefusedError, NotFoundError
+from ferry.folders import delete, rename_into, visible_folders, why_unreadable
 from ferry.manifest import Manifest, is_name, is_version, read_manifest
 from ferry.model_files import check_files
 from ferry.repository_entry import BrokenEntryError, Stamps, read_entry, reason_of, stamps_of
@@ -29,6 +29,8 @@ OUTGOING_PREFIX = ".outgoing-"
 LEFTOVER_AGE_S = 24 * 3600
 # An ext4 volume has this folder at its top; it is nobody's model.
 _NOT_A_MODEL = frozenset({"lost+found"})
+# Stands for the versions of a model whose folder cannot be listed.
+NO_VERSION = "?"
 
 Key = tuple[str, str]
 Fingerprint = tuple[tuple[str, str, Stamps], ...]
@@ -48,6 +50,16 @@ class Repository:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    def check_root(self) -> None:
+        """Return when the folder can be listed, or is not there yet: the first model makes it.
+
+        Raises:
+            ConfigError: why it can hold no models.
+        """
+        reason = why_unreadable(self.root)
+        if reason and (self.root.exists() or self.root.is_symlink()):
+            raise ConfigError(f"FERRY_MODELS_DIR={self.root}: {reason}; name a folder that can be read")
+
     def scan(self) -> dict[Key, Manifest]:
         """Return the manifests of all valid versions, names in order and versions in numeric order."""
         return self.survey().entries
@@ -59,15 +71,19 @@ class Repository:
             folder = self.root / name / version
             try:
                 found.entries[name, version] = read_entry(folder)
-            except BrokenEntryError as reason:
+            except BrokenEntryError as fault:
                 # Removed while we looked: then it is gone, not broken.
                 if folder.is_dir():
-                    found.broken[name, version] = str(reason)
+                    found.broken[name, version] = str(fault)
+        for name in self._names():
+            if reason := why_unreadable(self.root / name):
+                found.broken[name, NO_VERSION] = f"its folder cannot be listed: {reason}"
         return found
 
     def fingerprint(self) -> Fingerprint:
-        """Return a value that changes whenever a scan may find something else; costs one stat a file."""
-        return tuple((*key, stamps_of(self.root / key[0] / key[1])) for key in self._keys())
+        """Return a value that changes whenever a scan may find something else; costs one stat a file and folder."""
+        closed = ((name, NO_VERSION, ()) for name in self._names() if why_unreadable(self.root / name))
+        return (*((*key, stamps_of(self.root / key[0] / key[1])) for key in self._keys()), *closed)
 
     def folder(self, name: str, version: str) -> Path:
         """Return where a version lies, whether or not it is there.
@@ -149,13 +165,11 @@ class Repository:
 
     def _keys(self) -> list[Key]:
         """List the folders at version depth; a version that is no number sorts first."""
-        keys = [
-            (name, version)
-            for name in visible_folders(self.root)
-            if name not in _NOT_A_MODEL
-            for version in visible_folders(self.root / name)
-        ]
+        keys = [(name, version) for name in self._names() for version in visible_folders(self.root / name)]
         return sorted(keys, key=lambda key: (key[0], int(key[1]) if is_version(key[1]) else 0, key[1]))
+
+    def _names(self) -> list[str]:
+        return [name for name in visible_folders(self.root) if name not in _NOT_A_MODEL]
 
     def _sweep(self) -> None:
         """Delete what killed processes left half in or half out."""

@@ -9,8 +9,10 @@ from pydantic import ValidationError
 from ferry.manifest import MANIFEST_FILE, SAMPLES_DIR, Manifest, is_name, is_version, read_manifest
 from ferry.model_files import what_is_missing
 
-# (path below the folder, mtime in ns, size in bytes) of each file, in the order of the paths.
-Stamps = tuple[tuple[str, int, int], ...]
+# (path below the folder, mtime and ctime in ns, size in bytes) of each file, in the order of the paths. The ctime
+# changes with the permissions: a file that became readable is looked at again.
+Stamp = tuple[str, int, int, int]
+Stamps = tuple[Stamp, ...]
 
 
 class BrokenEntryError(Exception):
@@ -55,7 +57,7 @@ def stamps_of(folder: Path) -> Stamps:
     return tuple(sorted(_stamps(str(folder), "")))
 
 
-def _stamps(folder: str, below: str) -> Iterator[tuple[str, int, int]]:
+def _stamps(folder: str, below: str) -> Iterator[Stamp]:
     try:
         with os.scandir(folder) as found:
             entries = list(found)
@@ -71,6 +73,6 @@ def _stamps(folder: str, below: str) -> Iterator[tuple[str, int, int]]:
                 yield from _stamps(entry.path, name + "/")
             else:
                 status = entry.stat()
-                yield name, status.st_mtime_ns, status.st_size
+                yield name, status.st_mtime_ns, status.st_ctime_ns, status.st_size
         except OSError:
             continue

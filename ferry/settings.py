@@ -4,16 +4,19 @@ import difflib
 import ipaddress
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ferry.errors import ConfigError
 from ferry.jobs import CLASS_SHARE, DEAD_TTL_S
+from ferry.networks import checked_origins, checked_prefix, checked_public_url, networks_of
 
 ENV_PREFIX = "FERRY_"
 ENV_FILE = ".env"
@@ -31,7 +34,7 @@ class Settings(BaseSettings):
     )
 
     # --- where things are
-    redis_url: str = Field(default=EMBEDDED, description="Redis to use; empty starts an embedded one")
+    redis_url: str = Field(default=EMBEDDED, repr=False, description="Redis to use; empty starts an embedded one")
     namespace: str = Field(
         default=NAMESPACE,
         pattern=r"^[a-z0-9._-]{1,32}$",
@@ -40,7 +43,9 @@ class Settings(BaseSettings):
     data_dir: Path = Field(default=Path(".ferry"), description="private folder of the embedded Redis and the logs")
     models_dir: Path = Field(default=Path("models"), description="model repository: NAME/VERSION/model.onnx")
     models_url: str = Field(
-        default="", description="s3://bucket/prefix (any fsspec URL) that models_dir is kept equal to; empty is none"
+        default="",
+        repr=False,
+        description="s3://bucket/prefix (any fsspec URL) that models_dir is kept equal to; empty is none",
     )
     models_sync_s: float = Field(default=30, ge=1, le=86_400, description="models_url is looked at this often")
 
@@ -51,13 +56,32 @@ class Settings(BaseSettings):
         default=0, ge=0, le=256, description="API processes that share the port; 0 is one per core, four at most"
     )
     max_body_bytes: int = Field(default=64 * 2**20, ge=1024, description="largest request body")
+    max_connections: int = Field(
+        default=0, ge=0, le=1_000_000,
+        description="open connections per API process; 0 is 10,000, or what the open-files limit allows"
+    )  # fmt: skip
     default_wait_s: float = Field(default=60, ge=1, le=60, description="how long `Prefer: wait` and /predict wait")
 
     api_keys: Literal["auto", "on", "off"] = Field(
-        default="auto", description="whether requests need an API key; auto: when api_host is beyond this machine"
+        default="auto",
+        description="whether requests need an API key; auto: when api_host is beyond this machine, or a proxy is set",
     )
-    api_key: str = Field(default="", description="API key that `ferry batch` sends to the API")
+    api_key: str = Field(default="", repr=False, description="API key that `ferry batch` sends to the API")
     default_model: str = Field(default="mnist", description="model of a /predict that names none")
+    root_path: str = Field(
+        default="", description="path prefix of all routes, such as /ferry; a proxy may strip it or keep it"
+    )
+    public_url: str = Field(
+        default="",
+        description="URL at which clients reach the API, prefix included; empty takes each request's Host",
+    )
+    trusted_proxies: str = Field(
+        default="",
+        description="addresses and CIDRs of proxies whose X-Forwarded-* or Forwarded are believed, separated by commas",
+    )
+    cors_origins: str = Field(
+        default="", description="origins whose pages may call the API, separated by commas; * is all, empty is none"
+    )
 
     # --- jobs
     job_deadline_s: float = Field(
@@ -84,12 +108,21 @@ class Settings(BaseSettings):
         default=DEAD_TTL_S, gt=0, le=365 * 86_400, description="how long a job that was given up is kept for a replay"
     )
 
+    require_safe_redis: bool = Field(
+        default=False,
+        description="not ready while Redis may lose waiting jobs: it evicts keys, or keeps nothing over a restart",
+    )
+
     # --- files of bulk batches
     storage_url: str = Field(
-        default="", description="where files lie: a path or s3://bucket/prefix; empty is files/ in the data folder"
+        default="",
+        repr=False,
+        description="where files lie: a path or s3://bucket/prefix; empty is files/ in the data folder",
     )
     storage_options: str = Field(
-        default="", description="JSON object of fsspec options of that storage and of models_url, such as endpoint_url"
+        default="",
+        repr=False,
+        description="JSON object of fsspec options of that storage and of models_url, such as endpoint_url",
     )
     max_file_bytes: int = Field(default=2 * 2**30, ge=1024, description="largest file of an upload")
     max_files: int = Field(default=10_000, ge=1, le=10_000_000, description="files kept; beyond, uploads get 503")
@@ -110,7 +143,10 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z0-9_-]{0,40}$",
         description="name of this worker in Flower and logs; empty is `worker`",
     )
-    ort_threads: int = Field(default=1, ge=1, le=1024, description="onnxruntime threads per worker")
+    ort_threads: int = Field(
+        default=1, ge=0, le=1024,
+        description="onnxruntime threads per worker; 0 is one per core that the worker may use",
+    )  # fmt: skip
     ort_provider: Literal["cpu", "cuda"] = Field(
         default="cpu", description="what models run on; cuda is an NVIDIA GPU, and a worker that cannot use it stops"
     )
@@ -148,7 +184,45 @@ class Settings(BaseSettings):
     def _redis_scheme(cls, value: str) -> str:
         if value and not value.startswith(("redis://", "rediss://")):
             raise ValueError("must start with redis:// or rediss://, or be empty for the embedded Redis")
+        try:
+            parts = urlsplit(value)
+            is_address = parts.port is None or parts.port > 0
+        except ValueError:
+            is_address = False
+        # redis-py would take another path than a number for database 0.
+        if not is_address or not re.fullmatch(r"(/\d*)?", parts.path):
+            raise ValueError(
+                "is no address (redis://[user:password@]host:port/0); signs such as / # @ in a password are written "
+                "%2F %23 %40"
+            )
         return value
+
+    @field_validator("root_path")
+    @classmethod
+    def _prefix(cls, value: str) -> str:
+        return checked_prefix(value)
+
+    @field_validator("public_url")
+    @classmethod
+    def _public_url(cls, value: str, info: ValidationInfo) -> str:
+        url, prefix = checked_public_url(value), info.data.get("root_path")
+        if url and prefix and urlsplit(url).path != prefix:
+            raise ValueError(f"must end with FERRY_ROOT_PATH ({prefix}), or leave FERRY_ROOT_PATH empty")
+        return url
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        try:
+            networks_of(value)
+        except ValueError as error:
+            raise ValueError(f"must be addresses or CIDRs such as 10.0.0.0/8, separated by commas: {error}") from None
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: str) -> str:
+        return checked_origins(value)
 
     @field_validator("storage_options")
     @classmethod
@@ -162,10 +236,17 @@ class Settings(BaseSettings):
         return value
 
     @property
+    def prefix(self) -> str:
+        """Path prefix of all routes, without a slash at its end; empty is none."""
+        return self.root_path or urlsplit(self.public_url).path
+
+    @property
     def needs_keys(self) -> bool:
-        """Whether requests need an API key."""
+        """Whether requests need an API key; under `auto` where others than this machine's users can reach the API."""
         if self.api_keys != "auto":
             return self.api_keys == "on"
+        if self.trusted_proxies or self.public_url or self.root_path:
+            return True  # a proxy passes the network's requests on to this machine's own address
         try:
             return not ipaddress.ip_address(self.api_host).is_loopback
         except ValueError:
@@ -192,14 +273,20 @@ def load_settings() -> Settings:
     """Read environment and `.env`.
 
     Raises:
-        ConfigError: naming every bad key, its value and the rule, and every key that looks mistyped.
+        ConfigError: on one line, naming every bad key, its value and the rule, or every key that looks mistyped.
     """
-    if mistyped := _mistyped():
-        raise ConfigError("unknown settings:\n  " + "\n  ".join(mistyped))
+    try:
+        mistyped = _mistyped()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{ENV_FILE} cannot be read: {getattr(error, 'strerror', None) or 'it is no UTF-8'}"
+        ) from None
+    if mistyped:
+        raise ConfigError("unknown settings: " + "; ".join(mistyped))
     try:
         return Settings()
     except ValidationError as error:
-        raise ConfigError("bad settings:\n  " + "\n  ".join(_line(fault) for fault in error.errors())) from None
+        raise ConfigError("bad settings: " + "; ".join(_line(fault) for fault in error.errors())) from None
 
 
 def _mistyped() -> list[str]:
@@ -214,7 +301,7 @@ def _mistyped() -> list[str]:
     for key in sorted((in_file | in_environment) - set(names)):
         close = difflib.get_close_matches(key, names, n=1, cutoff=MISTYPED_CUTOFF)
         if close or key in in_file:
-            lines.append(f"{key}" + (f"; did you mean {close[0]}?" if close else "; see .env.example"))
+            lines.append(f"{key}" + (f" (did you mean {close[0]}?)" if close else " (see .env.example)"))
     return lines
 
 

@@ -1,5 +1,7 @@
 """Fixtures that more than one layer uses."""
 
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,14 @@ from ferry.local.redis_server import RedisServer
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def _hooks_as_they_were() -> Iterator[None]:
+    """Give Python its hooks for uncaught errors back: setting up the logs replaces them."""
+    hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
+    yield
+    sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Start a worker: `python -m worker`. Wires settings, models, queue, pulse and keeper to Celery's solo pool."""
 
 import logging
+import os
 import socket
 import sys
 import uuid
@@ -14,11 +15,14 @@ from prometheus_client import ProcessCollector, start_http_server
 
 from ferry.bulk.steps import Steps
 from ferry.bulk.storage import storage_of
+from ferry.cores import available_cores
 from ferry.errors import ConfigError, FerryError, QueueUnavailableError
 from ferry.logs import configure_logging, event_log
+from ferry.loopback import exempt_loopback
 from ferry.manifest import Evidence
 from ferry.metrics import registry_of
 from ferry.model_mirror import MirrorThread, mirror_of
+from ferry.open_files import raise_open_files_limit
 from ferry.profile import PROFILES_DIR
 from ferry.queue.connection import connect
 from ferry.queue.consumer import Consumer
@@ -29,6 +33,7 @@ from ferry.queue.versions import Versions
 from ferry.repository import Repository
 from ferry.settings import Settings, load_settings
 from worker.app import app
+from worker.broken_models import BrokenReporter, refuse_without_a_model
 from worker.bulk.batch_files import BatchFiles
 from worker.bulk.runner import BulkLimits, BulkRunner
 from worker.celery_consumer import connects_with_room
@@ -42,7 +47,7 @@ from worker.providers import Accelerator
 from worker.pulse import Pulse, try_to
 from worker.serving import Shelf
 from worker.steps import follow_repository
-from worker.tasks import register_tasks
+from worker.tasks import TASK_ARGS, register_tasks
 from worker.tickets import TicketRunner
 from worker.watch import Watch
 
@@ -54,21 +59,27 @@ def worker_name(settings: Settings) -> str:
     return f"{settings.worker_name or 'worker'}-{uuid.uuid4().hex[:6]}@{socket.gethostname()}"
 
 
+def threads_of(settings: Settings) -> int:
+    """Return the threads of onnxruntime: as set, else one for each core of this process."""
+    return settings.ort_threads or available_cores()
+
+
 def make_profiler(settings: Settings) -> Profiler:
     """Return what measures the models of this process; nothing is read or written yet."""
     return Profiler(
         ProfileFiles(settings.data_dir / PROFILES_DIR),
-        machine=describe_machine(settings.ort_threads, Accelerator(settings.ort_provider)),
+        machine=describe_machine(threads_of(settings), Accelerator(settings.ort_provider)),
         budget=Budget(latency_s=settings.batch_latency_ms / 1000),
     )
 
 
-def follow_beat(shelf: Shelf, alive: Path | None, heard: Heartbeat) -> None:
+def follow_beat(shelf: Shelf, alive: Path | None, reporter: BrokenReporter, heard: Heartbeat) -> None:
     """Do what a heartbeat that reached Redis brings: leave out what is unloaded, and say that this process lives."""
     shelf.leave_out(heard.unloaded)
     shelf.set_other(heard.other)
     if alive:
         alive.touch()
+    reporter.report()
 
 
 def switch_model(shelf: Shelf, heart: Consumer, found: Influence) -> None:
@@ -111,6 +122,20 @@ def find_ready(shelf: Shelf, heart: Consumer, name: str, version: str) -> Model 
     return model
 
 
+def alive_file(settings: Settings) -> Path | None:
+    """Return the file that is touched with each heartbeat; None where none is set.
+
+    Raises:
+        ConfigError: its folder cannot be written.
+    """
+    if not settings.alive_file:
+        return None
+    path = Path(settings.alive_file)
+    if not os.access(path.parent, os.W_OK) or path.is_dir():
+        raise ConfigError(f"FERRY_ALIVE_FILE={path} cannot be written; name a file in a folder of this worker's")
+    return path
+
+
 def serve_metrics(settings: Settings, watch: Watch) -> None:
     """Let Prometheus look at this process, where a port is set.
 
@@ -130,16 +155,20 @@ def serve_metrics(settings: Settings, watch: Watch) -> None:
 
 def main() -> int:
     """Load the models, then serve until SIGTERM; returns the exit status."""
+    exempt_loopback(os.environ)
     try:
         settings = load_settings()
         configure_logging(settings)
+        raise_open_files_limit()
         connected = partial(connect, settings.require_redis_url(), settings.namespace)
         repository = Repository(settings.models_dir)
+        repository.check_root()
+        alive = alive_file(settings)
         storage = storage_of(settings)
         accelerator = Accelerator(settings.ort_provider)
         accelerator.prepare()
         shelf = Shelf(
-            repository, threads=settings.ort_threads, accelerator=accelerator, profiler=make_profiler(settings)
+            repository, threads=threads_of(settings), accelerator=accelerator, profiler=make_profiler(settings)
         )
         mirror = mirror_of(settings)
         mirroring = MirrorThread(mirror, every_s=settings.models_sync_s) if mirror else None
@@ -149,17 +178,18 @@ def main() -> int:
         try_to(lambda: shelf.leave_out(Versions(connected()).unloaded()), "could not ask what is unloaded")
         shelf.load_all()
         name = worker_name(settings)
+        heart = Consumer(connected(), worker=name, lease_s=settings.lease_s)
+        reporter = BrokenReporter(heart, shelf)
+        refuse_without_a_model(shelf, reporter)
         watch = Watch(event_log(settings, name))
         serve_metrics(settings, watch)
     except FerryError as error:
         sys.stderr.write(f"worker: {error.detail}\n")
         return 1
     consumer = Consumer(connected(), worker=name, lease_s=settings.lease_s, class_share=settings.class_share)
-    heart = Consumer(connected(), worker=name, lease_s=settings.lease_s)
-    alive = Path(settings.alive_file) if settings.alive_file else None
     pulse = Pulse(
         heart, shelf.models, lease_s=settings.lease_s, max_run_s=settings.max_run_s,
-        on_beat=partial(follow_beat, shelf, alive),
+        on_beat=partial(follow_beat, shelf, alive, reporter),
     )  # fmt: skip
     rules = KeeperRules(settings.lease_s, settings.max_attempts, settings.dead_ttl_s)
     keeper = KeeperThread(Keeper(connected(), rules))
@@ -194,7 +224,7 @@ def main() -> int:
         start()  # leases need it
         return sum(runner.serve(uuid.uuid4().hex, each.name, each.version)["jobs"] for each in shelf.manifests())
 
-    app.conf.worker_consumer = connects_with_room(consumer.is_full, serve_without_celery)
+    app.conf.worker_consumer = connects_with_room(consumer.is_full, serve_without_celery, checks=TASK_ARGS)
     # Counted as serving from when tickets are taken to when they no longer are.
     signals.worker_ready.connect(start, weak=False)
     signals.worker_shutting_down.connect(leave, weak=False)

@@ -3,13 +3,16 @@
 Reads the environment at import, the one module that may: Celery's command line needs an instance.
 """
 
+import sys
 from typing import Any
 
 from celery import Celery
 
+from ferry.errors import ConfigError
 from ferry.queue.broker import transport_options
 from ferry.queue.keys import CONTROL_QUEUE, keys_at
 from ferry.settings import Settings, load_settings
+from worker.messages import use_transport
 
 # Tickets are hints and the jobs are elsewhere, so the broker need not remember what it handed out: four times
 # cheaper than kombu's emulated acknowledgements, and no redelivery an hour later.
@@ -26,6 +29,7 @@ _TRANSPORT: dict[str, Any] = {
 def make_app(settings: Settings) -> Celery:
     """Return a Celery application for these settings. Connects to nothing."""
     url = settings.require_redis_url()
+    use_transport()
     app = Celery("ferry", broker=url)
     app.conf.update(
         broker_transport_options=_TRANSPORT | transport_options(keys_at(url, settings.namespace)),
@@ -47,4 +51,12 @@ def make_app(settings: Settings) -> Celery:
     return app
 
 
-app = make_app(load_settings())
+def _app_of_environment() -> Celery:
+    """Return the application; bad settings end the process with one line, where Celery would print a traceback."""
+    try:
+        return make_app(load_settings())
+    except ConfigError as error:
+        sys.exit(f"worker: {error.detail}")
+
+
+app = _app_of_environment()

@@ -7,13 +7,14 @@ it are the inputs that wait for just this worker. So they are served first: a fi
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
 
 from ferry.errors import QueueUnavailableError
+from worker.messages import CheckArgs, drop, why_not_a_task
 
 # While Redis is away, or is full though nothing waits (of results that have not expired), it is looked at this often.
 LOOK_EVERY_S = 0.5
@@ -23,12 +24,16 @@ logger = logging.getLogger(__name__)
 
 
 def connects_with_room(
-    is_full: Callable[[], bool], serve: Callable[[], int], *, sleep: Callable[[float], None] = time.sleep
+    is_full: Callable[[], bool],
+    serve: Callable[[], int],
+    *,
+    checks: Mapping[str, CheckArgs],
+    sleep: Callable[[float], None] = time.sleep,
 ) -> type[Consumer]:
     """Return the class for Celery's `worker_consumer`: it serves until Redis is no longer full, then connects.
 
     `is_full` raises QueueUnavailableError while Redis is away. `serve` runs what waits, without Celery, and returns how
-    many jobs it ran.
+    many jobs it ran. checks: see `worker.messages.why_not_a_task`; other messages are dropped.
     """
 
     class RoomFirst(Consumer):  # type: ignore[misc]
@@ -38,6 +43,17 @@ def connects_with_room(
             """Return the broker connection, once Redis has memory for it."""
             self._wait_for_room()
             return super().connect()
+
+        def create_task_handler(self, *args: Any, **kwargs: Any) -> Any:
+            """Return Celery's handler of task messages, which drops what is no task of this worker."""
+            handle = super().create_task_handler(*args, **kwargs)
+
+            def handle_a_task(message: Any) -> Any:
+                if reason := why_not_a_task(message.headers, message.body, checks):
+                    return drop(message, reason)
+                return handle(message)
+
+            return handle_a_task
 
         def _wait_for_room(self) -> None:
             said = ""

@@ -39,6 +39,13 @@ class Executable(Protocol):
     def claim_rows(self) -> int:
         """How many rows a worker takes at once."""
 
+    @property
+    def rows_beside_high(self) -> int:
+        """Up to how many rows other jobs fill a claim that has high-priority ones."""
+
+    def claim_settled(self, rows: int, host_s: float) -> None:
+        """Take in what a claim cost beside the device."""
+
     def run(self, arrays: list[Array]) -> list[Array]:
         """Run rows of many jobs."""
 

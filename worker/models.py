@@ -13,8 +13,10 @@ from ferry.manifest import MODEL_FILE, Manifest, TensorSpec
 from ferry.model_files import check_files
 from ferry.profile import WHOLE_JOB_LIMITS, BatchLimits, Profile, Tuning, limits_in_force
 from ferry.tensors import Array, TensorCodec, WholeCodec, model_layout, rows_first
+from worker.claim_size import ClaimSize
 from worker.map_outputs import arrays_from_maps
 from worker.providers import ON_CPU, Accelerator
+from worker.session_check import why_not_as_declared
 
 # An inner axis that takes any size is warmed up with this one.
 WARM_UP_SIZE = 1
@@ -53,6 +55,7 @@ class Model:
         self.limits: BatchLimits = limits_in_force(manifest)
         # Of a whole job, averaged over the last few; None before the first.
         self._job_s: float | None = None
+        self._claim_size = ClaimSize()
 
     @property
     def is_batched(self) -> bool:
@@ -81,15 +84,34 @@ class Model:
 
     @property
     def claim_rows(self) -> int:
-        """How many rows a worker claims at once: rows for several runs where one run is too short for a round trip."""
+        """How many rows a worker claims at once.
+
+        Rows for several runs where one run is too short for a round trip, and fewer than a run may have where they cost
+        so much beside the device that a high-priority job would wait for long (`claim_size.py`).
+        """
         rows = self.limits.max_rows
         if not self.is_batched:
             # A job of a switched model may have many rows: it is claimed although it has more than these.
             return 1 if self._job_s is None else max(1, min(int(CLAIM_S / max(self._job_s, 1e-6)), MAX_CLAIM_JOBS))
         if self.profile is None:
             return rows
-        run_s = (self.profile.a_us + self.profile.b_us * rows) / 1e6
-        return rows * max(1, min(int(CLAIM_S / run_s), MAX_CLAIM_ROWS // rows))
+        fixed_s, row_s = self.profile.a_us / 1e6, self.profile.b_us / 1e6
+        most = rows * max(1, min(int(CLAIM_S / (fixed_s + row_s * rows)), MAX_CLAIM_ROWS // rows))
+        fitting = self._claim_size.rows(most, run_s=fixed_s, row_run_s=row_s)
+        # More than one run: whole runs.
+        return min(most, -(-fitting // rows) * rows) if fitting > rows else fitting
+
+    @property
+    def rows_beside_high(self) -> int:
+        """Up to how many rows other jobs fill a claim that has high-priority ones."""
+        if self.profile is None or not self.is_batched:
+            return self.claim_rows
+        fixed_s, row_s = self.profile.a_us / 1e6, self.profile.b_us / 1e6
+        return self._claim_size.rows_beside_high(self.claim_rows, run_s=fixed_s, row_run_s=row_s)
+
+    def claim_settled(self, rows: int, host_s: float) -> None:
+        """Take in what a claim cost beside the device, from its reply to the reply of its settle, in seconds."""
+        self._claim_size.observe(rows, host_s)
 
     def run(self, arrays: list[Array]) -> list[Array]:
         """Run one batch of rows.
@@ -160,7 +182,8 @@ def load_model(folder: Path, manifest: Manifest, *, threads: int, accelerator: A
     """Load one version's folder into a session, on an accelerator that is prepared.
 
     Raises:
-        ModelRefusedError: a file is not the one the manifest names, or onnxruntime will not load it, or not there.
+        ModelRefusedError: a file is not the one the manifest names, or onnxruntime will not load it, or not there, or
+            its tensors are not those of the manifest.
     """
     check_files(folder, manifest)
     path = folder / MODEL_FILE
@@ -178,7 +201,7 @@ def load_model(folder: Path, manifest: Manifest, *, threads: int, accelerator: A
         )
     except Exception as error:
         raise ModelRefusedError(f"{manifest.ref}: onnxruntime will not load {path}: {error}") from error
-    if reason := accelerator.why_not_on(session):
+    if reason := accelerator.why_not_on(session) or why_not_as_declared(manifest, session):
         raise ModelRefusedError(f"{manifest.ref}: {reason}")
     return Model(manifest, session)
 

@@ -38,8 +38,8 @@ class StageTimes:
 
 
 def failed(job: ClaimedJob, run: Run, code: str, message: str) -> Outcome:
-    """Return the outcome of a job that failed, and log it."""
+    """Return the outcome of a job that failed, and log it without the message, which may quote rows of the job."""
     # A message that is no Unicode text could not be recorded, nor could the outcomes beside it.
     error = message[:MAX_ERROR_CHARS].encode("utf-8", "replace").decode("utf-8")
-    logger.warning("job %s failed in batch %s: %s", job.id, run[0], error)
+    logger.warning("job %s failed in batch %s: %s; its record has the message", job.id, run[0], code)
     return Outcome(job.id, *run, job.attempt, job.started_us, error_code=code, error=error)

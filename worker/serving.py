@@ -14,6 +14,8 @@ from worker.providers import ON_CPU, Accelerator
 logger = logging.getLogger(__name__)
 
 ModelKey = tuple[str, str]
+# onnxruntime quotes whole node signatures.
+MAX_REASON_CHARS = 500
 # Measures a model, None where it cannot be.
 Profiler = Callable[[Model], Profile | None]
 
@@ -42,8 +44,13 @@ class Shelf:
         self._accelerator = accelerator
         self._profiler = profiler
         self._models: dict[ModelKey, Model] = {}
-        # What its files looked like when a version was refused: a copy under way is refused, and whole a moment later.
-        self._refused: dict[ModelKey, object] = {}
+        # What its files looked like when a version was refused, and why: a copy under way is refused, and whole a
+        # moment later.
+        self._refused: dict[ModelKey, tuple[object, str]] = {}
+        # Replaced as a whole, never changed: the heartbeat's thread reads it.
+        self._broken: dict[ModelKey, str] = {}
+        # How many sound versions an operator unloaded.
+        self._n_left_out = 0
         self._fingerprint: object = None
         # Versions that an operator unloaded. Written by the pulse's thread, read by the worker's own.
         self._left_out: frozenset[ModelKey] = frozenset()
@@ -85,50 +92,69 @@ class Shelf:
         """Return all loaded models."""
         return list(self._models.values())
 
-    def load_all(self) -> None:
-        """Load and warm up everything in the repository.
+    @property
+    def broken(self) -> dict[ModelKey, str]:
+        """Why each version that is there and cannot be served is broken. Read by any thread."""
+        return self._broken
 
-        Raises:
-            ModelRefusedError: naming each model that will not be served, and why.
-        """
-        self._fingerprint = (self._repository.fingerprint(), self._left_out)
-        survey = self._repository.survey()
-        refused = [f"{name}:{version}: {reason}" for (name, version), reason in survey.broken.items()]
-        for key, manifest in survey.entries.items():
-            if key in self._left_out:
-                continue
-            try:
-                self._load(key, manifest)
-            except ModelRefusedError as error:
-                refused.append(error.detail)
-        if refused:
-            raise ModelRefusedError("cannot serve:\n  " + "\n  ".join(refused))
+    @property
+    def has_nothing_left(self) -> bool:
+        """Whether there are versions and every one of them is broken; one that an operator unloaded is not."""
+        return bool(self._broken) and not self._models and not self._n_left_out
+
+    def load_all(self) -> None:
+        """Load and warm up every sound version of the repository; each broken one is logged and left out."""
+        self.refresh()
 
     def refresh(self) -> Changes:
-        """Load what is new and drop what is gone. A new model that fails is logged once and left out."""
+        """Load what is new and drop what is gone. A version that fails is logged once, and tried again when changed."""
         fingerprint, left_out = self._repository.fingerprint(), self._left_out
         if (fingerprint, left_out) == self._fingerprint:
             return Changes()
         self._fingerprint = (fingerprint, left_out)
         stamps = {(name, version): tuple(rest) for name, version, *rest in fingerprint}
-        wanted = {key: manifest for key, manifest in self._repository.scan().items() if key not in left_out}
+        survey = self._repository.survey()
+        wanted = {key: manifest for key, manifest in survey.entries.items() if key not in left_out}
+        self._n_left_out = len(survey.entries) - len(wanted)
         unloaded = [key for key, model in self._models.items() if wanted.get(key) != model.manifest]
         for key in unloaded:
             del self._models[key]
-        missing = {key: manifest for key, manifest in wanted.items() if key not in self._models}
-        loaded = [key for key, manifest in missing.items() if self._try_load(key, manifest, stamps.get(key))]
+        broken = {key: reason for key, reason in survey.broken.items() if key not in left_out}
+        loaded = []
+        for key, manifest in wanted.items():
+            if key in self._models:
+                continue
+            if reason := self._why_not_loaded(key, manifest, stamps.get(key)):
+                broken[key] = reason
+            else:
+                loaded.append(key)
+        self._note_broken(broken)
         return Changes(tuple(loaded), tuple(key for key in unloaded if key not in self._models))
 
-    def _try_load(self, key: ModelKey, manifest: Manifest, stamp: object) -> bool:
-        if key in self._refused and self._refused[key] == stamp:
-            return False
+    def _note_broken(self, broken: dict[ModelKey, str]) -> None:
+        """Take in what is broken now. A version is logged when it becomes broken, not again while it is."""
+        for (name, version), reason in broken.items():
+            if (name, version) not in self._broken:
+                logger.error("model_broken: %s:%s is not served: %s", name, version, reason)
+        self._refused = {key: refused for key, refused in self._refused.items() if key in broken}
+        self._broken = broken
+
+    def _why_not_loaded(self, key: ModelKey, manifest: Manifest, stamp: object) -> str:
+        """Load a version; return why that failed, now or before with the same files, or "" where it is served."""
+        refused = self._refused.get(key)
+        if refused and refused[0] == stamp:
+            return refused[1]
         try:
             self._load(key, manifest)
         except ModelRefusedError as error:
-            self._refused[key] = stamp
-            logger.error("not served: %s", error)  # noqa: TRY400  the reason is the message, a traceback says no more
-            return False
-        return True
+            reason = error.detail
+        except Exception as error:  # noqa: BLE001  whatever it is, the other models are served
+            reason = f"{type(error).__name__}: {error}"
+        else:
+            return ""
+        reason = _on_one_line(reason.removeprefix(f"{manifest.ref}: "))
+        self._refused[key] = (stamp, reason)
+        return reason
 
     def _load(self, key: ModelKey, manifest: Manifest) -> None:
         folder = self._repository.folder(*key)
@@ -140,4 +166,11 @@ class Shelf:
         except Exception as error:  # noqa: BLE001  a model may dislike zeros and still be right about real rows
             logger.warning("%s could not be warmed up with zeros: %s", manifest.ref, error)
         self._models[key] = model
+        if key in self._broken:
+            logger.info("model_mended: %s can be served again", manifest.ref)
         logger.info("serving %s, batches of up to %d rows", manifest.ref, model.limits.max_rows)
+
+
+def _on_one_line(reason: str) -> str:
+    line = " ".join(reason.split())
+    return line if len(line) <= MAX_REASON_CHARS else line[: MAX_REASON_CHARS - 3] + "..."

@@ -7,7 +7,14 @@ from celery import Celery
 
 from ferry.inspection import INSPECT_TASK
 from ferry.queue.tickets import RUN_TASK
+from worker.messages import CheckArgs, has_types
 from worker.tickets import TicketRunner
+
+# How the arguments of each task must be.
+TASK_ARGS: dict[str, CheckArgs] = {
+    RUN_TASK: has_types(str, str),
+    INSPECT_TASK: has_types(str, str, str, list, dict, str),
+}
 
 
 def register_tasks(app: Celery, tickets: TicketRunner, inspect: Callable[..., None]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from ferry.bulk.batch_records import is_step
 from ferry.errors import QueueUnavailableError
-from ferry.jobs import Claim, ClaimedJob, Outcome
+from ferry.jobs import Claim, ClaimedJob, Outcome, Turn
 from ferry.tensors import Array
 from worker.bulk.interludes import ModelKey
 from worker.bulk.runner import Alongside, BulkModel, BulkRunner, ServeWaiting, StepSummary
@@ -38,8 +38,9 @@ class JobSource(Protocol):
     """What a ticket needs of the queue (ferry.queue.consumer.Consumer)."""
 
     def claim(
-        self, model: str, version: str, *, max_rows: int, token: str = "", may_be_bulk: bool = True, digest: str = ""
-    ) -> Claim:
+        self, model: str, version: str, *, max_rows: int, beside_high: int | None = None, token: str = "",
+        may_be_bulk: bool = True, digest: str = "",
+    ) -> Claim:  # fmt: skip
         """Take jobs for the files of a digest, or add to a claim."""
 
     def settle(self, claim: Claim, model: str, version: str, outcomes: Sequence[Outcome], *, is_last: bool) -> int:
@@ -47,8 +48,8 @@ class JobSource(Protocol):
 
     def settle_and_claim(
         self, claim: Claim, model: str, version: str, outcomes: Sequence[Outcome], *, max_rows: int, wait_s: float,
-        digest: str = "",
-    ) -> tuple[int, Claim]:  # fmt: skip
+        beside_high: int | None = None, digest: str = "",
+    ) -> Turn:  # fmt: skip
         """Record all outcomes of a claim, wait for the next ticket, and claim again."""
 
 
@@ -99,7 +100,7 @@ class TicketRunner:
         runner = self._runner(ticket_id, (name, version), model, numbers)
         until = self._clock() + TICKET_S
         try:
-            claim = self._source.claim(name, version, max_rows=model.claim_rows, digest=model.digest)
+            claim = self._claim(name, version, model)
         except QueueUnavailableError as error:
             # The keeper sends another ticket once Redis answers. Jobs that were claimed wait again when the lease ends.
             logger.warning("ticket ignored, %s:%s: %s", name, version, error)
@@ -117,9 +118,10 @@ class TicketRunner:
                 outcomes = runner.run(claim.jobs)
                 timer.stop()
                 if self._clock() < until:
-                    recorded, following = self._settle_and_claim(claim, name, version, outcomes, model)
+                    recorded, following = self._settle_and_claim(claim, name, version, outcomes, model, timer)
                 else:
                     recorded, following = self._settle(claim, name, version, outcomes, timer), _NOTHING
+            timer.end()
             summary.add(claim, outcomes, recorded)
             self._tell((name, version), model, claim, outcomes, runner, timer)
             claim = following
@@ -141,11 +143,17 @@ class TicketRunner:
 
         return runner_of(model, ticket_id, numbers=numbers, on_batch=on_batch)
 
+    def _claim(self, name: str, version: str, model: BulkModel, *, may_be_bulk: bool = True) -> Claim:
+        return self._source.claim(
+            name, version, max_rows=model.claim_rows, beside_high=model.rows_beside_high, may_be_bulk=may_be_bulk,
+            digest=model.digest,
+        )  # fmt: skip
+
     def _claim_more(self, name: str, version: str, model: BulkModel, until: float) -> Claim:
         if self._clock() >= until:
             return _NOTHING
         try:
-            return self._source.claim(name, version, max_rows=model.claim_rows, digest=model.digest)
+            return self._claim(name, version, model)
         except QueueUnavailableError as error:
             logger.warning("ticket ended, %s:%s: cannot claim more jobs: %s", name, version, error)
             return _NOTHING
@@ -160,7 +168,7 @@ class TicketRunner:
             runner = self._runner(ticket_id, key, model, numbers)
             while True:
                 try:
-                    claim = self._source.claim(*key, max_rows=model.claim_rows, may_be_bulk=False, digest=model.digest)
+                    claim = self._claim(*key, model, may_be_bulk=False)
                 except QueueUnavailableError as error:
                     logger.warning("waiting jobs for %s:%s stay queued: %s", *key, error)
                     return
@@ -173,6 +181,7 @@ class TicketRunner:
                         outcomes = runner.run(claim.jobs)
                     timer.stop()
                     recorded = self._settle(claim, *key, outcomes, timer)
+                timer.end()
                 summary.add(claim, outcomes, recorded)
                 self._tell(key, model, claim, outcomes, runner, timer)
                 if self._clock() >= until or claim.rows < model.claim_rows:
@@ -194,6 +203,8 @@ class TicketRunner:
             waited_s=timer.waited_s, spent_s=spent, since_claim_s=timer.since_claim_s,
         )  # fmt: skip
         self._watch.bisected(key, halves)
+        if not halves and timer.cost_s is not None:
+            model.claim_settled(claim.rows, timer.cost_s - spent.get("infer", 0.0))
 
     def _fill(self, claim: Claim, name: str, version: str, model: BulkModel, timer: Timer) -> Claim:
         """Wait once for more jobs where waiting pays."""
@@ -212,16 +223,20 @@ class TicketRunner:
         return Claim(claim.token, claim.jobs + more.jobs)
 
     def _settle_and_claim(
-        self, claim: Claim, name: str, version: str, outcomes: list[Outcome], model: BulkModel
+        self, claim: Claim, name: str, version: str, outcomes: list[Outcome], model: BulkModel, timer: Timer
     ) -> tuple[int, Claim]:
         try:
-            return self._source.settle_and_claim(
-                claim, name, version, outcomes, max_rows=model.claim_rows, wait_s=LINGER_S, digest=model.digest
-            )
+            recorded, following, waited_s = self._source.settle_and_claim(
+                claim, name, version, outcomes, max_rows=model.claim_rows, beside_high=model.rows_beside_high,
+                wait_s=LINGER_S, digest=model.digest,
+            )  # fmt: skip
         except QueueUnavailableError as error:
             logger.warning("cannot record %d results yet: %s", len(outcomes), error)
+            timer.lingered(None)
             self._sleep(SETTLE_RETRY_S)
             return self._settle(claim, name, version, outcomes), _NOTHING
+        timer.lingered(waited_s)
+        return recorded, following
 
     def _settle(
         self, claim: Claim, name: str, version: str, outcomes: list[Outcome], timer: Timer | None = None
@@ -235,6 +250,8 @@ class TicketRunner:
                 if self._clock() - started > self._give_up_s:
                     raise
                 logger.warning("cannot record %d results yet: %s", len(outcomes), error)
+                if timer:
+                    timer.lingered(None)
                 self._sleep(SETTLE_RETRY_S)
             else:
                 if timer:

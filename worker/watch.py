@@ -29,8 +29,9 @@ class Timer:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._claimed = clock()
-        self._stopped = self._claimed
+        self._stopped = self._ended = self._claimed
         self.waited_s = 0.0
+        self._lingered_s: float | None = 0.0
         self.stored_s: float | None = None
 
     def waited(self) -> None:
@@ -45,6 +46,22 @@ class Timer:
     def stored(self) -> None:
         """Say that all outcomes were recorded."""
         self.stored_s = self._clock() - self._stopped
+
+    def end(self) -> None:
+        """Say that the claim is over; where the next one came with the same round trip, its script is included."""
+        self._ended = self._clock()
+
+    def lingered(self, seconds: float | None) -> None:
+        """Say how much of the time was a wait for the next ticket; None: not known, or Redis was away meanwhile."""
+        self._lingered_s = seconds
+
+    @property
+    def cost_s(self) -> float | None:
+        """From when the last jobs were taken until the claim was over, without the wait for the next ticket.
+
+        None where that is not known.
+        """
+        return None if self._lingered_s is None else self._ended - self._claimed - self._lingered_s
 
     @property
     def since_claim_s(self) -> float:

@@ -9,7 +9,26 @@ LIVE: dict[int | str, dict[str, Any]] = {
     200: answer("Alive", {"type": "object", "properties": {"live": {"const": True}}})
 }
 READY: dict[int | str, dict[str, Any]] = {
-    200: answer("Ready", {"type": "object", "properties": {"ready": {"const": True}}}),
+    200: answer(
+        "Ready",
+        {
+            "type": "object",
+            "properties": {
+                "ready": {"const": True},
+                "broken_models": {
+                    "type": "array",
+                    "items": STRING,
+                    "description": "name:version of what cannot be loaded, where there is any",
+                },
+                "parts_down": {
+                    "type": "object",
+                    "additionalProperties": STRING,
+                    "description": "how processes of `ferry up` ended that wait for their next start, by name",
+                },
+                "warnings": {"type": "array", "items": {"type": "string"}, "description": "how Redis may lose jobs"},
+            },
+        },
+    ),
     **problems(503),
 }
 _STATS = {

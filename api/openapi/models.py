@@ -77,6 +77,11 @@ _VERSION = {
         "has_rows": {"type": "boolean", "description": "whether one row can be sent without the batch axis"},
         "max_rows": {"type": "integer", "description": "rows of one run"},
         "max_wait_ms": {"type": "number"},
+        "state": {
+            "enum": ["ready", "broken", "no_worker", "unloaded"],
+            "description": "ready: a live worker serves it. broken: none does, since it cannot be loaded",
+        },
+        "broken": NULLABLE_STRING | {"description": "why a worker cannot load it"},
         "live_workers": {"type": "integer"},
         "other_workers": {
             "type": "integer",
@@ -102,10 +107,20 @@ _MODEL = {
         "versions": {"type": "array", "items": _VERSION},
     },
 }
+_BROKEN = {
+    "type": "object",
+    "required": ["name", "version", "reason", "workers"],
+    "properties": {
+        "name": STRING,
+        "version": STRING,
+        "reason": STRING,
+        "workers": {"type": "integer", "description": "live workers that cannot load it; 0: the API itself saw it"},
+    },
+}
 MODELS: dict[int | str, dict[str, Any]] = {
     200: answer(
         "All models",
-        listing(_MODEL, results={"type": "array", "items": _MODEL}),
+        listing(_MODEL, results={"type": "array", "items": _MODEL}, broken={"type": "array", "items": _BROKEN}),
     )
 }
 MODEL: dict[int | str, dict[str, Any]] = {200: answer("The model", _MODEL), **problems(404, 422)}

@@ -31,6 +31,13 @@ METADATA: dict[int | str, dict[str, Any]] = {
     ),
     **problems(404, 422),
 }
+READY: dict[int | str, dict[str, Any]] = {
+    200: answer(
+        "Ready",
+        {"type": "object", "required": ["name", "ready"], "properties": {"name": STRING, "ready": {"const": True}}},
+    ),
+    **problems(404, 422, 503),
+}
 _CONFIGURED = {
     "type": "object",
     "required": ["name", "data_type", "dims"],

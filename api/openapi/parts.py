@@ -55,6 +55,7 @@ REASONS = {
     404: "No such thing",
     413: "Body too large",
     415: "Not a JSON content type",
+    409: "Not in this state; the detail says what to do first",
     416: "No byte of the file is in the range",
     422: "Does not fit the model",
     500: "The job failed",

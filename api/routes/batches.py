@@ -57,6 +57,7 @@ async def create_batch(request: Request) -> JSONAnswer:
     body = await read_json_object(request, headers, max_bytes=services.settings.max_body_bytes)
     context = context_of(request)
     caller = context.caller
+    await services.door.gate.confirm(caller)
     context.work_id = batch_id = batch_id_of(caller.keyed(request.url.path, key)) if key else new_batch_id()
     earlier_id = retry_of(body)
     earlier = await _found(request, earlier_id) if earlier_id is not None else None

@@ -5,10 +5,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from api import submission, wire
-from api.context import caller_of
+from api.addresses import base_url_of, location_of
+from api.context import caller_of, context_of
 from api.headers import headers_of
 from api.openapi import jobs as openapi
-from api.services import Services, base_url_of, services_of
+from api.services import Services, services_of
 from api.wire import JSONAnswer
 from ferry.errors import NotFoundError
 from ferry.jobs import WORKER_LOST, DeadLetter, JobRecord
@@ -42,8 +43,10 @@ async def show_dead_letter(request: Request, job_id: str) -> JSONAnswer:
 async def replay_dead_letter(request: Request, job_id: str) -> JSONAnswer:
     """Submit its input as a new job, which says `replay_of`, and take the letter off the list."""
     services = services_of(request)
-    content = _shown(request, services, await submission.replay(services, caller_of(request).job_id(job_id)))
-    return JSONAnswer(content, 202, {"Location": f"/v1/predictions/{content['id']}"})
+    context = context_of(request)
+    record = await submission.replay(services, context.caller.job_id(job_id), context)
+    content = _shown(request, services, record)
+    return JSONAnswer(content, 202, {"Location": location_of(request, f"/v1/predictions/{content['id']}")})
 
 
 @router.delete("/{job_id}", status_code=204, responses=openapi.DELETED, response_class=Response)

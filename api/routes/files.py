@@ -15,7 +15,7 @@ from api.terms import key_from_header
 from api.uploads import receive_file, shown
 from api.wire import JSONAnswer
 from ferry.bulk.files import FileRecord, key_of
-from ferry.errors import NotFoundError
+from ferry.errors import NotFoundError, UnauthenticatedError
 
 router = APIRouter(prefix="/v1/files", tags=["files"])
 
@@ -37,6 +37,12 @@ async def create_file(request: Request) -> JSONAnswer:
     record, is_replay = await receive_file(
         request, headers, _files(request), max_bytes=settings.max_file_bytes, key=digest, owner=caller.owner
     )
+    try:
+        await services_of(request).door.gate.confirm(caller)
+    except UnauthenticatedError:
+        # Its owner may have been erased meanwhile.
+        await _files(request).delete(record.id)
+        raise
     context.work_id = record.id
     answer = JSONAnswer(shown(record))
     if is_replay:

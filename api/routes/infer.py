@@ -4,20 +4,18 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from api import submission
-from api.bodies import check_media_type, parse_json, read_body
+from api.bodies import check_media_type
 from api.catalog import Entry
 from api.context import context_of
 from api.headers import headers_of
+from api.job_bodies import HEADER_LENGTH, JobInputs, Kind
+from api.large_answers import LARGE_BYTES, in_pieces
 from api.openapi import infer as openapi
 from api.services import services_of
 from api.terms import terms_from_headers, terms_from_parameters
-from ferry.errors import MalformedRequestError
-from ferry.oip import InferRequest, infer_response, read_infer_request, read_raw_request
+from ferry.oip import infer_response
 
 router = APIRouter(prefix="/v2/models", tags=["open inference protocol"])
-
-# How long the JSON at the head of a body with raw tensors is; 0: no JSON at all.
-HEADER_LENGTH = "Inference-Header-Content-Length"
 
 
 @router.post("/{name}/infer", responses=openapi.INFER, openapi_extra=openapi.INFER_BODY, response_class=Response)
@@ -44,29 +42,23 @@ async def _infer(request: Request, name: str, version: str | None) -> Response:
     if not media_type.startswith("application/octet-stream"):
         check_media_type(media_type)
     entry = await services.catalog.find(name, version)
-    body = await read_body(request, headers, max_bytes=services.settings.max_body_bytes)
-    asked = _read(entry, body, headers.get(HEADER_LENGTH.lower()))
+    json_length, has_text = headers.get(HEADER_LENGTH.lower()), any(spec.is_string for spec in entry.manifest.inputs)
+    opened = services.requests.opened(request, headers, Kind.INFER, json_length=json_length, has_text=has_text)
+    async with opened as body:
+        asked = await body.read(entry)
+    context = context_of(request)
+    await services.door.gate.confirm(context.caller)
     terms = terms_from_parameters(asked.parameters, terms_from_headers(headers))
     entry = await submission.live_entry(services, entry)
     wait_s = services.settings.default_wait_s
-    context = context_of(request)
-    record = await submission.run(services, entry, asked.rows, context=context, wait_s=wait_s, terms=terms)
-    return _response(entry, asked, submission.output_of(services, record, wait_s, pointer="#/inputs"))
+    record = await submission.run(services, entry, asked.jobs[0], context=context, wait_s=wait_s, terms=terms)
+    return await _response(entry, asked, submission.output_of(services, record, wait_s, pointer="#/inputs"))
 
 
-def _read(entry: Entry, body: bytes, header_length: str | None) -> InferRequest:
-    if header_length is None:
-        return read_infer_request(entry.manifest, parse_json(body))
-    if not header_length.isdecimal() or int(header_length) > len(body):
-        raise MalformedRequestError(f"{HEADER_LENGTH} is {header_length[:20]!r}, the body has {len(body)} bytes")
-    length = int(header_length)
-    if length == 0:
-        return read_raw_request(entry.manifest, body)
-    return read_infer_request(entry.manifest, parse_json(body[:length]), memoryview(body)[length:])
-
-
-def _response(entry: Entry, asked: InferRequest, output: bytes) -> Response:
+async def _response(entry: Entry, asked: JobInputs, output: bytes) -> Response:
     content, tail = infer_response(entry.manifest, asked, entry.outputs.unpack(output))
+    if len(output) > LARGE_BYTES:
+        content["outputs"] = [await in_pieces(each) for each in content["outputs"]]
     head = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
     if not tail:
         return Response(head, media_type="application/json")

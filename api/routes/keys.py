@@ -1,4 +1,4 @@
-"""`/v1/key`: what the API key of a request may do. Keys are made and revoked by `ferry keys` alone."""
+"""`/v1/key`: what the API key of a request may do. Keys are made, replaced and revoked by `ferry keys` alone."""
 
 from typing import Any
 

@@ -5,7 +5,8 @@ from fastapi import APIRouter, Request, Response
 from api.openapi import fleet as openapi
 from api.services import services_of
 from ferry.errors import NotFoundError
-from ferry.metrics import CONTENT_TYPE, render
+from ferry.local.part_states import read_states
+from ferry.metrics import CONTENT_TYPE, PART_RESTARTS, PART_UP, Labels, Name, Values, render
 
 router = APIRouter(tags=["metrics"])
 
@@ -19,4 +20,9 @@ async def show_metrics(request: Request) -> Response:
     figures = services_of(request).figures
     if figures is None:
         raise NotFoundError("this API keeps no counts")
-    return Response(render(await figures.read()), media_type=CONTENT_TYPE)
+    up: dict[Labels, float] = {}
+    restarts: dict[Labels, float] = {}
+    for state in read_states(services_of(request).settings.data_dir):
+        up[state.name,], restarts[state.name,] = float(state.is_up), float(state.restarts)
+    parts: list[tuple[Name, Values]] = [(PART_UP, up), (PART_RESTARTS, restarts)]
+    return Response(render([*await figures.read(), *parts]), media_type=CONTENT_TYPE)

@@ -19,11 +19,14 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
 
 @router.get("", responses=openapi.MODELS, response_class=JSONAnswer)
 async def list_models(request: Request) -> JSONAnswer:
-    """List the models with their versions, signatures and live workers."""
+    """List the models with their versions, signatures and live workers; and the versions that cannot be loaded."""
     catalog = services_of(request).catalog
     groups = groupby(catalog.entries, key=lambda entry: entry.manifest.name)
     models = [wire.model(list(group), catalog.aliases_of(name)) for name, group in groups]
-    return JSONAnswer({"object": "list", "data": models, "results": models, "next": None, "previous": None})
+    return JSONAnswer(
+        {"object": "list", "data": models, "results": models, "next": None, "previous": None,
+         "broken": [wire.broken(each) for each in catalog.broken]}
+    )  # fmt: skip
 
 
 @router.get("/{name}", responses=openapi.MODEL, response_class=JSONAnswer)

@@ -6,24 +6,21 @@ import numpy as np
 from fastapi import APIRouter, Request
 
 from api import submission
-from api.bodies import read_json_object
+from api.addresses import location_of
+from api.bodies import check_media_type
 from api.catalog import Entry
 from api.context import context_of
 from api.headers import headers_of
+from api.job_bodies import Kind
 from api.openapi import jobs as openapi
-from api.references import read_reference
-from api.services import Services, services_of
+from api.services import services_of
 from api.terms import terms_from_headers
 from api.wire import JSONAnswer
-from ferry.errors import InvalidInputError, ModelError
+from ferry.errors import ModelError
 from ferry.job_ids import own_id
-from ferry.json_forms import escape_pointer
-from ferry.json_tensors import Rows, read_flat_input
 from ferry.tensors import Array
 
 router = APIRouter(tags=["predict"])
-
-_KNOWN_FIELDS = frozenset({"x", "model", "version"})
 
 
 @router.post("/predict", responses=openapi.PREDICT, openapi_extra=openapi.PREDICT_BODY, response_class=JSONAnswer)
@@ -31,40 +28,18 @@ async def predict(request: Request) -> JSONAnswer:
     """Classify one row, nested or flat: `{"x": [...]}` with values as the model expects them (MNIST: 0 to 1)."""
     services, headers = services_of(request), headers_of(request)
     terms = terms_from_headers(headers)
-    body = await read_json_object(request, headers, max_bytes=services.settings.max_body_bytes)
-    entry = await _entry(services, body)
-    rows = _row(entry, body)
+    check_media_type(headers.get("content-type", ""))
+    async with services.requests.opened(request, headers, Kind.PREDICT) as body:
+        asked = body.reference
+        entry = await services.catalog.find(asked.name or services.settings.default_model, asked.version)
+        rows = (await body.read(entry)).jobs[0]
+    context = context_of(request)
+    await services.door.gate.confirm(context.caller)
     entry = await submission.live_entry(services, entry)
     wait_s = services.settings.default_wait_s
-    context = context_of(request)
     record = await submission.run(services, entry, rows, context=context, wait_s=wait_s, terms=terms)
-    headers = {"Location": f"/v1/predictions/{own_id(record.id)}"}
+    headers = {"Location": location_of(request, f"/v1/predictions/{own_id(record.id)}")}
     return JSONAnswer(_answer(entry, submission.output_of(services, record, wait_s, pointer="#/x")), headers=headers)
-
-
-async def _entry(services: Services, body: dict[str, Any]) -> Entry:
-    for field in body:
-        if field not in _KNOWN_FIELDS:
-            detail = f"unknown field {field[:40]!r}; expected x, and model or version if not the default"
-            raise InvalidInputError.at(f"#/{escape_pointer(field)}", detail)
-    if "x" not in body:
-        raise InvalidInputError.at("#/x", "'x' is missing: the row to classify")
-    if "model" in body or "version" in body:
-        return await services.catalog.find(*read_reference(body))
-    return await services.catalog.find(services.settings.default_model)
-
-
-def _row(entry: Entry, body: dict[str, Any]) -> Rows:
-    inputs = entry.manifest.inputs
-    if len(inputs) != 1:
-        names = ", ".join(spec.name for spec in inputs)
-        detail = f"{entry.manifest.ref} has {len(inputs)} inputs ({names}), /predict takes one; use /v1/predictions"
-        raise InvalidInputError.at("#/model", detail)
-    output = entry.manifest.outputs[entry.manifest.labels_index]
-    if len(output.inner_shape) != 1 or output.is_string:
-        detail = f"{entry.manifest.ref} does not give one score per class; use /v1/predictions"
-        raise InvalidInputError.at("#/model", detail)
-    return read_flat_input(entry.manifest, body["x"], "#/x")
 
 
 def _answer(entry: Entry, output: bytes) -> dict[str, Any]:

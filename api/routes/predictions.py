@@ -1,37 +1,27 @@
 """`/v1/predictions`: submit a job, poll it, wait for it, cancel it (Replicate's and Cog's shapes)."""
 
-import asyncio
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
 from api import submission, wire
-from api.bodies import read_json_object
+from api.addresses import base_url_of, location_of
+from api.bodies import check_media_type
 from api.context import caller_of, context_of
 from api.headers import headers_of
+from api.job_bodies import MOST_AT_ONCE, Kind, Reference, check_job_id
+from api.large_answers import LARGE_BYTES, in_pieces
 from api.openapi import jobs as openapi
 from api.preferences import wait_from_prefer, wait_from_query
-from api.references import read_reference
-from api.services import Services, base_url_of, services_of
+from api.services import Services, services_of
 from api.terms import key_from_header, terms_from_headers
 from api.wire import JSONAnswer
-from ferry.errors import FerryError, InvalidInputError, NotFoundError
+from ferry.errors import FerryError, NotFoundError
 from ferry.jobs import JobRecord, job_id_of, new_job_id
-from ferry.json_forms import escape_pointer
-from ferry.json_tensors import read_inputs
 
 router = APIRouter(prefix="/v1/predictions", tags=["predictions"])
 
-_JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
-_ID_EXPECTED = "expected 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-', the first a letter or digit"
-_FIELDS = ("model", "version", "input")
-_MANY_FIELDS = ("model", "version", "inputs", "ids")
-# Inputs that are checked before other requests have their turn.
-CHECKED_AT_ONCE = 10
-# Jobs that one request reads or submits.
-MOST_AT_ONCE = 100
 # Suggested pause before the first poll.
 POLL_AFTER_S = "1"
 
@@ -66,19 +56,17 @@ async def create_predictions(request: Request) -> JSONAnswer:
     """
     services, context, headers = services_of(request), context_of(request), headers_of(request)
     terms = terms_from_headers(headers)
-    body = await read_json_object(request, headers, max_bytes=services.settings.max_body_bytes)
-    name, version = _reference(body, _MANY_FIELDS, "inputs")
-    inputs = _list_of(body["inputs"], "inputs")
-    ids = _ids(body.get("ids"), len(inputs))
-    entry = await services.catalog.find(name, version)
-    rows = []
-    for place, value in enumerate(inputs):
-        rows.append(read_inputs(entry.manifest, value, f"#/inputs/{place}"))
-        if place % CHECKED_AT_ONCE == CHECKED_AT_ONCE - 1:
-            await asyncio.sleep(0)
-    is_pinned = version is not None and version.isdecimal()
-    jobs = await submission.run_many(services, entry, rows, ids, context=context, terms=terms, is_pinned=is_pinned)
-    return JSONAnswer({"object": "list", "data": [_one_of_many(request, services, job) for job in jobs]}, 202)
+    check_media_type(headers.get("content-type", ""))
+    async with services.requests.opened(request, headers, Kind.MANY) as body:
+        asked = body.reference
+        entry = await services.catalog.find(asked.name or "", asked.version)
+        rows = (await body.read(entry)).jobs
+    await services.door.gate.confirm(context.caller)
+    ids = asked.ids or [new_job_id() for _ in rows]
+    jobs = await submission.run_many(
+        services, entry, rows, ids, context=context, terms=terms, is_pinned=_is_pinned(asked)
+    )
+    return JSONAnswer({"object": "list", "data": [await _one_of_many(request, services, job) for job in jobs]}, 202)
 
 
 @router.put(
@@ -90,8 +78,7 @@ async def put_prediction(request: Request, job_id: str) -> JSONAnswer:
 
     Answers as POST does; 422 when the id stands for another input or other terms.
     """
-    if not _JOB_ID.fullmatch(job_id):
-        raise InvalidInputError.at("job_id", _ID_EXPECTED)
+    check_job_id(job_id, "job_id")
     return await _create(request, headers_of(request), job_id)
 
 
@@ -99,10 +86,12 @@ async def _create(request: Request, headers: Mapping[str, str], own_id: str | No
     services, context = services_of(request), context_of(request)
     prefer, wait_s = _waits(request, headers, services)
     terms = terms_from_headers(headers)
-    body = await read_json_object(request, headers, max_bytes=services.settings.max_body_bytes)
-    name, version = _reference(body, _FIELDS, "input")
-    entry = await services.catalog.find(name, version)
-    rows = read_inputs(entry.manifest, body.get("input"))
+    check_media_type(headers.get("content-type", ""))
+    async with services.requests.opened(request, headers, Kind.PREDICTION) as body:
+        asked = body.reference
+        entry = await services.catalog.find(asked.name or "", asked.version)
+        rows = (await body.read(entry)).jobs[0]
+    await services.door.gate.confirm(context.caller)
     is_known = False
     if own_id is None:
         record = await submission.run(services, entry, rows, context=context, wait_s=wait_s, terms=terms)
@@ -115,9 +104,10 @@ async def _create(request: Request, headers: Mapping[str, str], own_id: str | No
             wait_s=wait_s,
             terms=terms,
             own_id=own_id,
-            is_pinned=version is not None and version.isdecimal(),
+            is_pinned=_is_pinned(asked),
         )
-    answer = _created(_shown(request, headers, services, record), record, wait_s, is_preferred=prefer is not None)
+    content = await _shown(request, headers, services, record)
+    answer = _created(request, content, record, wait_s, is_preferred=prefer is not None)
     if is_known:
         answer.headers["Idempotent-Replayed"] = "true"
     return answer
@@ -136,7 +126,7 @@ async def read_predictions(
         if record is None or not caller.sees(record.owner):
             missing.append(called[:64])
         else:
-            data.append(_shown(request, headers, services, record))
+            data.append(await _shown(request, headers, services, record))
     return JSONAnswer({"object": "list", "data": data, "missing": missing})
 
 
@@ -147,7 +137,7 @@ async def get_prediction(request: Request, job_id: str) -> JSONAnswer:
     _, wait_s = _waits(request, headers, services)
     known_as = caller_of(request).job_id(job_id)
     record = await (services.waiters.wait(known_as, wait_s) if wait_s else services.queue.read(known_as))
-    return JSONAnswer(_shown(request, headers, services, _found(request, job_id, record)))
+    return JSONAnswer(await _shown(request, headers, services, _found(request, job_id, record)))
 
 
 @router.delete("/{job_id}", status_code=204, responses=openapi.DELETED, response_class=Response)
@@ -165,7 +155,7 @@ async def cancel_prediction(request: Request, job_id: str) -> JSONAnswer:
     known_as = caller_of(request).job_id(job_id)
     await services.queue.cancel(known_as)
     record = _found(request, job_id, await services.queue.read(known_as))
-    return JSONAnswer(_shown(request, headers_of(request), services, record))
+    return JSONAnswer(await _shown(request, headers_of(request), services, record))
 
 
 def _waits(request: Request, headers: Mapping[str, str], services: Services) -> tuple[float | None, float | None]:
@@ -176,50 +166,22 @@ def _waits(request: Request, headers: Mapping[str, str], services: Services) -> 
     return prefer, wait_from_query(query) or prefer
 
 
-def _reference(body: dict[str, Any], known: tuple[str, ...], needed: str) -> tuple[str, str | None]:
-    """Return model name and version, when the body has the known fields alone, and the one that is needed."""
-    for field in body:
-        if field not in known:
-            detail = f"unknown field {field[:40]!r}; expected {', '.join(known[:-1])} and {known[-1]}"
-            raise InvalidInputError.at(f"#/{escape_pointer(field)}", detail)
-    reference = read_reference(body)
-    if needed not in body:
-        raise InvalidInputError.at(f"#/{needed}", f"{needed!r} is missing")
-    return reference
+def _is_pinned(asked: Reference) -> bool:
+    """Say whether the client named the version itself, so that another one is another job."""
+    return asked.version is not None and asked.version.isdecimal()
 
 
-def _list_of(value: Any, field: str) -> list[Any]:
-    if not isinstance(value, list) or not 0 < len(value) <= MOST_AT_ONCE:
-        raise InvalidInputError.at(
-            f"#/{field}", f"expected a list of 1 to {MOST_AT_ONCE}; send more in several requests"
-        )
-    return value
-
-
-def _ids(value: Any, count: int) -> list[str]:
-    """Return the ids of that many jobs: the client's, or new ones."""
-    if value is None:
-        return [new_job_id() for _ in range(count)]
-    ids = _list_of(value, "ids")
-    if len(ids) != count:
-        raise InvalidInputError.at("#/ids", f"{len(ids)} ids for {count} inputs; expected one for each")
-    for place, job_id in enumerate(ids):
-        if not isinstance(job_id, str) or not _JOB_ID.fullmatch(job_id):
-            raise InvalidInputError.at(f"#/ids/{place}", _ID_EXPECTED)
-    if len(set(ids)) < count:
-        raise InvalidInputError.at("#/ids", "an id stands there twice; expected another for each input")
-    return ids
-
-
-def _one_of_many(request: Request, services: Services, job: JobRecord | FerryError) -> dict[str, Any]:
+async def _one_of_many(request: Request, services: Services, job: JobRecord | FerryError) -> dict[str, Any]:
     if isinstance(job, JobRecord):
-        return _shown(request, headers_of(request), services, job)
+        return await _shown(request, headers_of(request), services, job)
     error = {"code": job.code, "detail": job.detail, "retryable": job.retryable, "retry_after_s": job.retry_after_s}
     return {"error": error}
 
 
-def _created(content: dict[str, Any], record: JobRecord, wait_s: float | None, *, is_preferred: bool) -> JSONAnswer:
-    headers = {"Location": f"/v1/predictions/{content['id']}"}
+def _created(
+    request: Request, content: dict[str, Any], record: JobRecord, wait_s: float | None, *, is_preferred: bool
+) -> JSONAnswer:
+    headers = {"Location": location_of(request, f"/v1/predictions/{content['id']}")}
     if is_preferred or not wait_s:
         headers["Preference-Applied"] = f"wait={wait_s:g}" if is_preferred and wait_s else "respond-async"
     if record.state.is_terminal:
@@ -230,12 +192,15 @@ def _created(content: dict[str, Any], record: JobRecord, wait_s: float | None, *
     return JSONAnswer(content, 202, headers)
 
 
-def _shown(request: Request, headers: Mapping[str, str], services: Services, record: JobRecord) -> dict[str, Any]:
+async def _shown(request: Request, headers: Mapping[str, str], services: Services, record: JobRecord) -> dict[str, Any]:
     entry = services.catalog.peek(record.model, record.version)
     base_url = base_url_of(request, headers)
-    return wire.prediction(
+    content = wire.prediction(
         record, entry, calls=caller_of(request).calls, base_url=base_url, flower_url=services.flower_url
     )
+    if max(len(record.input or b""), len(record.output or b"")) <= LARGE_BYTES:
+        return content
+    return content | {name: await in_pieces(content[name]) for name in ("input", "output")}
 
 
 def _found(request: Request, job_id: str, record: JobRecord | None) -> JobRecord:

@@ -4,9 +4,10 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from api.bodies import parse_json, read_body
+from api.bodies import read_body
 from api.catalog import Entry
 from api.headers import headers_of
+from api.json_parsing import parse_plain_json
 from api.openapi import models as openapi
 from api.services import Services, services_of
 from api.wire import JSONAnswer
@@ -24,7 +25,14 @@ async def list_repository(request: Request) -> JSONAnswer:
     ready = body.get("ready", False)
     if not isinstance(ready, bool):
         raise InvalidInputError.at("#/ready", "ready must be true or false")
-    shown = [_shown(entry) for entry in services_of(request).catalog.entries]
+    catalog = services_of(request).catalog
+    shown = [_shown(entry) for entry in catalog.entries]
+    known = {(each["name"], each["version"]) for each in shown}
+    shown += [
+        {"name": each.name, "version": each.version, "state": "UNAVAILABLE", "reason": each.reason}
+        for each in catalog.broken
+        if each.key not in known
+    ]
     return JSONAnswer([each for each in shown if each["state"] == "READY" or not ready])
 
 
@@ -70,7 +78,7 @@ async def _versions(request: Request, services: Services, name: str) -> list[tup
 
 async def _body(request: Request) -> dict[str, Any]:
     raw = await read_body(request, headers_of(request), max_bytes=MOST_BODY_BYTES)
-    body = parse_json(raw) if raw else {}
+    body = parse_plain_json(raw) if raw else {}
     if not isinstance(body, dict):
         raise InvalidInputError.at("#", "the body must be a JSON object, or empty")
     return body
@@ -81,5 +89,5 @@ def _shown(entry: Entry) -> dict[str, str]:
     if entry.is_unloaded:
         state, reason = ("UNLOADING", "") if entry.live_workers else ("UNAVAILABLE", "unloaded")
     elif not entry.live_workers:
-        state, reason = "UNAVAILABLE", "no live worker serves it"
+        state, reason = "UNAVAILABLE", entry.broken or "no live worker serves it"
     return {"name": entry.manifest.name, "version": entry.manifest.version, "state": state, "reason": reason}

@@ -47,7 +47,8 @@ async def follow_stats(request: Request) -> EventStream:
     The stream ends after five minutes; clients of server-sent events come back by themselves.
     """
     services = services_of(request)
-    return EventStream(_events(services, _feed(services)))
+    # nginx passes each event on at once.
+    return EventStream(_events(services, _feed(services)), headers={"X-Accel-Buffering": "no"})
 
 
 async def _events(services: Services, feed: LoadFeed) -> AsyncIterator[bytes]:

@@ -1,4 +1,5 @@
 // The one place that speaks to the API: keys, time limits, and its errors in its own words.
+// Paths are relative to the page, so that the page works under any prefix.
 
 const PATIENCE_MS = 30_000;
 // An upload takes as long as it does, but not without getting on.
@@ -109,7 +110,7 @@ export function upload(file, ontold, signal) {
     };
     goOn();
     request.addEventListener("loadend", () => clearTimeout(alarm));
-    request.open("POST", "/v1/files");
+    request.open("POST", "v1/files");
     for (const [name, value] of Object.entries(headersWithKey())) request.setRequestHeader(name, value);
     request.upload.addEventListener("progress", (event) => {
       goOn();

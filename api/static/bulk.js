@@ -73,7 +73,7 @@ async function begin() {
       metadata: { filename: cut(file.name, 200), ...(format ? { output_format: format } : {}) },
     };
     const headers = { "Idempotency-Key": newId() };
-    const record = await insist(() => askJson("POST", "/v1/batches", { json: body, headers, signal }), signal);
+    const record = await insist(() => askJson("POST", "v1/batches", { json: body, headers, signal }), signal);
     mine.add(record.id);
     add(record);
     take(null);
@@ -147,7 +147,7 @@ function paint(entry) {
   show(parts.cancel, ["validating", "in_progress", "finalizing"].includes(record.status));
   for (const [part, id] of [[parts.output, record.output_file_id], [parts.errors, record.error_file_id]]) {
     show(part, id !== null);
-    if (id !== null) part.href = `/v1/files/${encodeURIComponent(id)}/content`;
+    if (id !== null) part.href = `v1/files/${encodeURIComponent(id)}/content`;
   }
   const whole = record.errors?.data ?? [];
   if (whole.length && !entry.isFaultsShown) {
@@ -177,7 +177,7 @@ function wordsOf(record, { total, completed, failed, isOver }) {
 
 async function readFaults(entry) {
   try {
-    const path = `/v1/files/${encodeURIComponent(entry.record.error_file_id)}/content`;
+    const path = `v1/files/${encodeURIComponent(entry.record.error_file_id)}/content`;
     const response = await ask("GET", path, { headers: { Range: `bytes=0-${FAULT_BYTES - 1}` } });
     const lines = (await response.text()).split("\n");
     // The last line is cut where the range ends, or empty.
@@ -210,7 +210,7 @@ async function cancel(entry) {
   entry.parts.cancel.disabled = true;
   entry.parts.trouble.replaceChildren();
   try {
-    update(await insist(() => askJson("POST", `/v1/batches/${encodeURIComponent(entry.record.id)}/cancel`)));
+    update(await insist(() => askJson("POST", `v1/batches/${encodeURIComponent(entry.record.id)}/cancel`)));
   } catch (error) {
     entry.parts.trouble.replaceChildren(...faultOf(error).filter(Boolean));
   } finally {
@@ -229,7 +229,7 @@ async function fetchFile(event, entry, kind) {
   link.textContent = "Fetching …";
   entry.parts.trouble.replaceChildren();
   try {
-    const record = await askJson("GET", `/v1/files/${encodeURIComponent(entry.record[`${kind}_file_id`])}`);
+    const record = await askJson("GET", `v1/files/${encodeURIComponent(entry.record[`${kind}_file_id`])}`);
     const response = await ask("GET", new URL(link.href).pathname, { patienceMs: 3_600_000 });
     const address = URL.createObjectURL(await response.blob());
     el("a", { href: address, download: record.filename }).click();
@@ -249,7 +249,7 @@ async function lookForever() {
     await pause(open.length ? LOOK_MS : IDLE_MS);
     for (const entry of document.visibilityState === "visible" ? open : []) {
       try {
-        update(await askJson("GET", `/v1/batches/${encodeURIComponent(entry.record.id)}`, { patienceMs: 10_000 }));
+        update(await askJson("GET", `v1/batches/${encodeURIComponent(entry.record.id)}`, { patienceMs: 10_000 }));
         entry.parts.trouble.replaceChildren();
       } catch (error) {
         entry.parts.trouble.replaceChildren(...faultOf(error).filter(Boolean));
@@ -277,7 +277,7 @@ async function findAgain() {
 }
 
 async function list(after) {
-  const { data, has_more: hasMore } = await askJson("GET", `/v1/batches?limit=${LISTED}${after}`);
+  const { data, has_more: hasMore } = await askJson("GET", `v1/batches?limit=${LISTED}${after}`);
   data.reverse().forEach(add);
   show(byId("bulk-older"), hasMore);
 }

@@ -20,7 +20,7 @@ async function read(signal) {
   const silence = new AbortController();
   let alarm = setTimeout(() => silence.abort(), SILENT_MS);
   try {
-    const response = await fetch("/v1/stats/events", {
+    const response = await fetch("v1/stats/events", {
       headers: headersWithKey({ Accept: "text/event-stream" }),
       signal: AbortSignal.any([signal, silence.signal]),
       cache: "no-store",

@@ -71,7 +71,7 @@ function paintModels() {
       const row = rowOf(model, version);
       const load = loadOf(model.name, version.id);
       const aliases = Object.entries(model.aliases).filter(([, id]) => id === version.id).map(([alias]) => alias);
-      const flags = ["paused", "draining", "unloaded"].filter((flag) => version[flag]);
+      const flags = ["paused", "draining", "unloaded", "broken"].filter((flag) => version[flag]);
       const words = [`${model.name}:${version.id}`, ...aliases.map((alias) => `(${alias})`), ...flags].join(" ");
       say(row.title, words);
       const workers = load?.workers ?? version.live_workers;
@@ -91,6 +91,9 @@ function paintModels() {
   const place = byId("fleet-curves");
   if (place.children.length !== curves.length || curves.some((each, at) => place.children[at] !== each)) place.replaceChildren(...curves);
   show(byId("fleet-empty"), models.known() && !elements.length);
+  const unfit = models.unfit();
+  byId("fleet-broken").replaceChildren(...unfit.map((each) => el("li", {}, el("strong", {}, `${each.name}:${each.version}`), ` cannot be loaded: ${each.reason}`)));
+  show(byId("fleet-broken"), unfit.length > 0);
 }
 
 function curveOf(row, model, version) {
@@ -115,7 +118,7 @@ async function lookAtLetters() {
   letters.isLooking = true;
   const seen = stats.dead_letters;
   try {
-    const { data, total } = seen ? await askJson("GET", `/v1/dead-letters?limit=${LETTERS}`) : { data: [], total: 0 };
+    const { data, total } = seen ? await askJson("GET", `v1/dead-letters?limit=${LETTERS}`) : { data: [], total: 0 };
     letters.seen = seen;
     byId("dead-list").replaceChildren(...data.map(letterOf));
     say(byId("dead-note"), total ? `${counted(total, "job")} given up, since workers died with each${total > data.length ? `; the last ${number(data.length)} are here` : ""}.`
@@ -139,7 +142,7 @@ function letterOf(letter) {
       byId("dead-error").replaceChildren(...faultOf(error).filter(Boolean));
     }
   };
-  const path = `/v1/dead-letters/${encodeURIComponent(letter.id)}`;
+  const path = `v1/dead-letters/${encodeURIComponent(letter.id)}`;
   const replay = () => act((job) => `Replayed as job ${job.id}.`, () => askJson("POST", `${path}/replay`));
   return el("tr", {},
     el("td", {}, el("code", {}, letter.id)),

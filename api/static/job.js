@@ -20,7 +20,7 @@ export async function follow(job, onnews, signal) {
   for (let looks = 0; !isOver(job); looks += 1) {
     await pause(LOOKS_MS[Math.min(looks, LOOKS_MS.length - 1)], signal);
     try {
-      job = await askJson("GET", `/v1/predictions/${encodeURIComponent(job.id)}`, { signal, patienceMs: 10_000 });
+      job = await askJson("GET", `v1/predictions/${encodeURIComponent(job.id)}`, { signal, patienceMs: 10_000 });
       onnews(job, null);
     } catch (error) {
       if (!isPassing(error)) throw error;

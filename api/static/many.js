@@ -72,7 +72,7 @@ class Run {
       try {
         const ids = JSON.stringify(jobs.map((job) => job.id));
         const text = `{"version":${JSON.stringify(this.pinned)},"ids":${ids},"inputs":[${jobs.map((job) => job.input).join(",")}]}`;
-        const { data } = await askJson("POST", "/v1/predictions/many", { text, signal });
+        const { data } = await askJson("POST", "v1/predictions/many", { text, signal });
         const refused = jobs.filter((job, at) => typeof data[at].error === "object" && data[at].error !== null);
         for (const job of jobs) if (!refused.includes(job)) job.state = "queued";
         const errors = data.map((each) => each.error).filter((error) => typeof error === "object" && error !== null);
@@ -123,7 +123,7 @@ class Run {
 
   async read(jobs) {
     const query = jobs.map((job) => `id=${job.id}`).join("&");
-    const { data, missing } = await askJson("GET", `/v1/predictions?${query}`);
+    const { data, missing } = await askJson("GET", `v1/predictions?${query}`);
     const seen = new Map(data.map((each) => [each.id, each]));
     for (const job of jobs) {
       const now = seen.get(job.id);
@@ -143,7 +143,7 @@ class Run {
     this.stopping.abort();
     for (const job of this.jobs.filter((each) => each.state === "queued" || each.state === "running")) {
       try {
-        await ask("POST", `/v1/predictions/${job.id}/cancel`);
+        await ask("POST", `v1/predictions/${job.id}/cancel`);
       } catch (error) {
         if (!isPassing(error)) return;
       }

@@ -9,12 +9,15 @@ import { exampleShape } from "./shapes.js";
 const EVERY_MS = 20_000;
 
 let models = [];
+// {name, version, reason} of what workers cannot load.
+let broken = [];
 // The versions and their workers as the numbers told them last.
 let told = "";
 let isKnown = false;
 
 export const list = () => models;
 export const known = () => isKnown;
+export const unfit = () => broken;
 
 /** Return [version, model] of what "name" or "name:version" means; nothing where it is gone. */
 export function find(reference) {
@@ -45,7 +48,9 @@ export const isDigit = (version) =>
 
 export async function refresh() {
   try {
-    models = (await askJson("GET", "/v1/models")).data;
+    const answer = await askJson("GET", "v1/models");
+    models = answer.data;
+    broken = answer.broken;
     isKnown = true;
   } catch {
     return; // a lost connection and a refused key are said where they belong
@@ -56,7 +61,7 @@ export async function refresh() {
 /** Return rows of a version to try it with: {input, truth}; at most `count`. */
 export async function examples(reference, count, signal) {
   const [version, model] = find(reference);
-  const path = `/v1/models/${encodeURIComponent(model.name)}/examples?version=${version.id}&count=${count}`;
+  const path = `v1/models/${encodeURIComponent(model.name)}/examples?version=${version.id}&count=${count}`;
   return askJson("GET", path, { signal });
 }
 

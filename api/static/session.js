@@ -28,7 +28,7 @@ export function refresh() {
 
 async function look() {
   try {
-    const answer = await askJson("GET", "/v1/key");
+    const answer = await askJson("GET", "v1/key");
     Object.assign(session, { state: "ok", needed: answer.needed, name: answer.name ?? "", scopes: new Set(answer.scopes) });
   } catch (error) {
     if (!(error instanceof Problem) || error.status !== 401) return;
@@ -81,7 +81,7 @@ export function start() {
     if (!/^[!-~]+$/.test(text)) return trouble.replaceChildren(el("p", { class: "error" }, "A key has no spaces and only plain letters, digits, _ and -."));
     key.set(text);
     try {
-      await askJson("GET", "/v1/key");
+      await askJson("GET", "v1/key");
     } catch (error) {
       trouble.replaceChildren(...faultOf(error).filter(Boolean));
       await refresh();

@@ -2,12 +2,15 @@
 
 import { key } from "./api.js";
 
+/** Return the URL that the page's relative URLs begin with, under whatever prefix a proxy serves it. */
+const here = () => new URL(".", location.href).href;
+
 const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
 
 /** Return the curl command that sends `body` (JSON text) as a job and waits for it. */
 export function asCurl(body) {
   const parts = [
-    `curl -sS '${location.origin}/v1/predictions?wait=10'`,
+    `curl -sS '${here()}v1/predictions?wait=10'`,
     ...(key.get() ? [`-H "Authorization: Bearer $FERRY_API_KEY"`] : []),
     `-H 'Content-Type: application/json'`,
     `-d ${quoted(body)}`,
@@ -24,7 +27,7 @@ export function asPython(body) {
     "",
     `body = json.loads(${pythonText(body)})`,
     "request = Request(",
-    `    "${location.origin}/v1/predictions?wait=10",`,
+    `    "${here()}v1/predictions?wait=10",`,
     "    data=json.dumps(body).encode(),",
     `    headers={"Content-Type": "application/json"${key.get() ? `, "Authorization": f"Bearer {os.environ['FERRY_API_KEY']}"` : ""}},`,
     ")",

@@ -101,7 +101,7 @@ async function send() {
     body = JSON.stringify({ version: reference, input: readInput(version) });
     paintSnippet();
     say(byId("try-answer"), "Sending …");
-    const job = await askJson("POST", "/v1/predictions", { text: body, signal });
+    const job = await askJson("POST", "v1/predictions", { text: body, signal });
     // A job that is accepted is `starting` to Replicate's clients; `state` tells where it is.
     await watch(job, version, signal);
   } catch (error) {
@@ -136,7 +136,7 @@ function answerOf(job, version) {
 
 async function cancel() {
   try {
-    await askJson("POST", `/v1/predictions/${encodeURIComponent(byId("try-cancel").dataset.id)}/cancel`);
+    await askJson("POST", `v1/predictions/${encodeURIComponent(byId("try-cancel").dataset.id)}/cancel`);
   } catch (error) {
     trouble(error);
   }

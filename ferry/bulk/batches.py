@@ -21,9 +21,12 @@ from ferry.bulk.files import PURPOSE_BATCH
 from ferry.errors import NotFoundError
 from ferry.queue import keys
 from ferry.queue.connection import LoopClient, redis_errors
+from ferry.queue.grouping import Grouping
 from ferry.settings import Settings
 
 _ID_LENGTH = 24
+# Batches read in one round trip.
+MAX_GROUP_READS = 64
 _FIELDS = list(keys.BATCH_FIELDS)
 
 
@@ -47,6 +50,8 @@ class Batches:
         self._ttl_ms = int(ttl_s * 1000)
         self._open = client.script("batch_open")
         self._cancel = client.script("batch_cancel")
+        # Reads that come together share a round trip.
+        self._reads: Grouping[str, BatchRecord | None] = Grouping(self._read, max_items=MAX_GROUP_READS)
 
     async def open(self, spec: BatchSpec) -> Opened:
         """Take a batch; its file is checked by a worker. Safe to repeat: a known id makes no second one.
@@ -74,8 +79,7 @@ class Batches:
         """Return a batch, or None: unknown, or forgotten after its time. One round trip."""
         if not is_batch_id(batch_id):
             return None
-        with redis_errors():
-            return (await self._read([batch_id]))[0]
+        return await self._reads.ask(batch_id)
 
     async def progress(self, batch_id: str, first: int, n_chunks: int) -> tuple[BatchRecord | None, list[Part | None]]:
         """Return a batch, and what each chunk from `first` on left; None of a chunk that is not settled.
@@ -138,11 +142,12 @@ class Batches:
         return None if reply < 0 else reply == 1
 
     async def _read(self, ids: list[str]) -> list[BatchRecord | None]:
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for batch_id in ids:
-                pipe.hmget(self._keys.batch + batch_id, _FIELDS)
-                pipe.hvals(self._keys.batch_open + batch_id)
-            replies = await pipe.execute()
+        with redis_errors():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for batch_id in ids:
+                    pipe.hmget(self._keys.batch + batch_id, _FIELDS)
+                    pipe.hvals(self._keys.batch_open + batch_id)
+                replies = await pipe.execute()
         parts = zip(ids, replies[::2], replies[1::2], strict=True)
         return [batch_from_fields(batch_id, values, places) for batch_id, values, places in parts]
 

@@ -20,7 +20,9 @@ from ferry.bulk.batch_records import folder_of, is_batch_id
 from ferry.bulk.storage import Storage
 from ferry.errors import FerryError, NotFoundError, QueueUnavailableError, StorageError
 from ferry.queue import keys
+from ferry.queue.clock import cautious_us
 from ferry.queue.connection import LoopClient, redis_errors
+from ferry.queue.grouping import Grouping
 from ferry.queue.keys import Keys
 from ferry.settings import Settings
 
@@ -92,6 +94,8 @@ class Files:
         self.storage = storage
         self._max_files = max_files
         self._ttl_s = ttl_s
+        # Reads that come together share a round trip.
+        self._reads: Grouping[str, FileRecord | None] = Grouping(self._read, max_items=READ_AT_ONCE)
 
     async def reserve(self) -> str:
         """Return the id of a file to be written: bytes first, then `create`; or `release` when nothing comes of it.
@@ -102,12 +106,12 @@ class Files:
         """
         file_id = new_file_id()
         with redis_errors():
-            now_us = await self._now_us()
+            now_ms = await self._steady_ms()
             async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.zadd(self._keys.file_ends, {file_id: now_us // 1000 + UPLOAD_MAX_S * 1000})
+                pipe.zadd(self._keys.file_ends, {file_id: now_ms + UPLOAD_MAX_S * 1000})
                 pipe.hset(self._keys.file + file_id, "status", UPLOADING)
                 # Without what is due already: that goes by itself, and some of it are folders of batches.
-                pipe.zcount(self._keys.file_ends, f"({now_us // 1000}", "+inf")
+                pipe.zcount(self._keys.file_ends, f"({now_ms}", "+inf")
                 n_files = int((await pipe.execute())[-1])
             if n_files <= self._max_files:
                 return file_id
@@ -166,6 +170,7 @@ class Files:
 
     async def _publish(self, record: FileRecord, now_us: int, end_us: int, keyed: str) -> FileRecord:
         place = self._keys.file + record.id
+        steady_end_ms = await self._steady_ms() + (end_us - now_us) // 1000
         async with self._redis.pipeline(transaction=True) as pipe:
             await pipe.watch(place, *([keyed] if keyed else []))  # a sweep deletes it before it deletes the bytes
             if keyed and (other := await pipe.get(keyed)):
@@ -177,10 +182,10 @@ class Files:
             pipe.multi()  # type: ignore[no-untyped-call]
             if keyed:
                 pipe.set(keyed, record.id, px=max(1, (end_us - now_us) // 1000))
-            pipe.hset(place, mapping=_fields_of(record))
+            pipe.hset(place, mapping=_fields_of(record) | ({"keyed": keyed} if keyed else {}))
             for place in _lists_of(self._keys, record.purpose, record.owner):
                 pipe.zadd(place, {record.id: now_us})
-            pipe.zadd(self._keys.file_ends, {record.id: end_us // 1000})
+            pipe.zadd(self._keys.file_ends, {record.id: steady_end_ms})
             await pipe.execute()
         return record
 
@@ -188,8 +193,7 @@ class Files:
         """Return a file's record, or None: unknown, deleted or expired."""
         if not is_file_id(file_id):
             return None
-        with redis_errors():
-            return _record_of(file_id, await self._redis.hmget(self._keys.file + file_id, list(keys.FILE_FIELDS)))
+        return await self._reads.ask(file_id)
 
     async def list_page(
         self,
@@ -235,10 +239,11 @@ class Files:
         return found[:limit], len(found) > limit
 
     async def _read(self, ids: Sequence[str]) -> list[FileRecord | None]:
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for file_id in ids:
-                pipe.hmget(self._keys.file + file_id, list(keys.FILE_FIELDS))
-            replies = await pipe.execute()
+        with redis_errors():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for file_id in ids:
+                    pipe.hmget(self._keys.file + file_id, list(keys.FILE_FIELDS))
+                replies = await pipe.execute()
         return [_record_of(file_id, values) for file_id, values in zip(ids, replies, strict=True)]
 
     async def delete(self, file_id: str) -> bool:
@@ -260,7 +265,7 @@ class Files:
             QueueUnavailableError, StorageError: as named; the next sweep goes on.
         """
         with redis_errors():
-            now_ms = await self._now_us() // 1000
+            now_ms = await self._steady_ms()
             due = await self._redis.zrange(self._keys.file_ends, 0, now_ms, byscore=True, offset=0, num=SWEPT_AT_ONCE)
         for raw in due:
             due_id = cast(bytes, raw).decode("ascii")
@@ -294,9 +299,10 @@ class Files:
     async def _take_off(self, file_id: str) -> bool:
         async with self._redis.pipeline(transaction=True) as pipe:
             await pipe.watch(self._keys.file + file_id)  # whoever creates it now gives it an owner, and so more lists
-            owner = cast(bytes | None, await pipe.hget(self._keys.file + file_id, "owner")) or b""
+            fields: Any = await pipe.hmget(self._keys.file + file_id, ["owner", "keyed"])
+            owner, keyed = (each or b"" for each in fields)
             pipe.multi()  # type: ignore[no-untyped-call]
-            pipe.delete(self._keys.file + file_id)
+            pipe.delete(self._keys.file + file_id, *([keyed] if keyed else []))
             for place in {
                 each for purpose in PURPOSES for each in _lists_of(self._keys, purpose, owner.decode("ascii"))
             }:
@@ -319,6 +325,10 @@ class Files:
             pipe.delete(self._keys.file + file_id)
             pipe.zrem(self._keys.file_ends, file_id)
             await pipe.execute()
+
+    async def _steady_ms(self) -> int:
+        clock, steps = await self._redis.time(), await self._redis.get(self._keys.clock)
+        return cautious_us(clock, cast(bytes | None, steps)) // 1000
 
     async def _now_us(self) -> int:
         seconds, micros = await self._redis.time()

@@ -29,13 +29,18 @@ _NUMBERS = re.compile(r"[(\[]\s*(?:N\s*,?\s*)*[)\]]")
 
 @dataclass(frozen=True, slots=True)
 class RowFailure:
-    """Why one row failed. place: its line or row, such as `line 17`; id: what the file or the client calls it."""
+    """Why one row failed, or a file.
+
+    place: its line or row, such as `line 17`; id: what the file or the client calls it. is_of_file: whether the file
+    was refused, so that none of its rows ran.
+    """
 
     code: str
     message: str
     param: str = ""
     place: str = ""
     id: str = ""
+    is_of_file: bool = False
 
     @property
     def kind(self) -> tuple[str, str, str]:
@@ -110,7 +115,7 @@ def failures_of(faults: Sequence[BatchFault]) -> Iterator[RowFailure]:
     """Yield what is wrong with a file that cannot be run."""
     for fault in faults:
         place = "" if fault.line is None else f"line {fault.line}"
-        yield RowFailure(fault.code, fault.message, fault.param or "", place)
+        yield RowFailure(fault.code, fault.message, fault.param or "", place, is_of_file=True)
 
 
 def failure_of(line: bytes) -> RowFailure | None:
@@ -143,9 +148,11 @@ def _line(kind: _Kind) -> str:
     is_named = first.id and first.id != first.place.rpartition(" ")[2]
     example = [first.place] * bool(first.place) + [f"id {_plain(first.id, MAX_ID_CHARS)}"] * bool(is_named)
     field = f" {_plain(first.param, MAX_ID_CHARS)}" if first.param else ""
-    where = f" (such as {', '.join(example)})" if example else ""
-    # What is wrong with a file as a whole has no place.
+    such_as = "" if first.is_of_file and kind.n_rows == 1 else "such as "
+    where = f" ({such_as}{', '.join(example)})" if example else ""
     count = f"{_rows(kind.n_rows)}: " if first.place or kind.n_rows > 1 else ""
+    if first.is_of_file:
+        count = "the file: " if kind.n_rows == 1 else f"the file, {kind.n_rows:,} lines: "
     return f"{count}{first.code}{field}: {_plain(first.message, MAX_MESSAGE_CHARS)}{where}"
 
 

@@ -29,6 +29,9 @@ def live_notes(manifest: Manifest, settings: Settings) -> list[str]:
     if shown is None:
         return []
     notes = []
+    if broken := shown.get("broken"):
+        others = shown.get("live_workers") or 0
+        notes.append(f"now: broken, {others} live workers serve it: {broken}")
     execution = shown.get("execution") or {}
     if execution.get("evidence") == Evidence.OBSERVED:
         notes.append(f"now: whole jobs, each job is one run by itself: {execution.get('reason', '')}")
@@ -37,6 +40,19 @@ def live_notes(manifest: Manifest, settings: Settings) -> list[str]:
             f"now: {other} live worker{'s' if other > 1 else ''} with other files under this version get no job of it"
         )
     return notes
+
+
+def live_broken(settings: Settings) -> dict[tuple[str, str], str]:
+    """Return why workers of the stack that is up cannot load models, by (name, version); empty where none is up."""
+    url = running_api_url(settings)
+    if url is None:
+        return {}
+    try:
+        response = httpx.get(f"{url}/v1/models", timeout=API_TIMEOUT_S)
+        broken = response.json()["broken"] if response.is_success else []
+        return {(each["name"], each["version"]): each["reason"] for each in broken}
+    except (httpx.HTTPError, ValueError, KeyError):
+        return {}
 
 
 def tune(ref: str, tuning: Tuning, settings: Settings, *, is_reset: bool = False) -> tuple[str, BatchLimits]:
@@ -59,7 +75,7 @@ def _version_of_api(manifest: Manifest, settings: Settings) -> dict[str, Any] | 
     if url is None:
         return None
     try:
-        response = httpx.get(f"{url}/v1/models/{manifest.name}", timeout=API_TIMEOUT_S)
+        response = httpx.get(f"{url}/v1/models/{manifest.name}", timeout=API_TIMEOUT_S, trust_env=False)
         versions = response.json()["versions"] if response.is_success else []
     except (httpx.HTTPError, ValueError, KeyError):
         return None

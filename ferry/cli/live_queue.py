@@ -3,6 +3,9 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+from ferry.bulk.files import files_of
+from ferry.bulk.storage import storage_of
+from ferry.erasure import Eraser
 from ferry.errors import ConfigError, NotFoundError
 from ferry.local.data_dir import read_run_info
 from ferry.queue.admin import Admin
@@ -49,6 +52,16 @@ def key_book_of(settings: Settings) -> Iterator[KeyBook]:
         yield KeyBook(client)
     finally:
         client.redis.close()
+
+
+@asynccontextmanager
+async def eraser_of(settings: Settings) -> AsyncIterator[Eraser]:
+    """Open what erases owners. Files lie where `storage_url` says, else in the data folder. Raises as `queue_of`."""
+    client = connect_async(*queue_of(settings))
+    try:
+        yield Eraser(client, files_of(client, storage_of(settings), settings))
+    finally:
+        await client.redis.aclose(close_connection_pool=True)
 
 
 @contextmanager

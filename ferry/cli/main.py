@@ -1,5 +1,6 @@
 """The `ferry` command: puts the subcommands together and turns errors into one line."""
 
+import os
 import sys
 from importlib.metadata import version as version_of
 
@@ -10,10 +11,15 @@ from ferry.cli.demo import demo
 from ferry.cli.groups import Group
 from ferry.cli.up import up
 from ferry.errors import FerryError
+from ferry.loopback import exempt_loopback
 
 DISTRIBUTION = "ferry-inference"
 
-app = typer.Typer(name="ferry", cls=Group, help="A durable queue for model inference.", no_args_is_help=True)
+# Typer's own tracebacks print local variables, an API key among them.
+app = typer.Typer(
+    name="ferry", cls=Group, help="A durable queue for model inference.", no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)  # fmt: skip
 app.command()(up)
 app.command()(demo)
 app.add_typer(models.app, name="models")
@@ -31,6 +37,7 @@ def version() -> None:
 
 def main() -> None:
     """Run the command line; a FerryError is one line on stderr and exit status 1."""
+    exempt_loopback(os.environ)
     try:
         app()
     except FerryError as error:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from ferry.cli.first_job import expected_api_url, first_job, running_api_url
 from ferry.cli.groups import Group
-from ferry.cli.live_models import batching_of, live_notes
+from ferry.cli.live_models import batching_of, live_broken, live_notes
 from ferry.cli.live_models import tune as tune_live
 from ferry.cli.live_queue import admin_of, resolve_live, versions_of
 from ferry.cli.missing_options import with_missing
@@ -131,8 +131,11 @@ def add(  # noqa: PLR0913, PLR0917 - an argument for each option
 def list_models(models_dir: ModelsDir = None) -> None:
     """List every version, and what is wrong with those that cannot be served."""
     with _errors_on_one_line():
-        repository = Repository(_settings(models_dir).models_dir)
+        settings = _settings(models_dir)
+        repository = Repository(settings.models_dir)
+        repository.check_root()
         survey = repository.survey()
+        survey.broken.update({key: why for key, why in live_broken(settings).items() if key in survey.entries})
         console = open_console()
         if survey.entries:
             console.print(entries_table(repository, survey))

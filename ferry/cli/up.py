@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from ferry.open_files import raise_open_files_limit
 from ferry.settings import load_settings
 
 
@@ -19,4 +20,5 @@ def up(
     # The process manager is installed with the runtime, not with the client library.
     from ferry.local.stack import run_stack  # noqa: PLC0415
 
+    raise_open_files_limit()  # its processes inherit it
     raise typer.Exit(run_stack(load_settings(), is_quiet=quiet))

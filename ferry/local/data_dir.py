@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from ferry.errors import ConfigError
+from ferry.local.part_states import PARTS_FILE
 from ferry.local.private_files import write_private
 
 RUN_FILE = "run.json"
@@ -101,8 +102,9 @@ class DataDir:
         write_private(self.path / RUN_FILE, json.dumps(asdict(info), indent=2) + "\n")
 
     def remove_run_info(self) -> None:
-        """Remove `run.json`; fine where there is none."""
-        (self.path / RUN_FILE).unlink(missing_ok=True)
+        """Remove `run.json` and `parts.json`; fine where there is none."""
+        for name in (RUN_FILE, PARTS_FILE):
+            (self.path / name).unlink(missing_ok=True)
 
 
 def read_run_info(path: Path) -> RunInfo | None:

@@ -10,7 +10,7 @@ from ferry.manifest import Manifest, TensorSpec
 _PLAIN_NAME = r"[A-Za-z0-9_.:/-]+"  # needs no quoting in a shell's double quotes
 
 KEYS_HINT = """
-Requests need an API key, since the API listens beyond this machine: `ferry keys create NAME` makes one, to be sent as
+Requests need an API key, since the API can be reached from elsewhere: `ferry keys create NAME` makes one, to be sent as
 `Authorization: Bearer ...`.
 """
 

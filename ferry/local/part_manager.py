@@ -1,7 +1,8 @@
-"""Runs parts side by side until one ends or somebody asks to stop. Knows nothing of what the parts do.
+"""Runs parts side by side until somebody asks to stop. Knows nothing of what the parts do.
 
 All of it happens in the thread that calls `run`: starting (a part dies with the thread that started it), reading lines,
-looking for ends. A part that ends by itself ends all of them, unless it is one that is started again.
+looking for ends. A part that ends by itself is started again, and the others run on. Two ends stop all: that of Redis,
+and that of a needed part before the stack has come up, which most likely cannot start at all.
 """
 
 import signal
@@ -15,9 +16,10 @@ from selectors import EVENT_READ, DefaultSelector
 from ferry.local.lifeline import CANNOT_START
 from ferry.local.part_printer import PART_COLOURS, Message, PartPrinter
 from ferry.local.part_process import PartProcess
+from ferry.local.part_states import PartStates
 from ferry.local.parts import Part
 from ferry.local.redis_server import RedisServer
-from ferry.local.restarts import RestartRule, is_crash
+from ferry.local.restarts import SLOW_PAUSE_S, RestartRule, is_crash
 from ferry.local.stop_signals import StopSignals
 
 REDIS = "redis"
@@ -63,8 +65,15 @@ class PartManager:
     """Call `run` once, from the main thread; `is_stopping`, `mark_ready` and `give_up` are for any thread."""
 
     def __init__(
-        self, parts: Sequence[Part], printer: PartPrinter, *, stop: StopSignals, redis: RedisServer | None = None
+        self,
+        parts: Sequence[Part],
+        printer: PartPrinter,
+        *,
+        stop: StopSignals,
+        redis: RedisServer | None = None,
+        states: PartStates | None = None,
     ) -> None:
+        self._states = states or PartStates()
         self.ended: Ended | None = None
         self._slots = [_Slot(part, colour) for part, colour in zip(parts, cycle(PART_COLOURS), strict=False)]
         self._printer = printer
@@ -103,10 +112,7 @@ class PartManager:
         return self._is_terminating or self._has_given_up or self._stop_signals.is_set() or self._is_over
 
     def mark_ready(self) -> None:
-        """Say that the stack has come up: only what ends after this is started again.
-
-        Before, a part that ends most likely never came up, and the user is to be told at once.
-        """
+        """Say that the stack has come up: from now on no part's end stops the others."""
         self._is_ready = True
 
     def give_up(self) -> None:
@@ -158,6 +164,7 @@ class PartManager:
             self._note_end(slot, CANNOT_START, ran_s=0.0)
             return
         self._outputs.register(slot.process, EVENT_READ, slot)
+        self._states.note_start(slot.part.name)
         self._tell(f"{slot.part.name} started (pid={slot.process.pid})")
 
     def _note_end(self, slot: _Slot, status: int, ran_s: float) -> None:
@@ -166,16 +173,15 @@ class PartManager:
             self._tell(f"{name} stopped (rc={status})")
             return
         # Before the stack is up a refusal is told at once; a crash can come from a job of an earlier stack.
-        if not (slot.part.restarts and (self._is_ready or is_crash(status))):
+        if slot.part.is_needed and not self._is_ready and not is_crash(status):
             self._fail(Ended(name, status))
             return
         pause_s = slot.rule.pause_after(ran_s=ran_s, status=status)
-        if pause_s is None:
-            self._fail(Ended(name, status, slot.rule.n_short_lives))
-            return
+        ended = Ended(name, status, slot.rule.n_short_lives if pause_s >= SLOW_PAUSE_S else 1)
         self._release(slot)  # what it started must not run beside its next life
         slot.start_at_s = time.monotonic() + pause_s
-        self._tell(f"{Ended(name, status)}; starting it again")
+        self._states.note_end(name, str(ended))
+        self._tell(f"{ended}; starting it again{f' in {pause_s:g} s' if pause_s >= SLOW_PAUSE_S else ''}")
 
     def _fail(self, ended: Ended) -> None:
         self.ended = ended

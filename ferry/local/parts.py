@@ -16,7 +16,7 @@ class Part:
     name: str
     command: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
-    restarts: bool = False  # started again when it ends by itself, instead of stopping the whole stack
+    is_needed: bool = True  # the stack does not come up without it
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +42,14 @@ def parts_of_stack(settings: Settings, addresses: Addresses, data_dir: Path) -> 
         "FERRY_FLOWER_URL": addresses.public_flower_url,
         "PYTHONUNBUFFERED": "1",  # or a part's last lines are lost with it
     }
-    # A job can end its worker: with rows that crash the model's native code, or by running for over FERRY_MAX_RUN_S.
-    # That costs the job its attempts and nobody else anything. No job ends the API or Flower.
     workers = (
-        Part(name, (sys.executable, "-m", "worker"), shared | _own(settings, name, number), restarts=True)
+        Part(name, (sys.executable, "-m", "worker"), shared | _own(settings, name, number))
         for number, name in enumerate(worker_names(settings))
     )
     api = Part("api", (sys.executable, "-m", "api"), shared)
-    return (api, *workers, Part("flower", flower_command(settings.flower_host, addresses.flower_port), shared))
+    flower = flower_command(settings.flower_host, addresses.flower_port)
+    # Flower only shows things: jobs are accepted and run without it.
+    return (api, *workers, Part("flower", flower, shared, is_needed=False))
 
 
 def _own(settings: Settings, name: str, number: int) -> dict[str, str]:

@@ -45,6 +45,20 @@ def choose_ports(*wishes: PortWish) -> tuple[ChosenPort, ...]:
         return tuple(_choose(wish, held) for wish in wishes)
 
 
+def check_listen(what: str, host: str, port: int, *, settings: str) -> None:
+    """Return when a server could listen there; `settings` names what says where.
+
+    Raises:
+        ConfigError: host or port cannot be used, and why.
+    """
+    try:
+        with ExitStack() as held:
+            _bind(host, port, held)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{what} cannot listen on {host}:{port} ({settings}): {reason}") from None
+
+
 def _choose(wish: PortWish, held: ExitStack) -> ChosenPort:
     try:
         return ChosenPort(_bind(wish.host, wish.port, held))

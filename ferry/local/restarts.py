@@ -1,4 +1,4 @@
-"""When a part that ended is started again, and when no more. Knows no processes and no clock."""
+"""When a part that ended is started again. It always is: a broken part must not end the others. Knows no processes."""
 
 import os
 
@@ -10,13 +10,14 @@ STEADY_LIFE_S = 30.0  # what ran for this long was well: the next pause is the f
 
 # A worker is ready 1 to 2 s after its start, several times that on a busy machine: what lives longer was ready.
 SHORT_LIFE_S = 10.0
-# Ends with a status of the part's own choice: it says what is wrong and will say it again (a broken models folder, a
-# package that is missing). No job does this, so a few are enough to be sure.
+# After many short lives in a row the cause is most likely no job: the part is tried this seldom until it is mended.
+SLOW_PAUSE_S = 30.0
+# Ends with a status of the part's own choice: it says what is wrong and will say it again (a models folder with nothing
+# sound, a package that is missing). No job does this, so a few are enough to be sure.
 REFUSALS_LIMIT = 5
 # Ends by a signal, or with 70: what a job can do to its worker. A job gets 3 attempts (FERRY_MAX_ATTEMPTS); after the
 # first, which it may share with others, it is claimed alone, so n such jobs in a row end a worker 2n + 1 times, each
-# time soon after its start. 30 lets 14 of them pass through one worker; a worker that dies of its own at every start
-# (a broken library) is told about after three minutes, and in a line at every start before that.
+# time soon after its start. 30 lets 14 of them pass through one worker before it is tried seldom.
 CRASHES_LIMIT = 30
 
 
@@ -33,8 +34,8 @@ class RestartRule:
         self._n_refusals = 0  # in a row
         self._next_pause_s = FIRST_PAUSE_S
 
-    def pause_after(self, *, ran_s: float, status: int) -> float | None:
-        """Return the seconds to wait before the part is started again; None when it is not to be started any more.
+    def pause_after(self, *, ran_s: float, status: int) -> float:
+        """Return the seconds to wait before the part is started again.
 
         `status` is the exit status, negative where a signal ended the part; `ran_s` is how long it ran.
         """
@@ -44,7 +45,7 @@ class RestartRule:
         self.n_short_lives = self.n_short_lives + 1 if is_short else 0
         self._n_refusals = self._n_refusals + 1 if is_short and not is_crash(status) else 0
         if self._n_refusals >= REFUSALS_LIMIT or self.n_short_lives >= CRASHES_LIMIT:
-            return None
+            return SLOW_PAUSE_S
         pause_s = self._next_pause_s
         self._next_pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
         return pause_s

@@ -1,7 +1,8 @@
 """The whole of Ferry on one machine: Redis, API, workers and Flower, started and stopped together.
 
 Order: data folder locked, Redis first, then the parts; at the end the parts first, then Redis. Once all is ready, a
-worker that ends by itself is started again; any other end ends everything. Knows no HTTP shapes and no Redis keys.
+part that ends by itself is started again; only the end of the embedded Redis, which holds the jobs, ends everything.
+Knows no HTTP shapes and no Redis keys.
 """
 
 import os
@@ -9,12 +10,14 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TextIO
 
 from ferry.local.data_dir import DataDir, RunInfo
 from ferry.local.greeting import greeting
 from ferry.local.part_manager import REDIS, PartManager
 from ferry.local.part_printer import PartPrinter
+from ferry.local.part_states import PartStates, save_states
 from ferry.local.parts import Addresses, Part, parts_of_stack, worker_names
 from ferry.local.ports import PortWish, choose_ports, url_of
 from ferry.local.private_files import tail_of
@@ -26,21 +29,26 @@ from ferry.repository import Repository
 from ferry.settings import Settings
 
 READY_TIMEOUT_S = 60.0
+EXTRA_TIMEOUT_S = 20.0
 OK, FAILED = 0, 1
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What is started: the parts, the addresses that tell when they are ready, and what the user is told then."""
+    """What is started: the parts, the addresses that tell when they are ready, and what the user is told then.
+
+    extra_urls: addresses of parts that the stack does without; the user is told where one does not answer.
+    """
 
     parts: Sequence[Part]
     ready_urls: Sequence[str]
     info: RunInfo
     greeting: str
+    extra_urls: Sequence[str] = ()
 
 
 def run_stack(settings: Settings, *, is_quiet: bool = False) -> int:
-    """Run everything until Ctrl-C or SIGTERM (returns 0), or until a part ends for good by itself (returns 1).
+    """Run everything until Ctrl-C or SIGTERM (returns 0), or until it cannot go on (returns 1).
 
     Effects: writes under `settings.data_dir`; `run.json` there exists while the stack is ready.
 
@@ -70,6 +78,8 @@ def run_stack(settings: Settings, *, is_quiet: bool = False) -> int:
 
 def plan_launch(settings: Settings, data_dir: DataDir, redis: RedisServer | None) -> Launch:
     """Choose the ports and put together what is started."""
+    repository = Repository(settings.models_dir)
+    repository.check_root()
     api, flower = choose_ports(
         PortWish("the API", settings.api_host, settings.api_port),
         PortWish("Flower", settings.flower_host, settings.flower_port),
@@ -95,7 +105,7 @@ def plan_launch(settings: Settings, data_dir: DataDir, redis: RedisServer | None
     )
     where = f"embedded on {HOST}:{redis.port}" if redis else f"at {place_of(settings.redis_url)}"
     # The scan goes by name, then version upwards: the last of each name stays.
-    newest = {name: manifest for (name, _), manifest in Repository(settings.models_dir).scan().items()}
+    newest = {name: manifest for (name, _), manifest in repository.scan().items()}
     text = greeting(
         needs_keys=settings.needs_keys,
         api_url=addresses.api_url,
@@ -107,15 +117,17 @@ def plan_launch(settings: Settings, data_dir: DataDir, redis: RedisServer | None
     )
     # Without a model nothing is ever ready to serve, but the stack is up and takes the first one.
     health = "ready" if newest else "live"
-    ready_urls = (f"{addresses.api_url}/v2/health/{health}", f"{flower_url}/healthcheck")
-    return Launch(parts_of_stack(settings, addresses, data_dir.path), ready_urls, info, text)
+    parts = parts_of_stack(settings, addresses, data_dir.path)
+    ready_urls = (f"{addresses.api_url}/v2/health/{health}",)
+    return Launch(parts, ready_urls, info, text, extra_urls=(f"{flower_url}/healthcheck",))
 
 
 def run_launch(
     launch: Launch, data_dir: DataDir, printer: PartPrinter, *, stop: StopSignals, redis: RedisServer | None
 ) -> int:
     """Run the parts to their end and tell the user how it went; return the exit status."""
-    manager = PartManager(launch.parts, printer, stop=stop, redis=redis)
+    states = PartStates(partial(save_states, data_dir.path))
+    manager = PartManager(launch.parts, printer, stop=stop, redis=redis, states=states)
     announcer = Announcer(launch, data_dir, printer, manager)
     try:
         ended = manager.run(announcer.start)
@@ -158,6 +170,11 @@ class Announcer:
             manager.give_up()
         elif not manager.is_stopping:
             manager.mark_ready()
+            missing = wait_until_ready(
+                self._launch.extra_urls, EXTRA_TIMEOUT_S, is_cancelled=lambda: manager.is_stopping
+            )
+            if missing:
+                self._printer.say(f"not up yet, the rest is: {missing}")
             self._data_dir.write_run_info(self._launch.info)
             self._printer.say(self._launch.greeting)
 

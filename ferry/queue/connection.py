@@ -16,20 +16,18 @@ from redis.retry import Retry
 
 from ferry.errors import QueueUnavailableError
 from ferry.queue.keys import Keys, keys_at
+from ferry.queue.pool import FairPool, PoolExhaustedError
 from ferry.queue.scripts import Script
 
 CONNECT_TIMEOUT_S = 1.0
 CALL_TIMEOUT_S = 1.0
-# How long a request may wait for a pooled connection; with the two above a dead Redis is known within 2 s.
-POOL_TIMEOUT_S = 0.5
 POOL_SIZE = 32
 HEALTH_CHECK_S = 15
 RETRY_AFTER_S = 1
 # Error codes of a Redis that says no today and yes tomorrow.
 _FOR_NOW = re.compile(r"\b(READONLY|LOADING|MASTERDOWN|NOREPLICAS|BUSY)\b")
-
-# What redis-py's pool says when a wait for one of its connections is over: nothing is wrong with Redis then.
-_NO_FREE_CONNECTION = "No connection available"
+# uvloop says this, as a RuntimeError, where Redis goes between a connect and a command; redis-py passes it through.
+_CLOSED = "the handler is closed"
 
 _BOUNDS: dict[str, Any] = {
     "socket_connect_timeout": CONNECT_TIMEOUT_S,
@@ -61,13 +59,7 @@ LoopClient = QueueClient[redis.asyncio.Redis]
 
 def connect_async(url: str, namespace: str) -> LoopClient:
     """Return a client for an event loop, for the Ferry called `namespace`. Connects at the first command."""
-    pool = redis.asyncio.BlockingConnectionPool.from_url(
-        url,
-        max_connections=POOL_SIZE,
-        timeout=POOL_TIMEOUT_S,
-        retry=redis.asyncio.retry.Retry(NoBackoff(), 0),
-        **_BOUNDS,
-    )
+    pool = FairPool.from_url(url, max_connections=POOL_SIZE, retry=redis.asyncio.retry.Retry(NoBackoff(), 0), **_BOUNDS)
     return QueueClient(redis.asyncio.Redis(connection_pool=pool), keys_at(url, namespace))
 
 
@@ -85,13 +77,17 @@ def redis_errors() -> Iterator[None]:
     """
     try:
         yield
+    except PoolExhaustedError as error:
+        raise QueueUnavailableError(f"{error}; send it again", retry_after_s=RETRY_AFTER_S) from error
     except (redis.ConnectionError, redis.TimeoutError, OSError, TimeoutError) as error:
-        if _NO_FREE_CONNECTION in str(error):
-            raise QueueUnavailableError(
-                f"all {POOL_SIZE} connections of this process to Redis are in use; send it again", retry_after_s=1
-            ) from error
         raise QueueUnavailableError(
             f"Redis does not answer: {_first_line(error)}", retry_after_s=RETRY_AFTER_S
+        ) from error
+    except RuntimeError as error:
+        if _CLOSED not in str(error):
+            raise
+        raise QueueUnavailableError(
+            "Redis does not answer: the connection was closed", retry_after_s=RETRY_AFTER_S
         ) from error
     except redis.ResponseError as error:
         reason = _refusal(error)

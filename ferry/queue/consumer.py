@@ -6,9 +6,10 @@ from typing import Any, cast
 
 from redis.exceptions import NoScriptError
 
-from ferry.jobs import CLASS_SHARE, Claim, Outcome
+from ferry.jobs import CLASS_SHARE, Claim, Outcome, Turn
 from ferry.manifest import Manifest
 from ferry.profile import Profile
+from ferry.queue.broken_models import report_args
 from ferry.queue.connection import ThreadClient, redis_errors
 from ferry.queue.keys import MEMORY_FULL_PERCENT, model_key
 from ferry.queue.producer import registration
@@ -37,6 +38,12 @@ def _or_raise(reply: Any) -> Any:
     return reply
 
 
+def _waited_s(asked_at: tuple[int, int], claim_reply: Sequence[Any]) -> float:
+    """Return the time from a reply to TIME to the claim after it, by Redis' clock."""
+    seconds, micros = asked_at
+    return max(0.0, (int(claim_reply[0]) - seconds * 1_000_000 - micros) / 1e6)
+
+
 class Consumer:
     """Takes jobs under leases and records their outcomes. Thread-safe, as its client is."""
 
@@ -52,11 +59,16 @@ class Consumer:
         self._register = client.script("register")
         self._leave = client.script("leave")
         self._switch = client.script("switch")
+        self._broken = client.script("broken")
 
     def claim(
-        self, model: str, version: str, *, max_rows: int, token: str = "", may_be_bulk: bool = True, digest: str = ""
-    ) -> Claim:
+        self, model: str, version: str, *, max_rows: int, beside_high: int | None = None, token: str = "",
+        may_be_bulk: bool = True, digest: str = "",
+    ) -> Claim:  # fmt: skip
         """Take waiting jobs of up to `max_rows` rows (one larger job comes alone); with `token`, add to that claim.
+
+        `beside_high`: with high-priority jobs in a claim, others fill it up to so many rows only, since all jobs of a
+        claim are settled together; None is `max_rows`.
 
         A step of a bulk batch comes by itself too; not `may_be_bulk` leaves the whole bulk class alone. `digest`: of
         the files that the caller serves; under another than the registered one it gets nothing. Empty for a caller
@@ -70,7 +82,7 @@ class Consumer:
         """
         held = token or _seed()
         args = self._claim_args(
-            model, version, held, max_rows, is_fresh=not token, may_be_bulk=may_be_bulk, digest=digest
+            model, version, held, max_rows, beside_high, is_fresh=not token, may_be_bulk=may_be_bulk, digest=digest
         )
         with redis_errors():
             return self._claimed(held, self._claim(args=args))
@@ -95,8 +107,8 @@ class Consumer:
 
     def settle_and_claim(
         self, claim: Claim, model: str, version: str, outcomes: Sequence[Outcome], *, max_rows: int, wait_s: float,
-        digest: str = "",
-    ) -> tuple[int, Claim]:  # fmt: skip
+        beside_high: int | None = None, digest: str = "",
+    ) -> Turn:  # fmt: skip
         """End a claim and take the next one of the same model, in one round trip; as `settle`, then `claim`.
 
         Between the two it waits up to `wait_s` for the model's next ticket, which it takes from Celery's queue: of all
@@ -109,18 +121,25 @@ class Consumer:
         with redis_errors():
             with self._redis.pipeline(transaction=False) as pipe:
                 self._settle.queue_in(pipe, _settle_args(claim, model, version, outcomes, is_last=True))
+                pipe.time()
                 pipe.brpop([self._keys.tickets + model_key(model, version)], timeout=wait_s)
                 self._claim.queue_in(
-                    pipe, self._claim_args(model, version, held, max_rows, is_fresh=True, digest=digest)
+                    pipe, self._claim_args(model, version, held, max_rows, beside_high, is_fresh=True, digest=digest)
                 )
-                recorded, ticket, reply = pipe.execute(raise_on_error=False)
+                recorded, asked_at, ticket, reply = pipe.execute(raise_on_error=False)
             # A Redis that was restarted knows neither script, or one of them; the calls of one script load it. What
             # was claimed is in hand even where the settle before it was not known.
-            following = Claim(held, ()) if isinstance(reply, NoScriptError) else self._claimed(held, _or_raise(reply))
+            following, waited_s = Claim(held, ()), None
+            if not isinstance(reply, NoScriptError):
+                following = self._claimed(held, _or_raise(reply))
+                waited_s = _waited_s(_or_raise(asked_at), reply)
             if isinstance(recorded, NoScriptError):
-                recorded = self._settle(args=_settle_args(claim, model, version, outcomes, is_last=True))
+                recorded, waited_s = (
+                    self._settle(args=_settle_args(claim, model, version, outcomes, is_last=True)),
+                    None,
+                )
             _or_raise(ticket)
-            return int(_or_raise(recorded)), following
+            return Turn(int(_or_raise(recorded)), following, waited_s)
 
     def _claim_args(
         self,
@@ -128,6 +147,7 @@ class Consumer:
         version: str,
         token: str,
         max_rows: int,
+        beside_high: int | None,
         *,
         is_fresh: bool,
         may_be_bulk: bool = True,
@@ -135,7 +155,7 @@ class Consumer:
     ) -> list[str | int | float]:
         return [
             model_key(model, version), token, max_rows, self._lease_ms, _seed(), int(is_fresh), self._class_share,
-            int(may_be_bulk), digest,
+            int(may_be_bulk), digest, max_rows if beside_high is None else beside_high,
         ]  # fmt: skip
 
     def renew(self, tokens: Iterable[str]) -> set[str]:
@@ -172,6 +192,11 @@ class Consumer:
         """
         with redis_errors():
             self._register(args=[*registration(manifest, profile), self._lease_ms, 1])
+
+    def report_broken(self, broken: Mapping[tuple[str, str], str]) -> None:
+        """Say which models this worker cannot serve, with the reason of each; what it said before is replaced."""
+        with redis_errors():
+            self._broken(args=[self._worker, *report_args(broken)])
 
     def is_full(self) -> bool:
         """Return whether Redis has no memory for new jobs; what runs and waits may still use the last of it."""

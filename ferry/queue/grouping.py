@@ -3,15 +3,17 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ferry.errors import FerryError, QueueUnavailableError
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
-# A client is told of a silent Redis within 2 s; this leaves the rest of the request its share.
+# A wait fails after this time without one answered call: within 2 s, with the rest of the request.
 CALL_TIMEOUT_S = 1.8
+# The longest wait while calls are answered. A request that waits longer has been given up by its client.
+MAX_WAIT_S = 30.0
 
 
 class Grouping(Generic[Item, Answer]):
@@ -32,6 +34,7 @@ class Grouping(Generic[Item, Answer]):
         self._max_bytes = max_bytes
         self._waiting: deque[tuple[Item, asyncio.Future[Answer]]] = deque()
         self._flight: asyncio.Task[None] | None = None
+        self._answered_at = float("-inf")
 
     async def ask(self, item: Item) -> Answer:
         """Return the answer for one item, asked together with those of other callers.
@@ -39,7 +42,7 @@ class Grouping(Generic[Item, Answer]):
         A caller that goes away takes only its own answer with it, never the group's call.
 
         Raises:
-            QueueUnavailableError: there was no answer within CALL_TIMEOUT_S.
+            QueueUnavailableError: no call was answered within CALL_TIMEOUT_S, or this one not within MAX_WAIT_S.
             Exception: what the call of the group raised.
         """
         loop = asyncio.get_running_loop()
@@ -47,13 +50,18 @@ class Grouping(Generic[Item, Answer]):
         self._waiting.append((item, answer))
         if self._flight is None:
             self._flight = asyncio.create_task(self._fly())
-        timer = loop.call_later(CALL_TIMEOUT_S, time_out, answer)
+        wait = _Wait(self, answer, loop)
         try:
             return await answer
         except TimeoutError:
-            raise QueueUnavailableError("Redis did not answer in time", retry_after_s=1) from None
+            raise QueueUnavailableError(wait.reason, retry_after_s=1) from None
         finally:
-            timer.cancel()
+            wait.timer.cancel()
+
+    @property
+    def answered_at(self) -> float:
+        """When the last call was answered, in the loop's time."""
+        return self._answered_at
 
     async def _fly(self) -> None:
         try:
@@ -78,9 +86,34 @@ class Grouping(Generic[Item, Answer]):
                 if not answer.done():
                     answer.set_exception(_copy(error))
             return
+        self._answered_at = asyncio.get_running_loop().time()
         for (_, answer), given in zip(group, answers, strict=True):
             if not answer.done():
                 answer.set_result(given)
+
+
+class _Wait:
+    """The time limit of one caller. It moves on while calls are answered: then the caller is in line, Redis is well."""
+
+    __slots__ = ("_answer", "_began", "_grouping", "_loop", "reason", "timer")
+
+    def __init__(
+        self, grouping: "Grouping[Any, Any]", answer: "asyncio.Future[Any]", loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._grouping, self._answer, self._loop = grouping, answer, loop
+        self._began = loop.time()
+        self.reason = "Redis did not answer in time"
+        self.timer = loop.call_later(CALL_TIMEOUT_S, self._look)
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        until = min(max(self._began, self._grouping.answered_at) + CALL_TIMEOUT_S, self._began + MAX_WAIT_S)
+        if now < until:
+            self.timer = self._loop.call_at(until, self._look)
+            return
+        if now >= self._began + MAX_WAIT_S:
+            self.reason = f"too many requests wait in this process ({MAX_WAIT_S:g} s by now); send it again"
+        time_out(self._answer)
 
 
 def time_out(answer: "asyncio.Future[Answer]") -> None:

@@ -1,11 +1,20 @@
-"""API keys in Redis: made, looked up, listed and revoked. The operator's commands write, every API process reads."""
+"""API keys in Redis: made, found, listed, replaced and revoked. The operator's commands write, API processes read."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
+from redis.exceptions import WatchError
+
 from ferry.access import ApiKey, Scope, digest_of, new_token
-from ferry.errors import NotFoundError
+from ferry.errors import ConflictError, NotFoundError
+from ferry.queue.clock import steady_us
 from ferry.queue.connection import LoopClient, ThreadClient, redis_errors
+from ferry.queue.grouping import Grouping
+
+# Requests whose keys are read in one round trip.
+MAX_GROUP_KEYS = 256
 
 
 class KeyBook:
@@ -40,6 +49,41 @@ class KeyBook:
                 pipe.execute()
         return made, text
 
+    def rotate(self, key_id: str, *, overlap_s: float) -> tuple[ApiKey, ApiKey, str]:
+        """Replace a key: a new one of the same name, owner, scopes and limits; the old one ends after `overlap_s`.
+
+        Both count against the same limits. Returns the old key, the new one and the new one's text, which is kept
+        nowhere.
+
+        Raises:
+            NotFoundError: there is no such key.
+            ConflictError: it is revoked, or was replaced before.
+        """
+        name = self._keys.api_key + key_id
+        new_id, secret, text = new_token()
+        with redis_errors(), self._redis.pipeline(transaction=True) as pipe:
+            pipe.watch(name)  # type: ignore[no-untyped-call]
+            wall, steps = pipe.time(), cast(bytes | None, pipe.get(self._keys.clock))
+            now_us, ends_from_us = wall[0] * 1_000_000 + wall[1], steady_us(wall, steps)
+            old = _key(key_id, cast(dict[bytes, bytes], pipe.hgetall(name)), ends_from_us)
+            if old is None:
+                raise NotFoundError(f"no API key {key_id[:40]!r}; `ferry keys list` shows their ids")
+            if old.revoked_us is not None or old.ends_us is not None:
+                raise ConflictError(f"key {old.id} is revoked or was replaced before; rotate the key that replaced it")
+            made = replace(
+                old, id=new_id, digest=digest_of(secret), created_us=now_us, limited_as=old.limited_as or old.id
+            )
+            ending = replace(old, ends_us=ends_from_us + int(overlap_s * 1e6))
+            pipe.multi()
+            pipe.hset(name, "ends_us", str(ending.ends_us))
+            pipe.hset(self._keys.api_key + new_id, mapping=_fields(made))
+            pipe.zadd(self._keys.api_keys, {new_id: made.created_us})
+            try:
+                pipe.execute()
+            except WatchError:
+                raise ConflictError(f"key {old.id} was changed at the same time; look at `ferry keys list`") from None
+        return ending, made, text
+
     def list_all(self) -> list[ApiKey]:
         """Return every key, revoked ones too, the oldest first."""
         with redis_errors():
@@ -47,8 +91,11 @@ class KeyBook:
             with self._redis.pipeline(transaction=False) as pipe:
                 for key_id in ids:
                     pipe.hgetall(self._keys.api_key + key_id)
-                found = pipe.execute()
-        return [key for key_id, fields in zip(ids, found, strict=True) if (key := _key(key_id, fields))]
+                pipe.time()
+                pipe.get(self._keys.clock)
+                *found, wall, steps = pipe.execute()
+        now_us = steady_us(wall, steps)
+        return [key for key_id, fields in zip(ids, found, strict=True) if (key := _key(key_id, fields, now_us))]
 
     def revoke(self, key_id: str) -> ApiKey:
         """End a key; jobs it made stay its owner's. Revoked again it stays as it was.
@@ -63,7 +110,7 @@ class KeyBook:
             seconds, micros = self._redis.time()
             self._redis.hsetnx(name, "revoked_us", str(seconds * 1_000_000 + micros))
             fields = cast(dict[bytes, bytes], self._redis.hgetall(name))
-        revoked = _key(key_id, fields)
+        revoked = _key(key_id, fields, 0)
         if revoked is None:
             raise NotFoundError(f"no API key {key_id[:40]!r}")
         return revoked
@@ -74,6 +121,7 @@ class KeyReader:
 
     def __init__(self, client: LoopClient) -> None:
         self._redis, self._keys = client.redis, client.keys
+        self._finds: Grouping[str, ApiKey | None] = Grouping(self._find_many, max_items=MAX_GROUP_KEYS)
 
     async def find(self, key_id: str) -> ApiKey | None:
         """Return a key, or None; a revoked one says so itself.
@@ -81,9 +129,65 @@ class KeyReader:
         Raises:
             QueueUnavailableError: Redis did not answer.
         """
+        return await self._finds.ask(key_id)
+
+    async def _find_many(self, key_ids: Sequence[str]) -> list[ApiKey | None]:
+        """Read each key once, in one round trip: a busy client asks for the same one many times at once."""
+        distinct = list(dict.fromkeys(key_ids))
         with redis_errors():
-            fields = cast(dict[bytes, bytes], await self._redis.hgetall(self._keys.api_key + key_id))
-        return _key(key_id, fields)
+            async with self._redis.pipeline(transaction=False) as pipe:
+                for key_id in distinct:
+                    pipe.hgetall(self._keys.api_key + key_id)
+                pipe.time()
+                pipe.get(self._keys.clock)
+                *replies, wall, steps = await pipe.execute()
+        now_us = steady_us(wall, steps)
+        found = {key_id: _key(key_id, fields, now_us) for key_id, fields in zip(distinct, replies, strict=True)}
+        return [found[key_id] for key_id in key_ids]
+
+
+class OwnerKeys:
+    """The keys of one owner, on an event loop: for an erasure."""
+
+    def __init__(self, client: LoopClient) -> None:
+        self._redis, self._keys = client.redis, client.keys
+        self._reader = KeyReader(client)
+
+    async def of(self, owner: str) -> list[ApiKey]:
+        """Return every key of an owner, revoked ones too.
+
+        Raises:
+            QueueUnavailableError: Redis did not answer.
+        """
+        with redis_errors():
+            ids = [cast(bytes, each).decode("ascii") for each in await self._redis.zrange(self._keys.api_keys, 0, -1)]
+        found = await asyncio.gather(*map(self._reader.find, ids))
+        return [key for key in found if key and key.owner == owner]
+
+    async def revoke(self, key_ids: Sequence[str]) -> None:
+        """End keys now. Raises as `of`."""
+        with redis_errors():
+            seconds, micros = await self._redis.time()
+            async with self._redis.pipeline(transaction=True) as pipe:
+                for key_id in key_ids:
+                    pipe.hsetnx(self._keys.api_key + key_id, "revoked_us", str(seconds * 1_000_000 + micros))
+                await pipe.execute()
+
+    async def forget(self, owner: str) -> int:
+        """Delete the records of an owner's revoked keys, and what is counted against their limits. Raises as `of`."""
+        gone = [key for key in await self.of(owner) if key.revoked_us is not None]
+        if not gone:
+            return 0
+        ids = [key.id for key in gone]
+        limited = {key.limited_as or key.id for key in gone} | set(ids)
+        names = [self._keys.api_key + key_id for key_id in ids]
+        names += [place + each for each in limited for place in (self._keys.unfinished, self._keys.rate)]
+        with redis_errors():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.delete(*names)
+                pipe.zrem(self._keys.api_keys, *ids)
+                await pipe.execute()
+        return len(ids)
 
 
 def _fields(key: ApiKey) -> dict[Any, Any]:
@@ -95,14 +199,21 @@ def _fields(key: ApiKey) -> dict[Any, Any]:
         fields["rate_per_s"] = repr(key.rate_per_s)
     if key.max_unfinished is not None:
         fields["max_unfinished"] = str(key.max_unfinished)
+    if key.limited_as:
+        fields["limited_as"] = key.limited_as
     return fields
 
 
-def _key(key_id: str, fields: Mapping[bytes, bytes]) -> ApiKey | None:
-    if not fields:
+def _key(key_id: str, fields: Mapping[bytes, bytes], steady_now_us: int) -> ApiKey | None:
+    """Read a key; one whose time is over by the steady time (ferry/queue/clock.py) is revoked."""
+    if b"name" not in fields:  # a field may have been set of a key that was forgotten in that moment
         return None
     told = {name.decode("ascii"): value.decode("utf-8") for name, value in fields.items()}
     known = set(Scope)
+    ends_us = int(told["ends_us"]) if "ends_us" in told else None
+    revoked_us = int(told["revoked_us"]) if "revoked_us" in told else None
+    if revoked_us is None and ends_us is not None and ends_us <= steady_now_us:
+        revoked_us = ends_us
     return ApiKey(
         id=key_id,
         name=told["name"],
@@ -113,5 +224,7 @@ def _key(key_id: str, fields: Mapping[bytes, bytes]) -> ApiKey | None:
         created_us=int(told["created_us"]),
         rate_per_s=float(told["rate_per_s"]) if "rate_per_s" in told else None,
         max_unfinished=int(told["max_unfinished"]) if "max_unfinished" in told else None,
-        revoked_us=int(told["revoked_us"]) if "revoked_us" in told else None,
+        revoked_us=revoked_us,
+        ends_us=ends_us,
+        limited_as=told.get("limited_as", ""),
     )

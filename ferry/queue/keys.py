@@ -78,6 +78,8 @@ class Keys:
     # + {model}: sorted set of "{worker} {digest}" by last heartbeat (ms), of workers whose files are not the registered
     # ones
     other = _Place("other:")
+    # Hash: "{worker} {model}" -> "{last report, ms} {reason}", of the models that a worker cannot serve.
+    broken = _Place("broken")
     counts = _Place("counts:")  # + {model}: hash of counters, never reset
     # Hash of counters that belong to no model, never reset; a field is words with spaces between: "rejected CODE",
     # "requests METHOD ROUTE STATUS", "seconds METHOD ROUTE BUCKET", "seconds_sum METHOD ROUTE", "batches STATUS".
@@ -106,12 +108,17 @@ class Keys:
     # errors} {rows of output}", empty for a chunk that was given up
     batch_parts = _Place("batch_parts:")
     steps_alone = _Place("steps_alone:")  # + {model}: list of ids of steps whose claim lapsed
-    api_key = _Place("api_key:")  # + id: hash of an API key: name, owner, scopes, sha256 of the secret, limits
+    api_key = _Place("api_key:")  # + id: hash of an API key: name, owner, scopes, sha256 of the secret, limits, ends
     api_keys = _Place("api_keys")  # sorted set: id of every API key, revoked ones too, by when it was made (us)
     # + id of an API key with such a limit: sorted set, its jobs not done by deadline (ms)
     unfinished = _Place("unfinished:")
     rate = _Place("rate:")  # + id of an API key with such a limit: string, when its next job would be due (us)
     keeper = _Place("keeper")  # string: who keeps house now
+    # String: the steps of Redis' clock that the leader took out, and the steady time it last saw; both in us.
+    clock = _Place("clock")
+    # Sorted set: id of every job and bulk batch that was accepted more than AHEAD_US after that time, by the steady
+    # time of its acceptance (us); the leader corrects and removes it. Absent nearly always.
+    unsure = _Place("unsure")
     # Channel: msgpack [[[field, value, ...], [id, ...], [output, ...]], ...] of jobs that became terminal; the fields
     # are those that these jobs share, empty when a waiter must read the job itself.
     settled = _Place("settled")
@@ -148,7 +155,8 @@ MODEL_FIELDS = (
     "manifest", "profile", "paused", "draining", "digest", "switched", "tuned_max_rows", "tuned_max_wait_ms",
 )  # fmt: skip
 
-# Fields of a file's hash, in this order; times in seconds.
+# Fields of a file's hash, in this order; times in seconds. A file made under an Idempotency-Key
+# has `keyed` too: the entry in Redis that leads to it, which is deleted with it.
 FILE_FIELDS = ("bytes", "created_at", "expires_at", "filename", "purpose", "status", "sha256", "owner")
 
 # Fields of a batch's hash. Times are microseconds. `ending` is the status it will end with once that is decided; `next`
@@ -191,6 +199,14 @@ MEMORY_LOOK_BYTES = 1024 * 1024
 # A worker not heard of for this long is not counted as serving. Heartbeats come every HEARTBEAT_S.
 LIVE_MS = 5_000
 HEARTBEAT_S = 1.0
+# A report of a broken model counts for this long. A worker repeats it with each heartbeat; one that has nothing to
+# serve ends, and is started again within this time.
+BROKEN_KEPT_MS = 30_000
+# So many jobs past their deadline a claim skips in one place; the leader ends them within a second.
+LOOKED_THROUGH = 500
+# Whether the steady time is that far beyond what the leader last saw, or Redis' clock made a step, only the leader can
+# say. Nothing is deleted by a time farther ahead.
+AHEAD_US = 5_000_000
 # The keeper's lock: a dead keeper is replaced after this.
 KEEPER_LOCK_MS = 2_000
 

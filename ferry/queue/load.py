@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from ferry.queue import keys
+from ferry.queue.clock import steady_us
 from ferry.queue.connection import LoopClient, redis_errors
 from ferry.queue.statistics import outcomes_of
 from ferry.queue.waiting import N_COMMANDS, ask_waiting, waiting_of
@@ -68,17 +69,19 @@ class LoadReader:
         with redis_errors():
             async with self._redis.pipeline(transaction=False) as pipe:
                 pipe.time()
+                pipe.get(self._keys.clock)
                 pipe.smembers(self._keys.models)
                 pipe.zcard(self._keys.leases)
                 pipe.zcard(self._keys.dead)
-                clock, models, claims, dead = await pipe.execute()
+                clock, steps, models, claims, dead = await pipe.execute()
             time_us = clock[0] * 1_000_000 + clock[1]
+            alive_since_ms = steady_us(clock, steps) // 1000 - keys.LIVE_MS
             names = sorted((cast(bytes, model).decode("ascii") for model in models), key=_by_version)
             async with self._redis.pipeline(transaction=False) as pipe:
                 for name in names:
                     ask_waiting(pipe, self._keys, name)
                     pipe.hget(self._keys.backlog + name, "rows")
-                    pipe.zcount(self._keys.live + name, time_us // 1000 - keys.LIVE_MS, "+inf")
+                    pipe.zcount(self._keys.live + name, alive_since_ms, "+inf")
                     pipe.hgetall(self._keys.counts + name)
                 replies = await pipe.execute()
         loads = (

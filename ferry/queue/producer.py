@@ -1,10 +1,13 @@
 """The asking side of the queue, on an event loop: submit, read, cancel, hear of settled jobs. The API's half."""
 
+import logging
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, cast
 
+from pydantic import ValidationError
 from redis.exceptions import NoScriptError
 
 from ferry.errors import QueueUnavailableError
@@ -12,6 +15,8 @@ from ferry.jobs import JobRecord, Receipt, Submission
 from ferry.manifest import Manifest
 from ferry.profile import BatchLimits, Profile, Tuning, limits_in_force, parse_profile
 from ferry.queue import keys
+from ferry.queue.broken_models import BrokenModel, broken_from_fields
+from ferry.queue.clock import steady_us
 from ferry.queue.compression import compress
 from ferry.queue.connection import LoopClient, redis_errors
 from ferry.queue.grouping import Grouping
@@ -29,6 +34,8 @@ from ferry.settings import Settings
 # How long one read of the subscription waits; it only bounds how soon a dead connection is noticed.
 POLL_S = 5.0
 _FIELDS = list(keys.FIELDS)
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +106,11 @@ class Producer:
         self._delete = client.script("delete")
         self._register = client.script("register")
         # Polls that come together share a round trip, and so one connection of the pool.
-        self._reads: Grouping[str, JobRecord | None] = Grouping(self.read_many, max_items=MAX_GROUP_READS)
+        self._reads: Grouping[Sequence[str], list[JobRecord | None]] = Grouping(
+            self._read_lists, max_items=MAX_GROUP_READS, size_of=len, max_bytes=MAX_GROUP_READS
+        )
+        # Damaged registrations that were logged: the catalog asks every second.
+        self._damaged: set[str] = set()
 
     async def submit(self, submissions: Sequence[Submission]) -> list[Receipt]:
         """Enqueue all in one round trip; each gets its own receipt. Safe to repeat: a known id is not queued twice.
@@ -158,10 +169,19 @@ class Producer:
         Raises:
             QueueUnavailableError: Redis did not answer in time.
         """
-        return await self._reads.ask(job_id)
+        return (await self._reads.ask((job_id,)))[0]
 
     async def read_many(self, job_ids: Sequence[str]) -> list[JobRecord | None]:
-        """Return many jobs in one round trip."""
+        """Return many jobs, in order, MAX_GROUP_READS to a round trip. Raises as `read`."""
+        parts = [job_ids[at : at + MAX_GROUP_READS] for at in range(0, len(job_ids), MAX_GROUP_READS)]
+        return [record for part in parts for record in await self._reads.ask(part)]
+
+    async def _read_lists(self, lists: Sequence[Sequence[str]]) -> list[list[JobRecord | None]]:
+        """Read several lists of jobs in one round trip."""
+        records = iter(await self._read_all([job_id for ids in lists for job_id in ids]))
+        return [list(islice(records, len(ids))) for ids in lists]
+
+    async def _read_all(self, job_ids: Sequence[str]) -> list[JobRecord | None]:
         with redis_errors():
             async with self._redis.pipeline(transaction=False) as pipe:
                 for job_id in job_ids:
@@ -188,11 +208,11 @@ class Producer:
             await self._register(args=[*args, 0, 0])
 
     async def models(self) -> list[ModelStatus]:
-        """Return every registered model. Two round trips, whatever their number."""
+        """Return every registered model. Four round trips, whatever their number."""
         with redis_errors():
             names = sorted(cast(bytes, name).decode("ascii") for name in await self._redis.smembers(self._keys.models))
-            seconds, micros = await self._redis.time()
-            alive_since = seconds * 1000 + micros // 1000 - keys.LIVE_MS
+            clock, steps = await self._redis.time(), await self._redis.get(self._keys.clock)
+            alive_since = steady_us(clock, cast(bytes | None, steps)) // 1000 - keys.LIVE_MS
             async with self._redis.pipeline(transaction=False) as pipe:
                 for name in names:
                     pipe.hmget(self._keys.model + name, list(keys.MODEL_FIELDS))
@@ -201,23 +221,12 @@ class Producer:
                     pipe.hget(self._keys.counts + name, "rows")
                     pipe.zcount(self._keys.other + name, alive_since, "+inf")
                 replies = await pipe.execute()
-        parts = zip(*(replies[part::5] for part in range(5)), strict=True)
-        return [
-            ModelStatus(
-                Manifest.model_validate_json(manifest),
-                int(live),
-                int(rows or 0),
-                parse_profile(profile),
-                tuning_from_fields(*tuned),
-                int(done_rows or 0),
-                is_paused=paused is not None,
-                is_draining=draining is not None,
-                other_workers=int(other),
-                switched=(switched or b"").decode("utf-8", "replace"),
-                digest=(digest or b"").decode("ascii"),
-            )
-            for (manifest, profile, paused, draining, digest, switched, *tuned), live, rows, done_rows, other in parts
-        ]
+        found = {name: _status(*replies[at * 5 : at * 5 + 5]) for at, name in enumerate(names)}
+        damaged = {name for name, status in found.items() if status is None}
+        for name in sorted(damaged - self._damaged):
+            logger.warning("registration_damaged: %s is left out; `ferry models remove` and add it again", name)
+        self._damaged = damaged
+        return [status for status in found.values() if status is not None]
 
     async def aliases(self) -> dict[tuple[str, str], str]:
         """Return versions by (name, alias)."""
@@ -228,6 +237,16 @@ class Producer:
         """Return (name, version) of what is unloaded."""
         with redis_errors():
             return models_from_keys(cast(set[bytes], await self._redis.smembers(self._keys.unloaded)))
+
+    async def broken(self) -> list[BrokenModel]:
+        """Return the models that live workers cannot serve."""
+        with redis_errors():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.time()
+                pipe.get(self._keys.clock)
+                pipe.hgetall(self._keys.broken)
+                clock, steps, fields = await pipe.execute()
+        return broken_from_fields(fields, steady_us(clock, steps) // 1000)
 
     async def set_loaded(self, models: Sequence[tuple[str, str]], *, is_loaded: bool) -> None:
         """Let workers serve versions, or drop them and load them no more."""
@@ -284,3 +303,25 @@ def registration(manifest: Manifest, profile: Profile | None = None) -> list[str
         ticket_template(manifest.name, manifest.version),
         manifest.digest,
     ]
+
+
+def _status(config: Sequence[Any], live: int, rows: Any, done_rows: Any, other: int) -> ModelStatus | None:
+    """Read what Redis knows of a model; None where its registration is damaged."""
+    manifest, profile, paused, draining, digest, switched, *tuned = config
+    try:
+        parsed = Manifest.model_validate_json(manifest or b"")
+    except ValidationError:
+        return None
+    return ModelStatus(
+        parsed,
+        int(live),
+        int(rows or 0),
+        parse_profile(profile),
+        tuning_from_fields(*tuned),
+        int(done_rows or 0),
+        is_paused=paused is not None,
+        is_draining=draining is not None,
+        other_workers=int(other),
+        switched=(switched or b"").decode("utf-8", "replace"),
+        digest=(digest or b"").decode("ascii"),
+    )

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgpack
 
-from ferry.jobs import ClaimedJob, JobRecord, Outcome, Receipt, State, Submission, Verdict
+from ferry.jobs import ClaimedJob, JobRecord, LimitsLeft, Outcome, Receipt, State, Submission, Verdict
 from ferry.profile import Tuning
 from ferry.queue.compression import decompress
 from ferry.queue.keys import FIELDS, SMALL_INPUT_BYTES
@@ -103,11 +103,31 @@ def news_from_message(message: bytes) -> Mapping[str, dict[str, Any]]:
 def receipts_from_reply(submissions: Sequence[Submission], reply: Sequence[bytes | int]) -> list[Receipt]:
     """Read the reply of the submit script."""
     accepted_us = int(reply[0])
-    pairs = zip(reply[1::2], reply[2::2], strict=True)
-    receipts = [Receipt(Verdict(_ascii(verdict)), accepted_us, int(waiting)) for verdict, waiting in pairs]
-    if len(receipts) != len(submissions):
-        raise ValueError(f"{len(submissions)} submissions, {len(receipts)} verdicts")
-    return receipts
+    n_parts = 1 + 2 * len(submissions)
+    if len(reply) < n_parts or (len(reply) - n_parts) % 4:
+        raise ValueError(f"{len(submissions)} submissions, a reply of {len(reply)} parts")
+    left = _limits_left(reply[n_parts:])
+    jobs = zip(submissions, reply[1:n_parts:2], reply[2:n_parts:2], strict=True)
+    return [
+        Receipt(
+            Verdict(_ascii(verdict)),
+            accepted_us,
+            int(waiting),
+            left.get(job.limits.packed()) if left and job.limits else None,
+        )
+        for job, verdict, waiting in jobs
+    ]
+
+
+def _limits_left(parts: Sequence[bytes | int]) -> dict[str, LimitsLeft]:
+    """Return what is left of limits, by the text that says them."""
+    known = zip(*(parts[n::4] for n in range(4)), strict=True)
+    return {
+        _ascii(text): LimitsLeft(
+            None if int(rate) < 0 else int(rate), None if int(unfinished) < 0 else int(unfinished), int(wait_ms)
+        )
+        for text, rate, wait_ms, unfinished in known
+    }
 
 
 def claimed_from_reply(reply: Sequence[Any], large: Mapping[bytes, bytes | None]) -> tuple[ClaimedJob, ...]:

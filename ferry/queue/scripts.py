@@ -14,11 +14,12 @@ from ferry.queue.keys import Keys
 _NAMES: tuple[str, ...] = (
     "JOB", "INPUT", "WAITING", "ALONE", "BACKLOG", "CLAIM", "LEASES", "DEADLINES", "MODELS", "MODEL", "LIVE", "COUNTS",
     "TICKETS", "KEEPER", "SETTLED", "TOTAL", "MEMORY", "DEAD", "SPARED", "NOTHING", "UNFINISHED", "RATE", "ALIASES",
-    "UNLOADED", "STEPS_ALONE", "OTHER",
+    "UNLOADED", "STEPS_ALONE", "OTHER", "BROKEN", "CLOCK", "UNSURE",
 )  # fmt: skip
 _CONSTANTS: tuple[str, ...] = (
     "FORMAT_VERSION", "CLAIMED_INPUT_BYTES", "PUBLISH_MAX_BYTES", "LIVE_MS", "KEEPER_LOCK_MS", "TICKET_ID",
-    "MEMORY_FULL_PERCENT", "MEMORY_LOOK_MS", "MEMORY_LOOK_BYTES", "STEP_FORMAT_VERSION",
+    "MEMORY_FULL_PERCENT", "MEMORY_LOOK_MS", "MEMORY_LOOK_BYTES", "STEP_FORMAT_VERSION", "BROKEN_KEPT_MS",
+    "LOOKED_THROUGH", "AHEAD_US",
 )  # fmt: skip
 # What the scripts that know of bulk batches need beside; they have `bulk.lua` in front of them too.
 _BULK_NAMES = (
@@ -26,7 +27,9 @@ _BULK_NAMES = (
     "TALLY", "BATCHES_BY", "BATCHES_GONE",
 )  # fmt: skip
 _BULK_CONSTANTS = ("BULK_WINDOW", "RATE_OVER_S", "LATE_PARTS_MS", "FORGOTTEN_AT_ONCE")
-_KNOW_BULK = frozenset({"lapse", "purge", "batch_open", "batch_cancel", "step_settle", "step_between"})
+_KNOW_BULK = frozenset(
+    {"expire", "lapse", "purge", "batch_open", "batch_cancel", "batch_erase", "step_settle", "step_between", "recount"}
+)
 # What API keys bring in is held to their limits.
 _KNOW_LIMITS = frozenset({"submit", "batch_open"})
 _KNOW_DIGESTS = frozenset({"beat", "register"})

@@ -10,7 +10,10 @@ from typing import Any, cast
 from ferry import metrics
 from ferry.metrics import Counts, Labels, Name, Values, one
 from ferry.queue import keys
+from ferry.queue.broken_models import broken_from_fields
+from ferry.queue.clock import steady_us
 from ferry.queue.connection import LoopClient, redis_errors
+from ferry.queue.safety import NOEVICTION, NONE, UNKNOWN, RedisSafety, SafetyReader
 from ferry.queue.waiting import N_COMMANDS, ask_waiting, waiting_of
 
 # Counters of a model's hash as outcomes of its jobs; what is counted twice there is taken apart in `_finished`.
@@ -35,6 +38,7 @@ class Statistics:
 
     def __init__(self, client: LoopClient) -> None:
         self._redis, self._keys = client.redis, client.keys
+        self._safety = SafetyReader(client)
 
     async def add(self, counts: Mapping[str, int], sums: Mapping[str, float]) -> None:
         """Add to the counters that belong to no model (`ferry.queue.keys.Keys.tally`).
@@ -61,19 +65,23 @@ class Statistics:
         with redis_errors():
             async with self._redis.pipeline(transaction=False) as pipe:
                 pipe.time()
+                pipe.get(self._keys.clock)
                 pipe.smembers(self._keys.models)
                 pipe.hgetall(self._keys.tally)
                 pipe.zcard(self._keys.dead)
                 pipe.zcard(self._keys.leases)
                 pipe.zcard(self._keys.batch_ends)
                 pipe.info("memory")
-                clock, models, tally, dead, claims, batches, memory = await pipe.execute()
+                pipe.hgetall(self._keys.broken)
+                clock, steps, models, tally, dead, claims, batches, memory, broken = await pipe.execute()
             now_ms = clock[0] * 1000 + clock[1] // 1000
             names = sorted(cast(bytes, model).decode("ascii") for model in models)
-            readings = _fleet(dead, claims, batches, memory) + _requests(tally)
-            return readings + await self._models(names, now_ms)
+            readings = _fleet(dead, claims, batches, memory) + _requests(tally) + _unsafe(await self._safety.read())
+            steady_ms = steady_us(clock, steps) // 1000
+            readings.append((metrics.MODEL_BROKEN, _broken(broken, steady_ms)))
+            return readings + await self._models(names, now_ms, steady_ms - keys.LIVE_MS)
 
-    async def _models(self, names: list[str], now_ms: int) -> Readings:
+    async def _models(self, names: list[str], now_ms: int, alive_since_ms: int) -> Readings:
         """Read what there is of each model (name:version)."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for name in names:
@@ -81,7 +89,7 @@ class Statistics:
                 pipe.hmget(self._keys.backlog + name, ["rows", "bytes"])
                 pipe.hgetall(self._keys.counts + name)
                 pipe.hmget(self._keys.model + name, list(_SHUT))
-                pipe.zrangebyscore(self._keys.live + name, now_ms - keys.LIVE_MS, "+inf")
+                pipe.zrangebyscore(self._keys.live + name, alive_since_ms, "+inf")
                 pipe.llen(self._keys.tickets + name)
             replies = await pipe.execute()
         gathered = _Gathered()
@@ -154,17 +162,35 @@ def _fleet(dead: int, claims: int, batches: int, memory: Mapping[str, Any]) -> R
     return [*readings, (metrics.BUILD, one(1, version("ferry-inference")))]
 
 
+def _broken(fields: Mapping[bytes, bytes], steady_ms: int) -> dict[Labels, float]:
+    return {each.key: float(each.workers) for each in broken_from_fields(fields, steady_ms)}
+
+
+def _unsafe(safety: RedisSafety) -> Readings:
+    values: dict[Labels, float] = {
+        ("maxmemory-policy", safety.eviction): safety.eviction not in (NOEVICTION, UNKNOWN),
+        ("persistence", safety.persistence): safety.persistence == NONE,
+    }
+    return [(metrics.REDIS_UNSAFE, values)]
+
+
 def _requests(tally: Mapping[bytes, bytes]) -> Readings:
     """Read the counters that belong to no model; what a newer release may count is left out."""
     rejected: dict[Labels, float] = {}
     requests: dict[Labels, float] = {}
     batches: dict[Labels, float] = {}
+    drifts: dict[Labels, float] = {}
+    connections: dict[Labels, float] = {}
     seconds: dict[Labels, Counts] = {}
     bounds = metrics.REQUEST_SECONDS.buckets
     for raw_field, raw_value in tally.items():
         kind, *words = raw_field.decode("utf-8").split(" ")
         if kind == "rejected" and len(words) == 1:
             rejected[words[0],] = float(raw_value)
+        elif kind == "drift" and len(words) == 1:
+            drifts[words[0],] = float(raw_value)
+        elif kind == "connections" and len(words) == 1:
+            connections[words[0],] = float(raw_value)
         elif kind == "batches" and len(words) == 1:
             batches[words[0],] = float(raw_value)
         elif kind == "requests" and len(words) == 3:
@@ -176,7 +202,9 @@ def _requests(tally: Mapping[bytes, bytes]) -> Readings:
             seconds.setdefault((words[0], words[1]), Counts(bounds)).total = float(raw_value)
     return [
         (metrics.REJECTED, rejected),
+        (metrics.CONNECTIONS_CUT, connections),
         (metrics.REQUESTS, requests),
         (metrics.REQUEST_SECONDS, seconds),
         (metrics.BULK_BATCHES, batches),
+        (metrics.COUNTER_DRIFTS, drifts),
     ]

@@ -48,8 +48,8 @@ class Bench:
         assert record is not None
         return record
 
-    def claim(self, max_rows: int = 8, token: str = "") -> Claim:
-        return self.worker.claim("toy", "1", max_rows=max_rows, token=token)
+    def claim(self, max_rows: int = 8, token: str = "", beside_high: int | None = None) -> Claim:
+        return self.worker.claim("toy", "1", max_rows=max_rows, beside_high=beside_high, token=token)
 
     def announce(self, added: Manifest, profile: Profile | None = None) -> None:
         """Register as a worker does."""
@@ -170,6 +170,7 @@ class RedisBench(Bench):
             KEYS.live,
             KEYS.tickets,
             KEYS.keeper,
+            KEYS.clock,
             KEYS.memory,
         )
         return sorted(key.decode() for key in self.redis.keys("*") if not key.decode().startswith(of_the_model))

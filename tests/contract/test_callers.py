@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from ferry.jobs import JobLimits, State, Submission, Verdict
+from ferry.jobs import JobLimits, LimitsLeft, State, Submission, Verdict
 from tests.contract.conftest import MAX_ATTEMPTS, MemoryBench, RedisBench
 from tests.manifests import submission
 
@@ -106,3 +106,18 @@ async def test_submit_when_refused_for_the_queue_then_it_costs_the_key_nothing(b
     rate = JobLimits("k1", rate_per_s=0.01, max_unfinished=1)
     unknown = replace(limited(rate), model="nobody")
     assert await verdicts(bench, unknown, limited(rate)) == [Verdict.UNREGISTERED, Verdict.ACCEPTED]
+
+
+async def test_submit_when_a_key_has_limits_then_what_is_left_of_each_is_told(bench: Bench) -> None:
+    limits, other = JobLimits("k1", rate_per_s=4, max_unfinished=9), JobLimits("k2", max_unfinished=1)
+    first, second, alone, free = await bench.submit(limited(limits), limited(limits), limited(other), submission())
+    assert first.left == second.left
+    assert first.left is not None
+    assert (first.left.rate, first.left.unfinished, first.left.wait_ms) == (2, 7, 0)
+    assert alone.left == LimitsLeft(None, 0, 0)
+    assert free.left is None
+    *_, refused = await bench.submit(*(limited(limits) for _ in range(3)))
+    assert refused.verdict is Verdict.OVER_RATE
+    assert refused.left is not None
+    assert (refused.left.rate, refused.left.unfinished) == (0, 5)
+    assert 0 < refused.left.wait_ms <= 250

@@ -40,7 +40,7 @@ async def test_claim_when_another_digest_is_registered_then_nothing_and_the_job_
 async def test_settle_and_claim_when_another_digest_is_registered_then_settled_and_nothing_more(bench: Bench) -> None:
     await bench.submit(submission(), submission(rows=8))
     claim = bench.claim(max_rows=1)
-    recorded, more = bench.worker.settle_and_claim(claim, "toy", "1", [], max_rows=8, wait_s=0.01, digest=NEW.digest)
+    recorded, more, _ = bench.worker.settle_and_claim(claim, "toy", "1", [], max_rows=8, wait_s=0.01, digest=NEW.digest)
     assert (recorded, more.jobs) == (0, ())
 
 

@@ -6,7 +6,7 @@ import pytest
 from redis import Redis
 
 from ferry.access import ApiKey, Scope, parse_token
-from ferry.errors import NotFoundError, QueueUnavailableError
+from ferry.errors import ConflictError, NotFoundError, QueueUnavailableError
 from ferry.queue.connection import connect, connect_async
 from ferry.queue.key_book import KeyBook, KeyReader
 from ferry.settings import NAMESPACE
@@ -112,6 +112,46 @@ async def test_create_when_made_then_redis_holds_no_secret_and_the_key_does_not_
     assert len(kept) == 2
     assert all(secret not in each for each in kept)
     assert redis.ttl(KEYS.api_key + made.id) == -1
+
+
+async def test_rotate_when_there_is_an_overlap_then_both_work_with_one_set_of_limits(office: Office) -> None:
+    old, _ = office.make(rate_per_s=0.5, max_unfinished=9)
+    ending, made, text = office.book.rotate(old.id, overlap_s=3600)
+    token = parse_token(text)
+    assert token is not None
+    assert (token[0], made.fits(token[1]), old.fits(token[1])) == (made.id, True, False)
+    assert (made.name, made.owner, made.scopes, made.rate_per_s, made.max_unfinished, made.limited_as) == (
+        "ci", "ann", TENANT, 0.5, 9, old.id,
+    )  # fmt: skip
+    assert await office.reader.find(made.id) == made
+    assert await office.reader.find(old.id) == ending
+    assert (ending.revoked_us, ending.may(Scope.READ)) == (None, True)
+    assert ending.ends_us == made.created_us + 3_600_000_000
+    _, third, _ = office.book.rotate(made.id, overlap_s=1)
+    assert third.limited_as == old.id
+
+
+async def test_rotate_when_there_is_no_overlap_then_the_old_key_is_refused_at_once(office: Office) -> None:
+    old, _ = office.make()
+    _, made, _ = office.book.rotate(old.id, overlap_s=0)
+    found = await office.reader.find(old.id)
+    assert found is not None
+    assert found.revoked_us == found.ends_us
+    assert {key.id: key.may(Scope.READ) for key in office.book.list_all()} == {old.id: False, made.id: True}
+
+
+async def test_rotate_when_revoked_replaced_or_unknown_then_refused(office: Office) -> None:
+    old, _ = office.make()
+    office.book.rotate(old.id, overlap_s=60)
+    with pytest.raises(ConflictError, match="replaced before"):
+        office.book.rotate(old.id, overlap_s=60)
+    other, _ = office.make()
+    office.book.revoke(other.id)
+    with pytest.raises(ConflictError, match="revoked"):
+        office.book.rotate(other.id, overlap_s=60)
+    with pytest.raises(NotFoundError):
+        office.book.rotate(UNKNOWN, overlap_s=60)
+    assert len(office.book.list_all()) == 3
 
 
 async def test_list_all_when_a_newer_release_wrote_more_then_what_is_known_here_counts(redis: Redis) -> None:

@@ -156,13 +156,67 @@ async def test_submit_when_a_large_one_comes_again_then_its_input_stays_and_no_o
     assert bench.claim().jobs[0].payload == job.payload
 
 
-async def test_claim_when_deadline_has_passed_then_never_handed_out(bench: Bench) -> None:
+async def test_claim_when_deadline_has_passed_then_skipped_and_only_the_leader_ends_it(bench: Bench) -> None:
     late, timely = submission(), submission()
     await bench.submit(late, timely)
     bench.pass_deadline(late.id)
     assert [job.id for job in bench.claim().jobs] == [timely.id]
+    assert bench.claim().jobs == ()
+    assert await bench.state(late.id) is State.QUEUED
+    assert bench.keeper.expire() == 1
     record = await bench.record(late.id)
     assert (record.state, record.error_code) == (State.CANCELED, "deadline_exceeded")
+
+
+async def test_claim_when_a_job_that_waits_again_is_late_then_the_next_one_is_taken(bench: Bench) -> None:
+    late, timely = submission(), submission()
+    for job in (late, timely):
+        await bench.submit(job)
+        bench.claim()
+    bench.age_leases()
+    bench.keeper.lapse()
+    bench.pass_deadline(late.id)
+    assert [job.id for job in bench.claim().jobs] == [timely.id]
+    assert bench.claim().jobs == ()
+    assert bench.keeper.expire() == 1
+    assert await bench.state(late.id) is State.CANCELED
+
+
+async def test_claim_when_it_only_skips_late_jobs_then_no_ticket_until_the_leader_has_ended_them(bench: Bench) -> None:
+    """A worker that a skipping claim sent a ticket would claim again at once, and again."""
+    again, late = submission(), submission()
+    await bench.submit(again)
+    bench.claim()
+    bench.age_leases()
+    bench.keeper.lapse()
+    await bench.submit(late)
+    for job in (again, late):
+        bench.pass_deadline(job.id)
+    bench.lose_tickets()
+    assert bench.claim().jobs == ()
+    assert bench.tickets() == 0
+    timely = submission()
+    await bench.submit(timely)
+    bench.lose_tickets()
+    assert bench.keeper.expire() == 2
+    assert bench.tickets() == 1
+    assert [job.id for job in bench.claim().jobs] == [timely.id]
+
+
+async def test_settle_and_claim_when_it_waits_for_a_ticket_then_it_says_for_how_long(bench: Bench) -> None:
+    await bench.submit(submission(), submission())
+    first = bench.claim(1)
+    bench.settle(first)
+    turn = bench.worker.settle_and_claim(first, "toy", "1", [], max_rows=1, wait_s=30)
+    assert len(turn.following.jobs) == 1
+    assert turn.waited_s is not None
+    assert turn.waited_s < 30
+    bench.settle(turn.following)
+    bench.lose_tickets()
+    turn = bench.worker.settle_and_claim(turn.following, "toy", "1", [], max_rows=1, wait_s=0.05)
+    assert turn.following.jobs == ()
+    assert turn.waited_s is not None
+    assert turn.waited_s >= 0.04
 
 
 async def test_settle_when_held_then_result_stands_and_input_is_gone(bench: Bench) -> None:
@@ -595,6 +649,19 @@ async def test_claim_when_a_claim_is_added_to_then_nothing_is_owed_for_it(bench:
     added = [bench.claim(max_rows=1, token=claim.token) for _ in range(30)]
     assert [each.rows for each in added] == [1] * 30
     assert await bench.state(bulk.id) is State.QUEUED
+
+
+@pytest.mark.parametrize(
+    ("n_high", "beside_high", "rows"), [(0, 3, 8), (1, 3, 3), (3, 3, 3), (5, 3, 5), (1, None, 8), (1, 20, 8), (9, 1, 8)]
+)
+async def test_claim_when_it_has_high_priority_jobs_then_others_fill_it_less(
+    bench: Bench, n_high: int, beside_high: int | None, rows: int
+) -> None:
+    high = [submission(job_class=JobClass.HIGH) for _ in range(n_high)]
+    await bench.submit(*(submission(job_class=JobClass.NORMAL) for _ in range(20)), *high)
+    claim = bench.claim(max_rows=8, beside_high=beside_high)
+    assert claim.rows == rows
+    assert {job.id for job in claim.jobs} >= {job.id for job in high[:8]}
 
 
 # --- what a submission says of itself

@@ -137,9 +137,18 @@ def add(path: Path, name: str, models_dir: Path) -> tuple[float, str]:
     began_s = time.monotonic()
     example = path.with_suffix(".example.npz")
     real_inputs = ("--example", str(example)) if example.exists() else ()
-    options = (*KNOWN.get(name, Hint()).options, *real_inputs, "--models-dir", str(models_dir))
+    rule = ("--missing", "nan") if _has_nan(path.with_suffix(".npz")) else ()
+    options = (*KNOWN.get(name, Hint()).options, *real_inputs, *rule, "--models-dir", str(models_dir))
     done = _ferry("models", "add", str(path), "--name", name, *options)
     return time.monotonic() - began_s, "" if done.returncode == 0 else " ".join(done.stderr.split())
+
+
+def _has_nan(jobs: Path) -> bool:
+    """Say whether jobs hold NaN, which is a missing value unless the manifest says that it is a number."""
+    if not jobs.exists():
+        return False
+    with np.load(jobs, allow_pickle=False) as arrays:
+        return any(array.dtype.kind == "f" and bool(np.isnan(array).any()) for array in map(arrays.get, arrays.files))
 
 
 def _ferry(*arguments: str) -> subprocess.CompletedProcess[str]:

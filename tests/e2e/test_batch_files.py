@@ -240,7 +240,7 @@ BAD_FILES = {
     "twice.jsonl": (
         lambda: as_lines(np.zeros((1, 28, 28))) + b"\n" + as_lines(np.zeros((1, 28, 28))), "stands on line 1 already",
     ),
-    "text.jsonl": (lambda: b"not json\n", "the line is not a JSON object (such as line 1)"),
+    "text.jsonl": (lambda: b"not json\n", "the line is not a JSON object (line 1)"),
     "long.jsonl": (lambda: b'{"a": "' + b"x" * 100_000_000 + b'"}\n', "longer than"),
 }  # fmt: skip
 

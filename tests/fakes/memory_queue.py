@@ -20,15 +20,18 @@ from ferry.jobs import (
     JobClass,
     JobLimits,
     JobRecord,
+    LimitsLeft,
     Outcome,
     Receipt,
     State,
     Submission,
+    Turn,
     Verdict,
 )
 from ferry.manifest import Manifest
 from ferry.profile import BatchLimits, Profile, Tuning, limits_in_force
 from ferry.queue.admin import check_tuning
+from ferry.queue.broken_models import BrokenModel, broken_from_fields
 from ferry.queue.dead_letters import replay
 from ferry.queue.keys import LIVE_MS, PUBLISH_MAX_BYTES, SMALL_INPUT_BYTES
 from ferry.queue.producer import Limits, ModelStatus
@@ -93,8 +96,10 @@ class MemoryQueue:
         self.dead: dict[str, int] = {}
         self.spared: set[str] = set()
         self.rates: dict[str, float] = {}
+        self.asked_limits: set[JobLimits] = set()
         self.named: dict[tuple[str, str], str] = {}
         self.dropped: set[ModelKey] = set()
+        self.broken_by: dict[str, tuple[int, dict[ModelKey, str]]] = {}
         self._listeners: set[asyncio.Queue[dict[str, dict[str, Any]]]] = set()
 
     def _check(self) -> None:
@@ -110,7 +115,31 @@ class MemoryQueue:
     async def submit(self, submissions: Sequence[Submission]) -> list[Receipt]:
         self._check()
         self.submit_calls += 1
-        return [self._accept(submission) for submission in submissions]
+        self.asked_limits.clear()
+        receipts = [self._accept(submission) for submission in submissions]
+        return [
+            replace(receipt, left=self._left(job.limits)) if job.limits in self.asked_limits else receipt
+            for job, receipt in zip(submissions, receipts, strict=True)
+        ]
+
+    def _left(self, limits: JobLimits) -> LimitsLeft:
+        rate, wait_ms = None, 0
+        if limits.rate_per_s:
+            early_us = self._early_us(limits)
+            rate = max(0, math.floor(-early_us * limits.rate_per_s / 1e6) + 1)
+            wait_ms = max(0, math.ceil(early_us / 1000))
+        unfinished = limits.max_unfinished and max(0, limits.max_unfinished - self._unfinished(limits))
+        return LimitsLeft(rate, unfinished, wait_ms)
+
+    def _unfinished(self, limits: JobLimits) -> int:
+        mine = [job.record for job in self.jobs.values() if job.limited_by == limits.key_id]
+        return sum(1 for record in mine if not record.state.is_terminal)
+
+    def _early_us(self, limits: JobLimits) -> float:
+        assert limits.rate_per_s
+        gap_us = 1e6 / limits.rate_per_s
+        due_us = max(self.now_us, self.rates.get(limits.key_id, 0))
+        return due_us - (max(gap_us, 1e6) - gap_us) - self.now_us
 
     def _accept(self, job: Submission) -> Receipt:
         lane = self.lanes.get((job.model, job.version))
@@ -160,17 +189,15 @@ class MemoryQueue:
         return None
 
     def over(self, limits: JobLimits, also: int = 0) -> tuple[Verdict, int] | None:
-        mine = [job.record for job in self.jobs.values() if job.limited_by == limits.key_id]
-        unfinished = also + sum(1 for record in mine if not record.state.is_terminal)
+        self.asked_limits.add(limits)
+        unfinished = also + self._unfinished(limits)
         if limits.max_unfinished and unfinished >= limits.max_unfinished:
             return Verdict.OVER_UNFINISHED, unfinished
         if limits.rate_per_s:
-            gap_us = 1e6 / limits.rate_per_s
-            due_us = max(self.now_us, self.rates.get(limits.key_id, 0))
-            early_us = due_us - (max(gap_us, 1e6) - gap_us) - self.now_us
+            early_us = self._early_us(limits)
             if early_us > 0:
                 return Verdict.OVER_RATE, math.ceil(early_us / 1000)
-            self.rates[limits.key_id] = due_us + gap_us
+            self.rates[limits.key_id] = max(self.now_us, self.rates.get(limits.key_id, 0)) + 1e6 / limits.rate_per_s
         return None
 
     async def read(self, job_id: str) -> JobRecord | None:
@@ -231,6 +258,15 @@ class MemoryQueue:
         self._check()
         self.dropped = self.dropped - set(models) if is_loaded else self.dropped | set(models)
 
+    async def broken(self) -> list[BrokenModel]:
+        self._check()
+        fields = {
+            f"{worker} {name}:{version}".encode(): f"{at_ms} {reason}".encode()
+            for worker, (at_ms, models) in self.broken_by.items()
+            for (name, version), reason in models.items()
+        }
+        return broken_from_fields(fields, self.now_ms)
+
     async def ping(self) -> None:
         self._check()
 
@@ -247,7 +283,10 @@ class MemoryQueue:
 
     # ---- the working side
 
-    def claim(self, model: str, version: str, *, max_rows: int, token: str = "", digest: str = "") -> Claim:
+    def claim(
+        self, model: str, version: str, *, max_rows: int, beside_high: int | None = None, token: str = "",
+        may_be_bulk: bool = True, digest: str = "",
+    ) -> Claim:  # fmt: skip
         self._check()
         lane = self.lanes.get((model, version))
         held = token or uuid.uuid4().hex
@@ -257,24 +296,29 @@ class MemoryQueue:
             return Claim(held, ())
         ids = [] if token else self._take_alone(lane)
         if not ids:
-            ids = self._take_waiting(lane, max_rows, is_fresh=not token)
+            ids = self._take_waiting(lane, max_rows, beside_high, may_be_bulk=may_be_bulk, is_fresh=not token)
         jobs = tuple(self._hand_out(job_id, held) for job_id in ids)
         if jobs:
             self.claims.setdefault(held, set()).update(ids)
             self.leases[held] = self.now_ms + self.lease_ms
-        self._top_up(lane)
+        # A claim that only skipped late jobs sends no ticket; `expire` does.
+        waiting = [*lane.alone, *(job_id for each in lane.waiting.values() for job_id in each)]
+        if jobs or not any(map(self._is_overdue, waiting)):
+            self._top_up(lane)
         return Claim(held, jobs)
 
     def _take_alone(self, lane: _Lane) -> list[str]:
-        while lane.alone:
-            job_id = lane.alone[0]
+        for job_id in lane.alone:
             if not self._is_overdue(job_id):
-                return [lane.alone.pop(0)]
+                lane.alone.remove(job_id)
+                return [job_id]
         return []
 
-    def _take_waiting(self, lane: _Lane, max_rows: int, *, is_fresh: bool) -> list[str]:
+    def _take_waiting(
+        self, lane: _Lane, max_rows: int, beside_high: int | None, *, may_be_bulk: bool, is_fresh: bool
+    ) -> list[str]:
         ids: list[str] = []
-        classes = [each for each in JobClass if lane.waiting[each]]
+        classes = [each for each in JobClass if lane.waiting[each] and (may_be_bulk or each is not JobClass.BULK)]
         for lower in reversed(classes[1:]) if is_fresh else ():
             due = min(max_rows * 1000, lane.owed.get(lower, 0) + round(CLASS_SHARE * max_rows * 1000))
             before = self._rows_of(ids)
@@ -282,28 +326,30 @@ class MemoryQueue:
             self._take_class(lane, lower, ids, most, may_be_large=due >= max_rows * 1000)
             lane.owed[lower] = max(0, due - (self._rows_of(ids) - before) * 1000)
         for each in classes:
+            before = len(ids)
             self._take_class(lane, each, ids, max_rows, may_be_large=is_fresh)
+            if each is JobClass.HIGH and len(ids) > before and beside_high is not None:
+                max_rows = min(max_rows, max(beside_high, self._rows_of(ids)))
         if not any(lane.waiting.values()) and not lane.alone:
             lane.owed.clear()
         return ids
 
     def _take_class(self, lane: _Lane, job_class: JobClass, ids: list[str], most: int, *, may_be_large: bool) -> None:
         waiting = lane.waiting[job_class]
-        while waiting and (rows := self._rows_of(ids)) < most:
-            job = self.jobs[waiting[0]]
-            if rows + job.record.rows > most and not (may_be_large and rows == 0):
+        for job_id in list(waiting):
+            rows = self._rows_of(ids)
+            if rows >= most or (rows + self.jobs[job_id].record.rows > most and not (may_be_large and rows == 0)):
                 return
-            if not self._is_overdue(job.record.id):
-                ids.append(waiting.pop(0))
+            if not self._is_overdue(job_id):
+                waiting.remove(job_id)
+                ids.append(job_id)
 
     def _rows_of(self, ids: list[str]) -> int:
         return sum(self.jobs[each].record.rows for each in ids)
 
     def _is_overdue(self, job_id: str) -> bool:
-        if self.jobs[job_id].record.deadline_us > self.now_us:
-            return False
-        self._cut_short(job_id, "deadline_exceeded", "the deadline passed before the job could run")
-        return True
+        """Claims skip such a job; the leader alone ends it."""
+        return self.jobs[job_id].record.deadline_us <= self.now_us
 
     def _hand_out(self, job_id: str, token: str) -> ClaimedJob:
         job = self.jobs[job_id]
@@ -349,12 +395,14 @@ class MemoryQueue:
 
     def settle_and_claim(
         self, claim: Claim, model: str, version: str, outcomes: Sequence[Outcome], *, max_rows: int, wait_s: float,
-        digest: str = "",
-    ) -> tuple[int, Claim]:  # fmt: skip
+        beside_high: int | None = None, digest: str = "",
+    ) -> Turn:  # fmt: skip
         assert wait_s > 0, "0 is for ever in Redis"
         recorded = self.settle(claim, model, version, outcomes, is_last=True)
+        waited_s = 0.0 if self.lanes[model, version].tickets else wait_s
         del self.lanes[model, version].tickets[:1]
-        return recorded, self.claim(model, version, max_rows=max_rows, digest=digest)
+        following = self.claim(model, version, max_rows=max_rows, beside_high=beside_high, digest=digest)
+        return Turn(recorded, following, waited_s)
 
     def renew(self, tokens: Iterable[str]) -> set[str]:
         self._check()
@@ -425,6 +473,10 @@ class MemoryQueue:
         for key in models:
             if lane := self.lanes.get(key):
                 lane.live.pop(self.worker, None)
+
+    def report_broken(self, broken: Mapping[ModelKey, str]) -> None:
+        self._check()
+        self.broken_by[self.worker] = (self.now_ms, dict(broken))
 
     # ---- the operator
 
@@ -506,6 +558,8 @@ class MemoryQueue:
         ]
         for job_id in overdue:
             self._cut_short(job_id, "deadline_exceeded", "the deadline passed before the job was done")
+        for key in {(self.jobs[each].record.model, self.jobs[each].record.version) for each in overdue}:
+            self._top_up(self.lanes[key])
         return len(overdue)
 
     def lapse(self, *, after_outage: bool = False, is_new: bool = False) -> tuple[int, int] | None:

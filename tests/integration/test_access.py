@@ -204,6 +204,10 @@ OPERATIONS = {
         on(World.dead_letter, "/v1/dead-letters/{}/replay"), ADMIN, 403, 403
     ),
     "GET /v2/models/{name}": Operation(plain("/v2/models/toy"), READ, 200, 200),
+    "GET /v2/models/{name}/ready": Operation(plain("/v2/models/toy/ready"), READ, 200, 200),
+    "GET /v2/models/{name}/versions/{version}/ready": Operation(
+        plain("/v2/models/toy/versions/1/ready"), READ, 200, 200
+    ),
     "GET /v2/models/{name}/config": Operation(plain("/v2/models/toy/config"), READ, 200, 200),
     "GET /v2/models/{name}/versions/{version}": Operation(plain("/v2/models/toy/versions/1"), READ, 200, 200),
     "GET /v2/models/{name}/versions/{version}/config": Operation(
@@ -213,13 +217,14 @@ OPERATIONS = {
     "POST /v2/repository/models/{name}/load": Operation(plain("/v2/repository/models/toy/load"), ADMIN, 403, 403),
     "POST /v2/repository/models/{name}/unload": Operation(plain("/v2/repository/models/idle/unload"), ADMIN, 403, 403),
     "GET /metrics": Operation(plain("/metrics"), Scope.METRICS, 403, 403),
+    "DELETE /v1/owners/{owner}": Operation(plain("/v1/owners/nobody"), ADMIN, 403, 403),
     "GET /v1/key": Operation(plain("/v1/key"), ANY, 200, 200),
     "GET /v2/health/live": Operation(plain("/v2/health/live"), None, 200, 200),
     "GET /v2/health/ready": Operation(plain("/v2/health/ready"), None, 200, 200),
 }
 NEED_A_WORKER = frozenset(name for name in OPERATIONS if name.endswith(("predict", "infer", "ready")))
-# What is served beside the operations: what FastAPI makes of them, and the page with its files.
-DOCUMENTS = {"/openapi.json", "/docs", "/docs/oauth2-redirect", "/", "/static"}
+# What is served beside the operations: their description, and the page with its files.
+DOCUMENTS = {"/openapi.json", "/docs", "/static/swagger-ui/{name}", "/", "/static"}
 WHO = ("", "revoked", "metrics", "reader", "submitter", "bob", "ann", "admin")
 
 
@@ -293,12 +298,12 @@ async def test_operation_when_asked_with_every_key_then_what_it_answers(world: W
     assert admin in (200, 201, 202, 204)
 
 
-@pytest.mark.parametrize("path", ["/openapi.json", "/docs", "/nowhere", "/v1/nowhere"])
+@pytest.mark.parametrize("path", ["/openapi.json", "/docs/", "/nowhere", "/v1/nowhere"])
 async def test_path_when_it_is_no_operation_then_a_key_is_needed_too(world: World, path: str) -> None:
     assert (await world.ask("", "GET", path)).status_code == 401
 
 
-@pytest.mark.parametrize("path", ["/", "/static/main.js"])
+@pytest.mark.parametrize("path", ["/", "/static/main.js", "/docs", "/static/swagger-ui/swagger-ui.css"])
 async def test_page_when_no_key_is_sent_then_shown_since_it_holds_nothing_of_anybody(world: World, path: str) -> None:
     assert (await world.ask("", "GET", path)).status_code == 200
 
@@ -466,3 +471,40 @@ async def test_keys_when_listed_then_the_same_and_no_secret(world: World) -> Non
     revoked = world.tokens["revoked"].split("_")[1]
     first = listed[revoked].revoked_us
     assert world.book.revoke(revoked).revoked_us == first
+
+
+async def test_owner_when_erased_amid_load_then_nothing_is_left_and_the_other_is_untouched(
+    world: World, tmp_path: Path
+) -> None:
+    statuses: dict[str, list[int]] = {"ann": [], "bob": []}
+    is_over = asyncio.Event()
+
+    async def keep_submitting(who: str) -> None:
+        while not is_over.is_set() and 401 not in statuses[who]:
+            answer = await world.ask(who, "POST", "/v1/predictions", json={"version": IDLE, "input": ROW})
+            statuses[who].append(answer.status_code)
+            await asyncio.sleep(0.01)
+
+    await world.dead_letter()
+    await world.cancelled_batch()
+    await world.batch()
+    kept = await world.file("bob")
+    clients = [asyncio.create_task(keep_submitting(who)) for who in ("ann", "bob") for _ in range(8)]
+    await asyncio.sleep(0.3)
+    assert (await world.ask("admin", "DELETE", "/v1/owners/ann")).status_code == 409
+    erased = await world.ask("admin", "DELETE", "/v1/owners/ann?revoke=true")
+    is_over.set()
+    await asyncio.gather(*clients)
+
+    numbers = erased.json()
+    assert erased.status_code == 200, erased.text
+    assert (numbers["batches"], numbers["files"], numbers["dead_letters"], numbers["keys"]) == (2, 2, 1, 2)
+    assert numbers["jobs"] == statuses["ann"].count(202) + 1
+    assert set(statuses["ann"]) == {202, 401}
+    assert set(statuses["bob"]) == {202}
+    assert [key for key in world.redis.keys("*") if b"ann~" in key or b":ann" in key] == []
+    assert not any(b"ann~" in fields[b"j"] for _, fields in world.redis.xrange(f"{KEYS.waiting}{IDLE}:1:normal"))
+    assert world.redis.hget(KEYS.backlog + f"{IDLE}:1", "rows") == str(statuses["bob"].count(202)).encode()
+    assert (await world.ask("bob", "GET", f"/v1/files/{kept}/content")).status_code == 200
+    assert [path.name for path in (tmp_path / "data").rglob("file-*")] == [kept]
+    assert (await world.ask("admin", "DELETE", "/v1/owners/ann")).json()["jobs"] == 0

@@ -156,8 +156,9 @@ async def test_redis_when_all_jobs_have_expired_then_as_empty_as_before(cycle: C
 
 
 def keys_of_jobs(cycle: Cycle) -> list[bytes]:
-    """Every key but those that come and go by themselves: the keeper's lock and the last look at Redis' memory."""
-    return sorted(set(cycle.redis.keys(f"{KEYS.prefix}*")) - {KEYS.keeper.encode(), KEYS.memory.encode()})
+    """Every key but those of no job: the leader's lock, the steps of the clock and the last look at Redis' memory."""
+    of_no_job = {key.encode() for key in (KEYS.keeper, KEYS.clock, KEYS.memory)}
+    return sorted(set(cycle.redis.keys(f"{KEYS.prefix}*")) - of_no_job)
 
 
 async def _until_expired(cycle: Cycle) -> None:

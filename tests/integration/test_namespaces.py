@@ -150,7 +150,7 @@ class Watched:
         self.names: set[tuple[str, str]] = set()
         self.declared: set[tuple[str, ...]] = set()
         self.fault: Exception | None = None
-        self._client = redis.Redis.from_url(url)
+        self._client = redis.Redis.from_url(url, socket_timeout=None)  # nothing is sent while a Ferry starts
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run)
 

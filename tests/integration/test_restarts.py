@@ -235,7 +235,7 @@ def test_worker_when_redis_does_not_know_its_settle_script_then_it_has_in_hand_w
     outcomes = [
         Outcome(job.id, "ticket.1", 1, 1, 42, job.attempt, job.started_us, output=bytes(12)) for job in claim.jobs
     ]
-    recorded, following = worker.settle_and_claim(claim, "toy", "1", outcomes, max_rows=1, wait_s=0.01)
+    recorded, following, _ = worker.settle_and_claim(claim, "toy", "1", outcomes, max_rows=1, wait_s=0.01)
     client.close()
     assert recorded == 1
     assert {job.id for job in following.jobs} == claimed(site)

@@ -18,13 +18,14 @@ import redis
 from ferry.errors import ConfigError
 from ferry.local.background_stack import BackgroundStack, StackFailedError
 from ferry.local.data_dir import DataDir
+from ferry.local.part_states import read_states
 from ferry.local.redis_probe import Pong, check_redis, ping
 from ferry.local.redis_server import RedisServer, find_redis_server
 
 GIVE_UP_S = 60.0  # a bound for a broken machine, not an expectation
 
-# A stack of stand-in parts on a real embedded Redis: argv is the data folder, then NAME=PYTHON_CODE of each part. Those
-# called worker-something are restarted; it is ready when FAKE_READY_URL answers, at once where there is none.
+# A stack of stand-in parts on a real embedded Redis: argv is the data folder, then NAME=PYTHON_CODE of each part. The
+# one called flower is not needed; it is ready when FAKE_READY_URL answers, at once where there is none.
 FAKE_STACK = textwrap.dedent(
     """
     import os, sys
@@ -37,7 +38,7 @@ FAKE_STACK = textwrap.dedent(
     from ferry.local.stop_signals import StopSignals
 
     parts = [
-        Part(name, (sys.executable, "-c", code), restarts=name.startswith("worker-"))
+        Part(name, (sys.executable, "-c", code), is_needed=name != "flower")
         for name, _, code in (arg.partition("=") for arg in sys.argv[2:])
     ]
     ready_urls = os.environ.get("FAKE_READY_URL", "").split()
@@ -69,6 +70,7 @@ while not (folder / "run.json").exists():
     time.sleep(0.01)
 """
 CRASHER = WHEN_UP + "os.kill(os.getpid(), signal.SIGKILL)"
+NEVER_UP = "http://127.0.0.1:1/"
 AGAIN = "worker-1 was ended by SIGKILL; starting it again"
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Ferry runs on POSIX systems")
@@ -320,7 +322,7 @@ def test_stack_when_told_by_another_signal_stops_as_well(start: Callable[..., Fa
 
 def test_stack_when_a_part_crashes_stops_the_rest_and_shows_its_last_lines(start: Callable[..., FakeStack]) -> None:
     crash = "[print('line', n) for n in range(30)]; raise SystemExit(7)"
-    stack = start(api=SLEEPER, worker=crash)
+    stack = start(api=SLEEPER, worker=crash, ready_url=NEVER_UP)
     status, _, err = stack.end()
     assert status == 1
     assert "worker ended with status 7" in err
@@ -330,15 +332,8 @@ def test_stack_when_a_part_crashes_stops_the_rest_and_shows_its_last_lines(start
     assert_gone([int(line.rpartition(" ")[2]) for line in stack_lines(stack) if "| pid " in line])
 
 
-def test_stack_when_a_part_is_killed_names_the_signal(start: Callable[..., FakeStack]) -> None:
-    stack = start(api=SLEEPER, worker="import os, time; time.sleep(0.2); os.kill(os.getpid(), 9)")
-    status, _, err = stack.end()
-    assert status == 1
-    assert "worker was ended by SIGKILL" in err
-
-
 def test_stack_when_a_part_ends_well_fails_nonetheless(start: Callable[..., FakeStack]) -> None:
-    status, _, err = start(api=SLEEPER, worker="pass").end()
+    status, _, err = start(api=SLEEPER, worker="pass", ready_url=NEVER_UP).end()
     assert status == 1
     assert "worker ended with status 0" in err
 
@@ -440,23 +435,48 @@ def test_part_when_killed_takes_what_it_had_started_along(start: Callable[..., F
     assert_gone(first)
 
 
-def test_stack_when_every_new_start_fails_stops_and_tells_why(start: Callable[..., FakeStack]) -> None:
+def test_stack_when_every_new_start_fails_goes_on_and_tries_again_seldom(start: Callable[..., FakeStack]) -> None:
     broken = WHEN_UP + "print('the models folder is broken', flush=True); sys.exit(3)"
     stack = start(**{"api": SLEEPER, "worker-1": broken})
-    status, _, err = stack.end()
-    assert status == 1
-    assert (
-        "worker-1 ended with status 3 (it ended soon after its start 5 times in a row), so everything was stopped"
-        in err
+    stack.wait_until_said(
+        "worker-1 ended with status 3 (it ended soon after its start 5 times in a row); starting it again in 30 s"
     )
-    assert "| the models folder is broken" in err
     assert stack.said("worker-1 ended with status 3; starting it again") == 4
+    states = {state.name: state for state in read_states(stack.data_dir)}
+    assert (states["api"].is_up, states["worker-1"].is_up, states["worker-1"].restarts) == (True, False, 4)
+    assert not is_gone(stack.part_pids("api")[0])
+    stack.process.send_signal(signal.SIGINT)
+    status, _, err = stack.end()
+    assert (status, err) == (0, "")
     assert_gone(stack.part_pids("api"))
+    assert read_states(stack.data_dir) == []
+
+
+@pytest.mark.parametrize("ready_url", ["", NEVER_UP], ids=["up", "coming up"])
+def test_stack_when_flower_dies_or_refuses_then_flower_alone_is_started_again(
+    start: Callable[..., FakeStack], ready_url: str
+) -> None:
+    refuses_once = (
+        "import os, sys; from pathlib import Path\n"
+        "flag = Path(os.environ['FAKE_DATA_DIR']) / 'was-here'\n"
+        "if not flag.exists(): flag.touch(); sys.exit(2)\n" + SLEEPER
+    )
+    stack = start(api=SLEEPER, flower=refuses_once, ready_url=ready_url)
+    stack.wait_until_said("flower ended with status 2; starting it again")
+    eventually(lambda: stack.part_pids("flower"), "Flower runs")
+    os.kill(stack.part_pids("flower")[0], signal.SIGKILL)
+    stack.wait_until_said("flower was ended by SIGKILL; starting it again")
+    eventually(lambda: len(stack.part_pids("flower")) == 2, "Flower runs again")
+    eventually(lambda: all(state.is_up for state in read_states(stack.data_dir)), "the states say so")
+    assert {state.name: state.restarts for state in read_states(stack.data_dir)} == {"api": 0, "flower": 2}
+    assert not is_gone(stack.part_pids("api")[0])
+    stack.process.send_signal(signal.SIGINT)
+    assert stack.end()[0] == 0
 
 
 def test_stack_when_a_worker_fails_at_its_first_start_stops_at_once(start: Callable[..., FakeStack]) -> None:
     broken = "print('the models folder is broken', flush=True); raise SystemExit(3)"
-    stack = start(**{"api": SLEEPER, "worker-1": broken}, ready_url="http://127.0.0.1:1/")
+    stack = start(**{"api": SLEEPER, "worker-1": broken}, ready_url=NEVER_UP)
     status, out, err = stack.end()
     assert status == 1
     assert "ferry: worker-1 ended with status 3, so everything was stopped" in err
@@ -474,7 +494,7 @@ def test_stack_when_a_job_of_an_earlier_stack_kills_a_worker_at_its_first_start_
         "flag = Path(os.environ['FAKE_DATA_DIR']) / 'was-here'\n"
         "if not flag.exists(): flag.touch(); os.kill(os.getpid(), 9)\n" + SLEEPER
     )
-    stack = start(**{"api": SLEEPER, "worker-1": once}, ready_url="http://127.0.0.1:1/")
+    stack = start(**{"api": SLEEPER, "worker-1": once}, ready_url=NEVER_UP)
     eventually(lambda: stack.said(AGAIN) == 1, "the worker is started again")
     pids = stack.part_pids("api") + stack.part_pids("worker-1")
     stack.process.send_signal(signal.SIGINT)
@@ -483,12 +503,18 @@ def test_stack_when_a_job_of_an_earlier_stack_kills_a_worker_at_its_first_start_
     assert_gone(pids)
 
 
-def test_stack_when_another_part_ends_after_it_was_up_stops_as_ever(start: Callable[..., FakeStack]) -> None:
-    stack = start(**{"api": CRASHER, "worker-1": SLEEPER})
-    status, _, err = stack.end()
-    assert status == 1
-    assert "ferry: api was ended by SIGKILL, so everything was stopped" in err
-    assert_gone(stack.part_pids("worker-1"))
+def test_stack_when_the_api_dies_after_it_was_up_then_the_api_alone_is_started_again(
+    start: Callable[..., FakeStack],
+) -> None:
+    stack = start(**{"api": SLEEPER, "worker-1": SLEEPER})
+    stack.wait_until_up()
+    stack.pids(2)
+    os.kill(stack.part_pids("api")[0], signal.SIGKILL)
+    stack.wait_until_said("api was ended by SIGKILL; starting it again")
+    eventually(lambda: len(stack.part_pids("api")) == 2, "the API runs again")
+    assert not is_gone(stack.part_pids("worker-1")[0])
+    stack.process.send_signal(signal.SIGINT)
+    assert stack.end()[0] == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ferry.jobs import State
-from ferry.manifest import read_manifest
+from ferry.manifest import read_manifest, write_manifest
 from ferry.queue.producer import Producer
 from ferry.tensors import TensorCodec
 from tests import onnx_models
@@ -78,15 +78,46 @@ async def test_worker_when_model_is_added_or_removed_while_it_runs_then_it_follo
     eventually(lambda: "no longer serving second:1" in process.output, "the worker lets go of the model")
 
 
-async def test_worker_when_a_model_cannot_be_loaded_then_it_stops_and_says_why(
-    start_worker: StartWorker, models: Path
+async def test_worker_when_every_model_is_broken_then_it_stops_and_says_why_on_one_line(
+    start_worker: StartWorker, producer: Producer, models: Path
 ) -> None:
     (models / "toy" / "1" / "model.onnx").write_bytes(b"not a model")
     process = start_worker()
     assert process.wait() == 1
-    assert "toy:1" in process.output
-    assert "sha256" in process.output
+    (line,) = [line for line in process.output.splitlines() if line.startswith("worker: ")]
+    assert line.startswith("worker: every model is broken, so there is nothing to serve: toy:1: ")
+    assert "sha256" in line
     assert "Traceback" not in process.output
+    assert [each.key for each in await producer.broken()] == [("toy", "1")]
+
+
+async def test_worker_when_half_a_model_is_beside_a_good_one_then_it_serves_the_good_one_and_reports_the_other(
+    start_worker: StartWorker, producer: Producer, models: Path
+) -> None:
+    half = publish(models, onnx_models.doubled(), manifest("half", outputs=(spec("scores", "float32", 3),)))
+    first = start_worker()
+    await serving(producer)
+    for process in (first, start_worker()):
+        task = job(TOY, rows(2))
+        await producer.submit([task])
+        (record,) = await results(producer, [task.id])
+        assert record.state is State.SUCCEEDED
+        (report,) = await producer.broken()
+        assert (report.key, report.reason) == (
+            ("half", "1"), "the manifest names output 'scores', the model has 'y'",
+        )  # fmt: skip
+        assert process.output.count("model_broken: half:1") == 1
+        process.signal(signal.SIGKILL)
+    # The manifest is mended while a worker runs.
+    process = start_worker()
+    await serving(producer)
+    mended = half.model_copy(update={"outputs": (spec("y", "float32", 3),)})
+    write_manifest(mended, models / "half" / "1")
+    await serving(producer, "half")
+    task = job(mended, rows(1))
+    await producer.submit([task])
+    (record,) = await results(producer, [task.id])
+    assert record.state is State.SUCCEEDED
 
 
 async def test_worker_when_told_to_stop_then_exits_cleanly_and_nothing_is_lost(

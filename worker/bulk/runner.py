@@ -197,7 +197,7 @@ class BulkRunner:
 def _left(ended: StepEndedError) -> StepOutcome | None:
     """Return what comes of a step that is left where it stands."""
     if isinstance(ended, StepLostError):
-        logger.warning("%s", ended)
+        logger.warning("%s", str(ended))
         return None
     return STOPPED if isinstance(ended, StepStoppedError) else RELEASED
 

@@ -1,17 +1,14 @@
-"""Element types: onnx's and onnxruntime's in the manifest's words, and the refusal of those that are not served."""
+"""Element types: onnx's in the manifest's words, and the refusal of those that are not served."""
 
 import onnx
 
 from ferry.errors import ModelRefusedError
 from ferry.manifest import OIP_DATATYPES
 
-# onnx's element types and onnxruntime's, in the manifest's words (numpy's names).
+# onnx's element types, in the manifest's words (numpy's names).
 DTYPE_OF_ONNX = {
     getattr(onnx.TensorProto, {"float32": "FLOAT", "float64": "DOUBLE"}.get(dtype, dtype.upper())): dtype
     for dtype in OIP_DATATYPES
-}
-DTYPE_OF_ORT = {
-    f"tensor({ {'float32': 'float', 'float64': 'double'}.get(dtype, dtype) })": dtype for dtype in OIP_DATATYPES
 }
 
 

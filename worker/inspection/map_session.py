@@ -8,9 +8,10 @@ from ferry.errors import ModelRefusedError
 from ferry.tensors import Array
 from worker.inspection.runs import Feed
 from worker.map_outputs import arrays_from_maps, keys_of
+from worker.session_check import MAP_KEY_TYPES
 
 # onnxruntime's words for outputs that are a list with one map for each row, from a class to its score.
-MAP_TYPES = frozenset({"seq(map(int64,tensor(float)))", "seq(map(string,tensor(float)))"})
+MAP_TYPES = frozenset(MAP_KEY_TYPES)
 PLAIN_TENSORS_HINT = "re-export with plain tensors (scikit-learn, LightGBM: zipmap=False)"
 
 MapKeys = tuple[int | str, ...]

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from ferry.errors import ModelRefusedError
 from ferry.manifest import TensorSpec
 from ferry.tensors import Array
-from worker.inspection.element_types import DTYPE_OF_ORT, unsupported
+from worker.inspection.element_types import unsupported
 from worker.inspection.layout import Run
 from worker.inspection.map_session import MAP_TYPES, PLAIN_TENSORS_HINT, MapKeys, MapSession
+from worker.session_check import DTYPE_OF_ORT
 
 
 @dataclass(frozen=True, slots=True)

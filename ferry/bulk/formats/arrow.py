@@ -8,7 +8,8 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from ferry.bulk.formats.arrow_columns import check_schema, joined_types, read_table
+from ferry.bulk.formats.arrow_columns import read_table
+from ferry.bulk.formats.arrow_schema import check_schema, joined_types
 from ferry.bulk.formats.base import Chunk, ChunkRows, Index, Opener, PartResult, Rules, cut_evenly, rows_fault
 from ferry.bulk.formats.categories import Categories
 from ferry.bulk.formats.columns import column_notes

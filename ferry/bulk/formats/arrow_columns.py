@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from ferry.bulk.formats.arrow_inputs import as_inputs, input_type, is_utf8
+from ferry.bulk.formats.arrow_inputs import as_inputs, is_utf8
 from ferry.bulk.formats.base import Chunk, ChunkRows, Group, RowFault, Rules, good_rows, input_fault, numbered
 from ferry.bulk.formats.casting import fit_shape, shape_text
-from ferry.bulk.formats.columns import InputColumns, joined_names, map_columns
+from ferry.bulk.formats.columns import InputColumns, joined_names
 from ferry.bulk.formats.joined_text import is_list, is_text
 from ferry.bulk.formats.pixels import cast_column, takes_dtype
 from ferry.bulk.formats.sequences import Repeated
@@ -42,74 +42,6 @@ class _Elements:
 
 # A model's batch does not go beyond a piece, so a piece holds many, and of most sizes a whole number.
 PIECE_ROWS = 1024
-
-
-def check_schema(schema: Any, rules: Rules) -> list[InputColumns]:
-    """Return which columns are which input.
-
-    Of a model that runs whole jobs a column may hold a whole tensor in each row, the batch axis included: its lists
-    are as deep as the tensor has axes. The column's spec then has no batch axis, so that a row is all of the tensor.
-
-    Raises:
-        InvalidInputError: columns that are missing, or of a dtype or depth that can never fit.
-    """
-    columns = map_columns(schema.names, rules, has_lists=True)
-    for column in columns:
-        for name in column.names:
-            _check_type(column, name, schema.field(name).type)
-    if rules.manifest.is_batched:
-        return columns
-    return _with_whole_jobs(columns, schema)
-
-
-def _with_whole_jobs(columns: list[InputColumns], schema: Any) -> list[InputColumns]:
-    with_rows = [column for column in columns if column.spec.batch_axis is not None]
-    full = [
-        column
-        for column in with_rows
-        if column.is_whole and _depth(schema.field(column.names[0]).type) == len(column.spec.shape)
-    ]
-    if not full:
-        return columns
-    if len(full) < len(with_rows):
-        some = ", ".join(repr(column.spec.name) for column in full)
-        raise InvalidInputError(f"only {some} have the batch axis in each row; give it to all inputs or to none")
-    return [
-        replace(column, spec=column.spec.model_copy(update={"batch_axis": None})) if column in full else column
-        for column in columns
-    ]
-
-
-def _depth(kind: Any) -> int:
-    """Return how deep lists nest in a row."""
-    if isinstance(kind, pa.FixedShapeTensorType):
-        return len(kind.shape)
-    return 1 + _depth(kind.value_type) if is_list(kind) else 0
-
-
-def joined_types(schema: Any, columns: Sequence[InputColumns], rules: Rules) -> dict[str, Any]:
-    """Return the type of each joined column, by name; `columns` are those of the model's inputs."""
-    return {name: schema.field(name).type for name in joined_names(schema.names, columns, rules)}
-
-
-def _check_type(column: InputColumns, name: str, kind: Any) -> None:
-    spec, depth = column.spec, 0
-    held = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
-    while is_list(held):
-        held, depth = held.value_type, depth + 1
-    if depth and not column.is_whole:
-        raise InvalidInputError(f"column {name[:40]!r} holds lists; expected one element of {spec.name!r}")
-    element = input_type(held)
-    if pa.types.is_null(element):  # missing values of any input
-        return
-    try:
-        dtype = np.dtype(object) if is_text(element) else np.dtype(element.to_pandas_dtype())
-    except (NotImplementedError, TypeError):
-        dtype = np.dtype("V1")
-    if not takes_dtype(column, dtype):
-        raise InvalidInputError(f"column {name[:40]!r} holds {held}, input {spec.name!r} takes {spec.dtype}")
-    if column.is_whole and not depth and len(spec.inner_shape) and None in spec.inner_shape:
-        raise InvalidInputError(f"column {name[:40]!r} holds no lists; expected rows of shape {shape_text(spec)}")
 
 
 def read_table(table: Any, chunk: Chunk, columns: Sequence[InputColumns], rules: Rules) -> ChunkRows:
@@ -218,14 +150,13 @@ def _flat(column: Any, spec: TensorSpec) -> _Elements | None:
     if isinstance(array, pa.ChunkedArray):  # nothing in it, or more than fits one array
         array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
     n_rows, shape = len(array), list[int]()
-    if isinstance(array.type, pa.FixedShapeTensorType):
-        shape, array = list(array.type.shape), array.storage
-        if array.null_count:
-            return None
-        array = array.flatten()
     while is_list(array.type):
         if array.null_count:
             return None
+        if pa.types.is_fixed_size_list(array.type):
+            shape.append(array.type.list_size)
+            array = array.flatten()
+            continue
         sizes = np.unique(np.asarray(array.value_lengths()))
         if len(sizes) != 1:
             return None

@@ -1,4 +1,7 @@
-"""Arrow columns in types that arrays can be made of: no categories, decimals, views, or bytes that pass for text."""
+"""Arrow columns in types that arrays can be made of.
+
+They have no categories, decimals, views, extensions, or bytes that pass for text.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,6 +11,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
 from ferry.bulk.formats.columns import InputColumns
+from ferry.bulk.formats.extensions import plain_extension, plain_type
 from ferry.bulk.formats.joined_text import is_list, is_text, plain_categories
 from ferry.manifest import TensorSpec
 
@@ -19,8 +23,8 @@ def as_inputs(table: Any, columns: Sequence[InputColumns]) -> Any:
             held = made = table.column(name)
             if pa.types.is_primitive(held.type):
                 continue
-            if _has_views(held.type):
-                made = pa.chunked_array([_without_views(chunk) for chunk in held.chunks])
+            if _is_rebuilt(held.type):
+                made = pa.chunked_array([_rebuilt(chunk) for chunk in held.chunks], rebuilt_type(held.type))
             nulls = _type_of_nulls(column.spec)
             if (kind := input_type(made.type, nulls)) != made.type:
                 made = made.cast(input_type(made.type, nulls, pa.string())).cast(kind)
@@ -58,24 +62,36 @@ def _type_of_nulls(spec: TensorSpec) -> Any:
     return pa.bool_() if spec.dtype == "bool" else pa.uint8()
 
 
-def _has_views(kind: Any) -> bool:
-    if pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind):
+def rebuilt_type(kind: Any) -> Any:
+    """Return the type of a column after views of lists and extensions are taken away; None for an unknown extension."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return plain_type(kind)
+    if is_list(kind) and _is_rebuilt(kind):
+        inner = rebuilt_type(kind.value_type)
+        return None if inner is None else pa.large_list(inner)
+    return pa.dictionary(kind.index_type, pa.string(), kind.ordered) if _is_rebuilt(kind) else kind
+
+
+def _is_rebuilt(kind: Any) -> bool:
+    if isinstance(kind, pa.BaseExtensionType) or pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind):
         return True
     if is_list(kind):
-        return _has_views(kind.value_type)
+        return _is_rebuilt(kind.value_type)
     return bool(pa.types.is_dictionary(kind) and pa.types.is_string_view(kind.value_type))
 
 
-def _without_views(array: Any) -> Any:
-    """Return lists of views as large lists with the same values. pyarrow's cast takes their offsets for a list's."""
-    if not _has_views(array.type):
+def _rebuilt(array: Any) -> Any:
+    """Return an array of its `rebuilt_type`. pyarrow's cast takes the offsets of views for a list's."""
+    if isinstance(array.type, pa.BaseExtensionType):
+        return plain_extension(array)
+    if not _is_rebuilt(array.type):
         return array
     if not is_list(array.type):
         return plain_categories(array)
     sizes = np.asarray(pc.list_value_length(array).fill_null(0), np.int64)
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
     return pa.LargeListArray.from_arrays(
-        pa.array(offsets), _without_views(array.flatten()), mask=array.is_null() if array.null_count else None
+        pa.array(offsets), _rebuilt(array.flatten()), mask=array.is_null() if array.null_count else None
     )
 
 

@@ -337,7 +337,12 @@ def no_join_fault(rules: Rules, name: str) -> Index | None:
     """Return a failed index where columns are to be echoed from a format without columns."""
     if not rules.join:
         return None
-    return Index.failed("wrong_columns", f"{name} has no columns to join; leave `join` out", param="join")
+    return Index.failed("wrong_columns", f"{name} {no_columns(rules)}; leave `join` out", param="join")
+
+
+def no_columns(rules: Rules) -> str:
+    """Return what is wrong where columns are to be joined and there are none, for a message."""
+    return "has no columns to join" + ("" if rules.joins_all else f", such as {rules.join[0][:40]!r}")
 
 
 def numbered(first: int, n_rows: int) -> tuple[Sequence[str], Sequence[int]]:

@@ -1,16 +1,18 @@
 """Which columns of a table are which input of the model. Knows names, no values.
 
 An input is one column of its name, or as many columns as a row has elements: x_0, x_1, ... (or x.0, x[0]). Where no
-column has a name of an input, and there are exactly as many as all inputs need, they are taken by their place; the
-index of a data frame, which is in front of them, is never one of them. Columns that the manifest names as pixels
-(`preprocess.columns`) are an input too. Other columns are left alone.
+column is named after an input, case aside, and there are exactly as many as all inputs need, they are taken by their
+place; the index of a data frame, which is in front of them, is never one of them. Columns that the manifest names as
+pixels (`preprocess.columns`) are an input too. A numbered column beyond the size of its input is refused. Other columns
+are left alone.
 """
 
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import takewhile
 
 from ferry.bulk.formats.base import Rules
@@ -42,26 +44,46 @@ class InputColumns:
         return self.pixels is not None or self.spec.numpy_dtype.kind == "f"
 
 
-def map_columns(names: Sequence[str], rules: Rules, *, has_lists: bool) -> list[InputColumns]:
-    """Return the columns of every input; `has_lists` says whether one column may hold several elements.
+def map_columns(names: Sequence[str], rules: Rules, *, has_lists: bool, has_names: bool = True) -> list[InputColumns]:
+    """Return the columns of every input.
+
+    has_lists: whether one column may hold several elements. has_names: False where the file names no columns.
 
     Raises:
-        InvalidInputError: columns that are missing, doubled or too few.
+        InvalidInputError: columns that are missing, doubled, too few or too many.
     """
     for name in () if rules.joins_all else rules.join:
         if name not in names:
             raise InvalidInputError(f"there is no column {name[:40]!r} to join; there are {_some(names)}")
-    found = [_named(spec, names, has_lists=has_lists) for spec in rules.manifest.inputs]
+    specs = rules.manifest.inputs
+    found = [_named(spec, names, rules, has_lists=has_lists) if has_names else None for spec in specs]
     columns = [each for each in found if each]
-    if not columns and not any(_has_name(spec, names) for spec in rules.manifest.inputs):
-        _refuse_other_case(names, rules)
+    if not columns and not (has_names and any(_is_named_after(spec, name) for spec in specs for name in names)):
+        if has_names:
+            _refuse_other_case(names, rules)
         columns = _by_place(names, rules)
     if len(columns) < len(found):
         _refuse_other_case(names, rules)
-        missing = next(spec for spec, each in zip(rules.manifest.inputs, found, strict=True) if not each)
+        missing = next(spec for spec, each in zip(specs, found, strict=True) if not each)
         raise _missing(missing, names, rules, has_lists=has_lists)
     _refuse_doubled(names, columns, rules)
+    _refuse_beyond(names, columns, rules)
     return columns
+
+
+def _refuse_beyond(names: Sequence[str], columns: Sequence[InputColumns], rules: Rules) -> None:
+    """Refuse a column that is numbered as an element of an input which has no such element."""
+    used = {name for column in columns for name in column.names}.union(rules.join)
+    for column in columns:
+        if column.by_place or column.names == (column.spec.name,):
+            continue
+        for name in names:
+            if name not in used and _is_named_after(column.spec, name):
+                raise InvalidInputError(
+                    f"the model has no input {name[:40]!r}: input {column.spec.name!r} is columns "
+                    f"{column.names[0][:40]!r} to {column.names[-1][:40]!r}; leave it out, or repeat it in the output "
+                    f"with --join {name[:40]}"
+                )
 
 
 def _refuse_doubled(names: Sequence[str], columns: Sequence[InputColumns], rules: Rules) -> None:
@@ -105,6 +127,8 @@ def column_notes(names: Sequence[str], columns: Sequence[InputColumns], rules: R
             notes.append(f"column {place} ({name!r}) is left out: it looks like the index of a data frame")
         elif _UNNAMED.fullmatch(name):
             notes.append(f"column {place} has no name and is left out")
+        elif inputs := [each.spec for each in columns if not each.by_place and _is_named_after(each.spec, name)]:
+            notes.append(f"column {place} ({name!r}) is left out: input {inputs[0].name!r} is the column of that name")
     notes += [
         f"columns are taken by their place, as none is named after input {column.spec.name!r}: {_some(column.names)}"
         for column in columns
@@ -113,25 +137,25 @@ def column_notes(names: Sequence[str], columns: Sequence[InputColumns], rules: R
     return tuple(notes)
 
 
-def _named(spec: TensorSpec, names: Sequence[str], *, has_lists: bool) -> InputColumns | None:
-    found = _named_columns(spec, names, has_lists=has_lists)
-    pixels = _pixel_columns(spec, names)
-    if found and pixels:
-        raise InvalidInputError(
-            f"columns {found.names[0][:40]!r} and {pixels.names[0][:40]!r} are both input {spec.name!r}; leave one out"
-        )
-    return found or pixels
-
-
-def _named_columns(spec: TensorSpec, names: Sequence[str], *, has_lists: bool) -> InputColumns | None:
-    width = _width(spec)
-    if spec.name in names and (has_lists or width == 1):
-        return InputColumns(spec, (spec.name,), is_whole=has_lists)
+def _named(spec: TensorSpec, names: Sequence[str], rules: Rules, *, has_lists: bool) -> InputColumns | None:
     known = set(names)
-    for wanted in numbered_columns(spec):
-        if known.issuperset(wanted):
-            return InputColumns(spec, wanted, is_whole=False)
-    return None
+    others = {other.name for other in rules.manifest.inputs if other.name != spec.name}
+    ways = [
+        InputColumns(spec, wanted, is_whole=False)
+        for wanted in numbered_columns(spec)
+        if known.issuperset(wanted) and others.isdisjoint(wanted)
+    ]
+    if spec.name in known and (has_lists or _width(spec) == 1):
+        ways.insert(0, InputColumns(spec, (spec.name,), is_whole=has_lists))
+    if pixels := _pixel_columns(spec, names):
+        ways.append(pixels)
+    ways[1:] = [each for each in ways[1:] if not set(rules.join).issuperset(each.names)]
+    if len(ways) > 1:
+        raise InvalidInputError(
+            f"columns {ways[0].names[0][:40]!r} and {ways[1].names[0][:40]!r} are both input {spec.name!r}; "
+            "leave one out"
+        )
+    return ways[0] if ways else None
 
 
 def numbered_columns(spec: TensorSpec) -> list[tuple[str, ...]]:
@@ -155,21 +179,41 @@ def _pixel_columns(spec: TensorSpec, names: Sequence[str]) -> InputColumns | Non
     return InputColumns(spec, found[0], is_whole=False, pixels=how) if found else None
 
 
-def _has_name(spec: TensorSpec, names: Sequence[str]) -> bool:
-    """Say whether a column has a name of this input, so that the others should have one too."""
-    wanted = {spec.name + each for ending in _NUMBERED for each in _numbered_names(ending, _width(spec) or 1, 0)}
-    if spec.preprocess and spec.preprocess.columns:
-        wanted.update(_numbered_names(spec.preprocess.columns, (spec.preprocess.n_values or 0) + 1, 0))
-    return not wanted.isdisjoint(names)
+def _is_named_after(spec: TensorSpec, name: str) -> bool:
+    """Say whether a name is an input's and a number, whether there is such an element or not; case aside."""
+    pixels = spec.preprocess.columns if spec.preprocess else ""
+    return _numbered_pattern(spec.name, pixels or "").fullmatch(name.strip()) is not None
+
+
+@lru_cache(maxsize=64)
+def _numbered_pattern(name: str, pixels: str) -> re.Pattern[str]:
+    """Return the pattern of an input's numbered columns, and of its pixels if they have a pattern."""
+    patterns = [name + ending for ending in _NUMBERED] + [pixels] * bool(pixels)
+    wanted = "|".join(re.escape(pattern).replace(re.escape("{}"), r"\d+") for pattern in patterns)
+    return re.compile(wanted, re.IGNORECASE | re.ASCII)
 
 
 def _refuse_other_case(names: Sequence[str], rules: Rules) -> None:
     """Refuse names that are an input's but for case and blanks: by their place they could be another input."""
-    wanted = {spec.name.casefold(): spec.name for spec in rules.manifest.inputs if spec.name not in names}
-    alike = {name: wanted[plain] for name in names if (plain := name.strip().casefold()) in wanted}
+    known = set(names)
+    wanted = {name.casefold(): name for spec in rules.manifest.inputs for name in _names_of(spec) if name not in known}
+    joined = () if rules.joins_all else rules.join
+    alike = {
+        name: wanted[plain] for name in names if name not in joined and (plain := name.strip().casefold()) in wanted
+    }
     if alike:
-        pairs = ", ".join(f"{name[:40]!r} to {right!r}" for name, right in alike.items())
-        raise InvalidInputError(f"columns differ from inputs only in upper and lower case; rename {pairs}")
+        pairs = ", ".join(f"{name[:40]!r} to {right!r}" for name, right in list(alike.items())[:_SHOWN_NAMES])
+        more = ", ..." if len(alike) > _SHOWN_NAMES else ""
+        raise InvalidInputError(f"columns differ from inputs only in upper and lower case; rename {pairs}{more}")
+
+
+def _names_of(spec: TensorSpec) -> Iterator[str]:
+    """Yield every name that a column of an input may have."""
+    yield spec.name
+    for way in numbered_columns(spec):
+        yield from way
+    if spec.preprocess and spec.preprocess.columns:
+        yield from _numbered_names(spec.preprocess.columns, (spec.preprocess.n_values or 0) + 1, 0)
 
 
 def _by_place(names: Sequence[str], rules: Rules) -> list[InputColumns]:
@@ -215,10 +259,13 @@ def _incomplete(spec: TensorSpec, names: Sequence[str], width: int) -> str:
     for ending in _NUMBERED:
         wanted = _numbered_names(ending, width, 0)
         absent = [spec.name + each for each in wanted if spec.name + each not in names]
+        if not absent:  # each is another input's own
+            return ""
         if len(absent) < width:
             more = "" if len(absent) == 1 else f" and {len(absent) - 1} more"
             return f"the columns named after it are incomplete: {absent[0]!r}{more} is missing"
-    return ""
+    others = [name for name in names if _numbered_pattern(spec.name, "").fullmatch(name.strip())]
+    return f"the columns named after it have other numbers: {_some(others)}" if others else ""
 
 
 def _width(spec: TensorSpec) -> int | None:

@@ -29,14 +29,16 @@ from ferry.bulk.formats.base import (
 from ferry.bulk.formats.cells import is_plain
 from ferry.bulk.formats.columns import map_columns
 from ferry.bulk.formats.csv_cells import as_cells
+from ferry.bulk.formats.decimal_signs import DecimalSignError, check_decimal_sign
 from ferry.bulk.formats.delimited_rows import QUOTE_REMEDY, SlowReader, read_fast
 from ferry.bulk.formats.first_lines import column_names, first_record, place_names
-from ferry.bulk.formats.layout import recognise_layout
+from ferry.bulk.formats.layout import DELIMITERS, recognise_layout
 from ferry.bulk.formats.record_chunks import RecordCutter
 from ferry.bulk.formats.records import RecordError, Scan, line_at, read_blocks, records, scan_records
 from ferry.bulk.formats.table_layout import Layout, own_names
 from ferry.bulk.formats.table_output import to_table
 from ferry.bulk.formats.text_encoding import UTF8, Decoder, EncodingError
+from ferry.bulk.formats.thousands import ThousandsWatch
 from ferry.errors import InvalidInputError
 
 _BOM = b"\xef\xbb\xbf"
@@ -65,6 +67,8 @@ class Delimited:
         except EncodingError as error:
             line = None if error.offset is None else line_at(file, error.offset)
             return Index.failed("invalid_encoding", error.detail, line, param="encoding")
+        except DecimalSignError as error:
+            return Index.failed("wrong_columns", error.detail, line_at(file, error.offset))
         except InvalidInputError as error:
             return Index.failed("wrong_columns", error.detail, 1)
         except RecordError as error:
@@ -81,8 +85,19 @@ class Delimited:
         if not text.strip():
             return RecordCutter(rules, {}), ()
         default = named[1].decode("latin-1") if named else self._delimiter
-        layout, notes = recognise_layout(text, rules, default, is_whole=is_whole)
-        return _chunks(file, begin + skipped, layout, rules), notes
+        try:
+            found = recognise_layout(text, rules, default, is_whole=is_whole)
+        except InvalidInputError:
+            # An open quote makes the first rows look like something else; what is then said of them means nothing.
+            _check_quotes(file, begin + skipped, sample[skipped:], rules.reading.delimiter or default, rules)
+            raise
+        if found.open_sign is None:
+            return _chunks(file, begin + skipped, found.layout, rules), found.notes
+        watch = ThousandsWatch(found.open_sign, found.layout.delimiter)
+        cutter = _chunks(file, begin + skipped, found.layout, rules, watch)
+        if watch.may_doubt:
+            check_decimal_sign(file, cutter.chunks, watch.evidence, found.layout, rules)
+        return cutter, found.notes
 
     def read(self, file: BinaryIO, chunk: Chunk, rules: Rules) -> ChunkRows:
         """Read the records between two offsets."""
@@ -143,7 +158,8 @@ class Delimited:
         names = place_names(where["width"])
         if header:
             names = column_names(first_record(header.decode(UTF8), where["delimiter"]), where["extra"])
-        columns = tuple(map_columns(own_names(names, where["extra"]), rules, has_lists=False))
+        names_of_rows = own_names(names, where["extra"])
+        columns = tuple(map_columns(names_of_rows, rules, has_lists=False, has_names=bool(header)))
         layout = Layout(names, columns, where["delimiter"], where["decimal"], bool(header), where["extra"])
         self._known = (key, rules, layout)
         return layout
@@ -171,8 +187,24 @@ def _sample(file: BinaryIO, size: int, rules: Rules) -> tuple[int, bytes, bool]:
         n_bytes *= 4
 
 
-def _chunks(file: BinaryIO, begin: int, layout: Layout, rules: Rules) -> RecordCutter:
-    """Return the chunks of a text whose first record begins at `begin`.
+def _check_quotes(file: BinaryIO, begin: int, sample: bytes, default: str, rules: Rules) -> None:
+    """Look for a quote that opens in a sample and that nothing closes; `default`: the usual delimiter.
+
+    Raises:
+        RecordError: there is one.
+    """
+    first = sample.lstrip().splitlines()[0]
+    delimiter = next((each for each in (default, *DELIMITERS) if each.encode() in first), default)
+    scan = Scan(delimiter, rules.limits.max_row_bytes)
+    for record in records(read_blocks(file, begin), scan, begin):
+        if record.end >= begin + len(sample):
+            return
+
+
+def _chunks(
+    file: BinaryIO, begin: int, layout: Layout, rules: Rules, watch: ThousandsWatch | None = None
+) -> RecordCutter:
+    """Return the chunks of a text whose first record begins at `begin`; `watch` looks at the bytes of its rows.
 
     Raises:
         RecordError: a record is too long, or a quote is not closed.
@@ -189,7 +221,8 @@ def _chunks(file: BinaryIO, begin: int, layout: Layout, rules: Rules) -> RecordC
         "extra": layout.extra,
     }  # fmt: skip
     cutter = RecordCutter(rules, where)
-    for spans in scan_records(_checked(file, header[1]), scan, header[1]):
+    blocks = _checked(file, header[1])
+    for spans in scan_records(watch.passing(blocks) if watch else blocks, scan, header[1]):
         cutter.add(spans)
         if cutter.rows > rules.limits.max_rows:
             break

@@ -5,7 +5,7 @@ Both ways give the same rows; only the second says which row fails, and why.
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,7 @@ from ferry.bulk.formats.text_encoding import UTF8
 from ferry.errors import InvalidInputError
 from ferry.missing import NA_WORDS
 
+_BOM = b"\xef\xbb\xbf"
 QUOTE_REMEDY = 'quotes in a field are written twice, as in "screen 5"" wide" (Spark: option escape)'
 
 
@@ -60,8 +61,25 @@ def _parse(data: bytes, layout: Layout, rules: Rules, na_words: list[str]) -> An
     types = {**wanted, **{name: pa.string() for name in joined if name not in wanted}}
     if has_end:
         types[names[-1]] = pa.string()
+    table = _read_csv(data, layout, types, na_words)
+    if table is None:
+        return None
+    # What follows the last delimiter must be nothing; a row with something there fails.
+    return None if has_end and pc.max(pc.binary_length(table[names[-1]])).as_py() else table
+
+
+def parse_texts(data: bytes, layout: Layout, names: Sequence[str]) -> Any:
+    """Return some columns of a chunk's records as a table of text; None where a record does not fit."""
+    return _read_csv(data, layout, {name: pa.string() for name in names}, [])
+
+
+def _read_csv(data: bytes, layout: Layout, types: Mapping[str, Any], na_words: list[str]) -> Any:
+    """Return columns of these types as a table; None where a record or a cell does not fit."""
+    # pyarrow drops a mark at the begin of what it reads; in a chunk U+FEFF is text, so it gets one more to drop.
+    data = _BOM + data if data.startswith(_BOM) else data
+    names = list(layout.names)
     try:
-        table = pa_csv.read_csv(
+        return pa_csv.read_csv(
             pa.BufferReader(data),
             read_options=pa_csv.ReadOptions(column_names=names, use_threads=False, block_size=max(1, len(data))),
             parse_options=pa_csv.ParseOptions(
@@ -74,8 +92,6 @@ def _parse(data: bytes, layout: Layout, rules: Rules, na_words: list[str]) -> An
         )  # fmt: skip
     except pa.ArrowInvalid:
         return None
-    # What follows the last delimiter must be nothing; a row with something there fails.
-    return None if has_end and pc.max(pc.binary_length(table[names[-1]])).as_py() else table
 
 
 class SlowReader:
@@ -92,7 +108,7 @@ class SlowReader:
     def read(self, data: bytes, *, is_odd: bool) -> ChunkRows:
         """Return the rows; is_odd: in one at least text follows a closing quote."""
         chunk, rules, columns = self._chunk, self._rules, self._layout.columns
-        rows = list(self._odd_rows(data) if is_odd else self._rows(data))
+        rows = list(self.rows(data, is_odd=is_odd))
         if len(rows) != chunk.rows:
             raise InvalidInputError(f"{len(rows)} records where {chunk.rows} were indexed; was the file replaced?")
         faults: list[RowFault] = []
@@ -116,6 +132,10 @@ class SlowReader:
         ids, numbers = numbered(chunk.first, chunk.rows)
         return ChunkRows(ids, numbers, groups, tuple(sorted(faults, key=lambda f: f.position)), joined)
 
+    def rows(self, data: bytes, *, is_odd: bool) -> Iterator[list[str] | None]:
+        """Yield the fields of each row; None for one whose quotes are wrong."""
+        yield from self._odd_rows(data) if is_odd else self._rows(data)
+
     def _rows(self, data: bytes) -> Iterator[list[str]]:
         is_one = len(self._layout.names) == 1
         for row in csv.reader(io.StringIO(_text(data), newline=""), delimiter=self._layout.delimiter):
@@ -123,7 +143,6 @@ class SlowReader:
                 yield row or [""]
 
     def _odd_rows(self, data: bytes) -> Iterator[list[str] | None]:
-        """Yield rows, None for one whose quotes are wrong."""
         scan = Scan(self._layout.delimiter, len(data), has_empty=len(self._layout.names) == 1)
         for record in records([data], scan):
             yield None if record.is_odd else next(self._rows(data[record.start : record.end]))

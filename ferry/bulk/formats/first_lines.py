@@ -121,6 +121,11 @@ def is_float(cell: str) -> bool:
     return True
 
 
+def is_without_values(cells: Sequence[str]) -> bool:
+    """Say whether a line has cells and none holds a value, as NA."""
+    return bool(cells) and all(cell.strip().lower() in _NO_VALUES for cell in cells)
+
+
 def are_names(cells: Sequence[str]) -> bool:
     """Say whether cells are names: none is a number, or without a value."""
     return not any(cell.strip().lower() in _NO_VALUES or is_float(cell) for cell in cells)

@@ -14,7 +14,8 @@ import orjson
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
-from ferry.bulk.formats.joined_text import has_text, is_list, plain_values, to_cells
+from ferry.bulk.formats.extensions import plain_extension
+from ferry.bulk.formats.joined_text import decimal_texts, has_text, is_list, plain_values, to_cells
 
 
 def has_json(kind: Any) -> bool:
@@ -57,7 +58,7 @@ def _in_one_line(text: str) -> Any:
 
 
 def _digits(array: Any) -> list[Any]:
-    return list(array.cast(pa.string()).to_pylist())
+    return list(decimal_texts(array).to_pylist())
 
 
 def _moments(array: Any) -> list[Any]:
@@ -101,7 +102,7 @@ def _shown(array: Any) -> list[Any]:
     if pa.types.is_duration(array.type):
         return list(array.cast(pa.int64()).to_pylist())
     if isinstance(array.type, pa.BaseExtensionType):
-        return json_values(array.storage)
+        return json_values(plain_extension(array))
     return [_shown_value(value) for value in _python_values(array)]
 
 

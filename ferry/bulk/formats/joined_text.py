@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
+from ferry.bulk.formats.extensions import plain_extension
+
 _NUMBERS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_null)
 _TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 _TIMES = (pa.types.is_date, pa.types.is_time, pa.types.is_timestamp)
@@ -23,6 +25,8 @@ _EXTENSIONS = (pa.JsonType, pa.UuidType, pa.Bool8Type)
 _YEARS_S = (-62_167_219_200, 253_402_300_799)
 _PER_S = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _DAY_S = 86_400
+# Of decimals with other scales pyarrow writes some with an exponent: 1.2E+3, 0E-8.
+_PLAIN_SCALES = range(7)
 
 
 def has_text(kind: Any) -> bool:
@@ -51,10 +55,19 @@ def to_cells(values: Any) -> Any:
     array = plain_values(values)
     kind = array.type
     if isinstance(kind, pa.BaseExtensionType):
-        return _extension_cells(array)
+        return plain_extension(array)
+    if pa.types.is_decimal(kind):
+        return array if kind.scale in _PLAIN_SCALES else decimal_texts(array)
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return _moments(array)
     return array.cast(pa.string()) if pa.types.is_string_view(kind) or pa.types.is_time(kind) else array
+
+
+def decimal_texts(array: Any) -> Any:
+    """Return decimals as text with all their digits and no exponent."""
+    if array.type.scale in _PLAIN_SCALES:
+        return array.cast(pa.string())
+    return pa.array([None if value is None else f"{value:f}" for value in array.to_pylist()], pa.string())
 
 
 def plain_values(values: Any) -> Any:
@@ -82,12 +95,6 @@ def one_array(values: Any) -> Any:
         return values.chunk(0)
     array = values.combine_chunks()
     return pa.concat_arrays(array.chunks) if isinstance(array, pa.ChunkedArray) else array
-
-
-def _extension_cells(array: Any) -> Any:
-    if isinstance(array.type, pa.UuidType):
-        return pa.array([None if value is None else str(value) for value in array.to_pylist()], pa.string())
-    return array.storage.cast(pa.bool_()) if isinstance(array.type, pa.Bool8Type) else array.storage
 
 
 def _knows_zone(kind: Any) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
+from ferry.bulk.formats.extensions import empty_table
 from ferry.bulk.formats.joined_json import has_json
 from ferry.bulk.formats.joined_text import has_text, is_text, one_array, plain_categories
 from ferry.errors import InvalidInputError
@@ -34,7 +35,7 @@ def in_parquet(kind: Any) -> bool:
     """Say whether Parquet gives the values of a type back as they are."""
     out = io.BytesIO()
     try:
-        pq.write_table(as_parquet(pa.schema([("c", kind)]).empty_table()), out)
+        pq.write_table(as_parquet(empty_table(pa.schema([("c", kind)]))), out)
         found = pq.read_table(io.BytesIO(out.getvalue())).schema.field("c").type
     except (pa.ArrowException, ValueError, OSError):
         return False

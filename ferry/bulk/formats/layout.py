@@ -7,10 +7,12 @@ the file is refused, and the error names the option that settles it.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from ferry.bulk.formats.base import Rules
 from ferry.bulk.formats.cells import cell_reader
 from ferry.bulk.formats.columns import InputColumns, index_names, map_columns
+from ferry.bulk.formats.decimal_signs import find_open_sign
 from ferry.bulk.formats.first_lines import (
     are_counted,
     are_elements,
@@ -19,21 +21,31 @@ from ferry.bulk.formats.first_lines import (
     extra_field,
     first_record,
     first_records,
+    is_without_values,
     place_names,
     rows_begin_quoted,
     shown_line,
 )
 from ferry.bulk.formats.layout_messages import ask_header, delimiter_option, layout_notes, shown_delimiter
 from ferry.bulk.formats.table_layout import Layout, own_names
-from ferry.bulk.formats.thousands import doubtful_thousands, has_mixed_signs
+from ferry.bulk.formats.thousands import SignEvidence
 from ferry.errors import InvalidInputError
 
 DELIMITERS = (",", ";", "\t", "|")
+_MAY_BE_ROW = "; say --header no if the first line is a row without values"
 _MAY_BE_BOTH = "may name the columns, or be a row"
 
 
-def recognise_layout(sample: str, rules: Rules, default: str, *, is_whole: bool) -> tuple[Layout, tuple[str, ...]]:
-    """Return how a text that begins with `sample` is read, and what its sender should know of that.
+class Recognised(NamedTuple):
+    """How a text is read, what its sender should know of that, and the decimal sign if its first rows leave it open."""
+
+    layout: Layout
+    notes: tuple[str, ...]
+    open_sign: SignEvidence | None
+
+
+def recognise_layout(sample: str, rules: Rules, default: str, *, is_whole: bool) -> Recognised:
+    """Return how a text that begins with `sample` is read.
 
     default: the delimiter that the file's name stands for. is_whole: whether the text ends with the sample.
 
@@ -50,8 +62,8 @@ def recognise_layout(sample: str, rules: Rules, default: str, *, is_whole: bool)
         search.hint = _hint_blanks(sample, rules, is_whole=is_whole)
     reading = search.best(sample)
     _check_breaks(reading.layout, sample)
-    _check_thousands(reading, rules)
-    return reading.layout, layout_notes(reading.layout, default, rules, sample)
+    open_sign = find_open_sign(reading.rows.values(), reading.layout, rules)
+    return Recognised(reading.layout, layout_notes(reading.layout, default, rules, sample), open_sign)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +124,14 @@ class _Search:
         if not records:
             return
         before = len(self.found) + len(self._doubts) + len(self._mixed)
-        errors = []
+        errors: list[InvalidInputError] = []
         for header, look in (("yes", self._look_with_header), ("no", self._look_without_header)):
             if self._asked.header in ("auto", header):
                 try:
                     look(records, delimiter)
                 except InvalidInputError as error:
-                    errors.append(error)
+                    is_row = header == "yes" and self._asked.header == "auto" and is_without_values(records[0])
+                    errors.append(InvalidInputError(error.detail + _MAY_BE_ROW) if is_row else error)
         if errors and before == len(self.found) + len(self._doubts) + len(self._mixed):
             # A line that is no names is a row: what is wrong with it as a header says nothing.
             self._errors.append((len(records[0]), errors[0 if are_names(records[0]) else -1]))
@@ -209,7 +222,7 @@ class _Search:
     def _look_without_header(self, records: Sequence[list[str]], delimiter: str) -> None:
         first = records[0]
         names = place_names(len(first))
-        columns = tuple(map_columns(names, self._rules, has_lists=False))
+        columns = tuple(map_columns(names, self._rules, has_lists=False, has_names=False))
         rows = dict(enumerate(records))
         is_auto = self._asked.header == "auto"
         if is_auto and any(column.spec.is_string for column in columns):
@@ -264,25 +277,6 @@ def _check_breaks(layout: Layout, sample: str) -> None:
             "every line ends with \\r\\r\\n, which is two breaks; write the file with \\n or \\r\\n "
             "(Python: open it with newline='')"
         )
-
-
-def _check_thousands(reading: _Reading, rules: Rules) -> None:
-    """Refuse decimal signs that may part thousands: 1,234 is 1.234 or 1234."""
-    layout = reading.layout
-    if rules.reading.decimal:
-        return
-    used = {name for column in layout.columns if column.is_float for name in column.names}
-    places = [place for place, name in enumerate(layout.names) if name in used]
-    cells = [row[place].strip() for row in reading.rows.values() for place in places if place < len(row)]
-    doubtful = doubtful_thousands(cells, layout.decimal)
-    # Few tools write points between thousands: only those of countries with a decimal comma, which use semicolons.
-    if doubtful is None or (layout.decimal == "." and layout.delimiter != ";" and not has_mixed_signs(cells)):
-        return
-    sign = "comma" if layout.decimal == "," else "point"
-    raise InvalidInputError(
-        f"{doubtful!r} may have a decimal {sign}, or a {sign} between thousands; say --decimal {layout.decimal} for "
-        f"the first, and write the numbers without {sign}s for the second"
-    )
 
 
 def _hint_blanks(sample: str, rules: Rules, *, is_whole: bool) -> str:

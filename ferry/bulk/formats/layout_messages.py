@@ -8,12 +8,22 @@ from ferry.bulk.formats.first_lines import shown_line
 from ferry.bulk.formats.table_layout import ENDINGS, Layout
 from ferry.errors import InvalidInputError
 
+_SHOWN_CHARS = 40
 _NAMES = {"\t": "tab", " ": "space"}
 
 
 def ask_header(first: Sequence[str], why: str) -> InvalidInputError:
     """Return the error for a first line that may be a header or a row; why: what makes it so."""
     return InvalidInputError(f"the first line ({shown_line(first)}) {why}; say which with --header yes or --header no")
+
+
+def ask_decimal(cell: str, sign: str) -> InvalidInputError:
+    """Return the error for a cell in which a sign may be decimal or stand between thousands."""
+    name = "comma" if sign == "," else "point"
+    return InvalidInputError(
+        f"{cell[:_SHOWN_CHARS]!r} may have a decimal {name}, or a {name} between thousands; say --decimal {sign} for "
+        f"the first, and write the numbers without {name}s for the second"
+    )
 
 
 def delimiter_option(delimiter: str) -> str:

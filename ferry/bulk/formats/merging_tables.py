@@ -8,6 +8,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from ferry.bulk.formats import arrow, parquet
+from ferry.bulk.formats.extensions import empty_table
 from ferry.bulk.formats.joined_text import one_array
 from ferry.bulk.formats.merging import Merge, Windows
 from ferry.bulk.formats.table_output import tables_with_rows
@@ -28,7 +29,7 @@ class _Tables(Windows[Any]):
             schema, batches = source.schema_arrow, source.iter_batches(batch_size=WINDOW_ROWS)
         else:
             schema, batches = arrow.open_batches(file)
-        yield schema.empty_table()  # so that a file without rows has its columns
+        yield empty_table(schema)  # so that a file without rows has its columns
         for batch in batches:
             yield pa.Table.from_batches([batch])
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ferry.bulk.formats.base import Group, PartResult, Rules, counts_of
+from ferry.bulk.formats.base import Group, PartResult, Rules, counts_of, no_columns
 from ferry.bulk.formats.sequences import Repeated
 from ferry.errors import InvalidInputError
 from ferry.json_elements import limits_of_dtype
@@ -121,4 +121,4 @@ def check_arrays_only(rules: Rules, name: str) -> None:
             what = "is text" if spec.is_string else "has an axis of any size"
             raise InvalidInputError(f"output {spec.name!r} {what}, which {name} cannot hold; ask for jsonl or parquet")
     if rules.join:
-        raise InvalidInputError(f"{name} has no columns to join; ask for jsonl, csv, parquet or arrow")
+        raise InvalidInputError(f"{name} {no_columns(rules)}; ask for jsonl, csv, parquet or arrow")

@@ -11,7 +11,8 @@ from typing import Any, BinaryIO
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-from ferry.bulk.formats.arrow_columns import check_schema, joined_types, read_table
+from ferry.bulk.formats.arrow_columns import read_table
+from ferry.bulk.formats.arrow_schema import check_schema, joined_types
 from ferry.bulk.formats.base import (
     Chunk,
     ChunkRows,

@@ -29,6 +29,11 @@ class Layout:
         return [name for column in self.columns for name in column.names]
 
     @property
+    def float_names(self) -> list[str]:
+        """The columns of the inputs of floats, in the manifest's order."""
+        return [name for column in self.columns if column.is_float for name in column.names]
+
+    @property
     def own_names(self) -> tuple[str, ...]:
         """The names without that of an empty column behind a last delimiter."""
         return own_names(self.names, self.extra)

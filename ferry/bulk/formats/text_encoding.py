@@ -17,6 +17,9 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, ("utf-16", "utf-16-be")),
     (codecs.BOM_UTF8, (UTF8, "utf-8-sig")),
 )
+_MARK = "\ufeff"
+# Encodings whose decoder takes the mark away.
+_WITHOUT_MARK = frozenset({"utf-16", "utf-32", "utf-8-sig"})
 _MIN_WIDE_BYTES = 4
 # ASCII's control characters but those that texts have: separators of Hive and DOS, tabs, breaks, escape.
 _BINARY = frozenset(range(32)) - frozenset(b"\x01\x02\x03\t\n\x0b\f\r\x1a\x1b\x1c\x1d\x1e\x1f")
@@ -79,17 +82,23 @@ def looks_wide(head: bytes) -> str | None:
 
 
 def transcoded(blocks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
-    """Yield a text's blocks as UTF-8 without a byte order mark.
+    """Yield a text's blocks as UTF-8 without its byte order mark.
+
+    Only the first U+FEFF of a file is a mark. A text that begins with another one gets a mark in front, so that its
+    reader drops that.
 
     Raises:
         EncodingError: a byte is not in the encoding.
     """
     decoder = Decoder(encoding)
+    has_mark = encoding not in _WITHOUT_MARK
     is_first = True
     for block in _ended(blocks):
         text = decoder.decode(block, final=not block)
+        if has_mark and text:
+            text, has_mark = text.removeprefix(_MARK), False
         if is_first and text:
-            text, is_first = text.removeprefix("\ufeff"), False
+            text, is_first = _MARK + text if text.startswith(_MARK) else text, False
         if text:
             yield text.encode(UTF8)
 

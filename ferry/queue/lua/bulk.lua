@@ -43,7 +43,8 @@ local function end_batch(batch, status, now_us)
   redis.call('PEXPIRE', BATCH .. batch, known[3])
   redis.call('ZADD', BATCHES_GONE, text(math.floor(now_us / 1000) + known[3]), (known[2] or '') .. '/' .. batch)
   -- A worker that lost its claim may still write a part, into a folder that its successor has deleted by then.
-  redis.call('ZADD', FILE_ENDS, text(now_us / 1000 + LATE_PARTS_MS), batch)
+  local _, now_ms = now()
+  redis.call('ZADD', FILE_ENDS, text(now_ms + LATE_PARTS_MS), batch)
 end
 
 -- Go on when no step is open: to the assembly, or where no row was ever counted straight to the end.
@@ -93,9 +94,11 @@ end
 local function forget_batches(now_ms)
   for _, gone in ipairs(redis.call('ZRANGEBYSCORE', BATCHES_GONE, '-inf', text(now_ms), 'LIMIT', 0, FORGOTTEN_AT_ONCE)) do
     local owner, batch = string.match(gone, '^(.*)/(.+)$')
-    redis.call('ZREM', BATCHES, batch)
-    if owner ~= '' then redis.call('ZREM', BATCHES_BY .. owner, batch) end
-    redis.call('ZREM', BATCHES_GONE, gone)
+    if redis.call('EXISTS', BATCH .. batch) == 0 then
+      redis.call('ZREM', BATCHES, batch)
+      if owner ~= '' then redis.call('ZREM', BATCHES_BY .. owner, batch) end
+      redis.call('ZREM', BATCHES_GONE, gone)
+    end
   end
 end
 
@@ -141,6 +144,10 @@ local function record_chunk(batch, number, part, completed, failed, now_us)
   redis.call('HINCRBY', BATCH .. batch, 'failed', failed)
   local known = redis.call('HMGET', BATCH .. batch, 'rate_us', 'rate', 'pending')
   local since_s, rows = (now_us - known[1]) / 1000000, (known[3] or 0) + completed + failed
+  if since_s < 0 then  -- Redis' clock went back
+    redis.call('HSET', BATCH .. batch, 'rate_us', text(now_us), 'pending', rows)
+    return
+  end
   if since_s < 0.2 then  -- chunks of many workers are settled together
     redis.call('HSET', BATCH .. batch, 'pending', rows)
     return
@@ -152,7 +159,7 @@ end
 
 -- The claim of a step lapsed. It is given up after `max_attempts` claims; a chunk after three times as many, for each of
 -- its rows that kills takes two workers with it until it is left out. Nothing is charged where the worker was not at it.
-local function lapse_step(id, attempts, max_attempts, is_free, now_us)
+local function lapse_step(id, attempts, max_attempts, is_free, now_us, now_ms)
   local batch, step = string.match(id, '^(.-)/(.+)$')
   local place = redis.call('HGET', BATCH_OPEN .. batch, step)
   is_free = is_free or not place or string.sub(place, 1, 1) == '-'
@@ -168,7 +175,7 @@ local function lapse_step(id, attempts, max_attempts, is_free, now_us)
     break_batch(batch, 'worker_lost', message .. ': the file could not be checked', now_us)
   else
     record_chunk(batch, step, '', 0, 0, now_us)
-    fill_window(batch, now_us, math.floor(now_us / 1000))
+    fill_window(batch, now_us, now_ms)
     go_on(batch, now_us)
   end
 end

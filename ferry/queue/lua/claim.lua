@@ -1,29 +1,27 @@
 -- Take waiting jobs of one model under a lease, or add to a claim that is held.
 -- ARGV  name:version, token, max rows, lease in ms, seed, 1 for a fresh claim or 0 to add to one,
 --       share of its rows that each class is owed which waits behind a higher one, 1 for all classes or 0 to leave bulk alone,
---       digest of the files that the worker serves (empty: not checked); under another than the registered one it gets nothing
+--       digest of the files that the worker serves (empty: not checked); under another than the registered one it gets nothing,
+--       rows up to which others fill a claim that has high-priority jobs
 -- Reply now_us, then per job: id, rows, attempt, input (nil beyond CLAIMED_INPUT_BYTES: read it by itself), origin or '',
 --       when it was submitted in ms.
 --       A step of a bulk batch comes by itself and has no input.
 local model, token, room, lease_ms, seed = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local fresh, share, may_be_bulk = ARGV[6] == '1', tonumber(ARGV[7]), ARGV[8] == '1'
+local beside_high = tonumber(ARGV[10])
 local now_us, now_ms = now()
 despite_full_memory()
 local started_us = text(now_us)
 local reply, ids, small, places = {started_us}, {}, {}, {}
 local taken_rows, taken_bytes = 0, 0
-local has_step = false
+local has_step, has_skipped = false, false
 
 if not fresh and not redis.call('ZSCORE', LEASES, token) then return reply end
 local config = redis.call('HMGET', MODEL .. model, 'paused', 'digest')
 if ARGV[9] ~= '' and ARGV[9] ~= config[2] then return reply end
 
--- Returns whether the job was in time; a job that is not ends here.
-local function in_time(id, deadline_ms)
-  if tonumber(deadline_ms) > now_ms then return true end
-  cut_short(id, 'deadline_exceeded', 'the deadline passed before the job could run', now_us)
-  return false
-end
+-- A job whose deadline has passed is skipped. The leader alone ends it: it knows whether Redis' clock has stepped.
+local function in_time(deadline_ms) return tonumber(deadline_ms or '+inf') > now_ms end
 
 -- Its input stays with a job until it is settled.
 local function take(id, rows, bytes, attempt, origin, created_ms)
@@ -72,14 +70,16 @@ local function take_step_alone()
 end
 
 local function take_alone()
-  while #ids == 0 do
-    local id = redis.call('LPOP', ALONE .. model)
-    if not id then return end
-    local job = redis.call('HMGET', JOB .. id, 'state', 'rows', 'bytes', 'attempts', 'deadline_us', 'origin', 'created_us')
-    if job[1] == 'queued' and in_time(id, job[5] / 1000) then
+  for _, id in ipairs(redis.call('LRANGE', ALONE .. model, 0, LOOKED_THROUGH - 1)) do
+    local job = redis.call('HMGET', JOB .. id, 'state', 'rows', 'bytes', 'attempts', 'origin', 'created_us')
+    local is_queued = job[1] == 'queued'
+    if not is_queued or in_time(redis.call('ZSCORE', DEADLINES, id)) then redis.call('LREM', ALONE .. model, 1, id) end
+    if is_queued and in_time(redis.call('ZSCORE', DEADLINES, id)) then
       hold(id, job[4] + 1)
-      take(id, job[2], job[3], job[4] + 1, job[6] or '', text(job[7] / 1000))
+      take(id, job[2], job[3], job[4] + 1, job[5] or '', text(job[6] / 1000))
+      return
     end
+    has_skipped = has_skipped or is_queued
   end
 end
 
@@ -90,20 +90,25 @@ local function stream_of(class) return WAITING .. model .. ':' .. class end
 local function take_from(class, most, may_be_large)
   local stream = stream_of(class)
   if class == 'bulk' and taken_rows == 0 and may_be_large then take_step_alone() end
-  while taken_rows < most and not has_step do
-    local entries = redis.call('XRANGE', stream, '-', '+', 'COUNT', most - taken_rows)
+  local after, skipped = '-', 0
+  while taken_rows < most and not has_step and skipped < LOOKED_THROUGH do
+    local entries = redis.call('XRANGE', stream, after, '+', 'COUNT', most - taken_rows)
+    if #entries == 0 then return end
     local gone, is_full = {}, false
     for _, entry in ipairs(entries) do
       local fields = entry[2]
       if tonumber(fields[2]) > STEP_FORMAT_VERSION then is_full = true break end
       local id, rows, bytes = fields[4], fields[6], fields[8]
+      after = '(' .. entry[1]
       local fits = taken_rows + rows <= most or (may_be_large and taken_rows == 0)
       local is_step = fields[11] == 's'
       if not fits or (is_step and (taken_rows > 0 or not fresh)) then is_full = true break end
       if is_step then
         gone[#gone + 1] = entry[1]
         if hold_new(id) then take_step(id, rows, 1) break end
-      elseif in_time(id, fields[10]) then
+      elseif not in_time(fields[10]) then
+        skipped, has_skipped = skipped + 1, true
+      else
         gone[#gone + 1] = entry[1]
         -- An entry's id begins with when it was made.
         if hold_new(id) then take(id, rows, bytes, 1, fields[12] or '', string.match(entry[1], '^%d+')) end
@@ -135,7 +140,12 @@ local function take_in_order()
     end
   end
   if fresh and #waiting > 1 then pay_lower(waiting) end
-  for _, class in ipairs(waiting) do take_from(class, room, fresh) end
+  for _, class in ipairs(waiting) do
+    local before = #ids
+    take_from(class, room, fresh)
+    -- A claim's jobs are settled together: high-priority ones do not wait for a full claim of others.
+    if class == 'high' and #ids > before then room = math.min(room, math.max(beside_high, taken_rows)) end
+  end
 end
 
 local is_paused = config[1]
@@ -153,5 +163,6 @@ if #ids > 0 then
   change_backlog(model, -taken_rows, -taken_bytes)
 end
 wind_up()
-top_up(model, seed, now_ms)
+-- A claim that only skipped sends no ticket: a worker would skip the same jobs again and again. expire.lua does.
+if #ids > 0 or not has_skipped then top_up(model, seed, now_ms) end
 return reply

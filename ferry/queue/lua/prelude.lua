@@ -1,10 +1,27 @@
 -- What every script shares. Key names and constants above this line come from ferry/queue/keys.py.
 -- All keys begin with one hash tag, so they lie in one slot and may be built here; KEYS holds one of them, for a cluster.
 
-local function now()  -- microseconds and milliseconds of Redis' own clock
+local function time_us()
   local t = redis.call('TIME')
-  local us = t[1] * 1000000 + t[2]
-  return us, math.floor(us / 1000)
+  return t[1] * 1000000 + t[2]
+end
+
+-- The steps that the leader took out of Redis' clock, and the steady time it last saw; in microseconds.
+local function known_steps()
+  local offset, seen = string.match(redis.call('GET', CLOCK) or '0 0', '^(%S+) (%S+)$')
+  return tonumber(offset), tonumber(seen)
+end
+
+-- Returns four times. Redis' own clock in microseconds: for what is shown, and beside what Redis expires. The steady
+-- time in milliseconds and in microseconds: for leases, deadlines, heartbeats and limits. The steady time is Redis' clock
+-- without its steps (clock_step.lua), and it never goes back. Until the leader has seen a step forward, it has that step.
+-- So the last is the latest steady time that is sure, in microseconds: the leader's own, and AHEAD_US more.
+local function now()
+  local us = time_us()
+  local offset, seen = known_steps()
+  local steady_us = math.max(us - offset, seen)
+  local sure_us = seen > 0 and math.min(steady_us, seen + AHEAD_US) or steady_us
+  return us, math.floor(steady_us / 1000), steady_us, sure_us
 end
 
 local function text(number) return string.format('%.0f', number) end
@@ -52,6 +69,19 @@ end
 -- Steps of bulk batches stand among the jobs; the id of one is {batch}/{step}.
 local function is_step(id) return string.find(id, '/', 1, true) ~= nil end
 
+-- Accepted after a step forward that the leader has not seen, or while nobody led: only the leader knows which, and it
+-- takes that step out of the times of these jobs and batches (expire.lua).
+local function note_unsure(ids)
+  local _, _, steady_us, sure_us = now()
+  if steady_us <= sure_us then return end
+  local noted = {}
+  for _, id in ipairs(ids) do
+    noted[#noted + 1] = text(steady_us)
+    noted[#noted + 1] = id
+  end
+  in_pieces('ZADD', UNSURE, noted)
+end
+
 local ended = {}  -- ids of the jobs this script made terminal
 local news = {}   -- what it tells of them: {fields they share, ids, their outputs}
 local kept = {}   -- ids of those whose inputs stay: dead letters
@@ -93,7 +123,8 @@ local function unqueue(id, model, class, entry, rows, bytes)
   change_backlog(model, -rows, -bytes)
 end
 
--- End a job that was not computed (canceled, or past its deadline), wherever it stands. Returns whether it did.
+-- End a job that was not computed (canceled, or past its deadline), wherever it stands. Returns its model, or false when
+-- it was not open.
 local function cut_short(id, code, message, now_us)
   local job = redis.call('HMGET', JOB .. id, 'state', 'model', 'class', 'entry', 'rows', 'bytes', 'ttl_ms', 'limited_by')
   if job[1] ~= 'queued' and job[1] ~= 'running' then return false end
@@ -102,7 +133,7 @@ local function cut_short(id, code, message, now_us)
   local fields = {'state', 'canceled', 'error_code', code, 'error', message, 'completed_us', text(now_us)}
   news[#news + 1] = {{unpack(fields)}, {id}, {}}
   finish(id, job[7], fields, job[8])
-  return true
+  return job[2]
 end
 
 -- Let a job that was claimed wait again, to be claimed by itself; `is_free`: that claim is no attempt of its.
@@ -123,7 +154,11 @@ end
 -- Stand for election as the keeper, or stay it.
 local function leads(holder)
   if redis.call('SET', KEEPER, holder, 'NX', 'PX', KEEPER_LOCK_MS) then return true end
-  if redis.call('GET', KEEPER) ~= holder then return false end
+  if redis.call('GET', KEEPER) ~= holder then
+    -- Redis' clock went back, and with it the end of the lock: a dead leader must not keep it for that long.
+    if redis.call('PTTL', KEEPER) > KEEPER_LOCK_MS then redis.call('PEXPIRE', KEEPER, KEEPER_LOCK_MS) end
+    return false
+  end
   redis.call('PEXPIRE', KEEPER, KEEPER_LOCK_MS)
   return true
 end

@@ -19,9 +19,9 @@ local batch_key = BATCH .. batch
 local function make_file(first, field)
   local file = ARGV[first]
   if file == '' then return end
-  local end_ms, owner = text(now_ms + ARGV[first + 4]), redis.call('HGET', batch_key, 'owner') or ''
-  redis.call('HSET', FILE .. file, 'bytes', ARGV[first + 1], 'created_at', text(math.floor(now_ms / 1000)),
-    'expires_at', text(math.floor(end_ms / 1000)), 'filename', ARGV[first + 2], 'purpose', 'batch_output',
+  local owner = redis.call('HGET', batch_key, 'owner') or ''
+  redis.call('HSET', FILE .. file, 'bytes', ARGV[first + 1], 'created_at', text(math.floor(now_us / 1000000)),
+    'expires_at', text(math.floor((now_us / 1000 + ARGV[first + 4]) / 1000)), 'filename', ARGV[first + 2], 'purpose', 'batch_output',
     'status', 'processed', 'sha256', ARGV[first + 3], 'owner', owner)
   redis.call('ZADD', FILES, text(now_us), file)
   redis.call('ZADD', FILES_OF .. 'batch_output', text(now_us), file)
@@ -29,7 +29,7 @@ local function make_file(first, field)
     redis.call('ZADD', FILES_BY .. owner, text(now_us), file)
     redis.call('ZADD', FILES_BY .. owner .. ':batch_output', text(now_us), file)
   end
-  redis.call('ZADD', FILE_ENDS, end_ms, file)
+  redis.call('ZADD', FILE_ENDS, text(now_ms + ARGV[first + 4]), file)
   redis.call('HSET', batch_key, field, file)
 end
 

@@ -4,12 +4,13 @@
 --       owner or '', origin or '', limits of its API key or '' ("{key id} {jobs a second or 0} {most unfinished or 0}"),
 --       input ('' when it was set ahead)
 -- Reply now_us, then per job: verdict, rows waiting for its model (for all, where that is what is full; where its key is
---       over a limit: the jobs of the key that are not done, or the milliseconds until it may send another)
+--       over a limit: the jobs of the key that are not done, or the milliseconds until it may send another);
+--       then what is left of the limits of keys (add_limits_left)
 local seed, ttl_ms = ARGV[1], ARGV[2]
 local most = {rows = tonumber(ARGV[3]), bytes = tonumber(ARGV[4])}
 local most_in_all = {rows = tonumber(ARGV[5]), bytes = tonumber(ARGV[6])}
 local first, size = 7, 13
-local now_us, now_ms = now()
+local now_us, now_ms, steady_us = now()
 local created_us = text(now_us)
 local reply, models, accepted = {created_us}, {}, {}
 
@@ -81,7 +82,7 @@ for i = first, #ARGV, size do
   elseif not has_room(total, most_in_all, rows, bytes) then
     verdict, waiting = 'full_in_all', total
   else
-    local over_what, number = over(ARGV[i + 11], id, ARGV[i + 5], now_us, now_ms)
+    local over_what, number = over(ARGV[i + 11], id, ARGV[i + 5], steady_us, now_ms)
     if over_what then
       verdict, told = over_what, number
     else
@@ -95,11 +96,12 @@ for i = first, #ARGV, size do
   reply[#reply + 1] = told or waiting.rows + waiting.new_rows
 end
 
-local deadlines = {}
+local deadlines, taken = {}, {}
 for i = first, #ARGV, size do
   local id, model, class, rows, bytes, input = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 6], ARGV[i + 12]
   if accepted[id] == i then
     local deadline_ms = text(now_ms + ARGV[i + 5])
+    local shown_deadline_us = text(math.floor(now_us / 1000) + ARGV[i + 5]) .. '000'
     local origin, limits = ARGV[i + 10], per_key[ARGV[i + 11]]
     local entry
     if origin == '' then
@@ -111,7 +113,7 @@ for i = first, #ARGV, size do
     end
     redis.call('HSET', JOB .. id, 'v', FORMAT_VERSION, 'state', 'queued', 'model', model, 'class', class, 'rows', rows,
       'single', ARGV[i + 4], 'bytes', bytes, 'entry', entry, 'created_us', created_us,
-      'deadline_us', deadline_ms .. '000', 'ttl_ms', ttl_ms)
+      'deadline_us', shown_deadline_us, 'ttl_ms', ttl_ms)
     if ARGV[i + 7] ~= '' then redis.call('HSET', JOB .. id, 'fingerprint', ARGV[i + 7]) end
     if ARGV[i + 8] ~= '' then redis.call('HSET', JOB .. id, 'replay_of', ARGV[i + 8]) end
     if ARGV[i + 9] ~= '' then redis.call('HSET', JOB .. id, 'owner', ARGV[i + 9]) end
@@ -125,12 +127,14 @@ for i = first, #ARGV, size do
     end
     deadlines[#deadlines + 1] = deadline_ms
     deadlines[#deadlines + 1] = id
+    taken[#taken + 1] = id
   elseif input == '' and bytes ~= '0' then
     redis.call('DEL', ahead(id))
   end
 end
 in_pieces('ZADD', DEADLINES, deadlines)
-charge_limits(now_us)
+note_unsure(taken)
+charge_limits(steady_us)
 for model, waiting in pairs(models) do
   if waiting.new_rows > 0 then
     change_backlog(model, waiting.new_rows, waiting.new_bytes)
@@ -138,4 +142,5 @@ for model, waiting in pairs(models) do
     top_up(model, seed, now_ms)
   end
 end
+add_limits_left(reply, steady_us)
 return reply

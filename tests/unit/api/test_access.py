@@ -1,6 +1,6 @@
 import pytest
 
-from api.access import ANYBODY, HOLD_S, MOST_SEEN, SEEN_S, Gate, scope_of
+from api.access import ANYBODY, HOLD_S, MOST_SEEN, SEEN_S, Caller, Gate, scope_of
 from ferry.access import ApiKey, Scope, digest_of
 from ferry.errors import ForbiddenError, RateLimitedError, UnauthenticatedError
 
@@ -39,6 +39,7 @@ def bearer(key_id: str = "0a1b2c3d4e5f", secret: str = SECRET) -> dict[str, str]
         ("GET", "/v1/models", Scope.READ),
         ("GET", "/v1/dead-letters", Scope.ADMIN),
         ("POST", "/v1/dead-letters/1/replay", Scope.ADMIN),
+        ("DELETE", "/v1/owners/ann", Scope.ADMIN),
         ("GET", "/metrics", Scope.METRICS),
         ("POST", "/v2/repository/index", Scope.READ),
         ("POST", "/v2/repository/models/mnist/unload", Scope.ADMIN),
@@ -129,3 +130,19 @@ async def test_admit_when_a_key_was_over_its_limits_then_it_may_still_read_and_o
     await gate.admit("GET", "/v1/predictions/1", bearer())
     await gate.admit("POST", "/v1/predictions", bearer("ffffffffffff"))
     assert clock.slept == []
+
+
+async def test_confirm_when_a_key_was_revoked_while_a_request_came_then_refused() -> None:
+    now, finder = [0.0], Finder(key())
+    gate = Gate(finder, clock=lambda: now[0])
+    caller = Caller("ann", key())
+    await gate.confirm(caller)
+    await gate.confirm(ANYBODY)
+    finder.found["0a1b2c3d4e5f"] = key(revoked_us=5)
+    now[0] = SEEN_S
+    with pytest.raises(UnauthenticatedError, match="revoked while"):
+        await gate.confirm(caller)
+    del finder.found["0a1b2c3d4e5f"]
+    now[0] = 2 * SEEN_S
+    with pytest.raises(UnauthenticatedError, match="revoked while"):
+        await gate.confirm(caller)

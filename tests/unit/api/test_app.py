@@ -5,7 +5,7 @@ import pytest
 
 from api import app as module
 from api.app import build_app, create_app
-from api.protocol import STOP_BELL
+from api.stop_bell import STOP_BELL
 from ferry.errors import ConfigError
 from ferry.queue.producer import Limits, limits_of
 from ferry.settings import Settings
@@ -44,7 +44,7 @@ async def test_lifespan_when_it_ends_then_no_task_is_left(api_settings: Settings
     before = asyncio.all_tasks()
     app = build_app(api_settings, queue=MemoryQueue(LIMITS))
     async with app.router.lifespan_context(app):
-        assert len(asyncio.all_tasks() - before) == 3
+        assert len(asyncio.all_tasks() - before) == 4
     assert asyncio.all_tasks() == before
 
 
@@ -75,11 +75,6 @@ def test_limits_of_when_set_then_what_the_queue_needs() -> None:
         max_waiting_rows=1, max_waiting_bytes=1024, max_rows_in_all=2, max_bytes_in_all=2048, deadline_s=3,
         result_ttl_s=4,
     )  # fmt: skip
-
-
-async def test_docs_when_opened_then_there(api: Api) -> None:
-    response = await api.client.get("/docs")
-    assert (response.status_code, response.headers["content-type"]) == (200, "text/html; charset=utf-8")
 
 
 async def test_lifespan_when_the_server_begins_to_stop_then_waiting_requests_are_answered(api: Api) -> None:

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect
 
-from api.bodies import check_media_type, parse_json, read_body, read_json_object
+from api import json_parsing
+from api.bodies import check_media_type, read_body, read_json_object
 from api.headers import headers_of
+from api.json_parsing import parse_json
 from api.problems import BodyTooLargeError, UnsupportedMediaTypeError
 from ferry.errors import InvalidInputError, MalformedRequestError
 
@@ -182,3 +184,20 @@ async def test_read_body_when_compressed_then_refused_by_name() -> None:
     with pytest.raises(UnsupportedMediaTypeError, match="'gzip' is not read here"):
         await _read(request([b"{}"], content_encoding="GZIP"), max_bytes=100)
     assert await _read(request([b"{}"], content_encoding="identity"), max_bytes=100) == b"{}"
+
+
+@pytest.mark.anyio
+async def test_read_json_object_when_it_is_larger_than_one_without_tensors_may_be_then_refused() -> None:
+    with pytest.raises(BodyTooLargeError, match="the limit of a body without tensors is 65536 bytes"):
+        await _read_object(request([b"{}" + b" " * 70_000]), max_bytes=10**6)
+
+
+@pytest.mark.parametrize("item", ["[]", "{}"])
+def test_parse_json_when_there_are_more_values_than_memory_is_for_then_invalid(
+    item: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_parsing, "MAX_VALUES", 1000)
+    assert len(parse_json(f"[{','.join([item] * 400)}]".encode())) == 400
+    with pytest.raises(InvalidInputError, match="the limit is 1000"):
+        parse_json(f"[{','.join([item] * 1001)}]".encode())
+    assert parse_json(f"[{','.join(['1'] * 5000)}]".encode()).shape == (5000,)

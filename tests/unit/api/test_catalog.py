@@ -10,8 +10,9 @@ from api.catalog import MISS_PAUSE_S, REFRESH_EVERY_S, Catalog, Entry
 from ferry.errors import NotFoundError, QueueUnavailableError
 from ferry.manifest import MODEL_FILE, Evidence, Execution, ExecutionMode, Manifest
 from ferry.profile import WHOLE_JOB_LIMITS
+from ferry.queue.broken_models import BrokenModel
 from ferry.queue.producer import ModelStatus
-from ferry.repository import Repository
+from ferry.repository import Repository, Survey
 from tests.manifests import manifest, profile
 from tests.unit.api.conftest import put_model
 
@@ -25,6 +26,7 @@ class Registry:
         self.statuses: dict[str, ModelStatus] = {}
         self.is_down = False
         self.looks = 0
+        self.reports: list[BrokenModel] = []
 
     def announce(self, added: Manifest, live_workers: int = 1, waiting_rows: int = 0) -> None:
         self.statuses[added.ref] = ModelStatus(added, live_workers, waiting_rows)
@@ -37,6 +39,9 @@ class Registry:
 
     async def unloaded(self) -> frozenset[tuple[str, str]]:
         return frozenset()
+
+    async def broken(self) -> list[BrokenModel]:
+        return self.reports
 
     async def models(self) -> list[ModelStatus]:
         self.looks += 1
@@ -199,9 +204,9 @@ async def test_refresh_when_the_folder_is_as_it_was_then_not_read_again(folder: 
     class Counted(Repository):
         scans = 0
 
-        def scan(self) -> dict[tuple[str, str], Manifest]:
+        def survey(self) -> Survey:
             self.scans += 1
-            return super().scan()
+            return super().survey()
 
     repository = Counted(folder)
     catalog = Catalog(repository, registry)

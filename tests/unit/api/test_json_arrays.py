@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api import json_arrays
+from api.json_parsing import parse_json
 
 
 def nested(size: int) -> list:
@@ -44,8 +45,8 @@ def test_read_when_whole_numbers_and_fractions_are_mixed_then_float64() -> None:
         {"a": [{"b": [1.5]}], "c": {}},
     ],
 )  # fmt: skip
-def test_read_when_small_uneven_or_not_of_numbers_then_as_ever(value: object) -> None:
-    assert _plain(json_arrays.read(json.dumps(value).encode())) == value
+def test_parse_json_when_arrays_are_small_uneven_or_not_of_numbers_then_the_same_value(value: object) -> None:
+    assert _plain(parse_json(json.dumps(value).encode())) == value
 
 
 @pytest.mark.parametrize(
@@ -94,3 +95,13 @@ def test_read_when_inputs_of_many_jobs_are_numbers_then_each_is_read_by_itself()
     assert found[-1] == [1, [2.5]]
     nested = json_arrays.read(b'{"input": {"inputs": [' + b"3, " * 40 + b"3]}}")["input"]["inputs"]
     assert isinstance(nested, np.ndarray)
+
+
+@pytest.mark.parametrize("n_rows", [1, json_arrays._FEW_LISTS + 1])
+def test_read_when_there_are_more_brackets_than_lists_then_left_to_another_parser(n_rows: int) -> None:
+    rows = ",".join([json.dumps([1.5] * 40)] * n_rows)
+    assert json_arrays.read(f'{{"m":"x","x":[{rows}]}}'.encode())["x"].shape == (n_rows, 40)
+    for odd in (f'{{"m":"x","x":[{rows[:-4]}[1.5]]]}}', f'{{"m":"[","x":[{rows}]}}'):
+        assert json.loads(odd)
+        with pytest.raises(ValueError, match="lists within the last axis"):
+            json_arrays.read(odd.encode())

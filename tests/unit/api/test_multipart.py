@@ -90,3 +90,8 @@ def test_reader_when_it_is_no_form_then_unsupported(content_type: str) -> None:
 def test_reader_when_there_is_no_fit_boundary_then_malformed(boundary: str) -> None:
     with pytest.raises(MalformedRequestError):
         FormReader("multipart/form-data" + boundary)
+
+
+def test_reader_when_the_content_type_is_long_then_malformed_before_it_is_taken_apart() -> None:
+    with pytest.raises(MalformedRequestError, match="the content type has 60030 characters, the limit is 512"):
+        FormReader("multipart/form-data; boundary=" + ";" * 60_000)

@@ -55,12 +55,15 @@ STATUSES = {
     ("get", "/v1/stats"): {"200", "404", "503"},
     ("get", "/v1/stats/events"): {"200", "404"},
     ("get", "/v1/key"): {"200"},
+    ("delete", "/v1/owners/{owner}"): {"200", "404", "409", "422", "503"},
     ("get", "/metrics"): {"200", "404", "503"},
     ("post", "/v2/repository/index"): {"200", "400", "413", "422"},
     ("post", "/v2/repository/models/{name}/load"): {"200", "400", "404", "413", "422", "503"},
     ("post", "/v2/repository/models/{name}/unload"): {"200", "400", "404", "413", "422", "503"},
     ("get", "/v2/health/live"): {"200"},
     ("get", "/v2/health/ready"): {"200", "503"},
+    ("get", "/v2/models/{name}/ready"): {"200", "404", "422", "503"},
+    ("get", "/v2/models/{name}/versions/{version}/ready"): {"200", "404", "422", "503"},
 }
 
 

@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from api import problems
+from api.access import HeldError
 from api.problems import (
     handle_bug,
     handle_disconnect,
@@ -32,10 +33,12 @@ STATUSES = {
     errors.ConflictError: 409,
     errors.ReusedError: 422,
     errors.RateLimitedError: 429,
+    HeldError: 429,
     QueueFullError: 503,
     errors.QueueDrainingError: 503,
     QueueUnavailableError: 503,
     errors.StorageError: 503,
+    errors.ServerBusyError: 503,
     errors.NoWorkerError: 503,
     WaitTimeoutError: 504,
     errors.ShuttingDownError: 503,
@@ -150,3 +153,18 @@ def test_install_handlers_when_installed_then_fastapis_own_answers_are_all_repla
         Exception: handle_bug,
     }
     assert {key: app.exception_handlers[key] for key in ours} == ours
+
+
+async def test_handle_ferry_error_when_the_detail_and_the_pointer_are_long_then_the_answer_is_short() -> None:
+    faults = tuple(Fault("d" * 10_000, "#/" + "p" * 100_000) for _ in range(100))
+    response = await handle_ferry_error(request(), InvalidInputError("d" * 1_000_000, faults=faults))
+    body = orjson.loads(response.body)
+    assert len(body["errors"]) == problems.MAX_FAULTS
+    assert len(response.body) < 200_000
+    assert body["detail"].endswith("d...")
+
+
+async def test_handle_validation_error_when_there_are_many_faults_then_the_first_ones() -> None:
+    faults = [{"loc": ("query", "id", place), "msg": "wrong"} for place in range(1000)]
+    response = await handle_validation_error(request(), RequestValidationError(faults))
+    assert len(orjson.loads(response.body)["errors"]) == problems.MAX_FAULTS

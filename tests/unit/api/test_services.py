@@ -5,11 +5,11 @@ import pytest
 from fastapi import FastAPI, Request
 
 from api.access import Gate
+from api.addresses import Addresses
 from api.catalog import Catalog
 from api.door import Door
-from api.headers import headers_of
 from api.meter import Meter
-from api.services import Services, base_url_of, services_of
+from api.services import Services, services_of
 from api.submitter import Submitter
 from api.waiters import Waiters
 from ferry.repository import Repository
@@ -22,7 +22,8 @@ def services(**settings: object) -> Services:
     queue = MemoryQueue(LIMITS)
     catalog = Catalog(Repository(Path("nowhere")), queue)
     settled = Settings(_env_file=None, **settings)
-    return Services(settled, queue, queue, catalog, Submitter(queue), Waiters(queue), Door(Gate(None), Meter()))
+    door = Door(Gate(None), Meter())
+    return Services(settled, queue, queue, catalog, Submitter(queue), Waiters(queue), door, Addresses(settled))
 
 
 def request(app: FastAPI, **scope: object) -> Request:
@@ -52,19 +53,3 @@ def test_services_of_when_started_without_then_a_type_error() -> None:
     app.state.services = SimpleNamespace()
     with pytest.raises(TypeError, match="without its services"):
         services_of(request(app))
-
-
-@pytest.mark.parametrize(
-    ("scope", "url"),
-    [
-        ({"scheme": "http", "server": ("host", 8000)}, "http://host:8000"),
-        ({"scheme": "https", "server": ("host", 443)}, "https://host"),
-        (
-            {"scheme": "http", "server": ("x", 1), "headers": [(b"host", b"ferry.example:90")]},
-            "http://ferry.example:90",
-        ),
-    ],
-)
-def test_base_url_of_when_asked_then_as_the_client_sees_it(scope: dict[str, object], url: str) -> None:
-    asked = request(FastAPI(), **scope)
-    assert base_url_of(asked, headers_of(asked)) == url

@@ -6,6 +6,7 @@ import pytest
 from api import submission
 from api.catalog import Entry
 from api.context import Context
+from api.job_bodies import PackedRows, packed
 from ferry.errors import QueueFullError, ShuttingDownError, WaitTimeoutError
 from ferry.jobs import State
 from ferry.json_tensors import Rows
@@ -21,8 +22,8 @@ def nobody() -> Context:
     return Context(new_origin())
 
 
-def rows(n_rows: int = 2, *, single: bool = False) -> Rows:
-    return Rows([np.ones((n_rows, 3), np.float32)], n_rows, single)
+def rows(n_rows: int = 2, *, single: bool = False) -> PackedRows:
+    return packed(Entry(manifest()).inputs, Rows([np.ones((n_rows, 3), np.float32)], n_rows, single))
 
 
 @pytest.mark.parametrize("now_us", [1_800_000_000_000_000, 1_800_000_000_123_456, 1_800_000_000_999_999])
@@ -40,7 +41,7 @@ async def test_run_when_the_input_is_larger_than_an_echo_then_the_record_is_with
     wide = manifest("wide", inputs=(spec("x", "uint8", None),))
     await api.add_model(wide)
     for width, has_input in ((SMALL_INPUT_BYTES - 8, True), (SMALL_INPUT_BYTES - 7, False)):
-        value = Rows([np.zeros((1, width), np.uint8)], 1, single=False)
+        value = packed(Entry(wide).inputs, Rows([np.zeros((1, width), np.uint8)], 1, single=False))
         record = await submission.run(api.services, Entry(wide), value, context=nobody(), wait_s=None)
         assert (record.input is not None) is has_input
         assert record == await api.queue.read(record.id)

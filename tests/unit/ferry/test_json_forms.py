@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 import pytest
 
-from api.bodies import parse_json
+from api.json_parsing import parse_json
 from api.references import read_reference
 from ferry.errors import InvalidInputError
 from ferry.json_forms import accepted_form

@@ -1,13 +1,23 @@
 import json
 import logging
+import re
+import sys
+import threading
 from collections.abc import Iterator
+from re import _constants as constants  # type: ignore[attr-defined]  # the parsed form has no public name
+from re import _parser as parser  # type: ignore[attr-defined]
+from typing import Any
 
 import pytest
+import redis
 import structlog
 
+from ferry.errors import InvalidInputError, QueueUnavailableError
+from ferry.log_text import _ADDRESS, _SECRETS, _SUSPECT, clean, clean_text, describe
 from ferry.logs import configure_logging, event_log
 from ferry.settings import Settings
 
+PATTERNS = [_SUSPECT, _ADDRESS, *(pattern for pattern, _ in _SECRETS)]
 CHATTY = ("httpx", "kombu", "uvicorn.access", "asyncio", "celery.app.trace")
 
 
@@ -40,7 +50,7 @@ def test_configure_logging_when_json_then_one_object_a_line_with_name_level_and_
 ) -> None:
     configure().warning("job %s is late\nby a day", "abc")
     (entry,) = entries(capsys)
-    assert (entry["event"], entry["level"], entry["logger"]) == ("job abc is late\nby a day", "warning", "ferry.test")
+    assert (entry["event"], entry["level"], entry["logger"]) == ("job abc is late\\nby a day", "warning", "ferry.test")
     assert entry["timestamp"].endswith("Z")
 
 
@@ -135,7 +145,7 @@ def test_event_log_when_json_then_a_line_like_all_others(capsys: pytest.CaptureF
     log("request", {"status": 200, "path": "/a\nb"})
     record, line = entries(capsys)
     assert line.pop("timestamp")[:13] == record["timestamp"][:13]
-    assert line == {"event": "request", "level": "info", "logger": "api", "status": 200, "path": "/a\nb"}
+    assert line == {"event": "request", "level": "info", "logger": "api", "status": 200, "path": "/a\\nb"}
 
 
 def test_event_log_when_console_then_as_text(capsys: pytest.CaptureFixture[str]) -> None:
@@ -146,3 +156,165 @@ def test_event_log_when_console_then_as_text(capsys: pytest.CaptureFixture[str])
     written = capsys.readouterr().err
     assert "request" in written
     assert "status" in written
+
+
+# --- nothing of a secret, of rows or of control characters
+
+
+KEY = "ferry_0123456789ab_" + "Zx" * 21 + "Z"
+ROW = "patient 4711 0.123456789"
+FORMATS = pytest.mark.parametrize("log_format", ["json", "console"])
+
+
+def fail(key: str, rows: list[str]) -> None:
+    """Raise as a parser does, which quotes what it refuses; the locals hold it too."""
+    raise ValueError(f"could not read {rows} of {key}")
+
+
+@FORMATS
+def test_configure_logging_when_an_error_quotes_rows_and_key_then_neither_is_written(
+    capsys: pytest.CaptureFixture[str], log_format: str
+) -> None:
+    logger = configure(log_format)
+    try:
+        fail(KEY, [ROW])
+    except ValueError as error:
+        logger.exception("it failed: %s", error)  # noqa: TRY401  as a library may do it
+        structlog.get_logger("ferry.bound").error("it failed", exc_info=True, key=KEY, rows=[ROW.encode()])
+        of_celery = {"name": "t", "exc": str(error), "traceback": KEY}
+        logger.warning("task %(name)s raised: %(exc)s\n%(traceback)s", of_celery)
+    written = capsys.readouterr().err
+    assert written.count("in fail") == 2
+    assert "ValueError" in written
+    assert KEY[20:] not in written
+    assert ROW not in written
+    assert "4711" not in written
+
+
+@FORMATS
+def test_configure_logging_when_an_error_was_raised_from_another_then_both_are_shown_bounded(
+    capsys: pytest.CaptureFixture[str], log_format: str
+) -> None:
+    def deep(n: int) -> None:
+        if n == 0:
+            raise ZeroDivisionError("division by zero")
+        deep(n - 1)
+
+    logger = configure(log_format)
+    try:
+        try:
+            deep(500)
+        except ZeroDivisionError as error:
+            raise KeyError(ROW) from error
+    except KeyError:
+        logger.exception("it failed")
+    written = capsys.readouterr().err
+    assert "ZeroDivisionError: division by zero" in written
+    assert "builtins.KeyError" in written
+    assert "more frames" in written
+    assert len(written) < 10_000
+
+
+@FORMATS
+@pytest.mark.parametrize("sign", ["\n", "\r", "\x1b[2J", "\x9b31m", "\u202e", "\u2028", "\x00", "\x7f", "\ud800"])
+def test_configure_logging_when_a_client_sends_control_characters_then_they_are_escaped(
+    capsys: pytest.CaptureFixture[str], log_format: str, sign: str
+) -> None:
+    configure(log_format).warning("GET %s failed", f"/a{sign}b")
+    log = event_log(settings(log_format=log_format), "api")
+    assert log
+    log("request", {"path": f"/a{sign}b"})
+    written = capsys.readouterr().err
+    assert len(written.splitlines()) == 2
+    assert sign[0] not in written.replace("\n", "")
+    assert "\\u" in written or "\\x" in written or "\\n" in written or "\\r" in written
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (f"Authorization: Bearer {KEY}", "Authorization: Bearer ***"),
+        (f"key {KEY} is wrong", "key ferry_0123456789ab_*** is wrong"),
+        ("redis://:hunter2@host:6379/0 is away", "redis://***@host:6379/0 is away"),
+        ("redis://user:hun/ter2@host", "redis://***@host"),
+        ("redis://:p@ss@host/0 is away", "redis://***@host/0 is away"),
+        ("redis://:it's@host, away", "redis://***@host, away"),
+        ("redis://:a://b@host is away", "redis://***@host is away"),
+        ("http://a/b and redis://:pw@host", "http://a/b and redis://***@host"),
+        ("PUT https://b.s3/o?X-Amz-Signature=abc&x=1 gave 403", "PUT https://b.s3/o?*** gave 403"),
+        ("PUT https://b.s3/o?name='x'&X-Amz-Signature=abc gave 403", "PUT https://b.s3/o?*** gave 403"),
+        ("PUT https://u:p@b.s3/o?X-Amz-Signature=abc", "PUT https://***@b.s3/o?***"),
+        ("aws_secret_access_key=abc", "aws_secret_access_key=***"),
+        ("{'secret_access_key': 'abc'}", "{'secret_access_key': ***}"),
+        ("password=hunter2, port=1", "password=***, port=1"),
+        ("x" * 5000, "x" * 2000 + "..."),
+        ("what is key to it", "what is key to it"),
+    ],
+)
+def test_clean_text_when_it_holds_a_secret_then_only_that_is_left_out(text: str, shown: str) -> None:
+    assert clean_text(text) == shown
+
+
+def endless(items: Any, *, is_last: bool = True) -> list[Any]:
+    """Return the repeats of a parsed pattern that are long or endless, and after which more must match."""
+    found = []
+    for place, (kind, value) in enumerate(items):
+        ends = is_last and place == len(items) - 1
+        if kind in (constants.MAX_REPEAT, constants.MIN_REPEAT, constants.POSSESSIVE_REPEAT):
+            _, most, repeated = value
+            found += [value] * (most > 64 and not ends) + endless(repeated, is_last=ends and most == 1)
+        elif kind is constants.SUBPATTERN:
+            found += endless(value[-1], is_last=ends)
+        elif kind is constants.BRANCH:
+            found += [each for branch in value[1] for each in endless(branch, is_last=ends)]
+    return found
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_patterns_when_read_then_only_the_last_part_may_be_of_any_length(pattern: re.Pattern[str]) -> None:
+    # Then a try at one place either fails after few steps, or matches and takes what it read: the work is linear.
+    assert endless(parser.parse(pattern.pattern, pattern.flags)) == []
+
+
+@pytest.mark.parametrize("pattern", [r"a+b", r"(a+)?b", r"(?:a|b+)c", r"(?:a{1,9}b*)+", r"a{0,500}b"])
+def test_endless_when_a_pattern_has_a_long_repeat_before_its_end_then_found(pattern: str) -> None:
+    assert endless(parser.parse(pattern))
+
+
+def test_clean_when_a_field_is_an_object_then_only_its_type() -> None:
+    assert clean({"rows": (1, b"rows", {"a": object()})}) == {"rows": [1, "<bytes>", {"a": "<object>"}]}
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (InvalidInputError("4711 is no float"), "InvalidInputError (its text may hold"),
+        (QueueUnavailableError("Redis is away"), "QueueUnavailableError: Redis is away"),
+        (FileNotFoundError(2, "No such file or directory", "/secret"), "FileNotFoundError: [Errno 2] No such file or"),
+        (OSError("4711"), "builtins.OSError (its text may"),
+        (redis.ConnectionError("Error 111 connecting"), "ConnectionError: Error 111 connecting"),
+    ],
+)
+def test_describe_when_an_error_may_quote_a_client_then_only_its_type(error: Exception, shown: str) -> None:
+    described = describe(error)
+    assert described.startswith(shown)
+    assert "4711" not in described
+    assert "/secret" not in described
+
+
+def test_configure_logging_when_nobody_catches_an_error_then_it_is_a_line_without_its_text(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure()
+    thread = threading.Thread(target=fail, args=(KEY, [ROW]), name="helper")
+    thread.start()
+    thread.join()
+    try:
+        fail(KEY, [ROW])
+    except ValueError as error:
+        sys.excepthook(ValueError, error, error.__traceback__)
+    first, second = entries(capsys)
+    assert first["event"] == "an error ended thread helper"
+    assert "in fail" in first["exception"]
+    assert (second["event"], second["level"]) == ("an error ended this process: ValueError", "critical")
+    assert ROW not in first["exception"] + second["exception"]

@@ -97,6 +97,13 @@ def test_fixed_input_when_values_fill_the_shape_then_an_array_of_its_dtype() -> 
         FixedInput(name="sr", dtype="int4", values=(1,))
 
 
+def test_manifest_when_the_description_is_very_long_then_refused_with_the_limit() -> None:
+    fields = manifest().model_dump()
+    assert Manifest(**fields | {"description": "x" * 4096}).description
+    with pytest.raises(ValidationError, match="at most 4096 characters"):
+        Manifest(**fields | {"description": "x" * 4097})
+
+
 # --- names
 
 

@@ -43,7 +43,9 @@ def test_render_when_a_label_has_quotes_then_escaped() -> None:
     assert told["ferry_worker_up", (("worker", 'a"b\\c'),)] == 1
 
 
-@pytest.mark.parametrize("name", {*metrics.FROM_API, *metrics.FROM_WORKER}, ids=lambda name: name.name)
+@pytest.mark.parametrize(
+    "name", {*metrics.FROM_API, *metrics.FROM_STACK, *metrics.FROM_WORKER}, ids=lambda name: name.name
+)
 def test_names_when_held_to_the_rules_of_prometheus_then_they_fit(name: Name) -> None:
     assert name.name.startswith("ferry_")
     assert name.name.endswith("_total") is (name.kind is Kind.COUNTER)
@@ -54,5 +56,7 @@ def test_names_when_held_to_the_rules_of_prometheus_then_they_fit(name: Name) ->
 
 def test_names_when_all_are_taken_then_each_stands_in_the_operations_page() -> None:
     page = OPERATIONS.read_text("utf-8")
-    missing = sorted({name.name for name in (*metrics.FROM_API, *metrics.FROM_WORKER)} - set(page.split("`")))
+    missing = sorted(
+        {name.name for name in (*metrics.FROM_API, *metrics.FROM_STACK, *metrics.FROM_WORKER)} - set(page.split("`"))
+    )
     assert missing == []

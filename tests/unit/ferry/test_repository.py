@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ferry.errors import ConflictError, InvalidInputError, ModelRefusedError, NotFoundError
+from ferry.errors import ConfigError, ConflictError, InvalidInputError, ModelRefusedError, NotFoundError
 from ferry.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, TensorSpec, write_manifest
 from ferry.repository import INCOMING_PREFIX, LEFTOVER_AGE_S, Repository
 
@@ -55,6 +55,17 @@ def test_survey_when_one_folder_is_broken_then_it_says_why_and_shows_the_rest(re
     survey = repository.survey()
     assert list(survey.entries) == [("good", "1")]
     assert survey.broken == {("bad", "1"): "model.onnx is missing"}
+
+
+@pytest.mark.parametrize("file_name", [MANIFEST_FILE, MODEL_FILE])
+def test_survey_when_a_file_is_a_pipe_then_it_is_broken(repository: Repository, file_name: str) -> None:
+    put(repository, "good", "1")
+    path = put(repository, "bad", "1") / file_name
+    path.unlink()
+    os.mkfifo(path)
+    survey = repository.survey()
+    assert list(survey.entries) == [("good", "1")]
+    assert file_name in survey.broken["bad", "1"]
 
 
 def test_survey_when_folders_are_hidden_or_foreign_then_they_are_ignored(repository: Repository) -> None:
@@ -229,3 +240,19 @@ def test_fingerprint_when_a_folder_is_being_staged_then_it_stays(repository: Rep
     with repository.staging() as staged:
         (staged / MODEL_FILE).write_bytes(MODEL)
         assert repository.fingerprint() == before
+
+
+# --- the root
+
+
+def test_check_root_when_it_is_missing_or_a_folder_then_fine(tmp_path: Path) -> None:
+    Repository(tmp_path).check_root()
+    Repository(tmp_path / "none").check_root()
+
+
+def test_check_root_when_it_is_a_file_or_a_dangling_link_then_refused_with_the_setting(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "none")
+    for name, reason in (("file", "Not a directory"), ("link", "No such file or directory")):
+        with pytest.raises(ConfigError, match=f"FERRY_MODELS_DIR={tmp_path / name}: {reason}; name a folder"):
+            Repository(tmp_path / name).check_root()

@@ -105,7 +105,7 @@ def test_stamps_of_when_it_is_asked_then_neither_hidden_files_nor_samples_nor_li
     (entry / "samples" / "rows.npz").touch()
     (entry / ".mirrored").touch()
     (entry / "loop").symlink_to(tmp_path)
-    assert [name for name, _, size in stamps_of(entry) if name != "loop"] == [MANIFEST_FILE, MODEL_FILE]
+    assert [name for name, *_ in stamps_of(entry) if name != "loop"] == [MANIFEST_FILE, MODEL_FILE]
 
 
 def test_stamps_of_when_there_is_no_folder_then_there_are_none(tmp_path: Path) -> None:

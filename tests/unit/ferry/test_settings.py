@@ -25,7 +25,7 @@ BAD = {
     "file_ttl_s": ["0", "31536001"],
     "workers": ["-1", "1025"],
     "worker_name": ["a b", "a@b", "x" * 41],
-    "ort_threads": ["0", "1025"],
+    "ort_threads": ["-1", "0.5", "1025"],
     "ort_provider": ["gpu", "CUDA", ""],
     "lease_s": ["0.1", "3601"],
     "max_run_s": ["0", "86401"],
@@ -50,7 +50,7 @@ ENDS = {
     "file_ttl_s": [0.001, 31_536_000],
     "workers": [0, 1024],
     "worker_name": ["x", "x" * 40, "gpu-1_A"],
-    "ort_threads": [1, 1024],
+    "ort_threads": [0, 1024],
     "ort_provider": ["cpu", "cuda"],
     "lease_s": [0.2, 3600],
     "max_run_s": [1, 86_400],
@@ -79,6 +79,26 @@ def test_load_settings_when_nothing_is_set_then_the_defaults() -> None:
     assert (settings.redis_url, settings.api_host, settings.flower_host) == ("", "127.0.0.1", "127.0.0.1")
 
 
+@pytest.mark.parametrize(
+    ("given", "needs_keys"),
+    [
+        ({}, False),
+        ({"api_host": "localhost"}, False),
+        ({"api_host": "::1"}, False),
+        ({"api_host": "0.0.0.0"}, True),
+        ({"trusted_proxies": "127.0.0.1"}, True),
+        ({"public_url": "https://ferry.example.org"}, True),
+        ({"root_path": "/ferry"}, True),
+        ({"trusted_proxies": "127.0.0.1", "api_keys": "off"}, False),
+        ({"api_keys": "on"}, True),
+    ],
+)
+def test_needs_keys_when_others_than_this_machine_can_reach_the_api_then_by_default(
+    given: dict[str, str], needs_keys: bool
+) -> None:
+    assert Settings(_env_file=None, **given).needs_keys is needs_keys
+
+
 def test_load_settings_when_set_in_the_environment_then_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FERRY_API_PORT", "9000")
     monkeypatch.setenv("FERRY_MODELS_DIR", "/srv/models")
@@ -98,10 +118,9 @@ def test_load_settings_when_in_both_then_the_environment_wins_over_the_file(
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in BAD.items() for value in values])
 def test_load_settings_when_one_is_bad_then_it_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(ENV_PREFIX + name.upper(), value)
-    first, *lines = fault_of_loading().splitlines()
-    assert first == "bad settings:"
-    (line,) = lines
-    assert line.startswith(f"  FERRY_{name.upper()}=")
+    line = fault_of_loading()
+    assert line.startswith(f"bad settings: FERRY_{name.upper()}=")
+    assert "\n" not in line
     assert name.endswith(("url", "options")) or repr(value) in line
 
 
@@ -142,12 +161,12 @@ def test_load_settings_when_a_key_of_the_environment_looks_mistyped_then_the_rig
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("FERRY_API_PROT", "9000")
-    assert fault_of_loading() == "unknown settings:\n  FERRY_API_PROT; did you mean FERRY_API_PORT?"
+    assert fault_of_loading() == "unknown settings: FERRY_API_PROT (did you mean FERRY_API_PORT?)"
 
 
 def test_load_settings_when_the_file_has_an_unknown_key_then_it_is_named_without_its_value(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("FERRY_SOMETHING_ELSE=secret\n")
-    assert fault_of_loading() == "unknown settings:\n  FERRY_SOMETHING_ELSE; see .env.example"
+    assert fault_of_loading() == "unknown settings: FERRY_SOMETHING_ELSE (see .env.example)"
 
 
 def test_load_settings_when_the_environment_has_a_foreign_key_then_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,3 +205,37 @@ def test_settings_when_listed_then_the_example_has_each_with_its_description_and
 
 def test_example_when_copied_as_it_is_then_the_defaults() -> None:
     assert dotenv_values(EXAMPLE) == {}
+
+
+def test_settings_when_shown_then_without_passwords() -> None:
+    secrets = {
+        "redis_url": "redis://:hunter2@host", "storage_url": "s3://hunter2@b", "models_url": "s3://hunter2@b",
+        "storage_options": '{"secret": "hunter2"}', "api_key": "hunter2",
+    }  # fmt: skip
+    shown = Settings(_env_file=None, **secrets)
+    assert "hunter2" not in f"{shown} {shown!r}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://host:port",
+        "redis://:pa#ss@host",
+        "redis://:pa/ss@host",
+        "redis://host/abc",
+        "redis://[::1",
+        "redis://host:0",
+    ],
+)
+def test_load_settings_when_the_url_is_no_address_then_said_without_the_password(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("FERRY_REDIS_URL", url)
+    detail = fault_of_loading()
+    assert detail.startswith("bad settings: FERRY_REDIS_URL=...: Value error, is no address")
+    assert "ss@" not in detail
+
+
+def test_load_settings_when_the_file_cannot_be_read_then_said(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"FERRY_API_PORT=\xff\xfe\n")
+    assert fault_of_loading() == ".env cannot be read: it is no UTF-8"

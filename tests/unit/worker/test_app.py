@@ -7,7 +7,6 @@ from types import ModuleType
 import celery
 import pytest
 
-from ferry.errors import ConfigError
 from ferry.settings import Settings
 
 URL = "redis://:hunter2@localhost:1/0"
@@ -34,7 +33,7 @@ def test_app_when_no_redis_is_named_then_it_cannot_be_imported(
     monkeypatch: pytest.MonkeyPatch, module: ModuleType
 ) -> None:
     monkeypatch.setenv("FERRY_REDIS_URL", "")
-    with pytest.raises(ConfigError, match="FERRY_REDIS_URL"):
+    with pytest.raises(SystemExit, match="worker: FERRY_REDIS_URL is not set"):
         importlib.reload(module)
 
 

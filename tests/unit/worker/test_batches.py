@@ -388,7 +388,7 @@ def test_run_when_a_job_fails_then_its_message_and_the_log_tell_of_its_own_rows_
     with caplog.at_level(logging.DEBUG):
         outcomes = bench.run(*(bench.job(str(n), POISON if n == 2 else 7770 + n) for n in range(8)))
     assert outcomes["2"].error == "ValueError: cannot use [666.0]"
-    assert caplog.messages == ["job 2 failed in batch ticket.4: ValueError: cannot use [666.0]"]
+    assert caplog.messages == ["job 2 failed in batch ticket.4: model_error; its record has the message"]
 
 
 # --- payloads that are none

@@ -31,7 +31,7 @@ class Redis:
 
 
 def connect(redis: Redis) -> object:
-    cls = connects_with_room(redis.is_full, redis.serve, sleep=redis.sleep)
+    cls = connects_with_room(redis.is_full, redis.serve, checks={}, sleep=redis.sleep)
     return cls.connect(object.__new__(cls))
 
 
@@ -82,7 +82,7 @@ def test_connect_when_redis_is_away_then_it_is_looked_for_at_an_even_pace_and_sa
             raise QueueUnavailableError("Redis does not answer: the test says so")
         return False
 
-    cls = connects_with_room(is_full, redis.serve, sleep=redis.sleep)
+    cls = connects_with_room(is_full, redis.serve, checks={}, sleep=redis.sleep)
     assert cls.connect(object.__new__(cls)) == "connected"
     assert redis.said == [f"{LOOK_EVERY_S} s"] * 100
     assert caplog.messages == ["not connected yet: Redis does not answer: the test says so"]
@@ -93,6 +93,6 @@ def test_connect_when_told_to_stop_while_redis_is_away_then_the_worker_ends() ->
         state.should_stop = 0
         raise QueueUnavailableError("Redis does not answer: the test says so")
 
-    cls = connects_with_room(is_full, lambda: 0)
+    cls = connects_with_room(is_full, lambda: 0, checks={})
     with pytest.raises(WorkerShutdown):
         cls.connect(object.__new__(cls))

@@ -75,23 +75,22 @@ def test_worker_name_when_made_then_in_celerys_shape_and_never_twice_the_same(
 def test_main_when_settings_are_bad_then_named_on_stderr(
     module: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("FERRY_ORT_THREADS", "0")
+    monkeypatch.setenv("FERRY_ORT_THREADS", "0.5")
     assert module.main() == 1
-    assert capsys.readouterr().err.startswith("worker: bad settings:\n  FERRY_ORT_THREADS='0'")
+    assert capsys.readouterr().err.startswith("worker: bad settings: FERRY_ORT_THREADS='0.5'")
 
 
-def test_main_when_a_model_is_bad_then_each_is_named_on_stderr_and_nothing_is_served(
+def test_main_when_every_model_is_bad_then_each_is_named_on_one_line_and_nothing_is_served(
     module: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    put_model(tmp_path / "models", GOOD, "good")
     put_model(tmp_path / "models", b"no model", "bad")
     put_model(tmp_path / "models", b"", "empty")
     assert module.main() == 1
     err = capsys.readouterr().err
-    assert err.startswith("worker: cannot serve:\n")
+    assert err.startswith("worker: every model is broken, so there is nothing to serve: ")
+    assert err.count("\n") == 1
     assert "bad:1: onnxruntime will not load" in err
     assert "empty:1: onnxruntime will not load" in err
-    assert "good:1" not in err
 
 
 def test_serve_when_started_then_one_process_on_the_queues_of_its_models(
@@ -197,3 +196,11 @@ def test_find_ready_when_a_check_switched_the_model_before_then_switched_before_
     assert module.find_ready(shelf, heart, "toy", "1") is model
     assert heart.asked == 2
     assert module.find_ready(SimpleNamespace(find=lambda *_: None), heart, "toy", "1") is None
+
+
+@pytest.mark.parametrize(("threads", "expected"), [(0, 3), (1, 1), (8, 8)])
+def test_threads_of_when_none_are_set_then_one_for_each_core_of_the_process(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch, threads: int, expected: int
+) -> None:
+    monkeypatch.setattr(module, "available_cores", lambda: 3)
+    assert module.threads_of(Settings(_env_file=None, ort_threads=threads)) == expected

@@ -273,19 +273,29 @@ def test_load_model_when_the_file_is_no_model_then_refused(tmp_path, content: by
 @pytest.mark.parametrize(
     ("a_us", "b_us", "max_rows", "claim_rows"),
     [
-        (100, 0, 64, 512),
+        (100, 0, 64, 256),
         (1000, 0, 64, 320),
         (0, 100, 10, 50),
         (6000, 0, 64, 64),
         (20_000, 1, 1, 1),
-        (1, 0, 1, 512),
-        (1, 0, 600, 600),
+        (1, 0, 1, 200),
+        (1, 0, 600, 200),
+        (20_000, 0, 600, 600),
     ],
 )
-def test_claim_rows_when_a_batch_is_over_soon_then_several_up_to_five_milliseconds(
+def test_claim_rows_when_profiled_then_about_eight_milliseconds_beside_the_device(
     a_us: float, b_us: float, max_rows: int, claim_rows: int
 ) -> None:
     model = Model(manifest(max_rows=max_rows), None)
     assert model.claim_rows == max_rows
     model.adopt(profile().model_copy(update={"a_us": a_us, "b_us": b_us}))
     assert model.claim_rows == claim_rows
+
+
+def test_claim_rows_when_settled_claims_cost_more_then_claims_become_smaller() -> None:
+    model = Model(manifest(max_rows=512), None)
+    model.adopt(profile().model_copy(update={"a_us": 10, "b_us": 1}))
+    before = model.claim_rows
+    for _ in range(20):
+        model.claim_settled(200, 200 * 70e-6)
+    assert model.claim_rows < before

@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime
@@ -37,6 +38,15 @@ class Sessions:
 
     def get_providers(self) -> list[str]:
         return self.taken
+
+    def get_inputs(self) -> list[SimpleNamespace]:
+        return [SimpleNamespace(name="x", type="tensor(float)", shape=["N", 3])]
+
+    def get_outputs(self) -> list[SimpleNamespace]:
+        return [SimpleNamespace(name="y", type="tensor(float)", shape=["N", 3])]
+
+    def get_overridable_initializers(self) -> list[SimpleNamespace]:
+        return []
 
     def run(self, names: object, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
         self.steps.append("run")

@@ -14,7 +14,8 @@ from tests.fakes.sessions import FakeSession
 from tests.manifests import LIMITS, manifest, submission
 from worker.models import Model
 from worker.neighbour_check import Batch
-from worker.tickets import SETTLE_RETRY_S, TICKET_S, TicketRunner
+from worker.tickets import LINGER_S, SETTLE_RETRY_S, TICKET_S, TicketRunner
+from worker.watch import Watch
 
 GIVE_UP_S = 300.0
 STARTED_AT = 1000.0
@@ -57,7 +58,8 @@ class Bench:
         self.checks = Checks()
         self.runner = TicketRunner(
             self.queue, self, lambda name, version: self.model if (name, version) == ("toy", "1") else None,
-            give_up_s=GIVE_UP_S, neighbours=self.checks, sleep=self.sleep, clock=lambda: self.now,
+            give_up_s=GIVE_UP_S, neighbours=self.checks, watch=Watch(clock=lambda: self.now), sleep=self.sleep,
+            clock=lambda: self.now,
         )  # fmt: skip
 
     @contextmanager
@@ -244,6 +246,56 @@ def test_serve_when_the_queue_is_down_at_the_claim_then_the_ticket_comes_to_noth
     bench.queue.is_down = True
     summary = bench.serve()
     assert (summary["jobs"], summary["note"]) == (0, "Redis is away")
+
+
+# --- what a claim costs
+
+
+def costs_of(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return a list that takes in the costs of claims; the bench's clock stands still beside its sleeps."""
+    seen: list[float] = []
+    monkeypatch.setattr(bench.model, "claim_settled", lambda _rows, host_s: seen.append(host_s))
+    return seen
+
+
+def test_serve_when_it_lingers_for_the_next_ticket_then_that_is_no_cost_of_the_claim(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench()
+    costs = costs_of(bench, monkeypatch)
+    plain = bench.queue.settle_and_claim
+
+    def linger(*args: object, **more: object) -> object:
+        bench.now += LINGER_S + 100.0
+        return plain(*args, **more)._replace(waited_s=LINGER_S + 100.0)
+
+    monkeypatch.setattr(bench.queue, "settle_and_claim", linger)
+    bench.submit(bench.job(GOOD))
+    bench.serve()
+    assert len(costs) == 1
+    assert costs[0] == pytest.approx(0, abs=50)
+
+
+@pytest.mark.parametrize("late_s", [0.0, TICKET_S])  # settled with the next claim, and by itself
+def test_serve_when_the_settle_was_retried_then_the_claim_tells_nothing_of_costs(
+    monkeypatch: pytest.MonkeyPatch, late_s: float
+) -> None:
+    bench = Bench()
+    costs = costs_of(bench, monkeypatch)
+
+    def lose_redis(x: np.ndarray) -> list[np.ndarray]:
+        bench.queue.is_down = True
+        bench.now += late_s
+        return sums(x)
+
+    def come_back() -> None:
+        bench.queue.is_down = bench.now < STARTED_AT + 5
+
+    bench.session._compute, bench.while_asleep = lose_redis, come_back
+    (job,) = bench.submit(bench.job(GOOD))
+    bench.serve()
+    assert bench.state(job) is State.SUCCEEDED
+    assert costs == []
 
 
 # --- waiting for company

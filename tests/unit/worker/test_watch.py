@@ -97,3 +97,18 @@ def test_timer_when_it_waits_runs_and_stores_then_each_by_itself() -> None:
     timer.stop()
     timer.stored()
     assert (timer.waited_s, timer.since_claim_s, timer.stored_s) == (1.0, 1.0, 1.0)
+
+
+def test_timer_when_the_claim_waited_for_the_next_ticket_then_that_is_no_part_of_its_cost() -> None:
+    ticks = count()
+    timer = Watch(clock=lambda: next(ticks)).start()
+    timer.lingered(0.25)
+    timer.end()
+    assert timer.cost_s == 0.75
+
+
+def test_timer_when_an_outage_was_part_of_the_claim_then_its_cost_is_not_known() -> None:
+    timer = Watch().start()
+    timer.lingered(None)
+    timer.end()
+    assert timer.cost_s is None

@@ -547,3 +547,10 @@ async def test_create_when_errors_are_to_be_elsewhere_then_refused(api: Api) -> 
     response = await posted(api, metadata={"errors": "nowhere"})
     assert response.status_code == 400
     assert response.json()["error"]["param"] == "#/metadata/errors"
+
+
+@pytest.mark.parametrize("member", ["model", "endpoint", "input_file_id", "metadata", "completion_window"])
+async def test_create_batch_when_a_member_is_many_numbers_then_400(api: Api, member: str) -> None:
+    body = {"input_file_id": "file-1", "endpoint": "/v1/predictions", member: [1] * 40}
+    response = await api.client.post("/v1/batches", json=body)
+    assert response.status_code == 400, response.text

@@ -1,5 +1,6 @@
 """`POST /v2/models/{name}/infer` over HTTP."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -101,3 +102,22 @@ async def test_infer_when_the_job_fails_then_500(api: Api) -> None:
 async def test_infer_when_the_deadline_passes_then_504(api: Api) -> None:
     response = await api.answered(api.client.post(PATH, json=body()), error_code="deadline_exceeded")
     assert_problem(response, 504, "wait_timeout")
+
+
+@pytest.mark.parametrize("wrong", [[1] * 40, [0.5] * 40, {"a": [1] * 40}, "x" * 100_000, [[]] * 40])
+@pytest.mark.parametrize("member", ["name", "datatype", "shape", "parameters"])
+async def test_infer_when_a_member_of_an_input_is_large_and_of_another_kind_then_a_short_400(
+    api: Api, member: str, wrong: object
+) -> None:
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, 3]} | {member: wrong}
+    if (member, type(wrong)) == ("parameters", dict):
+        return  # its members mean nothing
+    response = await api.client.post(PATH, content=json.dumps({"inputs": [tensor]})[:20_000])
+    assert response.status_code in (400, 413), response.text
+    assert len(response.content) < 1500
+
+
+async def test_infer_when_the_outputs_are_many_numbers_then_400(api: Api) -> None:
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, 3]}
+    response = await api.client.post(PATH, json={"inputs": [tensor], "outputs": [1] * 40})
+    assert_problem(response, 400, "invalid_input", "#/outputs")

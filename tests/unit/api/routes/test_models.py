@@ -70,6 +70,8 @@ async def test_show_model_when_known_then_its_whole_signature(api: Api) -> None:
         "digest": added.digest,
         "metrics": {"accuracy": 0.98},
         "notes": ["one"],
+        "state": "ready",
+        "broken": None,
         "live_workers": 1,
         "other_workers": 0,
         "waiting_rows": 0,
@@ -159,3 +161,36 @@ async def test_examples_when_only_workers_have_the_model_then_made_up(api: Api) 
 )
 async def test_examples_when_there_is_no_such_thing_then_said(api: Api, path: str, status: int) -> None:
     assert (await api.client.get(f"/v1/models/{path}")).status_code == status
+
+
+async def test_list_models_when_some_are_broken_then_each_with_its_reason_and_the_others_as_ever(api: Api) -> None:
+    await api.add_model(manifest("half"), is_served=False)
+    (api.models / "empty" / "1").mkdir(parents=True)
+    api.queue.report_broken({("half", "1"): "onnxruntime will not load it", ("empty", "1"): "manifest.json is missing"})
+    await api.services.catalog.refresh()
+    answer = (await api.client.get("/v1/models")).json()
+    states = {
+        each["id"]: (each["latest_version"]["state"], each["latest_version"]["broken"]) for each in answer["data"]
+    }
+    assert states == {"half": ("broken", "onnxruntime will not load it"), "toy": ("ready", None)}
+    assert answer["broken"] == [
+        {"name": "empty", "version": "1", "reason": "manifest.json is missing", "workers": 1},
+        {"name": "half", "version": "1", "reason": "onnxruntime will not load it", "workers": 1},
+    ]
+
+
+async def test_list_models_when_the_queue_is_down_then_what_is_broken_in_the_folder_is_known(api: Api) -> None:
+    (api.models / "empty" / "x").mkdir(parents=True)
+    api.queue.is_down = True
+    await api.services.catalog.refresh()
+    (broken,) = (await api.client.get("/v1/models")).json()["broken"]
+    assert broken == {
+        "name": "empty", "version": "x", "reason": "folder 'x' is no version: a whole number from 1", "workers": 0,
+    }  # fmt: skip
+
+
+async def test_list_models_when_one_worker_of_two_cannot_load_a_model_then_ready_with_the_reason(api: Api) -> None:
+    api.queue.report_broken({("toy", "1"): "out of memory"})
+    await api.services.catalog.refresh()
+    version = (await api.client.get("/v1/models/toy")).json()["latest_version"]
+    assert (version["state"], version["broken"]) == ("ready", "out of memory")

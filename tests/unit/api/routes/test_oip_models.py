@@ -72,3 +72,23 @@ async def test_config_when_rows_lie_along_another_axis_then_no_batch_size_and_wh
 @pytest.mark.parametrize("path", ["ghost", "ghost/config", "toy/versions/7", "toy/versions/7/config"])
 async def test_models_when_there_is_no_such_model_then_404(api: Api, path: str) -> None:
     assert_problem(await api.client.get(f"/v2/models/{path}"), 404, "not_found")
+
+
+@pytest.mark.parametrize("path", ["half/ready", "half/versions/1/ready"])
+async def test_ready_when_a_model_breaks_and_is_mended_then_503_with_the_reason_and_200(api: Api, path: str) -> None:
+    await api.add_model(manifest("half"), is_served=False)
+    assert_problem(await api.client.get(f"/v2/models/{path}"), 503, "no_worker")
+    api.queue.report_broken({("half", "1"): "the manifest names output 'z'"})
+    response = await api.client.get(f"/v2/models/{path}")
+    assert "since it is broken: the manifest names output 'z'" in assert_problem(response, 503, "no_worker")
+    assert (await api.client.get("/v2/models/toy/ready")).json() == {"name": "toy", "ready": True}
+    api.queue.report_broken({})
+    api.queue.beat({("half", "1"): ""})
+    assert await read(api, path) == {"name": "half", "ready": True}
+
+
+async def test_ready_when_there_is_no_readable_manifest_then_404_with_the_reason(api: Api) -> None:
+    (api.models / "empty" / "3").mkdir(parents=True)
+    for path in ("empty/ready", "empty/versions/3/ready", "empty/versions/3"):
+        detail = assert_problem(await api.client.get(f"/v2/models/{path}"), 404, "not_found")
+        assert detail == "model empty:3 is broken: manifest.json is missing"

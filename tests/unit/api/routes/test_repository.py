@@ -127,3 +127,12 @@ async def test_predict_when_the_model_is_unloaded_then_503_at_once_and_a_job_wai
     refused = await api.client.post("/predict", json={**ROW, "model": "toy"})
     assert (refused.status_code, refused.json()["code"]) == (503, "no_worker")
     assert await submitted_to(api, "toy") == (202, "1")
+
+
+async def test_index_when_a_folder_is_broken_then_unavailable_with_the_reason(api: Api) -> None:
+    (api.models / "empty" / "1").mkdir(parents=True)
+    await api.services.catalog.refresh()
+    shown = (await api.client.post("/v2/repository/index")).json()
+    assert {"name": "empty", "version": "1", "state": "UNAVAILABLE", "reason": "manifest.json is missing"} in shown
+    ready = (await api.client.post("/v2/repository/index", json={"ready": True})).json()
+    assert [each["name"] for each in ready] == ["toy"]

@@ -1,11 +1,12 @@
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from ferry.access import Scope, parse_token
 from ferry.cli import api_keys
+from ferry.erasure import Erasure
 from ferry.errors import InvalidInputError, NotFoundError
 from tests.fakes.memory_keys import MemoryKeys
 
@@ -101,3 +102,74 @@ def test_revoke_when_there_then_said_and_again_the_same(book: MemoryKeys) -> Non
 
 def test_revoke_when_there_is_none_then_not_found(book: MemoryKeys) -> None:
     assert isinstance(ferry_keys("revoke", "0" * 12).exception, NotFoundError)
+
+
+def test_rotate_when_named_then_the_new_key_alone_on_stdout_and_the_old_ones_end_is_said(book: MemoryKeys) -> None:
+    ferry_keys("create", "ci")
+    (old,) = book.list_all()
+    result = ferry_keys("rotate", old.id, "--overlap", "7d")
+    _, made = book.list_all()
+    token = parse_token(result.stdout.removesuffix("\n"))
+    assert token is not None
+    assert made.fits(token[1])
+    assert f"key {made.id} of ci replaces {old.id}, which works until 20" in result.stderr
+    assert "works until" in ferry_keys("list").stdout
+
+
+@pytest.mark.parametrize("text", ["", "1", "1w", "-1h", "91d", "1.5h", "9999999s"])
+def test_rotate_when_the_overlap_is_no_duration_then_said(book: MemoryKeys, text: str) -> None:
+    result = ferry_keys("rotate", "0" * 12, "--overlap", text)
+    assert isinstance(result.exception, InvalidInputError)
+
+
+class ToldEraser:
+    """Says what it was asked."""
+
+    def __init__(self, found: Erasure) -> None:
+        self.found = found
+        self.erased: list[tuple[str, bool]] = []
+
+    async def count(self, owner: str) -> Erasure:
+        return self.found
+
+    async def erase(self, owner: str, *, is_revoking: bool = False) -> Erasure:
+        self.erased.append((owner, is_revoking))
+        return self.found
+
+
+@pytest.fixture
+def eraser(monkeypatch: pytest.MonkeyPatch) -> ToldEraser:
+    told = ToldEraser(Erasure("ann", keys=1, jobs=1200, dead_letters=3, batches=2, files=4))
+
+    @asynccontextmanager
+    async def opened(settings: object) -> AsyncIterator[ToldEraser]:
+        yield told
+
+    monkeypatch.setattr(api_keys, "eraser_of", opened)
+    monkeypatch.setenv("COLUMNS", "200")
+    return told
+
+
+NUMBERS = "1,200 jobs (3 dead letters), 2 batches, 4 files, 1 keys"
+
+
+def test_erase_when_confirmed_then_erased_and_the_numbers_are_said(eraser: ToldEraser) -> None:
+    result = CliRunner().invoke(api_keys.app, ["erase", "ann", "--revoke"], input="y\n")
+    assert f"Erase ann: {NUMBERS}?" in result.stderr
+    assert result.stdout.strip().endswith(f"Erased of ann: {NUMBERS}.")
+    assert eraser.erased == [("ann", True)]
+
+
+def test_erase_when_not_confirmed_then_nothing_is_erased(eraser: ToldEraser) -> None:
+    result = CliRunner().invoke(api_keys.app, ["erase", "ann"], input="n\n")
+    assert (result.exit_code, eraser.erased) == (1, [])
+
+
+def test_erase_when_only_counting_then_nothing_is_erased(eraser: ToldEraser) -> None:
+    assert ferry_keys("erase", "ann", "--dry-run").stdout.strip() == f"ann has {NUMBERS}."
+    assert eraser.erased == []
+
+
+def test_erase_when_it_need_not_ask_then_it_does_not(eraser: ToldEraser) -> None:
+    assert ferry_keys("erase", "ann", "--yes").exit_code == 0
+    assert eraser.erased == [("ann", False)]

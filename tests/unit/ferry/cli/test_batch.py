@@ -201,7 +201,7 @@ def test_run_when_the_file_is_wrong_then_status_1_and_its_first_lines(shell: She
     lines = shown.err.splitlines()
     assert shown.status == 1
     assert "batch batch_1 failed: the file cannot be run" in lines
-    assert "34 rows: invalid_json_line: wrong 1 (such as line 1)" in lines
+    assert "the file, 34 lines: invalid_json_line: wrong 1 (such as line 1)" in lines
 
 
 @pytest.mark.parametrize("status", ["expired", "cancelled"])
@@ -560,7 +560,7 @@ def test_show_when_it_failed_then_all_fields_and_its_first_faults(shell: Shell) 
     assert shown.status == 0
     for text in ("batch_1", "failed", "mnist:1", "/v2/models/mnist/infer", "10 of 10 rows, 2 failed", "1 of 3",
                  "jsonl", "file-in", "file-out", "file-err", "24h", "join=id", "2023-11-14 22:13:20 UTC",
-                 "30 rows: invalid_json_line: wrong 1 (such as line 1)"):  # fmt: skip
+                 "the file, 30 lines: invalid_json_line: wrong 1 (such as line 1)"):  # fmt: skip
         assert text in shown.out
     assert "line 21" not in shown.out
 

@@ -110,5 +110,7 @@ def test_reasons_when_there_is_no_file_then_none(tmp_path: Path) -> None:
 def test_failures_when_a_whole_file_is_wrong_then_its_lines() -> None:
     faults = [BatchFault("invalid_json_line", "line 3 is no JSON", None, 3), BatchFault("wrong_columns", "no", "join")]
     assert reasons_of(failures_of(faults)) == [
-        "1 row: invalid_json_line: line 3 is no JSON (such as line 3)", "wrong_columns join: no",
+        "the file: invalid_json_line: line 3 is no JSON (line 3)", "the file: wrong_columns join: no",
     ]  # fmt: skip
+    several = [BatchFault("invalid_json_line", "no JSON", None, line) for line in (3, 5)]
+    assert reasons_of(failures_of(several)) == ["the file, 2 lines: invalid_json_line: no JSON (such as line 3)"]

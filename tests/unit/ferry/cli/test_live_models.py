@@ -6,7 +6,7 @@ from threading import Thread
 
 import pytest
 
-from ferry.cli.live_models import batching_of, live_notes, tune
+from ferry.cli.live_models import batching_of, live_broken, live_notes, tune
 from ferry.errors import ConfigError
 from ferry.local.data_dir import DataDir, RunInfo
 from ferry.manifest import ExecutionMode
@@ -128,3 +128,21 @@ def test_live_notes_when_nothing_is_special_then_none(settings: Settings, api: A
     assert live_notes(MODEL, settings) == []
     api.answer = {"versions": []}
     assert live_notes(MODEL, settings) == []
+
+
+def test_live_broken_when_a_stack_is_up_then_reasons_by_model_and_none_without_one(
+    settings: Settings, api: Api
+) -> None:
+    broken = {"name": "toy", "version": "1", "reason": "onnxruntime will not load it", "workers": 2}
+    api.answer = {"data": [], "broken": [broken]}
+    assert live_broken(settings) == {("toy", "1"): "onnxruntime will not load it"}
+    api.answer = {"data": []}
+    assert live_broken(settings) == {}
+    api.status = 503
+    assert live_broken(settings) == {}
+
+
+def test_live_notes_when_workers_cannot_load_it_then_said_with_the_reason(settings: Settings, api: Api) -> None:
+    version = {"id": "1", "sha256": MODEL.sha256, "max_rows": 1, "broken": "no memory", "live_workers": 0}
+    api.answer = {"versions": [version]}
+    assert live_notes(MODEL, settings) == ["now: broken, 0 live workers serve it: no memory"]

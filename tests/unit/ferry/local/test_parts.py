@@ -30,7 +30,7 @@ def test_parts_are_api_workers_and_flower(settings: Settings) -> None:
 
 def test_parts_when_they_run_jobs_are_restarted_and_no_others(settings: Settings) -> None:
     parts = parts_of_stack(settings, ADDRESSES, Path("/data"))
-    assert [part.name for part in parts if part.restarts] == ["worker-1", "worker-2"]
+    assert [part.name for part in parts if not part.is_needed] == ["flower"]
 
 
 def test_parts_never_show_the_password_in_a_command(settings: Settings) -> None:

@@ -28,7 +28,8 @@ def plan(data_dir: Path, **changes: object) -> Launch:
 
 def test_plan_when_there_is_a_model_waits_until_it_is_served(tmp_path: Path, models_dir: Path) -> None:
     launch = plan(tmp_path, models_dir=models_dir)
-    assert launch.ready_urls == (f"{launch.info.api_url}/v2/health/ready", f"{launch.info.flower_url}/healthcheck")
+    assert launch.ready_urls == (f"{launch.info.api_url}/v2/health/ready",)
+    assert launch.extra_urls == (f"{launch.info.flower_url}/healthcheck",)
     assert "'x10'" in launch.greeting  # the newest version's input
 
 

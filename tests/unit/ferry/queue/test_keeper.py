@@ -1,3 +1,4 @@
+import itertools
 import logging
 import threading
 
@@ -12,6 +13,8 @@ from ferry.queue.keeper import (
     MAX_EXPIRED_A_CALL,
     MAX_LAPSED_A_CALL,
     NOT_LEADING,
+    RECOUNT_EVERY_S,
+    RECOUNT_SLICE_EVERY_S,
     STAND_EVERY_S,
     Keeper,
     KeeperRules,
@@ -28,12 +31,13 @@ class ScriptedRedis:
 
     def __init__(self, **replies: object) -> None:
         self.replies = {script(name, KEYS): reply for name, reply in replies.items()}
+        self.texts = {script(name, KEYS): name for name in ("expire", "lapse", "clock_step", "recount")}
         self.calls: list[tuple[str, list[str | int]]] = []
 
     def register_script(self, text: str):
         def call(keys: list[str], args: list[str | int]) -> object:
             assert keys == [KEYS.nothing]
-            name = next(each for each in ("expire", "lapse") if script(each, KEYS) == text)
+            name = self.texts[text]
             self.calls.append((name, args))
             reply = self.replies[text]
             if isinstance(reply, Exception):
@@ -56,6 +60,8 @@ class House:
         self.expired_at: list[float] = []
         self.lapsed_at: list[tuple[float, bool]] = []
         self.outages = 0
+        self.slices = 1
+        self.recounted_at: list[float] = []
 
     def clock(self) -> float:
         return self.now
@@ -75,6 +81,11 @@ class House:
         self.lapsed_at.append((self.now, after_outage or is_new))
         self.outages += after_outage
         return self.lapsed, 0
+
+    def recount(self) -> bool:
+        self._check()
+        self.recounted_at.append(self.now)
+        return len(self.recounted_at) < self.slices
 
     @property
     def graces(self) -> list[bool]:
@@ -105,20 +116,20 @@ def keep(house: House):
 
 
 def test_expire_when_leading_then_the_number_of_jobs_ended() -> None:
-    client = ScriptedRedis(expire=7)
+    client = ScriptedRedis(expire=[7, 0, 0])
     assert Keeper(client_of(client), RULES).expire() == 7
-    ((name, (_, most)),) = client.calls
-    assert (name, most) == ("expire", MAX_EXPIRED_A_CALL)
+    ((name, (_, most, expected, _)),) = client.calls
+    assert (name, most, expected) == ("expire", MAX_EXPIRED_A_CALL, "")
 
 
 def test_expire_when_another_leads_then_none() -> None:
-    assert Keeper(client_of(ScriptedRedis(expire=NOT_LEADING)), RULES).expire() is None
+    assert Keeper(client_of(ScriptedRedis(expire=[NOT_LEADING, 0, 0])), RULES).expire() is None
 
 
 def test_lapse_when_leading_then_claims_and_tickets() -> None:
     client = ScriptedRedis(lapse=[2, 5])
     assert Keeper(client_of(client), RULES).lapse() == (2, 5)
-    ((_, (_, _, attempts, most, grace_ms, dead_ttl_ms, is_free)),) = client.calls
+    ((_, (_, _, attempts, most, grace_ms, dead_ttl_ms, is_free, _)),) = client.calls
     assert (attempts, most, grace_ms, dead_ttl_ms, is_free) == (4, MAX_LAPSED_A_CALL, 0, 60_000, 0)
 
 
@@ -126,8 +137,8 @@ def test_lapse_when_after_an_outage_then_no_lease_ends_before_a_whole_one_from_n
     client = ScriptedRedis(lapse=[0, 0])
     Keeper(client_of(client), RULES).lapse(after_outage=True)
     Keeper(client_of(client), RULES).lapse(is_new=True)
-    assert [args[-3] for _, args in client.calls] == [3000, 3000]
-    assert [args[-1] for _, args in client.calls] == [1, 0]
+    assert [args[-4] for _, args in client.calls] == [3000, 3000]
+    assert [args[-2] for _, args in client.calls] == [1, 0]
 
 
 def test_lapse_when_another_leads_then_none() -> None:
@@ -135,7 +146,7 @@ def test_lapse_when_another_leads_then_none() -> None:
 
 
 def test_keeper_when_it_calls_then_always_as_the_same_holder_and_no_other_keeper_is_it() -> None:
-    client = ScriptedRedis(expire=0, lapse=[0, 0])
+    client = ScriptedRedis(expire=[0, 0, 0], lapse=[0, 0])
     one, other = Keeper(client_of(client), RULES), Keeper(client_of(client), RULES)
     one.expire(), one.lapse(), other.expire()
     first, second, third = (args[0] for _, args in client.calls)
@@ -161,6 +172,14 @@ def test_round_when_leading_then_expires_each_round_and_lapses_each_second(house
     gaps = [after - before for (before, _), (after, _) in zip(house.lapsed_at, house.lapsed_at[1:], strict=False)]
     assert len(house.lapsed_at) == 3
     assert gaps == pytest.approx([LAPSE_EVERY_S] * 2, abs=EXPIRE_EVERY_S)
+
+
+def test_round_when_more_jobs_may_be_overdue_then_the_next_round_comes_at_once(house: House) -> None:
+    thread = KeeperThread(house, clock=house.clock)
+    ended = [MAX_EXPIRED_A_CALL, MAX_EXPIRED_A_CALL, MAX_EXPIRED_A_CALL - 1]
+    house.expire = lambda: ended.pop(0)
+    assert [thread.round() for _ in range(3)] == [0, 0, EXPIRE_EVERY_S]
+    assert len(house.lapsed_at) == 1  # what else is due is not put off
 
 
 def test_round_when_another_leads_then_stands_rarely_and_lapses_nothing(house: House, keep) -> None:
@@ -268,3 +287,11 @@ def test_run_when_a_round_has_a_fault_of_ours_then_the_thread_lives_on(
     thread.join(timeout=10)
     assert went_on.is_set()
     assert "WRONGTYPE" in caplog.text
+
+
+def test_round_when_a_minute_is_over_then_counters_are_counted_again_slice_by_slice(house: House, keep) -> None:
+    house.slices = 3
+    keep(RECOUNT_EVERY_S + 5)
+    gaps = [round(after - before, 1) for before, after in itertools.pairwise(house.recounted_at)]
+    assert house.recounted_at[0] == pytest.approx(100 + RECOUNT_EVERY_S, abs=0.1)
+    assert gaps == [RECOUNT_SLICE_EVERY_S] * 2

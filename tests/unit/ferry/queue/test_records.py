@@ -3,7 +3,7 @@ from dataclasses import fields, replace
 import msgpack
 import pytest
 
-from ferry.jobs import ClaimedJob, JobRecord, Outcome, Receipt, State, Verdict
+from ferry.jobs import ClaimedJob, JobLimits, JobRecord, LimitsLeft, Outcome, Receipt, State, Verdict
 from ferry.profile import Tuning
 from ferry.queue.keys import FIELDS, SMALL_INPUT_BYTES
 from ferry.queue.records import (
@@ -94,8 +94,17 @@ def test_receipts_from_reply_when_verdicts_differ_then_one_receipt_each() -> Non
     assert receipts_from_reply(jobs, [b"123", *verdicts]) == [Receipt(each, 123, 7) for each in Verdict]
 
 
+def test_receipts_from_reply_when_limits_are_told_then_each_job_has_those_of_its_key() -> None:
+    first, second = JobLimits("k1", 4.0, 9), JobLimits("k2", None, 3)
+    jobs = [replace(submission(), limits=limits) for limits in (first, second, None)]
+    verdicts = [part for _ in jobs for part in (b"accepted", 7)]
+    tail = [second.packed().encode(), -1, 0, 2, first.packed().encode(), 0, 250, 8]
+    left = [receipt.left for receipt in receipts_from_reply(jobs, [b"123", *verdicts, *tail])]
+    assert left == [LimitsLeft(0, 8, 250), LimitsLeft(None, 2, 0), None]
+
+
 def test_receipts_from_reply_when_a_verdict_is_missing_then_refused() -> None:
-    with pytest.raises(ValueError, match="2 submissions, 1 verdicts"):
+    with pytest.raises(ValueError, match="2 submissions, a reply of 3 parts"):
         receipts_from_reply([submission(), submission()], [b"123", b"accepted", 1])
 
 

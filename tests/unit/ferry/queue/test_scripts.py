@@ -29,9 +29,9 @@ def constants_of(text: str) -> dict[str, str]:
 
 def test_scripts_when_listed_then_all_that_the_queue_calls() -> None:
     assert NAMES == [
-        "alias", "batch_cancel", "batch_open", "beat", "cancel", "claim", "delete", "expire", "forget", "gate", "lapse",
-        "leave", "purge", "register", "renew", "settle", "step_between", "step_settle", "submit", "switch",
-        "tune",
+        "alias", "batch_cancel", "batch_erase", "batch_open", "beat", "broken", "cancel", "claim", "clock_step",
+        "delete", "expire", "forget", "gate", "lapse", "leave", "purge", "recount", "register", "renew", "settle",
+        "step_between", "step_settle", "submit", "switch", "tune",
     ]  # fmt: skip
 
 

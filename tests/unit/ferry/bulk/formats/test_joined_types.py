@@ -74,7 +74,18 @@ CASES = {
         of(pa.decimal128(38, 9), Decimal("12345678901234567890.123456789")), "12345678901234567890.123456789"
     ),
     "decimal256": same(of(pa.decimal256(60, 3), Decimal("1.5")), "1.500"),
-    "decimal of thousands": same(of(pa.decimal128(5, -3), Decimal(12000)), "1.2E+4", in_parquet=False),
+    "decimal of thousands": same(of(pa.decimal128(5, -3), Decimal(12000)), "12000", in_parquet=False),
+    "decimal of small units": same(of(pa.decimal128(18, 8), Decimal("1e-8"), Decimal(0)), "0.00000001", "0.00000000"),
+    "lists of decimals": Case(of(pa.list_(pa.decimal128(9, 8)), [Decimal("1e-8")]), [["0.00000001"]], None),
+    "lists of bool8": Case(
+        pa.ListArray.from_arrays([0, 2], storage(pa.bool8(), of(pa.int8(), 2, 0))), [[True, False]], None
+    ),
+    "opaque": Case(storage(pa.opaque(pa.int32(), "a", "b"), of(pa.int32(), 1)), None, None),
+    "permuted tensor": Case(
+        storage(pa.fixed_shape_tensor(pa.int8(), (2, 1), permutation=[1, 0]), of(pa.list_(pa.int8(), 2), [1, 2])),
+        None,
+        None,
+    ),
     "date32": same(of(pa.date32(), 0, 3_000_000, -1), "1970-01-01", "10183-09-21", "1969-12-31"),
     "date32 of all": same(of(pa.date32(), 2**31 - 1, -1_000_000), "5881580-07-11", "-768-02-04"),
     "date64": same(of(pa.date64(), 86_400_000), "1970-01-02", parquet_type=pa.date32()),
@@ -160,7 +171,7 @@ def column_of(values: pa.Array) -> pa.Array:
             pa.array([None] * N_NULLS, values.type.index_type), values.dictionary, ordered=values.type.ordered
         )
     else:
-        nulls = pa.array([None] * (N_NULLS if len(values) else N_ROWS), values.type)
+        nulls = pa.nulls(N_NULLS if len(values) else N_ROWS, values.type)
     return pa.concat_arrays([nulls, *[values] * times]).slice(0, N_ROWS)
 
 
@@ -284,7 +295,7 @@ def test_join_when_there_are_more_categories_than_the_index_can_count_then_says_
 
 @pytest.mark.parametrize("output", [name for name in OUTPUT_FORMATS if name in ("npy", "npz")])
 def test_join_when_the_output_is_arrays_then_refused(output: str) -> None:
-    with pytest.raises(InvalidInputError, match="no columns to join"):
+    with pytest.raises(InvalidInputError, match="no columns to join, such as 'c'"):
         run(*written("parquet", column_of(WORDS)), GIVEN, output)
 
 

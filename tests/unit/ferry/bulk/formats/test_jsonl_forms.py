@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ferry.manifest import Manifest
+from tests.manifests import manifest, spec
 from tests.unit.ferry.bulk.formats.cases import chunks_of, envelopes, faults_of, jsonl, rules
 from tests.unit.ferry.test_json_forms import COLUMN, READINGS, REFUSED, ROWS, TABLE
 
@@ -72,3 +73,11 @@ def test_read_when_the_input_has_the_name_of_a_field_then_the_body_is_read_one_w
         0: ([[[30], [40]]], False),
         1: ([[[7]]], True),
     }
+
+
+@pytest.mark.parametrize("number", ["-9223372036854775809", "18446744073709551616", "-1" + "0" * 30])
+@pytest.mark.parametrize("line", ['{"input": {"x": [1, %s]}}', '{"x": [1, %s]}', '{"x_0": 1, "x_1": %s}'])
+def test_read_when_a_whole_number_is_beyond_64_bits_then_it_is_out_of_range(number: str, line: str) -> None:
+    given = rules(manifest(inputs=(spec("x", "int64", 2),), outputs=(spec("y"),)))
+    (fault,) = faults_of(chunks_of("jsonl", (line % number).encode() + b"\n", given))
+    assert "is outside of int64, which holds -9223372036854775808 to 9223372036854775807" in fault.message

@@ -487,3 +487,28 @@ def test_layout_when_a_zero_byte_is_in_a_text_then_it_stays_wherever_it_is(n_row
     data = b"text,id\n" + b"a,a\n" * n_rows + b"b\0c,b\n"
     assert recognise("in.csv", data[:4096]) == "csv"
     assert whole(chunks_of("csv", data, rules(S0, chunk_rows=10_000))).tolist()[-2:] == ["a", "b\0c"]
+
+
+@pytest.mark.parametrize("line", ["NA,NA,NA", ",,", "NA,,null"])
+def test_layout_when_the_first_line_has_no_values_then_the_refusal_names_the_option(line: str) -> None:
+    model = manifest(inputs=(spec("x", "float32", 3, missing="nan"),), outputs=(spec("y"),))
+    data = f"{line}\n1,2,3\n"
+    assert "--header no" in refusal(data, model=model)
+    assert np.isnan(rows(data, model=model, header="no")[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        ('"text\nhello\nyou\n', 1),
+        ('id;"text\nhello\n', 1),
+        ('id,"text\nhello\n', 1),
+        ('text,n\na,1\n"b,2\nc,3\n', 3),
+        ("\ufeff" + '"text\nhello\n', 1),
+    ],
+)
+def test_layout_when_a_quote_of_the_first_lines_is_open_then_the_refusal_is_about_the_quote(
+    data: str, line: int
+) -> None:
+    (fault,) = indexed(data.encode(), model=S0).faults
+    assert (fault.code, fault.line) == ("invalid_quote", line)

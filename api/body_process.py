@@ -1,0 +1,126 @@
+"""A body reader: the process that parses and checks the large bodies of one API process (`python -m api.body_process`).
+
+Standard input is a socket. One message brings a body, the next the manifest of the model that it names; what goes back
+is small, or packed for the queue. It ends with the API process, whose end of the socket closes. Knows no HTTP.
+"""
+
+import gc
+import os
+import re
+import signal
+import socket
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from api.body_frames import LENGTHS, error_to_wire, head_of, inputs_to_wire, reference_to_wire
+from api.job_bodies import JobBody, Kind
+from ferry.errors import FerryError, InvalidInputError
+from ferry.manifest import Manifest
+from ferry.tensors import Codec, codec_of
+
+# A process that once needed so much does not give all of it back, so another one takes its place.
+LARGE_RSS_BYTES = 512 * 2**20
+# The event loop that waits for this process goes first.
+NICENESS = 5
+
+
+def main() -> int:
+    """Answer until the API process closes its end; returns the exit status."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at a terminal: the API process ends first
+    os.nice(NICENESS)
+    # JSON has no cycles, and the collector would look at a million lists again and again.
+    gc.disable()
+    with socket.socket(fileno=os.dup(sys.stdin.fileno())) as connection:
+        connection.settimeout(None)
+        return _serve(connection)
+
+
+class BodyReader:
+    """Answers the messages about one body after another."""
+
+    def __init__(self) -> None:
+        self._body: JobBody | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no body is held."""
+        return self._body is None
+
+    def answer(self, question: dict[str, Any], data: bytes) -> tuple[dict[str, Any], list[bytes]]:
+        """Return the answer to a message, and the bytes that follow it; `data` came with the message."""
+        try:
+            if "kind" in question:
+                return self._open(Kind(question["kind"]), data, question["json_length"]), []
+            body, self._body = self._body, None
+            if "forget" in question:
+                return {}, []
+            if body is None:
+                raise TypeError("a manifest came before a body")
+            inputs = body.read(*_model(data))
+            return inputs_to_wire(inputs), [job.payload for job in inputs.jobs]
+        except FerryError as error:
+            found = error
+        except MemoryError:
+            found = InvalidInputError.at("#", "there is not enough memory for the body; send fewer rows a job")
+        self._body = None
+        return {"error": error_to_wire(found)}, []
+
+    def _open(self, kind: Kind, raw: bytes, json_length: str | None) -> dict[str, Any]:
+        self._body = None  # its memory is free before the next is parsed
+        self._body = JobBody(kind, raw, json_length)
+        return reference_to_wire(self._body.reference)
+
+
+def _serve(connection: socket.socket) -> int:
+    reader = BodyReader()
+    while True:
+        try:
+            question, data = _receive(connection)
+        except EOFError:
+            return 0
+        answer, payloads = reader.answer(question, data)
+        is_last = reader.is_empty and _has_grown()
+        connection.sendall(head_of(answer | {"is_last": is_last}, sum(map(len, payloads))))
+        for payload in payloads:
+            connection.sendall(payload)
+        if is_last:
+            return 0
+        del data, payloads
+        gc.collect()
+
+
+def _receive(connection: socket.socket) -> tuple[dict[str, Any], bytes]:
+    n_json, n_bytes = LENGTHS.unpack(_exactly(connection, LENGTHS.size))
+    return orjson.loads(_exactly(connection, n_json)), _exactly(connection, n_bytes)
+
+
+def _exactly(connection: socket.socket, n_bytes: int) -> bytes:
+    buffer = bytearray(n_bytes)
+    view, n_read = memoryview(buffer), 0
+    while n_read < n_bytes:
+        n_more = connection.recv_into(view[n_read:])
+        if not n_more:
+            raise EOFError
+        n_read += n_more
+    return bytes(buffer)
+
+
+@lru_cache(maxsize=8)
+def _model(manifest: bytes) -> tuple[Manifest, Codec]:
+    read = Manifest.model_validate_json(manifest)
+    return read, codec_of(read.inputs, is_batched=read.is_batched)
+
+
+def _has_grown() -> bool:
+    # getrusage would tell the peak of the process that started this one, where that was larger.
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    found = re.search(r"^VmHWM:\s*(\d+) kB", status, re.MULTILINE)
+    return found is not None and int(found[1]) * 1024 > LARGE_RSS_BYTES
+
+
+if __name__ == "__main__":
+    sys.exit(main())

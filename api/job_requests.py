@@ -1,0 +1,296 @@
+"""From a request to its jobs' inputs: the body is read, and small or large it costs the event loop a few milliseconds.
+
+Small bodies are parsed here, about SMALL_BYTES of them between two turns of everybody else. Larger ones go to the body
+reader, one at a time in the order in which they came; so many wait, and no more.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Any
+
+from fastapi import Request
+
+from api.bodies import read_body
+from api.body_frames import error_from_wire, inputs_from_wire, reference_from_wire
+from api.body_helper import BodyHelper, ReaderEndedError
+from api.catalog import Entry
+from api.job_bodies import JobBody, JobInputs, Kind, Reference, json_bytes_of
+from ferry.errors import ServerBusyError
+
+# The worst JSON of so many bytes takes 3 ms to parse and 5 ms to check (docs/decisions/0008); 784 numbers have 6,000.
+SMALL_BYTES = 64 * 2**10
+# Bodies up to this size, as most are, do not wait behind larger small ones.
+TINY_BYTES = 16 * 2**10
+# Large bodies of one process that wait for their turn.
+MAX_WAITING = 128
+# Large bodies of one process that are in memory, as so many of the largest size.
+MAX_LARGEST_BODIES = 4
+# Of all large bodies together so much is received in one pass of the event loop, which takes about 0.3 ms.
+RECEIVED_BYTES = 512 * 2**10
+RETRY_AFTER_S = 2
+
+
+class JobRequests:
+    """Reads the bodies of one process."""
+
+    def __init__(self, max_body_bytes: int, helper: BodyHelper | None = None) -> None:
+        self.max_body_bytes = max_body_bytes
+        self._max_held_bytes = MAX_LARGEST_BODIES * max_body_bytes
+        self._helper = helper or BodyHelper()
+        self._turn = asyncio.Lock()
+        self.parsing = LoopPasses(SMALL_BYTES)
+        self.tiny = LoopPasses(SMALL_BYTES)
+        self._receiving = LoopPasses(RECEIVED_BYTES)
+        self._n_waiting = 0
+        self._held_bytes = 0
+
+    def opened(
+        self,
+        request: Request,
+        headers: Mapping[str, str],
+        kind: Kind,
+        *,
+        json_length: str | None = None,
+        has_text: bool = False,
+    ) -> "_Opening":
+        """Return what reads a body on entering (`async with`), and holds it until its inputs were read.
+
+        json_length: as in `JobBody`. has_text: what follows the JSON may be text, which costs as JSON does.
+
+        Raises:
+            UnsupportedMediaTypeError, BodyTooLargeError, MalformedRequestError, InvalidInputError: as named.
+            ServerBusyError: too many large bodies wait, or the body reader ended twice.
+            ClientDisconnect: the client went away before it had sent everything.
+        """
+        return _Opening(self, request, headers, kind, json_length, has_text)
+
+    def close(self) -> None:
+        """End the body reader."""
+        self._helper.close()
+
+    @asynccontextmanager
+    async def large(self, kind: Kind, raw: bytes, json_length: str | None) -> AsyncIterator["LargeBody"]:
+        """Have a large body parsed when it is its turn; the next one waits until this one is left."""
+        async with self._next_turn():
+            body = LargeBody(self._helper, kind, raw, json_length)
+            try:
+                await body.open()
+                yield body
+            finally:
+                await body.forget()
+
+    @asynccontextmanager
+    async def _next_turn(self) -> AsyncIterator[None]:
+        if self._n_waiting >= MAX_WAITING:
+            detail = f"{self._n_waiting} large bodies wait to be read, the limit of an API process is {MAX_WAITING}"
+            raise ServerBusyError(f"{detail}; send it again later", retry_after_s=RETRY_AFTER_S)
+        self._n_waiting += 1
+        try:
+            await self._turn.acquire()
+        finally:
+            self._n_waiting -= 1
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    def hold(self, n_bytes: int) -> asyncio.Future[None]:
+        """Count bytes of a large body that are in memory from now on; returns when more may be received.
+
+        Raises:
+            ServerBusyError: there are too many.
+        """
+        if self._held_bytes + n_bytes > self._max_held_bytes:
+            detail = (
+                f"large bodies take {self._held_bytes} bytes, the limit of an API process is {self._max_held_bytes}"
+            )
+            raise ServerBusyError(f"{detail}; send it again later, or fewer rows a job", retry_after_s=RETRY_AFTER_S)
+        self._held_bytes += n_bytes
+        return self._receiving.turn(n_bytes)
+
+    def release(self, n_bytes: int) -> None:
+        """Take back what `hold` counted."""
+        self._held_bytes -= n_bytes
+
+
+class _Opening:
+    """Reads one body, and counts what of it is in memory; a small one is not counted.
+
+    A class, since a generator as the context manager costs a small request 9 us more.
+    """
+
+    __slots__ = (
+        "_has_text", "_headers", "_json_length", "_kind", "_large", "_n_bytes", "_n_held", "_request", "_requests",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        requests: JobRequests,
+        request: Request,
+        headers: Mapping[str, str],
+        kind: Kind,
+        json_length: str | None,
+        has_text: bool,  # noqa: FBT001  keywords cost time, and `opened` has them
+    ) -> None:
+        self._requests = requests
+        self._request = request
+        self._headers = headers
+        self._kind = kind
+        self._json_length = json_length
+        self._has_text = has_text
+        self._n_bytes = self._n_held = 0
+        self._large: AbstractAsyncContextManager[LargeBody] | None = None
+
+    async def __aenter__(self) -> "SmallBody | LargeBody":
+        try:
+            raw = await read_body(
+                self._request, self._headers, max_bytes=self._requests.max_body_bytes, on_piece=self._add
+            )
+            n_costly = len(raw) if self._has_text else json_bytes_of(self._json_length, len(raw))
+            if n_costly <= SMALL_BYTES:
+                passes = self._requests.tiny if n_costly <= TINY_BYTES else self._requests.parsing
+                if not passes.enters(n_costly):
+                    await passes.turn(n_costly)
+                return SmallBody(JobBody(self._kind, raw, self._json_length))
+            self._large = self._requests.large(self._kind, raw, self._json_length)
+            return await self._large.__aenter__()
+        except BaseException:
+            self._release()
+            raise
+
+    async def __aexit__(self, *error: Any) -> None:
+        try:
+            if self._large is not None:
+                await self._large.__aexit__(*error)
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        if self._n_held:
+            self._requests.release(self._n_held)
+
+    def _add(self, n_bytes: int) -> Awaitable[None] | None:
+        self._n_bytes += n_bytes
+        if self._n_bytes <= SMALL_BYTES:
+            return None
+        turn = self._requests.hold(self._n_bytes - self._n_held)
+        self._n_held = self._n_bytes
+        return turn
+
+
+class LoopPasses:
+    """Shares the passes of the event loop: in each, so many bytes of bodies have their turn, and at least one piece.
+
+    Without it a hundred bodies that come in one moment would be parsed before anybody else has a turn.
+    """
+
+    def __init__(self, bytes_per_pass: int) -> None:
+        self._bytes_per_pass = bytes_per_pass
+        self._spent = 0
+        self._is_counting = False
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    def enters(self, n_bytes: int) -> bool:
+        """Say whether so many bytes have their turn at once, and count them; else they must wait for `turn`."""
+        if self._waiting or not self._has_room(n_bytes):
+            return False
+        self._spent += n_bytes
+        self._count()
+        return True
+
+    def turn(self, n_bytes: int) -> asyncio.Future[None]:
+        """Return what is done in a later pass, when so many bytes have their turn."""
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append((n_bytes, turn))
+        self._count()
+        return turn
+
+    def _count(self) -> None:
+        if not self._is_counting:
+            self._is_counting = True
+            asyncio.get_running_loop().call_soon(self._next_pass)
+
+    def _has_room(self, n_bytes: int) -> bool:
+        return self._spent == 0 or self._spent + n_bytes <= self._bytes_per_pass
+
+    def _next_pass(self) -> None:
+        self._spent = 0
+        while self._waiting and self._has_room(self._waiting[0][0]):
+            n_bytes, turn = self._waiting.popleft()
+            if not turn.done():  # it is when its request was canceled
+                self._spent += n_bytes
+                turn.set_result(None)
+        self._is_counting = bool(self._spent)
+        if self._is_counting:
+            asyncio.get_running_loop().call_soon(self._next_pass)
+
+
+class SmallBody:
+    """A body that was parsed in this process."""
+
+    def __init__(self, body: JobBody) -> None:
+        self._body = body
+        self.reference = body.reference
+
+    async def read(self, entry: Entry) -> JobInputs:
+        """Return the inputs of its jobs, for the queue.
+
+        Raises:
+            InvalidInputError: with a pointer to the field at fault.
+        """
+        return self._body.read(entry.manifest, entry.inputs)
+
+
+class LargeBody:
+    """A body that the body reader has parsed. When that ends, another one starts from the beginning, once."""
+
+    def __init__(self, helper: BodyHelper, kind: Kind, raw: bytes, json_length: str | None) -> None:
+        self._helper = helper
+        self._raw = raw
+        self._question = {"kind": kind, "json_length": json_length}
+        self._is_open = self._has_ended = False
+        self.reference = Reference()
+
+    async def open(self) -> None:
+        """Have it parsed, and take in which model it names.
+
+        Raises:
+            MalformedRequestError, InvalidInputError: as `JobBody`.
+            ServerBusyError: the body reader ended twice.
+        """
+        answer, _ = await self._ask(self._question, self._raw)
+        self.reference = reference_from_wire(answer)
+        self._is_open = True
+
+    async def read(self, entry: Entry) -> JobInputs:
+        """Return the inputs of its jobs, as `SmallBody.read`."""
+        answer, payloads = await self._ask({}, entry.manifest.model_dump_json().encode())
+        self._is_open = False
+        return inputs_from_wire(answer, payloads)
+
+    async def forget(self) -> None:
+        """Free the memory of a body that was not read: the model that it names is not there, say."""
+        if self._is_open:
+            with suppress(ReaderEndedError):
+                await self._helper.ask({"forget": True}, b"")
+
+    async def _ask(self, question: dict[str, Any], data: bytes) -> tuple[dict[str, Any], memoryview]:
+        if question is self._question:
+            self._helper.clear_ended()
+        while True:
+            try:
+                answer, payload = await self._helper.ask(question, data)
+                break
+            except ReaderEndedError as error:
+                if self._has_ended:
+                    detail = "the process that reads large bodies ended twice on this one; send fewer rows a job"
+                    raise ServerBusyError(detail, retry_after_s=RETRY_AFTER_S) from error
+                self._has_ended = True
+                if question is not self._question:
+                    await self.open()
+        if "error" in answer:
+            self._is_open = False
+            raise error_from_wire(answer["error"])
+        return answer, payload

@@ -1,0 +1,78 @@
+"""The steady time: Redis' clock without its steps. Knows the key that holds the steps, and nothing of jobs.
+
+Redis' TIME is a wall clock: an operator or NTP may set it hours ahead or back. The leader compares it with its own
+monotonic clock and takes each step out (lua/clock_step.lua). Leases, deadlines and heartbeats are in steady time.
+"""
+
+import time
+from collections.abc import Callable
+
+from ferry.queue.keys import AHEAD_US
+
+# Differences up to this are taken for delay and drift.
+STEP_S = 0.25
+# A process that does not lead takes over the leader's time where the two differ for so long: its own clock stood still
+# (its machine slept).
+ADOPT_S = 5.0
+
+Clock = Callable[[], float]
+
+
+def steady_us(wall: tuple[int, int], known: bytes | None) -> int:
+    """Return the steady time for the reply to TIME and the value of `Keys.clock`, in microseconds."""
+    offset, _ = _parts(known)
+    return wall[0] * 1_000_000 + wall[1] - offset
+
+
+def cautious_us(wall: tuple[int, int], known: bytes | None) -> int:
+    """Return the same for what deletes by it: a step forward that no leader has seen yet is left out."""
+    _, seen = _parts(known)
+    now = steady_us(wall, known)
+    return min(now, seen + AHEAD_US) if seen else now
+
+
+def _parts(known: bytes | None) -> tuple[int, int]:
+    offset, seen = (known or b"0 0").split(b" ")
+    return int(offset), int(seen)
+
+
+class ClockReference:
+    """What one process knows of the steady time by its own monotonic clock."""
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
+        # The steady time, and when it was that by `clock`.
+        self._last: tuple[int, float] | None = None
+        self._differs_since: float | None = None
+
+    def now_us(self) -> int | None:
+        """Return the steady time by the own clock; None before the first reply."""
+        return None if self._last is None else self._us_at(self._last, self._clock())
+
+    def step_us(self, redis_us: int, seen_us: int, *, sent_at: float) -> int:
+        """Compare a reply that was asked for at `sent_at`; returns the step of Redis' clock, 0 where there is none.
+
+        redis_us: the steady time by Redis' clock. seen_us: what a leader saw last: before the first reply nothing else
+        tells a clock that went back.
+        """
+        received_at = self._clock()
+        if self._last is None:
+            self._last = (max(redis_us, seen_us), received_at)
+            return min(0, redis_us - seen_us)
+        earliest, latest = self._us_at(self._last, sent_at), self._us_at(self._last, received_at)
+        step = redis_us - latest if redis_us > latest else min(0, redis_us - earliest)
+        if abs(step) > STEP_S * 1e6:
+            self._differs_since = received_at if self._differs_since is None else self._differs_since
+            return step
+        self._last, self._differs_since = (redis_us, received_at), None
+        return 0
+
+    def follow(self, redis_us: int) -> None:
+        """Take over another leader's time where the own one has differed from it for long."""
+        now = self._clock()
+        if self._differs_since is not None and now - self._differs_since >= ADOPT_S:
+            self._last, self._differs_since = (redis_us, now), None
+
+    @staticmethod
+    def _us_at(last: tuple[int, float], at: float) -> int:
+        return last[0] + int((at - last[1]) * 1e6)

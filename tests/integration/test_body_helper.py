@@ -1,0 +1,116 @@
+"""api.body_helper and api.body_process: what a real body reader answers, and how it ends."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import orjson
+import pytest
+
+from api.body_helper import BodyHelper, ReaderEndedError
+from api.body_process import LARGE_RSS_BYTES
+from api.job_bodies import Kind
+from tests.manifests import manifest
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+QUESTION = {"kind": Kind.PREDICTION, "json_length": None}
+BODY = orjson.dumps({"model": "toy", "input": [[1, 2, 3], [4, 5, 6]]})
+
+
+@pytest.fixture
+def helper():
+    helper = BodyHelper()
+    yield helper
+    helper.close()
+
+
+async def test_ask_when_a_body_and_a_manifest_come_then_packed_rows(helper: BodyHelper) -> None:
+    answer, nothing = await helper.ask(QUESTION, BODY)
+    assert answer == {"name": "toy", "version": None, "ids": None}
+    assert len(nothing) == 0
+
+    answer, payload = await helper.ask({}, manifest().model_dump_json().encode())
+
+    assert answer["jobs"] == [[len(payload), 2, False]]
+    assert np.frombuffer(payload[8:], "<f4").tolist() == [1, 2, 3, 4, 5, 6]
+
+
+async def test_ask_when_a_body_is_wrong_then_its_error_and_the_process_goes_on(helper: BodyHelper) -> None:
+    answer, _ = await helper.ask(QUESTION, b"{")
+    pid = helper.pid
+    assert answer["error"]["code"] == "malformed_request"
+
+    answer, _ = await helper.ask(QUESTION, BODY)
+
+    assert answer["name"] == "toy"
+    assert helper.pid == pid
+
+
+async def test_ask_when_the_process_was_killed_then_said_so_and_another_one_answers(helper: BodyHelper) -> None:
+    await helper.ask(QUESTION, BODY)
+    pid = helper.pid
+    os.kill(pid, signal.SIGKILL)
+
+    with pytest.raises(ReaderEndedError):
+        await helper.ask({}, manifest().model_dump_json().encode())
+
+    answer, _ = await helper.ask(QUESTION, BODY)
+    assert answer["name"] == "toy"
+    assert helper.pid != pid
+
+
+async def test_ask_when_the_process_that_started_it_is_large_then_it_is_not_taken_for_grown(
+    helper: BodyHelper,
+) -> None:
+    large = np.ones(LARGE_RSS_BYTES + 2**20, np.uint8)  # a peak that getrusage hands on to a process that it starts
+    await helper.ask(QUESTION, BODY)
+    pid = helper.pid
+    await helper.ask({}, manifest().model_dump_json().encode())
+    assert (helper.pid, large.size > LARGE_RSS_BYTES) == (pid, True)
+
+
+async def test_clear_ended_when_the_process_was_killed_while_idle_then_the_next_question_is_answered(
+    helper: BodyHelper,
+) -> None:
+    await helper.ask(QUESTION, BODY)
+    pid = helper.pid
+    helper.clear_ended()
+    assert helper.pid == pid
+    os.kill(pid, signal.SIGKILL)
+    await asyncio.to_thread(os.waitid, os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+    helper.clear_ended()
+
+    answer, _ = await helper.ask(QUESTION, BODY)
+    assert answer["name"] == "toy"
+
+
+async def test_ask_when_no_answer_comes_in_time_then_the_process_is_ended() -> None:
+    silent = BodyHelper((sys.executable, "-c", "import time; time.sleep(60)"), limit_s=0.1)
+    with pytest.raises(ReaderEndedError):
+        await silent.ask(QUESTION, BODY)
+    assert silent.pid is None
+
+
+async def test_close_when_a_process_runs_then_it_is_ended_and_reaped(helper: BodyHelper) -> None:
+    await helper.ask(QUESTION, BODY)
+    pid = helper.pid
+    helper.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_body_process_when_imported_then_neither_fastapi_nor_the_queue_comes_along() -> None:
+    heavy = ("fastapi", "celery", "redis", "uvicorn")
+    code = f"import sys, api.body_process; print([name for name in {heavy} if name in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

@@ -1,0 +1,43 @@
+import asyncio
+
+import numpy as np
+import orjson
+import pytest
+
+from api.large_answers import NUMBERS_AT_ONCE, in_pieces
+
+pytestmark = pytest.mark.anyio
+
+
+def dumped(content: object) -> bytes:
+    return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+@pytest.mark.parametrize("shape", [(3,), (250_001,), (1000, 784), (1, 300_000), (2, 3, 150_001), (250_000, 1, 1)])
+@pytest.mark.parametrize("dtype", [np.float32, np.int64, np.bool_])
+async def test_in_pieces_when_an_array_is_large_then_the_bytes_of_one_call(shape: tuple[int, ...], dtype: type) -> None:
+    array = np.random.default_rng(1).random(shape).astype(dtype)
+    if dtype is np.float32:
+        array.flat[0] = np.nan
+    content = {"output": {"y": array}, "labels": ["a"], "other": None}
+    assert dumped(await in_pieces(content)) == dumped(content)
+
+
+async def test_in_pieces_when_an_array_is_large_then_others_have_their_turn_between_the_pieces() -> None:
+    n_turns = 0
+
+    async def count() -> None:
+        nonlocal n_turns
+        while True:
+            n_turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(count())
+    await in_pieces({"y": np.zeros(NUMBERS_AT_ONCE * 10)})
+    task.cancel()
+    assert n_turns >= 10
+
+
+async def test_in_pieces_when_nothing_is_large_then_the_same_objects() -> None:
+    array = np.zeros(10)
+    assert (await in_pieces({"y": array}))["y"] is array
