@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.cors import with_cors
 from api.openapi.access import with_access
+from api.openapi.connections import with_connections
 from api.problems import handle_bug, handle_disconnect, handle_ferry_error
 from api.routes.infer import infer
 from api.routes.predict import predict
@@ -56,9 +57,9 @@ class FastApp(FastAPI):
         await services.door.pass_through(scope, receive, send, self._serve)
 
     def openapi(self) -> dict[str, Any]:
-        """Return the API's description, with which operations take an API key."""
+        """Return the API's description, with which operations take an API key and what any may answer."""
         if self.openapi_schema is None:
-            self.openapi_schema = with_access(super().openapi())
+            self.openapi_schema = with_connections(with_access(super().openapi()))
         return self.openapi_schema
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> str:

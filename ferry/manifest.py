@@ -481,8 +481,9 @@ def read_manifest(folder: Path) -> Manifest:
         pydantic.ValidationError: when it is not a manifest; the message names each field.
     """
     path = folder / MANIFEST_FILE
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(errno.EINVAL, f"{MANIFEST_FILE} is not a regular file")
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a folder says what it is by itself
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
     return Manifest.model_validate_json(path.read_bytes())
 
 

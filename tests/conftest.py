@@ -1,5 +1,6 @@
 """Fixtures that more than one layer uses."""
 
+import logging
 import sys
 import threading
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import redis
+import structlog
 
 from ferry.local.redis_server import RedisServer
 
@@ -22,6 +24,22 @@ def _hooks_as_they_were() -> Iterator[None]:
     hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
     yield
     sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """Give pytest its handlers back, and every logger its level: a handler of one test writes to a stream that ends."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    levels = {name: logging.getLogger(name).level for name in logging.root.manager.loggerDict}
+    yield
+    if root.handlers == handlers and root.level == level:
+        return
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name in logging.root.manager.loggerDict:
+        logging.getLogger(name).setLevel(levels.get(name, logging.NOTSET))
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,9 @@ def test_page_when_the_api_is_killed_and_started_again_then_said_and_mended(
     stack: Stack, open_page: OpenPage, paused: Callable[[], None], tmp_path: Path
 ) -> None:
     port = free_port()
-    env = {**stack.env, "FERRY_REDIS_URL": str(stack.run_info["redis_url"]), "FERRY_API_PORT": str(port)}
+    # One process: the others of several end in order when the first is killed, and answer what comes until then.
+    ours = {"FERRY_API_PORT": str(port), "FERRY_API_PROCESSES": "1"}
+    env = {**stack.env, "FERRY_REDIS_URL": str(stack.run_info["redis_url"]), **ours}
     url = f"http://127.0.0.1:{port}"
 
     def start() -> Process:
@@ -32,7 +34,6 @@ def test_page_when_the_api_is_killed_and_started_again_then_said_and_mended(
     def kill(process: Process) -> None:
         process.signal(signal.SIGKILL)
         process.wait()
-        # Its children, where it has some, finish what they were at.
         eventually(lambda: not _is_ready(url), "the API is gone")
 
     api = start()

@@ -22,6 +22,7 @@ _STAYS = (
     KEYS.counts,
     KEYS.tally,
     KEYS.keeper,
+    KEYS.clock,
     KEYS.memory,
     f"{KEYS.prefix}_kombu.",
 )

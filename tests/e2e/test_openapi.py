@@ -10,6 +10,8 @@ import pytest
 from tests.e2e.conftest import Stack
 from tests.processes import ROOT
 
+# What refuses a wrong request, with the limits of HTTP itself: a list that is too long may make too long a URL.
+CONFIG = Path(__file__).with_name("schemathesis.toml")
 # Requests per operation and phase; enough for every field to be broken in several ways.
 CASES = 40
 # Bounds the generated traffic in time; the run ends by itself well before it.
@@ -23,7 +25,8 @@ CHECKS = (
 @pytest.mark.timeout(MAX_TIME_S + 120)
 def test_openapi_when_requests_are_made_from_it_then_every_answer_is_documented(stack: Stack) -> None:
     command = [
-        str(Path(sys.executable).with_name("schemathesis")), "run", f"{stack.api_url}/openapi.json",
+        str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(CONFIG),
+        "run", f"{stack.api_url}/openapi.json",
         "--checks", ",".join(CHECKS), "--max-examples", str(CASES), "--max-time", str(MAX_TIME_S),
         "--generation-deterministic", "--continue-on-failure", "--no-color",
         "--suppress-health-check", "all", "--request-timeout", "30",

@@ -3,7 +3,6 @@ import logging
 import re
 import sys
 import threading
-from collections.abc import Iterator
 from re import _constants as constants  # type: ignore[attr-defined]  # the parsed form has no public name
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
@@ -19,20 +18,6 @@ from ferry.settings import Settings
 
 PATTERNS = [_SUSPECT, _ADDRESS, *(pattern for pattern, _ in _SECRETS)]
 CHATTY = ("httpx", "kombu", "uvicorn.access", "asyncio", "celery.app.trace")
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_it_was() -> Iterator[None]:
-    """Give pytest its handlers back, and every logger its level."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    levels = {name: logging.getLogger(name).level for name in logging.root.manager.loggerDict}
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for name in logging.root.manager.loggerDict:
-        logging.getLogger(name).setLevel(levels.get(name, logging.NOTSET))
-    structlog.reset_defaults()
 
 
 def entries(capsys: pytest.CaptureFixture[str]) -> list[dict[str, str]]:

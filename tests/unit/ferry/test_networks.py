@@ -83,7 +83,7 @@ def test_load_settings_when_a_setting_of_proxies_is_bad_then_one_line_with_its_n
     with pytest.raises(ConfigError, match=f"FERRY_{name}=") as refused:
         load_settings()
     assert said in refused.value.detail
-    assert len(refused.value.detail.splitlines()) == 2
+    assert len(refused.value.detail.splitlines()) == 1
 
 
 def test_load_settings_when_public_url_and_root_path_differ_then_refused(
