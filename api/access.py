@@ -10,6 +10,7 @@ from typing import Protocol
 from ferry.access import REVOKED_WITHIN_S, ApiKey, Scope, parse_token
 from ferry.errors import ForbiddenError, RateLimitedError, UnauthenticatedError
 from ferry.job_ids import SEPARATOR, scoped_id, split_id
+from ferry.jobs import LimitsLeft
 
 # A key is read again after this time.
 SEEN_S = REVOKED_WITHIN_S
@@ -29,7 +30,12 @@ _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class HeldError(RateLimitedError):
-    """The key was over its limits a moment ago; the queue was not asked. It does not hold the key for longer."""
+    """The key was over its limits a moment ago; the queue was not asked. It does not hold the key for longer.
+
+    left: what was left of its limits then.
+    """
+
+    left: LimitsLeft | None = None
 
 
 class KeyFinder(Protocol):
@@ -108,7 +114,7 @@ class Gate:
         self._sleep = sleep
         self._chance = chance
         self._seen: dict[str, tuple[float, ApiKey | None]] = {}
-        self._held: dict[str, tuple[float, RateLimitedError]] = {}
+        self._held: dict[str, tuple[float, RateLimitedError, LimitsLeft | None]] = {}
 
     @property
     def is_open(self) -> bool:
@@ -155,18 +161,20 @@ class Gate:
         if key is None or key.revoked_us is not None:
             raise UnauthenticatedError("this API key was revoked while the request was being sent")
 
-    def hold(self, key: ApiKey, error: RateLimitedError) -> None:
+    def hold(self, key: ApiKey, error: RateLimitedError, left: LimitsLeft | None = None) -> None:
         """Let a key that is over its limits wait for a moment before it is looked at again."""
-        self._held[key.id] = (self._clock() + HOLD_S, error)
+        self._held[key.id] = (self._clock() + HOLD_S, error, left)
 
     async def _wait_out(self, key_id: str) -> None:
-        until, error = self._held[key_id]
+        until, error, left = self._held[key_id]
         rest = until - self._clock()
         if rest <= 0:
             self._held.pop(key_id, None)
             return
         await self._sleep(rest + self._chance() * HOLD_S)
-        raise HeldError(error.detail, retry_after_s=error.retry_after_s)
+        held = HeldError(error.detail, retry_after_s=error.retry_after_s)
+        held.left = left
+        raise held
 
     async def _key(self, finder: KeyFinder, header: str | None) -> ApiKey:
         if header is None:

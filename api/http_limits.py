@@ -119,6 +119,12 @@ BAD_HOST = Violation(
 BAD_VERSION = Violation(
     HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "bad_version", "only HTTP/1.0 and HTTP/1.1 are read here"
 )
+UNKNOWN_CODING = Violation(
+    HTTPStatus.NOT_IMPLEMENTED,
+    "unknown_transfer_coding",
+    "chunked is the only Transfer-Encoding that is read here; send the body as it is, or with Content-Encoding",
+)
+NOT_CHUNKED = not_http("a Transfer-Encoding ends with chunked; send chunked alone, or Content-Length")
 CHUNKED_IN_1_0 = not_http("HTTP/1.0 has no Transfer-Encoding; send Content-Length")
 TOO_MANY_PIPELINED = Violation(
     HTTPStatus.SERVICE_UNAVAILABLE,

@@ -14,7 +14,7 @@ from starlette.routing import Match
 
 from api.access import HeldError
 from api.addresses import public_path
-from api.context import caller_of, context_of
+from api.context import context_of
 from ferry.errors import FerryError, RateLimitedError, ReusedError
 
 PROBLEM_JSON = "application/problem+json"
@@ -143,9 +143,11 @@ def _note(request: Request, error: FerryError) -> None:
     if services is None:
         return
     services.door.meter.refused(error)
-    key = caller_of(request).key
-    if key and isinstance(error, RateLimitedError) and not isinstance(error, HeldError):
-        services.door.gate.hold(key, error)
+    context = context_of(request)
+    if isinstance(error, HeldError):
+        context.left = error.left
+    elif context.caller.key and isinstance(error, RateLimitedError):
+        services.door.gate.hold(context.caller.key, error, context.left)
 
 
 async def handle_http_error(request: Request, error: Exception) -> Response:

@@ -5,7 +5,7 @@ parts of uvicorn that are not documented: pyproject.toml bounds its version, a t
 """
 
 import asyncio
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import httptools
 from uvicorn.config import Config
@@ -25,6 +25,7 @@ CONNECTIONS = "connections"
 # It lies within the 100 ms that uvicorn takes anyway.
 LINGER_S = 0.05
 _CHUNKED = -1
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
 
 class _ViolationError(Exception):
@@ -147,18 +148,25 @@ class HttpProtocol(HttpToolsProtocol):
                 if not limits.is_host(value):
                     self._break_off(limits.BAD_HOST)
                 self._good_host = value
-        elif name == b"content-length":
-            if len(value) > limits.MAX_LENGTH_DIGITS:
-                self._break_off(limits.LENGTH_TOO_LONG)
-            self._declared = int(value)
-        elif name == b"transfer-encoding":
-            self._declared = _CHUNKED
+        elif name in _FRAMING:
+            self._declared = self._declared_by(name, value)
         elif name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
         headers = self.headers
         headers.append((name, value))
         if len(headers) > limits.MAX_HEADERS:
             self._break_off(limits.TOO_MANY_HEADERS)
+
+    def _declared_by(self, name: bytes, value: bytes) -> int:
+        """Return how long a header says that the body is."""
+        if name == b"content-length":
+            if len(value) > limits.MAX_LENGTH_DIGITS:
+                self._break_off(limits.LENGTH_TOO_LONG)
+            return int(value)
+        codings = [coding.strip() for coding in value.lower().split(b",")]
+        if codings != [b"chunked"]:
+            self._break_off(limits.UNKNOWN_CODING if codings[-1] == b"chunked" else limits.NOT_CHUNKED)
+        return _CHUNKED
 
     def on_headers_complete(self) -> None:
         """Begin a request; while the server stops it is its connection's last."""
@@ -190,7 +198,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._declared = self._n_hosts = self._head_bytes = 0
         super().on_message_complete()
 
-    def _break_off(self, violation: Violation) -> None:
+    def _break_off(self, violation: Violation) -> NoReturn:
         """Stop the parser from within one of its callbacks; `_take` goes on."""
         self._violation = violation
         raise _ViolationError(violation.reason)

@@ -11,6 +11,7 @@ _ANSWERS = {
     "408": "Head or body came too slowly",
     "414": "Path and query are too long",
     "431": "Request line and headers are too large",
+    "501": "A Transfer-Encoding beside chunked",
 }
 
 

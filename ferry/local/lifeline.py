@@ -27,19 +27,19 @@ def die_with_parent(parent_pid: int, signum: int) -> None:
         os.kill(os.getpid(), signum)
 
 
-def lifeline_command(command: Sequence[str]) -> tuple[str, ...]:
-    """Return what runs `command` in a child of this process that is killed when this process dies.
+def lifeline_command(command: Sequence[str], signum: int = signal.SIGKILL) -> tuple[str, ...]:
+    """Return what runs `command` in a child of this process that gets `signum` when this process dies.
 
     For Popen beside threads: a `preexec_fn` would run Python between fork and exec, where a lock that another thread
     held stays shut for ever. This arms the lifeline after an exec instead, in 20 ms, and keeps the pid.
     """
     # Without site-packages and the environment's wishes: nothing but the standard library is needed.
-    return (sys.executable, "-I", "-S", __file__, str(os.getpid()), *command)
+    return (sys.executable, "-I", "-S", __file__, str(os.getpid()), str(int(signum)), *command)
 
 
-def become(parent_pid: int, command: Sequence[str]) -> int:
-    """Replace this process with `command`, killed when the parent dies; returns a status where that cannot be."""
-    die_with_parent(parent_pid, signal.SIGKILL)
+def become(parent_pid: int, signum: int, command: Sequence[str]) -> int:
+    """Replace this process with `command`, which gets `signum` when the parent dies; returns a status if it cannot."""
+    die_with_parent(parent_pid, signum)
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)  # Python ignores these two, and the next program would inherit that
     try:
@@ -50,4 +50,4 @@ def become(parent_pid: int, command: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(become(int(sys.argv[1]), sys.argv[2:]))
+    sys.exit(become(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]))

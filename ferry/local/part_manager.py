@@ -1,8 +1,8 @@
 """Runs parts side by side until somebody asks to stop. Knows nothing of what the parts do.
 
 All of it happens in the thread that calls `run`: starting (a part dies with the thread that started it), reading lines,
-looking for ends. A part that ends by itself is started again, and the others run on. Two ends stop all: that of Redis,
-and that of a needed part before the stack has come up, which most likely cannot start at all.
+looking for ends. A part that ends by itself is started again, and the others run on; so is the embedded Redis. Two ends
+stop all: that of a needed part or of Redis before the stack has come up, and that of a Redis that will not start again.
 """
 
 import signal
@@ -19,7 +19,7 @@ from ferry.local.part_process import PartProcess
 from ferry.local.part_states import PartStates
 from ferry.local.parts import Part
 from ferry.local.redis_server import RedisServer
-from ferry.local.restarts import SLOW_PAUSE_S, RestartRule, is_crash
+from ferry.local.restarts import LONGEST_PAUSE_S, SLOW_PAUSE_S, RestartRule, is_crash
 from ferry.local.stop_signals import StopSignals
 
 REDIS = "redis"
@@ -80,6 +80,8 @@ class PartManager:
         self._printer.width = max(len(name) for name in (OWN_NAME, *(part.name for part in parts)))
         self._stop_signals = stop
         self._redis = redis
+        self._redis_rule = RestartRule()
+        self._start_redis_at_s: float | None = None
         self._outputs = DefaultSelector()
         self._is_ready = False
         self._has_given_up = False
@@ -94,6 +96,8 @@ class PartManager:
         `on_started` is called when all have been started for the first time.
         """
         try:
+            if self._redis:
+                self._states.note_start(REDIS)
             for slot in self._slots:
                 self._start(slot)
             on_started()
@@ -125,19 +129,46 @@ class PartManager:
     def _turn(self) -> None:
         for key, _ in self._outputs.select(TICK_S):
             self._pass_on(key.data)
-        # Redis first: without it the others soon end too, and are not to blame.
-        status = self._redis.exit_status() if self._redis else None
-        if status is not None and not self.is_stopping:
-            self.ended = Ended(REDIS, status)
-            self._terminate(GRACE_WITHOUT_REDIS_S)
+        # Redis first: without it the others are not to blame.
+        if self._redis and not self.is_stopping:
+            self._look_after_redis(self._redis)
         if self.is_stopping:
-            self._terminate(GRACE_S)
+            self._terminate(GRACE_S if self._start_redis_at_s is None else GRACE_WITHOUT_REDIS_S)
         for slot in self._slots:
             self._look_after(slot)
         is_time = time.monotonic() > self._kill_at_s or self._stop_signals.count > 1
         if self._is_terminating and is_time and not self._is_killed:
             self._is_killed = True
             self._signal_all(signal.SIGKILL)
+
+    def _look_after_redis(self, redis: RedisServer) -> None:
+        if self._start_redis_at_s is not None:
+            if time.monotonic() >= self._start_redis_at_s:
+                self._start_redis(redis)
+            return
+        status = redis.exit_status()
+        if status is None:
+            return
+        pause_s = self._redis_rule.pause_after(ran_s=redis.ran_s, status=status)
+        ended = Ended(REDIS, status)
+        # One that ends again and again will not start: its files may be damaged, or its port be somebody else's now.
+        if not self._is_ready or pause_s >= SLOW_PAUSE_S:
+            self.ended = ended
+            self._terminate(GRACE_WITHOUT_REDIS_S)
+            return
+        self._start_redis_at_s = time.monotonic() + pause_s
+        self._states.note_end(REDIS, str(ended))
+        self._tell(f"{ended}; starting it again with what it had written, the other parts wait for it")
+
+    def _start_redis(self, redis: RedisServer) -> None:
+        try:
+            redis.start_again()
+        except OSError as error:  # no memory or no room on the disk, which may come back
+            self._start_redis_at_s = time.monotonic() + LONGEST_PAUSE_S
+            self._tell(f"{REDIS} cannot be started: {error.strerror}")
+            return
+        self._start_redis_at_s = None
+        self._states.note_start(REDIS)
 
     def _look_after(self, slot: _Slot) -> None:
         if slot.start_at_s is not None and time.monotonic() >= slot.start_at_s:

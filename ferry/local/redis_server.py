@@ -9,11 +9,10 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from ferry.errors import ConfigError
-from ferry.local.lifeline import die_with_parent
+from ferry.local.lifeline import lifeline_command
 from ferry.local.ports import PortWish, choose_ports
 from ferry.local.private_files import read_or_make, tail_of, write_private
 from ferry.local.redis_probe import MIN_REDIS, Pong, ping
@@ -89,6 +88,13 @@ class RedisServer:
         self._binary = binary
         self._password = ""
         self._process: subprocess.Popen[bytes] | None = None
+        self._keep_open: tuple[int, ...] = ()
+        self._started_s = 0.0
+
+    @property
+    def ran_s(self) -> float:
+        """How long ago its process was started."""
+        return time.monotonic() - self._started_s
 
     @property
     def url(self) -> str:
@@ -104,40 +110,53 @@ class RedisServer:
         Raises:
             ConfigError: when there is no fitting binary, or it ends or stays silent; the message holds its last lines.
         """
-        binary = self._binary or find_redis_server()
+        self._binary = self._binary or find_redis_server()
+        self._keep_open = keep_open
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder.chmod(0o700)
-        _check_version(binary, self._folder)
+        _check_version(self._binary, self._folder)
         self._password = read_or_make(self._folder / "password", lambda: secrets.token_urlsafe(32))
         for last_try in (*[False] * (BIND_TRIES - 1), True):
-            self._launch(binary, keep_open)
+            # Started again, it takes the port it had: its clients look for it there.
+            (chosen,) = choose_ports(PortWish("Redis", HOST, self.port))
+            self.port = chosen.number
+            self._launch(self._binary)
             if self._answers(is_cancelled):
                 return
             told = tail_of(self.log)
             self.stop()
             if last_try or not any(_BIND_FAILED in line for line in told):
                 lines = "".join(f"\n  {line}" for line in told)
-                raise ConfigError(f"the embedded Redis did not start ({binary}, log {self.log}):{lines}")
+                raise ConfigError(f"the embedded Redis did not start ({self._binary}, log {self.log}):{lines}")
 
-    def _launch(self, binary: Path, keep_open: tuple[int, ...]) -> None:
-        # Started again, it takes the port it had: its clients look for it there.
-        (chosen,) = choose_ports(PortWish("Redis", HOST, self.port))
-        self.port = chosen.number
+    def start_again(self) -> None:
+        """Start it once more after it ended by itself, on the port it had; call it from the thread that started it.
+
+        Does not wait: Redis' clients wait for it anyhow, and reading its data may take minutes.
+
+        Raises:
+            OSError: when the system gives no process.
+        """
+        assert self._binary is not None  # noqa: S101 - `start` has found it
+        self._launch(self._binary)
+
+    def _launch(self, binary: Path) -> None:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         if self.log.exists() and self.log.stat().st_size > LOG_LIMIT_BYTES:
             self.log.replace(self.log.with_name(f"{self.log.name}.1"))
         config = self._folder / "redis.conf"
         write_private(config, render_config(port=self.port, password=self._password, folder=self._folder, log=self.log))
+        self._started_s = time.monotonic()
         self._process = subprocess.Popen(
-            [str(binary), str(config)],
+            # SIGTERM lets it write what it holds.
+            lifeline_command((str(binary), str(config)), signal.SIGTERM),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             # A Ctrl-C in the terminal must not end Redis before those who still write to it. Why no session of its own:
             # see ferry/local/part_process.py.
             process_group=0,
-            pass_fds=keep_open,
-            preexec_fn=partial(die_with_parent, os.getpid(), signal.SIGTERM),  # noqa: PLW1509 - no thread lives yet
+            pass_fds=self._keep_open,
         )
 
     def _answers(self, is_cancelled: Callable[[], bool]) -> bool:

@@ -1,7 +1,7 @@
 """The whole of Ferry on one machine: Redis, API, workers and Flower, started and stopped together.
 
 Order: data folder locked, Redis first, then the parts; at the end the parts first, then Redis. Once all is ready, a
-part that ends by itself is started again; only the end of the embedded Redis, which holds the jobs, ends everything.
+part that ends by itself is started again, the embedded Redis too; only where that will not start does all end.
 Knows no HTTP shapes and no Redis keys.
 """
 

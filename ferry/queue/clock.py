@@ -41,13 +41,13 @@ class ClockReference:
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
-        # The steady time, and when it was that by `clock`.
-        self._last: tuple[int, float] | None = None
+        # The steady time, and between which two moments of `clock` it was that: while the reply was awaited.
+        self._last: tuple[int, float, float] | None = None
         self._differs_since: float | None = None
 
     def now_us(self) -> int | None:
         """Return the steady time by the own clock; None before the first reply."""
-        return None if self._last is None else self._us_at(self._last, self._clock())
+        return None if self._last is None else self._since(self._last[2], self._clock())
 
     def step_us(self, redis_us: int, seen_us: int, *, sent_at: float) -> int:
         """Compare a reply that was asked for at `sent_at`; returns the step of Redis' clock, 0 where there is none.
@@ -57,22 +57,23 @@ class ClockReference:
         """
         received_at = self._clock()
         if self._last is None:
-            self._last = (max(redis_us, seen_us), received_at)
+            self._last = (max(redis_us, seen_us), sent_at, received_at)
             return min(0, redis_us - seen_us)
-        earliest, latest = self._us_at(self._last, sent_at), self._us_at(self._last, received_at)
+        # Both replies may have been on their way for long, on a busy machine: what that explains is no step.
+        earliest, latest = self._since(self._last[2], sent_at), self._since(self._last[1], received_at)
         step = redis_us - latest if redis_us > latest else min(0, redis_us - earliest)
         if abs(step) > STEP_S * 1e6:
             self._differs_since = received_at if self._differs_since is None else self._differs_since
             return step
-        self._last, self._differs_since = (redis_us, received_at), None
+        self._last, self._differs_since = (redis_us, sent_at, received_at), None
         return 0
 
     def follow(self, redis_us: int) -> None:
         """Take over another leader's time where the own one has differed from it for long."""
         now = self._clock()
         if self._differs_since is not None and now - self._differs_since >= ADOPT_S:
-            self._last, self._differs_since = (redis_us, now), None
+            self._last, self._differs_since = (redis_us, now, now), None
 
-    @staticmethod
-    def _us_at(last: tuple[int, float], at: float) -> int:
-        return last[0] + int((at - last[1]) * 1e6)
+    def _since(self, then: float, at: float) -> int:
+        """Return the steady time at `at`, if it was the last that was seen at `then`."""
+        return (self._last[0] if self._last else 0) + int((at - then) * 1e6)

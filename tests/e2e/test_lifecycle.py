@@ -92,6 +92,26 @@ def test_up_when_a_worker_dies_then_it_is_started_again_and_serves(start_stack: 
     assert stack.interrupt() == 0
 
 
+def test_up_when_the_embedded_redis_dies_then_it_comes_back_with_its_jobs_and_the_parts_stay(
+    start_stack: StartStack,
+) -> None:
+    stack = start_stack(FERRY_WORKERS="1")
+    pids = children_of(stack.process.pid)
+    worker, killed = part_pid(pids, "-m worker"), part_pid(pids, "redis-server")
+    os.kill(worker, signal.SIGSTOP)
+    waiting = httpx.post(f"{stack.api_url}/v1/predictions", json=ROW, timeout=60).json()
+    os.kill(killed, signal.SIGKILL)
+    eventually(lambda: "redis was ended by SIGKILL; starting it again" in stack.output, "the end is said")
+    os.kill(worker, signal.SIGCONT)
+
+    def state() -> str:
+        return str(httpx.get(f"{stack.api_url}/v1/predictions/{waiting['id']}", timeout=60).json().get("status"))
+
+    eventually(lambda: state() == "succeeded", "the job that waited is done")
+    assert [pid for pid in pids if not is_alive(pid)] == [killed]
+    assert stack.interrupt() == 0
+
+
 def test_up_when_its_ports_are_taken_then_others_are_picked_and_said(start_stack: StartStack) -> None:
     with socket.create_server(("127.0.0.1", 0)) as api, socket.create_server(("127.0.0.1", 0)) as flower:
         ports = [api.getsockname()[1], flower.getsockname()[1]]

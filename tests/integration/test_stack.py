@@ -338,15 +338,50 @@ def test_stack_when_a_part_ends_well_fails_nonetheless(start: Callable[..., Fake
     assert "worker ended with status 0" in err
 
 
-def test_stack_when_redis_is_killed_stops_the_parts_and_says_so(start: Callable[..., FakeStack]) -> None:
-    stack = start(api=SLEEPER, worker=SLEEPER)
-    stack.wait_until_up()
-    pids = stack.pids(2)
-    os.kill(stack.redis_pid(), signal.SIGKILL)
+def test_stack_when_redis_is_killed_then_it_is_started_again_where_it_was_and_the_parts_stay(
+    start: Callable[..., FakeStack],
+) -> None:
+    stack = start(**{"worker-1": SLEEPER})
+    url = stack.wait_until_up()["redis_url"]
+    (part, killed) = stack.pids(1)
+    with redis.Redis.from_url(url) as client:
+        client.set("job", "waits")
+        # What it answered may be written up to a second later.
+        eventually(lambda: client.info("persistence")["aof_pending_bio_fsync"] == 0, "it is written")
+    os.kill(killed, signal.SIGKILL)
+    stack.wait_until_said("redis was ended by SIGKILL; starting it again")
+    eventually(lambda: is_redis_up(url), "Redis answers again at its address")
+    with redis.Redis.from_url(url) as client:
+        assert client.get("job") == b"waits"
+    assert not is_gone(part)
+    stack.process.send_signal(signal.SIGINT)
+    assert stack.end()[0] == 0
+    assert_gone([part, killed])
+
+
+def test_stack_when_redis_cannot_start_again_then_stops_the_parts_and_says_why(start: Callable[..., FakeStack]) -> None:
+    stack = start(**{"worker-1": SLEEPER})
+    url = stack.wait_until_up()["redis_url"]
+    pids = stack.pids(1)
+    with redis.Redis.from_url(url) as client:
+        client.set("job", "waits")
+    (written,) = [path for path in (stack.data_dir / "redis").rglob("*.aof") if path.stat().st_size]
+    with written.open("r+b") as file:
+        file.write(b"no file of Redis")
+    os.kill(pids[-1], signal.SIGKILL)
     status, _, err = stack.end()
     assert status == 1
-    assert "redis was ended by SIGKILL" in err
+    assert "redis ended with status 1" in err
+    assert "Bad file format" in err
     assert_gone(pids)
+
+
+def is_redis_up(url: str) -> bool:
+    try:
+        with redis.Redis.from_url(url) as client:
+            return bool(client.ping())
+    except redis.RedisError:
+        return False
 
 
 def test_stack_when_interrupted_twice_kills_a_part_that_will_not_end(start: Callable[..., FakeStack]) -> None:
@@ -468,7 +503,7 @@ def test_stack_when_flower_dies_or_refuses_then_flower_alone_is_started_again(
     stack.wait_until_said("flower was ended by SIGKILL; starting it again")
     eventually(lambda: len(stack.part_pids("flower")) == 2, "Flower runs again")
     eventually(lambda: all(state.is_up for state in read_states(stack.data_dir)), "the states say so")
-    assert {state.name: state.restarts for state in read_states(stack.data_dir)} == {"api": 0, "flower": 2}
+    assert {state.name: state.restarts for state in read_states(stack.data_dir)} == {"redis": 0, "api": 0, "flower": 2}
     assert not is_gone(stack.part_pids("api")[0])
     stack.process.send_signal(signal.SIGINT)
     assert stack.end()[0] == 0

@@ -40,6 +40,8 @@ FRAMINGS = {
     "target with two schemes": (b"GET //http:// HTTP/1.1\r\n" + HOST + b"\r\n", OK),
     "target without a slash": (b"GET x HTTP/1.1\r\n" + HOST + b"\r\n", [400]),
     "unknown coding": (POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", [400]),
+    "gzip, then chunked": (POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", [501]),
+    "two lines of codings": (POST + b"Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", [400]),
     "chunked is not last": (POST + b"Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n", [400]),
     "chunked in 1.0": (b"POST / HTTP/1.0\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", [400]),
     "space before the colon": (b"GET / HTTP/1.1\r\nHost : ferry\r\n\r\n", [400]),

@@ -19,6 +19,8 @@ INFER = {"200", "400", "404", "413", "415", "422", "500", "503", "504"}
 ANSWERS = {"application/json", "application/octet-stream", "text/event-stream", "text/plain", *MEDIA_TYPES.values()}
 # What a key's lack answers, by the scope that is needed.
 REFUSED = {scope: {"401", "403", "429"} if scope is Scope.SUBMIT else {"401", "403"} for scope in Scope}
+# What any request may answer before a route is asked.
+OF_CONNECTIONS = {"400", "408", "414", "431", "501"}
 # By route: every other status it can answer.
 STATUSES = {
     ("post", "/v1/predictions"): {"201", "202", "400", "404", "413", "415", "422", "503"},
@@ -85,6 +87,7 @@ async def test_schema_when_served_then_every_route_and_every_status_it_answers(s
     }
     assert documented == {
         (method, path): statuses
+        | OF_CONNECTIONS
         | (REFUSED.get(scope_of(method.upper(), path), set()) - ({"403"} if path in OF_ANY_KEY else set()))
         for (method, path), statuses in STATUSES.items()
     }

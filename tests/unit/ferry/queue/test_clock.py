@@ -48,6 +48,16 @@ def test_step_when_the_reply_was_slow_then_none(known: ClockReference, clock: Tu
     assert known.now_us() == START_US + 2 * SECOND
 
 
+def test_step_when_the_reply_before_was_slow_then_none(clock: Turned) -> None:
+    reference = ClockReference(clock)
+    clock.now += 3  # of the first reply: Redis read its clock as soon as it was asked
+    assert reference.step_us(START_US, 0, sent_at=clock.now - 3) == 0
+    clock.now += 1
+    assert reference.step_us(START_US + 4 * SECOND, 0, sent_at=clock.now) == 0
+    clock.now += 1
+    assert reference.step_us(START_US + 4 * SECOND, 0, sent_at=clock.now) == -SECOND
+
+
 def test_step_when_clocks_drift_then_none_and_redis_is_followed(known: ClockReference, clock: Turned) -> None:
     for n in range(1, 100):
         clock.now += 1
