@@ -5,8 +5,9 @@ reader, one at a time in the order in which they came; so many wait, and no more
 """
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
 
@@ -17,6 +18,7 @@ from api.body_frames import error_from_wire, inputs_from_wire, reference_from_wi
 from api.body_helper import BodyHelper, ReaderEndedError
 from api.catalog import Entry
 from api.job_bodies import JobBody, JobInputs, Kind, Reference, json_bytes_of
+from api.problems import BodyTooSlowError
 from ferry.errors import ServerBusyError
 
 # The worst JSON of so many bytes takes 3 ms to parse and 5 ms to check (docs/decisions/0008); 784 numbers have 6,000.
@@ -29,13 +31,20 @@ MAX_WAITING = 128
 MAX_LARGEST_BODIES = 4
 # Of all large bodies together so much is received in one pass of the event loop, which takes about 0.3 ms.
 RECEIVED_BYTES = 512 * 2**10
+# A large body is in memory while the rest of it comes, in the place of others: from the moment when it is large, it may
+# take so long and as long again as this rate needs for what has come.
+LARGE_PATIENCE_S = 60.0
+LARGE_BYTES_PER_S = 32 * 2**10
 RETRY_AFTER_S = 2
 
 
 class JobRequests:
     """Reads the bodies of one process."""
 
-    def __init__(self, max_body_bytes: int, helper: BodyHelper | None = None) -> None:
+    def __init__(
+        self, max_body_bytes: int, helper: BodyHelper | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.clock = clock
         self.max_body_bytes = max_body_bytes
         self._max_held_bytes = MAX_LARGEST_BODIES * max_body_bytes
         self._helper = helper or BodyHelper()
@@ -61,6 +70,7 @@ class JobRequests:
 
         Raises:
             UnsupportedMediaTypeError, BodyTooLargeError, MalformedRequestError, InvalidInputError: as named.
+            BodyTooSlowError: a large body came too slowly.
             ServerBusyError: too many large bodies wait, or the body reader ended twice.
             ClientDisconnect: the client went away before it had sent everything.
         """
@@ -122,7 +132,8 @@ class _Opening:
     """
 
     __slots__ = (
-        "_has_text", "_headers", "_json_length", "_kind", "_large", "_n_bytes", "_n_held", "_request", "_requests",
+        "_has_text", "_headers", "_json_length", "_kind", "_large", "_large_at", "_n_bytes", "_n_held", "_request",
+        "_requests",
     )  # fmt: skip
 
     def __init__(
@@ -141,6 +152,7 @@ class _Opening:
         self._json_length = json_length
         self._has_text = has_text
         self._n_bytes = self._n_held = 0
+        self._large_at = 0.0
         self._large: AbstractAsyncContextManager[LargeBody] | None = None
 
     async def __aenter__(self) -> "SmallBody | LargeBody":
@@ -175,6 +187,13 @@ class _Opening:
         self._n_bytes += n_bytes
         if self._n_bytes <= SMALL_BYTES:
             return None
+        now = self._requests.clock()
+        if not self._n_held:
+            self._large_at = now
+        elif now - self._large_at > LARGE_PATIENCE_S + self._n_bytes / LARGE_BYTES_PER_S:
+            detail = f"{self._n_bytes} bytes of the body took {now - self._large_at:.0f} s; a body of more than"
+            limit = f"{SMALL_BYTES} bytes must come at {LARGE_BYTES_PER_S} bytes/s, {LARGE_PATIENCE_S:.0f} s aside"
+            raise BodyTooSlowError(f"{detail} {limit}; send fewer rows a job, or a file (POST /v1/files)")
         turn = self._requests.hold(self._n_bytes - self._n_held)
         self._n_held = self._n_bytes
         return turn

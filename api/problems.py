@@ -39,6 +39,7 @@ _STATUS = {
     "shutting_down": HTTPStatus.SERVICE_UNAVAILABLE,
     "model_error": HTTPStatus.INTERNAL_SERVER_ERROR,
     "body_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "body_timeout": HTTPStatus.REQUEST_TIMEOUT,
     "unsupported_media_type": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
 }
 _OPENAI_PATHS = ("/v1/files", "/v1/batches")
@@ -60,6 +61,13 @@ class BodyTooLargeError(FerryError):
 
     code = "body_too_large"
     title = "Body too large"
+
+
+class BodyTooSlowError(FerryError):
+    """The request's body is large, and comes too slowly to be held so long."""
+
+    code = "body_timeout"
+    title = "Body too slow"
 
 
 class UnsupportedMediaTypeError(FerryError):

@@ -8,7 +8,15 @@ import pytest
 
 from api.catalog import Entry
 from api.job_bodies import HEADER_LENGTH, JobInputs, Kind
-from api.job_requests import MAX_WAITING, SMALL_BYTES, JobRequests, LoopPasses
+from api.job_requests import (
+    LARGE_BYTES_PER_S,
+    LARGE_PATIENCE_S,
+    MAX_WAITING,
+    SMALL_BYTES,
+    JobRequests,
+    LoopPasses,
+)
+from api.problems import BodyTooSlowError
 from ferry.errors import FerryError, InvalidInputError, MalformedRequestError, ServerBusyError
 from tests.fakes.body_helper import FakeHelper
 from tests.manifests import manifest, spec
@@ -166,6 +174,25 @@ async def test_opened_when_large_bodies_take_too_many_bytes_then_busy_until_one_
     helper.gate.set()
     await asyncio.gather(*tasks)
     await read(requests, body)
+
+
+@pytest.mark.parametrize(("late_s", "is_refused"), [(-1.0, False), (1.0, True)])
+async def test_opened_when_a_large_body_comes_slowly_then_refused_after_its_time_and_nothing_is_held(
+    late_s: float, *, is_refused: bool
+) -> None:
+    times, helper = iter([0.0, LARGE_PATIENCE_S + (SMALL_BYTES + 1001) / LARGE_BYTES_PER_S + late_s]), FakeHelper()
+    requests = JobRequests(4 * SMALL_BYTES, helper, clock=lambda: next(times))
+    body = prediction(padding=2 * SMALL_BYTES)[: SMALL_BYTES + 1001]
+    pieces = [body[:-1000], body[-1000:]]
+    async with asyncio.timeout(10):
+        try:
+            async with requests.opened(request(pieces), {}, Kind.PREDICTION) as opened:
+                assert (await opened.read(ENTRY)).jobs[0].n_rows == 10
+            refused = False
+        except BodyTooSlowError as error:
+            refused = "send fewer rows a job, or a file" in error.detail
+    assert refused is is_refused
+    requests.hold(16 * SMALL_BYTES).cancel()  # all of the room
 
 
 @pytest.mark.parametrize("ends_at", [(0,), (1,)])

@@ -46,6 +46,7 @@ STATUSES = {
     errors.ModelRefusedError: 500,
     errors.ConfigError: 500,
     problems.BodyTooLargeError: 413,
+    problems.BodyTooSlowError: 408,
     problems.UnsupportedMediaTypeError: 415,
     JobFailedError: 500,
     FerryError: 500,
