@@ -20,6 +20,15 @@ def visible_folders(parent: Path) -> list[str]:
         return []
 
 
+def dangling_links(parent: Path) -> list[str]:
+    """List the visible links in `parent` that lead nowhere; none where it is missing or closed to us."""
+    try:
+        links = [path for path in parent.iterdir() if path.is_symlink() and not path.name.startswith(".")]
+        return [path.name for path in links if not os.path.exists(path)]  # noqa: PTH110  Path.exists may raise
+    except OSError:
+        return []
+
+
 def why_unreadable(folder: Path) -> str:
     """Return why a folder cannot be listed, as the system says it; "" where it can be listed."""
     try:

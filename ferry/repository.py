@@ -17,7 +17,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ferry.errors import ConfigError, ConflictError, InvalidInputError, ModelRefusedError, NotFoundError
-from ferry.folders import delete, rename_into, visible_folders, why_unreadable
+from ferry.folders import dangling_links, delete, rename_into, visible_folders, why_unreadable
 from ferry.manifest import Manifest, is_name, is_version, read_manifest
 from ferry.model_files import check_files
 from ferry.repository_entry import BrokenEntryError, Stamps, read_entry, reason_of, stamps_of
@@ -75,15 +75,13 @@ class Repository:
                 # Removed while we looked: then it is gone, not broken.
                 if folder.is_dir():
                     found.broken[name, version] = str(fault)
-        for name in self._names():
-            if reason := why_unreadable(self.root / name):
-                found.broken[name, NO_VERSION] = f"its folder cannot be listed: {reason}"
+        found.broken.update(self._unlisted())
         return found
 
     def fingerprint(self) -> Fingerprint:
         """Return a value that changes whenever a scan may find something else; costs one stat a file and folder."""
-        closed = ((name, NO_VERSION, ()) for name in self._names() if why_unreadable(self.root / name))
-        return (*((*key, stamps_of(self.root / key[0] / key[1])) for key in self._keys()), *closed)
+        listed = ((*key, stamps_of(self.root / key[0] / key[1])) for key in self._keys())
+        return (*listed, *((*key, ()) for key in self._unlisted()))
 
     def folder(self, name: str, version: str) -> Path:
         """Return where a version lies, whether or not it is there.
@@ -158,15 +156,28 @@ class Repository:
             folder.rename(doomed)
         except FileNotFoundError:
             raise NotFoundError(f"no model {name}:{version} in {self.root}") from None
-        delete(doomed)
         # Fails where the model has other versions, or gets one at this moment: then the folder stays.
         with suppress(OSError):
             folder.parent.rmdir()
+        delete(doomed)  # last, since it may take long
 
     def _keys(self) -> list[Key]:
         """List the folders at version depth; a version that is no number sorts first."""
         keys = [(name, version) for name in self._names() for version in visible_folders(self.root / name)]
         return sorted(keys, key=lambda key: (key[0], int(key[1]) if is_version(key[1]) else 0, key[1]))
+
+    def _unlisted(self) -> dict[Key, str]:
+        """Return what somebody put there as a model or a version and no list of folders shows, with the reason."""
+        found = {(name, NO_VERSION): "it is a link that leads nowhere" for name in dangling_links(self.root)}
+        for name in self._names():
+            folder = self.root / name
+            links = dangling_links(folder)
+            found.update({(name, version): "it is a link that leads nowhere" for version in links})
+            if reason := why_unreadable(folder):
+                found[name, NO_VERSION] = f"its folder cannot be listed: {reason}"
+            elif not links and not visible_folders(folder):
+                found[name, NO_VERSION] = "it has no version: put model.onnx and manifest.json into a folder 1 in it"
+        return found
 
     def _names(self) -> list[str]:
         return [name for name in visible_folders(self.root) if name not in _NOT_A_MODEL]

@@ -38,6 +38,7 @@ from worker.bulk.batch_files import BatchFiles
 from worker.bulk.runner import BulkLimits, BulkRunner
 from worker.celery_consumer import connects_with_room
 from worker.inspection_answers import answer
+from worker.load_marks import MARKS_DIR, LoadMarks
 from worker.models import Model
 from worker.neighbour_check import Influence, NeighbourCheck
 from worker.profile_files import ProfileFiles
@@ -168,8 +169,9 @@ def main() -> int:
         accelerator = Accelerator(settings.ort_provider)
         accelerator.prepare()
         shelf = Shelf(
-            repository, threads=threads_of(settings), accelerator=accelerator, profiler=make_profiler(settings)
-        )
+            repository, threads=threads_of(settings), accelerator=accelerator, profiler=make_profiler(settings),
+            marks=LoadMarks(settings.data_dir / MARKS_DIR),
+        )  # fmt: skip
         mirror = mirror_of(settings)
         mirroring = MirrorThread(mirror, every_s=settings.models_sync_s) if mirror else None
         if mirroring:

@@ -1,13 +1,15 @@
 """Which models this worker has loaded, kept equal to the model repository. Knows nothing of Celery."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from ferry.errors import ModelRefusedError
 from ferry.manifest import Manifest
 from ferry.profile import Profile
 from ferry.repository import Repository
+from worker.load_marks import Load, LoadMarks
 from worker.models import Model, load_model
 from worker.providers import ON_CPU, Accelerator
 
@@ -38,11 +40,13 @@ class Shelf:
         threads: int,
         accelerator: Accelerator = ON_CPU,
         profiler: Profiler | None = None,
+        marks: LoadMarks | None = None,
     ) -> None:
         self._repository = repository
         self._threads = threads
         self._accelerator = accelerator
         self._profiler = profiler
+        self._marks = marks
         self._models: dict[ModelKey, Model] = {}
         # What its files looked like when a version was refused, and why: a copy under way is refused, and whole a
         # moment later.
@@ -109,9 +113,10 @@ class Shelf:
     def refresh(self) -> Changes:
         """Load what is new and drop what is gone. A version that fails is logged once, and tried again when changed."""
         fingerprint, left_out = self._repository.fingerprint(), self._left_out
-        if (fingerprint, left_out) == self._fingerprint:
+        deadly = self._marks.left_out() if self._marks else {}
+        if (fingerprint, left_out, deadly) == self._fingerprint:
             return Changes()
-        self._fingerprint = (fingerprint, left_out)
+        self._fingerprint = (fingerprint, left_out, deadly)
         stamps = {(name, version): tuple(rest) for name, version, *rest in fingerprint}
         survey = self._repository.survey()
         wanted = {key: manifest for key, manifest in survey.entries.items() if key not in left_out}
@@ -124,7 +129,7 @@ class Shelf:
         for key, manifest in wanted.items():
             if key in self._models:
                 continue
-            if reason := self._why_not_loaded(key, manifest, stamps.get(key)):
+            if reason := self._why_not_loaded(manifest, stamps.get(key), deadly):
                 broken[key] = reason
             else:
                 loaded.append(key)
@@ -139,13 +144,18 @@ class Shelf:
         self._refused = {key: refused for key, refused in self._refused.items() if key in broken}
         self._broken = broken
 
-    def _why_not_loaded(self, key: ModelKey, manifest: Manifest, stamp: object) -> str:
+    def _why_not_loaded(self, manifest: Manifest, stamp: object, deadly: Mapping[Load, str]) -> str:
         """Load a version; return why that failed, now or before with the same files, or "" where it is served."""
+        key = manifest.name, manifest.version
+        load = (*key, manifest.digest)
+        if load in deadly:
+            return deadly[load]
         refused = self._refused.get(key)
         if refused and refused[0] == stamp:
             return refused[1]
         try:
-            self._load(key, manifest)
+            with self._marks.loading(load) if self._marks else nullcontext():
+                self._load(key, manifest)
         except ModelRefusedError as error:
             reason = error.detail
         except Exception as error:  # noqa: BLE001  whatever it is, the other models are served

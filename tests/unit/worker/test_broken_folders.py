@@ -225,11 +225,36 @@ def test_refresh_when_stray_files_lie_about_then_nothing_is_broken(root: Path) -
     (root / "README.md").write_text("notes")
     (root / "good" / "notes.txt").write_text("notes")
     (root / "good" / "1" / "unused.bin").write_bytes(b"x")
-    (root / "empty").mkdir()
-    (root / "dangling").symlink_to(root / "nowhere")
     shelf = Shelf(Repository(root), threads=1)
     shelf.load_all()
     assert (shelf.keys(), shelf.broken) == ([("good", "1")], {})
+
+
+def test_refresh_when_a_folder_is_empty_or_a_link_leads_nowhere_then_it_is_broken_until_it_is_mended(
+    root: Path,
+) -> None:
+    put_model(root, GOOD, "good")
+    (root / "empty").mkdir()
+    (root / "dangling").symlink_to(root / "nowhere")
+    (root / "good" / "2").symlink_to(root / "nowhere")
+    shelf = Shelf(Repository(root), threads=1)
+    shelf.load_all()
+    assert shelf.keys() == [("good", "1")]
+    leads_nowhere = "it is a link that leads nowhere"
+    assert shelf.broken == {
+        ("dangling", NO_VERSION): leads_nowhere,
+        ("good", "2"): leads_nowhere,
+        ("empty", NO_VERSION): "it has no version: put model.onnx and manifest.json into a folder 1 in it",
+    }
+    (root / "good" / "2").unlink()
+    (root / "empty").rmdir()
+    shelf.refresh()
+    assert set(shelf.broken) == {("dangling", NO_VERSION)}
+    (root / "dangling").unlink()
+    put_model(root, GOOD, "dangling")
+    shelf.refresh()
+    assert shelf.broken == {}
+    assert shelf.find("dangling", "1") is not None
 
 
 def test_refresh_when_loading_raises_anything_then_that_model_alone_is_broken(
