@@ -163,6 +163,10 @@ class Claim:
 
     token: str
     jobs: tuple[ClaimedJob, ...]
+    # Rows that it might have had when it was made, and whether those are fewer than were asked for: it has
+    # high-priority jobs, which do not wait for many others.
+    room: int = 0
+    is_cut: bool = False
 
     @property
     def rows(self) -> int:

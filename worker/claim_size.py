@@ -7,7 +7,7 @@ holds high-priority jobs is smaller still: all of its jobs are settled together.
 """
 
 # The part of a claim beside the device may take this long: a high-priority job waits for the claim under way.
-TARGET_S = 0.008
+TARGET_S = 0.007
 # What a row of a job of one row costs before anything was measured: scripts, decode, encode, settle.
 FIRST_ROW_S = 40e-6
 # The fixed cost of a claim is some 300 µs of worker and Redis: a twentieth of a claim of so many rows.
@@ -15,7 +15,7 @@ MIN_CLAIM_ROWS = 128
 # A claim may not be so small that the fixed part of a run on the device is more than this share of all.
 MAX_FIXED_SHARE = 0.05
 # A claim with high-priority jobs is filled up to so many rows at least: its fixed cost is spent in any case.
-MIN_ROWS_BESIDE_HIGH = 16
+MIN_ROWS_BESIDE_HIGH = 32
 # How much the newest claim counts in the average.
 NEWEST_WEIGHT = 0.2
 

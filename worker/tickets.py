@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, Protocol
 
@@ -16,7 +16,7 @@ from worker.bulk.interludes import ModelKey
 from worker.bulk.runner import Alongside, BulkModel, BulkRunner, ServeWaiting, StepSummary
 from worker.execution import JobRunner, runner_of
 from worker.neighbour_check import Batch, NeighbourCheck
-from worker.watch import ALL_THERE_WAS, BY_ITSELF, COMPANY, FULL, Timer, Watch
+from worker.watch import ALL_THERE_WAS, BY_ITSELF, COMPANY, FOR_PRIORITY, FULL, Timer, Watch
 
 # A ticket continues for this long while there is work: Celery's part of a batch (a message, three events, the hub)
 # costs more than a small model's run. Other models and control commands wait at most this long, plus one batch.
@@ -184,7 +184,7 @@ class TicketRunner:
                 timer.end()
                 summary.add(claim, outcomes, recorded)
                 self._tell(key, model, claim, outcomes, runner, timer)
-                if self._clock() >= until or claim.rows < model.claim_rows:
+                if self._clock() >= until or claim.rows < claim.room:
                     return
 
         return serve
@@ -199,7 +199,7 @@ class TicketRunner:
         if timer.stored_s is not None:
             spent["store"] = timer.stored_s
         self._watch.ran(
-            key, claim, outcomes, room=model.claim_rows, reason=_reason(claim, model.claim_rows, timer.waited_s),
+            key, claim, outcomes, room=claim.room, reason=_reason(claim, timer.waited_s),
             waited_s=timer.waited_s, spent_s=spent, since_claim_s=timer.since_claim_s,
         )  # fmt: skip
         self._watch.bisected(key, halves)
@@ -209,8 +209,8 @@ class TicketRunner:
     def _fill(self, claim: Claim, name: str, version: str, model: BulkModel, timer: Timer) -> Claim:
         """Wait once for more jobs where waiting pays."""
         limits = model.limits
-        room = limits.max_rows - claim.rows
-        if limits.max_wait_ms <= 0 or room <= 0 or any(job.attempt > 1 for job in claim.jobs):
+        room = min(limits.max_rows, claim.room) - claim.rows
+        if limits.max_wait_ms <= 0 or room <= 0 or claim.is_cut or any(job.attempt > 1 for job in claim.jobs):
             return claim
         self._sleep(limits.max_wait_ms / 1000)
         try:
@@ -220,7 +220,7 @@ class TicketRunner:
             return claim
         finally:
             timer.waited()
-        return Claim(claim.token, claim.jobs + more.jobs)
+        return replace(claim, jobs=claim.jobs + more.jobs)
 
     def _settle_and_claim(
         self, claim: Claim, name: str, version: str, outcomes: list[Outcome], model: BulkModel, timer: Timer
@@ -264,14 +264,16 @@ def _ran(claim: Claim, outcomes: Sequence[Outcome]) -> Claim:
     if len(outcomes) == len(claim.jobs):
         return claim
     done = {outcome.job_id for outcome in outcomes}
-    return Claim(claim.token, tuple(job for job in claim.jobs if job.id in done))
+    return replace(claim, jobs=tuple(job for job in claim.jobs if job.id in done))
 
 
-def _reason(claim: Claim, room: int, waited_s: float) -> str:
+def _reason(claim: Claim, waited_s: float) -> str:
     """Return why a claim was run when it was."""
     if any(job.attempt > 1 for job in claim.jobs):
         return BY_ITSELF
-    if claim.rows >= room:
+    if claim.is_cut:
+        return FOR_PRIORITY
+    if claim.rows >= claim.room:
         return FULL
     return COMPANY if waited_s > 0 else ALL_THERE_WAS
 

@@ -17,6 +17,7 @@ from ferry.origins import unpack_origin
 FULL = "size"  # it holds what it may
 COMPANY = "delay"  # it waited max_wait_ms for more
 ALL_THERE_WAS = "idle"  # the worker was free and nothing else waited
+FOR_PRIORITY = "priority"  # it has high-priority jobs, and was filled only so far
 BY_ITSELF = "retry"  # its job is tried again, alone
 BISECTED = "bisect"  # a batch that raised, run in halves
 # A log's line names so many jobs; their number is told beside.

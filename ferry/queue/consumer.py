@@ -21,6 +21,9 @@ from ferry.queue.records import (
     settle_groups,
 )
 
+# From so many rows on, the scripts that end a claim and make the next one take milliseconds each.
+APART_ROWS = 64
+
 
 def _seed() -> str:
     return uuid.uuid4().hex
@@ -85,14 +88,15 @@ class Consumer:
             model, version, held, max_rows, beside_high, is_fresh=not token, may_be_bulk=may_be_bulk, digest=digest
         )
         with redis_errors():
-            return self._claimed(held, self._claim(args=args))
+            return self._claimed(held, self._claim(args=args), max_rows)
 
-    def _claimed(self, token: str, reply: Sequence[Any]) -> Claim:
+    def _claimed(self, token: str, reply: Sequence[Any], max_rows: int) -> Claim:
         large: dict[bytes, bytes | None] = {}
         if ids := large_inputs(reply):
             inputs = self._redis.mget([self._keys.input.encode("ascii") + job_id for job_id in ids])
             large = dict(zip(ids, cast(list[bytes | None], inputs), strict=True))
-        return Claim(token, claimed_from_reply(reply, large))
+        room = int(reply[1])
+        return Claim(token, claimed_from_reply(reply, large), room, is_cut=room < max_rows)
 
     def settle(self, claim: Claim, model: str, version: str, outcomes: Sequence[Outcome], *, is_last: bool) -> int:
         """Record outcomes; returns how many still belonged to this claim. `is_last` ends the claim.
@@ -111,6 +115,10 @@ class Consumer:
     ) -> Turn:  # fmt: skip
         """End a claim and take the next one of the same model, in one round trip; as `settle`, then `claim`.
 
+        A large claim, and one with high-priority jobs, is ended in a round trip of its own: what one trip asks for
+        is done without a pause, and its news is sent after all of it. So nobody who submits or waits has to wait for
+        two large scripts.
+
         Between the two it waits up to `wait_s` for the model's next ticket, which it takes from Celery's queue: of all
         who wait there, Redis serves the first, so an idle worker goes before this one.
 
@@ -118,20 +126,25 @@ class Consumer:
             QueueUnavailableError: Redis did not answer; settle again, and claim later.
         """
         held = _seed()
+        is_apart = claim.is_cut or claim.rows >= APART_ROWS
         with redis_errors():
+            if is_apart:
+                recorded = self.settle(claim, model, version, outcomes, is_last=True)
             with self._redis.pipeline(transaction=False) as pipe:
-                self._settle.queue_in(pipe, _settle_args(claim, model, version, outcomes, is_last=True))
+                if not is_apart:
+                    self._settle.queue_in(pipe, _settle_args(claim, model, version, outcomes, is_last=True))
                 pipe.time()
                 pipe.brpop([self._keys.tickets + model_key(model, version)], timeout=wait_s)
                 self._claim.queue_in(
                     pipe, self._claim_args(model, version, held, max_rows, beside_high, is_fresh=True, digest=digest)
                 )
-                recorded, asked_at, ticket, reply = pipe.execute(raise_on_error=False)
+                *settled, asked_at, ticket, reply = pipe.execute(raise_on_error=False)
+                recorded = settled[0] if settled else recorded
             # A Redis that was restarted knows neither script, or one of them; the calls of one script load it. What
             # was claimed is in hand even where the settle before it was not known.
             following, waited_s = Claim(held, ()), None
             if not isinstance(reply, NoScriptError):
-                following = self._claimed(held, _or_raise(reply))
+                following = self._claimed(held, _or_raise(reply), max_rows)
                 waited_s = _waited_s(_or_raise(asked_at), reply)
             if isinstance(recorded, NoScriptError):
                 recorded, waited_s = (

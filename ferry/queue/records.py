@@ -135,7 +135,7 @@ def claimed_from_reply(reply: Sequence[Any], large: Mapping[bytes, bytes | None]
     if not reply:
         return ()
     started_us = int(reply[0])
-    parts = zip(*(reply[n::6] for n in range(1, 7)), strict=True)
+    parts = zip(*(reply[n::6] for n in range(2, 8)), strict=True)
     return tuple(
         ClaimedJob(
             job_id.decode("ascii"), int(rows), _input(large.get(job_id) if stored is None else stored), int(attempt),
@@ -155,7 +155,7 @@ def _input(stored: bytes | None) -> bytes:
 
 def large_inputs(reply: Sequence[Any]) -> list[bytes]:
     """Return the ids in a claim's reply whose inputs must be read by themselves."""
-    return [job_id for job_id, payload in zip(reply[1::6], reply[4::6], strict=True) if payload is None]
+    return [job_id for job_id, payload in zip(reply[2::6], reply[5::6], strict=True) if payload is None]
 
 
 _SHARED = attrgetter("batch_id", "attempt", "started_us", "error_code", "error")

@@ -8,7 +8,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import pytest
@@ -120,7 +120,7 @@ class QueueMachine(RuleBasedStateMachine):
             more = self.bench.claim(room, claim.token)
             self.take(more, is_fresh=False)
             if not is_reply_lost:
-                both = Claim(claim.token, claim.jobs + more.jobs)
+                both = replace(claim, jobs=claim.jobs + more.jobs)
                 self.claims = [both if each is claim else each for each in self.claims]
 
     def take(self, claim: Claim, *, is_fresh: bool) -> None:

@@ -291,12 +291,12 @@ class MemoryQueue:
         lane = self.lanes.get((model, version))
         held = token or uuid.uuid4().hex
         if lane is None or lane.is_paused or (token and token not in self.leases):
-            return Claim(held, ())
+            return Claim(held, (), max_rows)
         if digest and digest != lane.manifest.digest:
-            return Claim(held, ())
-        ids = [] if token else self._take_alone(lane)
+            return Claim(held, (), max_rows)
+        ids, room = [] if token else self._take_alone(lane), max_rows
         if not ids:
-            ids = self._take_waiting(lane, max_rows, beside_high, may_be_bulk=may_be_bulk, is_fresh=not token)
+            ids, room = self._take_waiting(lane, max_rows, beside_high, may_be_bulk=may_be_bulk, is_fresh=not token)
         jobs = tuple(self._hand_out(job_id, held) for job_id in ids)
         if jobs:
             self.claims.setdefault(held, set()).update(ids)
@@ -305,7 +305,7 @@ class MemoryQueue:
         waiting = [*lane.alone, *(job_id for each in lane.waiting.values() for job_id in each)]
         if jobs or not any(map(self._is_overdue, waiting)):
             self._top_up(lane)
-        return Claim(held, jobs)
+        return Claim(held, jobs, room, is_cut=room < max_rows)
 
     def _take_alone(self, lane: _Lane) -> list[str]:
         for job_id in lane.alone:
@@ -316,7 +316,7 @@ class MemoryQueue:
 
     def _take_waiting(
         self, lane: _Lane, max_rows: int, beside_high: int | None, *, may_be_bulk: bool, is_fresh: bool
-    ) -> list[str]:
+    ) -> tuple[list[str], int]:
         ids: list[str] = []
         classes = [each for each in JobClass if lane.waiting[each] and (may_be_bulk or each is not JobClass.BULK)]
         for lower in reversed(classes[1:]) if is_fresh else ():
@@ -332,7 +332,7 @@ class MemoryQueue:
                 max_rows = min(max_rows, max(beside_high, self._rows_of(ids)))
         if not any(lane.waiting.values()) and not lane.alone:
             lane.owed.clear()
-        return ids
+        return ids, max_rows
 
     def _take_class(self, lane: _Lane, job_class: JobClass, ids: list[str], most: int, *, may_be_large: bool) -> None:
         waiting = lane.waiting[job_class]

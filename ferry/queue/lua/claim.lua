@@ -3,7 +3,7 @@
 --       share of its rows that each class is owed which waits behind a higher one, 1 for all classes or 0 to leave bulk alone,
 --       digest of the files that the worker serves (empty: not checked); under another than the registered one it gets nothing,
 --       rows up to which others fill a claim that has high-priority jobs
--- Reply now_us, then per job: id, rows, attempt, input (nil beyond CLAIMED_INPUT_BYTES: read it by itself), origin or '',
+-- Reply now_us, rows that the claim might have had (fewer than asked for where it has high-priority jobs), then per job: id, rows, attempt, input (nil beyond CLAIMED_INPUT_BYTES: read it by itself), origin or '',
 --       when it was submitted in ms.
 --       A step of a bulk batch comes by itself and has no input.
 local model, token, room, lease_ms, seed = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
@@ -12,7 +12,7 @@ local beside_high = tonumber(ARGV[10])
 local now_us, now_ms = now()
 despite_full_memory()
 local started_us = text(now_us)
-local reply, ids, small, places = {started_us}, {}, {}, {}
+local reply, ids, small, places = {started_us, room}, {}, {}, {}
 local taken_rows, taken_bytes = 0, 0
 local has_step, has_skipped = false, false
 
@@ -162,6 +162,7 @@ if #ids > 0 then
   redis.call('ZADD', LEASES, now_ms + lease_ms, token)
   change_backlog(model, -taken_rows, -taken_bytes)
 end
+reply[2] = room
 wind_up()
 -- A claim that only skipped sends no ticket: a worker would skip the same jobs again and again. expire.lua does.
 if #ids > 0 or not has_skipped then top_up(model, seed, now_ms) end

@@ -109,22 +109,22 @@ def test_receipts_from_reply_when_a_verdict_is_missing_then_refused() -> None:
 
 
 def test_claimed_from_reply_when_jobs_were_taken_then_in_order() -> None:
-    reply = [b"77", b"a", b"3", 1, b"\x00", b"req-1", b"70", b"b", b"1", 2, b"", b"", b"71"]
+    reply = [b"77", 8, b"a", b"3", 1, b"\x00", b"req-1", b"70", b"b", b"1", 2, b"", b"", b"71"]
     first, second = ClaimedJob("a", 3, b"\x00", 1, 77, "req-1", 70), ClaimedJob("b", 1, b"", 2, 77, "", 71)
     assert claimed_from_reply(reply, {}) == (first, second)
-    assert claimed_from_reply([b"77"], {}) == claimed_from_reply([], {}) == ()
+    assert claimed_from_reply([b"77", 8], {}) == claimed_from_reply([], {}) == ()
 
 
 def test_claimed_from_reply_when_inputs_are_large_then_those_that_were_read_and_empty_where_gone() -> None:
     rest = [b"", b"70"]
-    reply = [b"77", b"a", b"3", 1, None, *rest, b"b", b"1", 1, b"x", *rest, b"c", b"1", 1, None, *rest]
+    reply = [b"77", 8, b"a", b"3", 1, None, *rest, b"b", b"1", 1, b"x", *rest, b"c", b"1", 1, None, *rest]
     assert large_inputs(reply) == [b"a", b"c"]
     assert [job.payload for job in claimed_from_reply(reply, {b"a": b"large", b"c": None})] == [b"large", b"x", b""]
 
 
 def test_claimed_from_reply_when_a_payload_is_no_bytes_then_refused() -> None:
     with pytest.raises(TypeError, match="expected bytes from Redis, got 7"):
-        claimed_from_reply([b"77", b"a", b"3", 1, 7, b"", b"70"], {})
+        claimed_from_reply([b"77", 8, b"a", b"3", 1, 7, b"", b"70"], {})
 
 
 def test_echoed_input_when_all_of_it_was_read_then_shown() -> None:
