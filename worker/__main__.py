@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import socket
 import sys
 import uuid
@@ -170,7 +171,7 @@ def main() -> int:
         accelerator.prepare()
         shelf = Shelf(
             repository, threads=threads_of(settings), accelerator=accelerator, profiler=make_profiler(settings),
-            marks=LoadMarks(settings.data_dir / MARKS_DIR),
+            marks=LoadMarks(settings.data_dir / MARKS_DIR, settings.worker_name or socket.gethostname()),
         )  # fmt: skip
         mirror = mirror_of(settings)
         mirroring = MirrorThread(mirror, every_s=settings.models_sync_s) if mirror else None
@@ -255,4 +256,6 @@ def serve(shelf: Shelf, name: str, settings: Settings) -> int:
 
 
 if __name__ == "__main__":
+    # Until Celery listens to it: what runs then is wound up, such as the mark of a load (load_marks.py).
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     sys.exit(main())

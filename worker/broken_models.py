@@ -1,19 +1,22 @@
 """Tells the queue which models this worker cannot serve. Knows neither files nor onnxruntime."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 from ferry.errors import ModelRefusedError
 from worker.pulse import try_to
 
 ModelKey = tuple[str, str]
+# A report counts for 30 s (BROKEN_KEPT_MS): one that is lost harms nothing.
+REPEAT_S = 10.0
 
 
 class Reports(Protocol):
     """What the reporter needs of the queue (ferry.queue.consumer.Consumer)."""
 
-    def report_broken(self, broken: Mapping[ModelKey, str]) -> None:
-        """Say which models this worker cannot serve."""
+    def report_broken(self, broken: Mapping[ModelKey, str], before: Collection[ModelKey] = ()) -> None:
+        """Say which models this worker cannot serve; `before`: those that it said last."""
 
 
 class Sound(Protocol):
@@ -29,12 +32,14 @@ class Sound(Protocol):
 
 
 class BrokenReporter:
-    """Tells the queue which models this worker cannot serve: at each heartbeat while it has any, and once after."""
+    """Tells the queue which models this worker cannot serve: at each change, and every REPEAT_S while it has any."""
 
-    def __init__(self, heart: Reports, shelf: Sound) -> None:
+    def __init__(self, heart: Reports, shelf: Sound, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._heart = heart
         self._shelf = shelf
-        self._has_reported = False
+        self._clock = clock
+        self._reported: dict[ModelKey, str] = {}
+        self._due = 0.0
 
     def report(self) -> None:
         """Report what is broken now.
@@ -42,10 +47,10 @@ class BrokenReporter:
         Raises:
             QueueUnavailableError: Redis did not answer; the next heartbeat repeats it.
         """
-        broken = self._shelf.broken
-        if broken or self._has_reported:
-            self._heart.report_broken(broken)
-            self._has_reported = bool(broken)
+        broken, now = self._shelf.broken, self._clock()
+        if broken != self._reported or (broken and now >= self._due):
+            self._heart.report_broken(broken, self._reported)
+            self._reported, self._due = broken, now + REPEAT_S
 
 
 def refuse_without_a_model(shelf: Sound, reporter: BrokenReporter) -> None:

@@ -1,7 +1,7 @@
 """The working side of the queue, for threads: claim, settle, renew, beat. The worker's half."""
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from redis.exceptions import NoScriptError
@@ -206,10 +206,13 @@ class Consumer:
         with redis_errors():
             self._register(args=[*registration(manifest, profile), self._lease_ms, 1])
 
-    def report_broken(self, broken: Mapping[tuple[str, str], str]) -> None:
-        """Say which models this worker cannot serve, with the reason of each; what it said before is replaced."""
+    def report_broken(self, broken: Mapping[tuple[str, str], str], before: Collection[tuple[str, str]] = ()) -> None:
+        """Say which models this worker cannot serve, with the reason of each; `before`: those that it said last.
+
+        A report counts for BROKEN_KEPT_MS.
+        """
         with redis_errors():
-            self._broken(args=[self._worker, *report_args(broken)])
+            self._broken(args=[self._worker, *report_args(broken, before)])
 
     def is_full(self) -> bool:
         """Return whether Redis has no memory for new jobs; what runs and waits may still use the last of it."""

@@ -199,7 +199,7 @@ MEMORY_LOOK_BYTES = 1024 * 1024
 # A worker not heard of for this long is not counted as serving. Heartbeats come every HEARTBEAT_S.
 LIVE_MS = 5_000
 HEARTBEAT_S = 1.0
-# A report of a broken model counts for this long. A worker repeats it with each heartbeat; one that has nothing to
+# A report of a broken model counts for this long. A worker repeats it every 10 s; one that has nothing to
 # serve ends, and is started again within this time.
 BROKEN_KEPT_MS = 30_000
 # So many jobs past their deadline a claim skips in one place; the leader ends them within a second.

@@ -278,6 +278,17 @@ async def test_settle_when_a_reply_that_added_jobs_was_lost_then_those_wait_agai
     assert status.waiting_rows == 0
 
 
+async def test_settle_when_one_was_deleted_and_another_not_run_then_that_one_waits_again(bench: Bench) -> None:
+    deleted, not_run = submission(), submission()
+    await bench.submit(deleted, not_run)
+    claim = bench.claim()
+    await bench.producer.delete(deleted.id)
+    assert bench.settle(replace(claim, jobs=claim.jobs[:1])) == 0
+    record = await bench.record(not_run.id)
+    assert (record.state, record.attempts) == (State.QUEUED, 0)
+    assert [job.id for job in bench.claim().jobs] == [not_run.id]
+
+
 async def test_renew_when_held_then_the_claim_does_not_lapse(bench: Bench) -> None:
     await bench.submit(submission())
     claim = bench.claim()

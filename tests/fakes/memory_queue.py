@@ -6,7 +6,7 @@ tests/contract runs the same cases on both, so that a unit test on this one says
 import asyncio
 import math
 import uuid
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -474,7 +474,7 @@ class MemoryQueue:
             if lane := self.lanes.get(key):
                 lane.live.pop(self.worker, None)
 
-    def report_broken(self, broken: Mapping[ModelKey, str]) -> None:
+    def report_broken(self, broken: Mapping[ModelKey, str], before: Collection[ModelKey] = ()) -> None:
         self._check()
         self.broken_by[self.worker] = (self.now_ms, dict(broken))
 

@@ -37,11 +37,13 @@ async def test_worker_when_a_model_kills_it_at_load_then_the_next_lives_leave_it
     (tmp_path / "site" / "sitecustomize.py").write_text(KILLER)
     path = os.pathsep.join([str(tmp_path / "site"), str(ROOT)])
     for _ in range(DEATHS_LIMIT):
-        assert start_worker(PYTHONPATH=path).wait() < 0
-    worker = start_worker(PYTHONPATH=path)
+        assert start_worker(PYTHONPATH=path, FERRY_WORKER_NAME="w").wait() < 0
+    worker = start_worker(PYTHONPATH=path, FERRY_WORKER_NAME="w")
     await serving(producer)
     one = job(manifest("toy", outputs=(spec("y", "float32", 3),)), np.float32([[1, 2, 3]]))
     await producer.submit([one])
     assert (await results(producer, [one.id]))[0].state is State.SUCCEEDED
-    assert "model_broken: deadly:1 is not served: 2 workers died while they loaded it" in worker.output
-    assert [(broken.name, broken.reason[:14]) for broken in await producer.broken()] == [("deadly", "2 workers died")]
+    assert "model_broken: deadly:1 is not served: a worker died 2 times while it loaded it" in worker.output
+    assert [(broken.name, broken.reason[:20]) for broken in await producer.broken()] == [
+        ("deadly", "a worker died 2 time")
+    ]

@@ -1,20 +1,13 @@
--- A worker says which models it cannot serve, and why; it repeats that with each heartbeat while it has any.
--- ARGV  worker, then per model: name:version, reason
+-- A worker says which models it cannot serve, and why; it repeats that every few seconds while it has any.
+-- ARGV  worker, number of models that it said before and can serve now, each as name:version, then per model:
+--       name:version, reason
 local worker = ARGV[1]
 local _, now_ms = now()
 despite_full_memory()
-local reported = {}
-for i = 2, #ARGV, 2 do
-  local field = worker .. ' ' .. ARGV[i]
-  reported[field] = true
-  redis.call('HSET', BROKEN, field, text(now_ms) .. ' ' .. ARGV[i + 1])
+local first = 3 + ARGV[2]
+for i = 3, first - 1 do redis.call('HDEL', BROKEN, worker .. ' ' .. ARGV[i]) end
+for i = first, #ARGV, 2 do
+  redis.call('HSET', BROKEN, worker .. ' ' .. ARGV[i], text(now_ms) .. ' ' .. ARGV[i + 1])
 end
-local all = redis.call('HGETALL', BROKEN)
-for i = 1, #all, 2 do
-  local is_own = string.sub(all[i], 1, #worker + 1) == worker .. ' '
-  local at_ms = tonumber(string.match(all[i + 1], '^%d+') or 0)
-  if (is_own and not reported[all[i]]) or at_ms < now_ms - BROKEN_KEPT_MS then redis.call('HDEL', BROKEN, all[i]) end
-end
--- After the last worker with a broken model is gone, nobody else would delete it.
+-- The leader deletes old reports; after the last worker with a broken model is gone, this does.
 if redis.call('EXISTS', BROKEN) == 1 then redis.call('PEXPIRE', BROKEN, 2 * BROKEN_KEPT_MS) end
-return #all / 2

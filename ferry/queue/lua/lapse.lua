@@ -56,6 +56,12 @@ for _, batch in ipairs(redis.call('ZRANGEBYSCORE', BATCH_ENDS, '-inf', text(now_
 end
 for _, batch in ipairs(redis.call('ZRANGE', BATCH_ENDS, 0, -1)) do fill_window(batch, now_us, now_ms) end
 forget_batches(now_us / 1000)
+-- Of workers that are gone, or from before a step of the clock.
+local broken = redis.call('HGETALL', BROKEN)
+for i = 1, #broken, 2 do
+  local at_ms = tonumber(string.match(broken[i + 1], '^%d+') or 0)
+  if math.abs(now_ms - at_ms) > BROKEN_KEPT_MS then redis.call('HDEL', BROKEN, broken[i]) end
+end
 -- Redis' own clock ends the records. Those that it has not ended yet stay listed, whatever that clock says now.
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', DEAD, '-inf', text(now_us / 1000 - dead_ttl_ms), 'LIMIT', 0,
     FORGOTTEN_AT_ONCE)) do

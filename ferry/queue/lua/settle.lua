@@ -35,6 +35,8 @@ local function settle(first, last, batch, attempts, started_us, code, message)
       end
       outcomes[state] = (outcomes[state] or 0) + 1
       rows_done = rows_done + job[3]
+    elseif not job[2] then
+      told_of = told_of - 1  -- it was deleted, and with it its place in the claim
     end
   end
   if #told > 0 then news[#news + 1] = {shared, told, code == '' and outputs or {}} end

@@ -5,7 +5,7 @@ import pytest
 from ferry.errors import ModelRefusedError
 from tests.fakes.memory_queue import MemoryQueue
 from tests.manifests import LIMITS
-from worker.broken_models import BrokenReporter, refuse_without_a_model
+from worker.broken_models import REPEAT_S, BrokenReporter, refuse_without_a_model
 
 pytestmark = pytest.mark.anyio
 BROKEN = {("bad", "1"): "model.onnx is missing"}
@@ -30,6 +30,20 @@ async def test_report_when_a_model_breaks_and_is_mended_then_the_queue_hears_of_
     queue.broken_by.clear()
     reporter.report()
     assert queue.broken_by == {}
+
+
+async def test_report_when_a_model_stays_broken_then_repeated_seldom_and_a_new_reason_at_once() -> None:
+    queue, shelf, times = MemoryQueue(LIMITS), SimpleNamespace(broken=BROKEN), iter([0.0, 1.0, REPEAT_S, REPEAT_S + 1])
+    reporter = BrokenReporter(queue, shelf, clock=lambda: next(times))
+
+    def says() -> int:
+        queue.broken_by.clear()
+        reporter.report()
+        return len(queue.broken_by)
+
+    assert [says() for _ in range(3)] == [1, 0, 1]
+    shelf.broken = {("bad", "1"): "it is no model"}
+    assert says() == 1
 
 
 @pytest.mark.parametrize("is_down", [False, True])

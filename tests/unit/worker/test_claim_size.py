@@ -19,7 +19,7 @@ def test_rows_when_nothing_was_measured_then_what_the_usual_cost_allows() -> Non
 
 
 @pytest.mark.parametrize(
-    ("row_s", "expected"), [(20e-6, 400), (50e-6, 160), (1e-3, MIN_CLAIM_ROWS), (1e-6, MOST)],
+    ("row_s", "expected"), [(20e-6, 350), (50e-6, 140), (1e-3, MIN_CLAIM_ROWS), (1e-6, MOST)],
 )  # fmt: skip
 def test_rows_when_claims_were_measured_then_a_claim_takes_the_target_time(row_s: float, expected: int) -> None:
     size = ClaimSize()

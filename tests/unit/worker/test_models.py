@@ -273,17 +273,17 @@ def test_load_model_when_the_file_is_no_model_then_refused(tmp_path, content: by
 @pytest.mark.parametrize(
     ("a_us", "b_us", "max_rows", "claim_rows"),
     [
-        (100, 0, 64, 256),
+        (100, 0, 64, 192),
         (1000, 0, 64, 320),
         (0, 100, 10, 50),
         (6000, 0, 64, 64),
         (20_000, 1, 1, 1),
-        (1, 0, 1, 200),
-        (1, 0, 600, 200),
+        (1, 0, 1, 175),
+        (1, 0, 600, 175),
         (20_000, 0, 600, 600),
     ],
 )
-def test_claim_rows_when_profiled_then_about_eight_milliseconds_beside_the_device(
+def test_claim_rows_when_profiled_then_about_seven_milliseconds_beside_the_device(
     a_us: float, b_us: float, max_rows: int, claim_rows: int
 ) -> None:
     model = Model(manifest(max_rows=max_rows), None)
