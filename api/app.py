@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from api.access import Gate, KeyFinder
 from api.addresses import Addresses
 from api.catalog import Catalog
-from api.connections import Connections
+from api.connections import Connections, allowed_connections
 from api.door import Door
 from api.fast_routes import FastApp
 from api.load_feed import LoadBook, LoadFeed
@@ -116,7 +116,9 @@ def build_app(
             app.state.services = services
             # What was imported lives as long as the process; the collector need not look at it again and again.
             gc.freeze()
-            connections = Connections(max_open=settings.max_connections, count=services.door.meter.cut_off)
+            connections = Connections(
+                max_open=allowed_connections(settings.max_connections), count=services.door.meter.cut_off
+            )
             async with _while_running(connections.watch()):
                 yield {STOP_BELL: StopBell(services.waiters.release), CONNECTIONS: connections}
 

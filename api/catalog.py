@@ -181,7 +181,7 @@ class Catalog:
         """
         entry = self.peek(name, version)
         if entry is None:
-            await self._look_again(since=self._clock())
+            await self.look_again()
             entry = self.peek(name, version)
         if entry is None:
             raise NotFoundError(self._what_there_is(name, version))
@@ -210,6 +210,10 @@ class Catalog:
         """Look at the folder and at Redis; without Redis everything is kept as it was, with no live worker."""
         async with self._refreshing:
             await self._refresh()
+
+    async def look_again(self) -> None:
+        """Refresh once more; one look serves all who ask for it meanwhile."""
+        await self._look_again(since=self._clock())
 
     async def _look_again(self, *, since: float) -> None:
         """Return once there was a look that began after `since`; one look serves all who wait for it."""

@@ -53,7 +53,24 @@ class Connection(Protocol):
 
 def default_max_connections() -> int:
     """Return how many connections the open-files limit allows, `DEFAULT_MAX_CONNECTIONS` at most."""
-    return max(1, min(DEFAULT_MAX_CONNECTIONS, open_files_limit() - RESERVED_FILES))
+    return min(DEFAULT_MAX_CONNECTIONS, _most_connections())
+
+
+def allowed_connections(setting: int) -> int:
+    """Return FERRY_MAX_CONNECTIONS, or what the open-files limit allows where that is less; 0 stays 0."""
+    most = _most_connections()
+    if setting > most:
+        logger.warning(
+            "too_few_open_files: FERRY_MAX_CONNECTIONS=%d, and the limit of open files leaves room for %d; "
+            "raise that limit (ulimit -n), or lower the setting",
+            setting,
+            most,
+        )
+    return min(setting, most)
+
+
+def _most_connections() -> int:
+    return max(1, open_files_limit() - RESERVED_FILES)
 
 
 class Connections:

@@ -166,7 +166,7 @@ async def live_entry(services: Services, entry: Entry) -> Entry:
             f"{entry.manifest.ref} is unloaded; `ferry models load {entry.manifest.ref}` serves it again"
         )
     if not entry.live_workers:
-        await services.catalog.refresh()
+        await services.catalog.look_again()
         entry = await services.catalog.find(entry.manifest.name, entry.manifest.version)
     if not entry.live_workers:
         why = f", since it is broken: {entry.broken}" if entry.broken else ""
@@ -176,15 +176,17 @@ async def live_entry(services: Services, entry: Entry) -> Entry:
     return entry
 
 
-def output_of(services: Services, record: JobRecord, wait_s: float, *, pointer: str) -> bytes:
-    """Return the output of a job that was waited for; `pointer` is where its input stood in the request.
+def output_of(services: Services, record: JobRecord, wait_s: float, *, pointer: str, prefix: str) -> bytes:
+    """Return the output of a job that was waited for.
+
+    pointer: where its input is in the request. prefix: of paths, as the client of the request sees them.
 
     Raises:
         ShuttingDownError: it is not done yet, and this process ends.
         WaitTimeoutError: it is not done yet, or its deadline passed.
         InvalidInputError, JobFailedError: it ended without an output.
     """
-    where = f"{services.settings.prefix}/v1/predictions/{job_ids.own_id(record.id)}"
+    where = f"{prefix}/v1/predictions/{job_ids.own_id(record.id)}"
     if not record.state.is_terminal:
         if services.waiters.is_released:
             raise ShuttingDownError(f"the server is restarting; the job goes on, poll {where}")

@@ -11,6 +11,7 @@ FerryError
 ├── QueueFullError          queue_full          waiting work is at its limit                 retryable
 ├── QueueDrainingError      queue_draining      an operator lets the model's queue run empty retryable
 ├── QueueUnavailableError   queue_unavailable   Redis cannot be reached or will not write    retryable
+├── UnsafeRedisError        redis_unsafe        Redis may lose waiting jobs, and that is not allowed  retryable
 ├── StorageError            storage_unavailable the files' storage is full or cannot be reached       retryable
 ├── ServerBusyError         server_busy         large requests of this process are at their limit    retryable
 ├── NoWorkerError           no_worker           nobody alive serves the model                retryable
@@ -130,6 +131,14 @@ class QueueUnavailableError(FerryError):
 
     code = "queue_unavailable"
     title = "Queue is unavailable"
+    retryable = True
+
+
+class UnsafeRedisError(FerryError):
+    """The settings of Redis may lose jobs that wait, and FERRY_REQUIRE_SAFE_REDIS does not allow that."""
+
+    code = "redis_unsafe"
+    title = "Redis may lose waiting jobs"
     retryable = True
 
 

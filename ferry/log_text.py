@@ -7,6 +7,9 @@ a traceback has its frames and the exception's type, and the text only where tha
 import re
 import traceback
 from collections.abc import Mapping
+from decimal import Decimal
+from numbers import Integral, Number, Real
+from pathlib import PurePath
 from typing import Any
 
 from ferry.errors import FerryError, InvalidInputError, MalformedRequestError, ModelError
@@ -63,17 +66,23 @@ def clean(value: Any) -> Any:
     """Return a field of a log line with every text in it cleaned; at most MAX_ITEMS of a list."""
     if value is None or isinstance(value, bool | int | float):
         return value
-    if isinstance(value, str):
-        return clean_text(value)
+    if isinstance(value, Number):  # numpy's, or a decimal
+        return _plain_number(value)
+    if isinstance(value, str | PurePath):
+        return clean_text(str(value))
     if isinstance(value, Mapping):
         pairs = list(value.items())[:MAX_ITEMS]
         return {clean_text(str(name)): clean(each) for name, each in pairs}
     if isinstance(value, list | tuple):
         return [clean(each) for each in value[:MAX_ITEMS]]
-    if isinstance(value, BaseException):
-        return describe(value)
     # A representation may hold anything: rows, settings, a request.
-    return f"<{type(value).__name__}>"
+    return describe(value) if isinstance(value, BaseException) else f"<{type(value).__name__}>"
+
+
+def _plain_number(value: Any) -> Any:
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value) if isinstance(value, Real | Decimal) else f"<{type(value).__name__}>"
 
 
 def clean_args(args: Any) -> Any:

@@ -50,6 +50,8 @@ def configure_logging(settings: Settings) -> None:
     steps: list[structlog.typing.Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, _clean_line]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_CleanFormatter(foreign_pre_chain=shared, processors=[*steps, renderer]))
+    # Where a line cannot be written logging would print its arguments as they are.
+    logging.raiseExceptions = False
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level.upper())
@@ -73,7 +75,14 @@ class _CleanFormatter(structlog.stdlib.ProcessorFormatter):
             cleaned.msg = cleaned.msg if isinstance(cleaned.msg, str) else clean(cleaned.msg)
             cleaned.args = clean_args(cleaned.args)
         cleaned.exc_text = cleaned.stack_info = None
-        return super().format(cleaned)
+        try:
+            return super().format(cleaned)
+        except (
+            TypeError,
+            ValueError,
+        ):  # the arguments do not fit the text; logging itself would print them as they are
+            cleaned.args = ()
+            return super().format(cleaned)
 
 
 def _clean_line(_: object, __: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:

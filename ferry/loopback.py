@@ -32,8 +32,8 @@ def exempt_loopback(environ: MutableMapping[str, str]) -> None:
 
     For a process of Ferry's own, at its start: storage on this machine, say, is asked through botocore or aiohttp.
     """
-    named = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
-    words = [word.strip() for word in named.split(",") if word.strip()]
+    named = f"{environ.get('no_proxy', '')},{environ.get('NO_PROXY', '')}"
+    words = list(dict.fromkeys(word.strip() for word in named.split(",") if word.strip()))
     if "*" not in words:
         words += [host for host in HOSTS if host not in words]
     # Libraries differ in which of the two they read first.

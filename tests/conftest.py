@@ -35,6 +35,7 @@ def _logging_as_it_was() -> Iterator[None]:
     yield
     if root.handlers == handlers and root.level == level:
         return
+    logging.raiseExceptions = True
     root.handlers[:] = handlers
     root.setLevel(level)
     for name in logging.root.manager.loggerDict:

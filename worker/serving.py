@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ferry.errors import ModelRefusedError
 from ferry.manifest import Manifest
 from ferry.profile import Profile
-from ferry.repository import Repository
+from ferry.repository import NO_VERSION, Repository
 from worker.load_marks import Load, LoadMarks
 from worker.models import Model, load_model
 from worker.providers import ON_CPU, Accelerator
@@ -103,8 +103,12 @@ class Shelf:
 
     @property
     def has_nothing_left(self) -> bool:
-        """Whether there are versions and every one of them is broken; one that an operator unloaded is not."""
-        return bool(self._broken) and not self._models and not self._n_left_out
+        """Whether there are versions and every one of them is broken; one that an operator unloaded is not.
+
+        A folder without a version is no version: its first one may be on its way.
+        """
+        has_versions = any(version != NO_VERSION for _, version in self._broken)
+        return has_versions and not self._models and not self._n_left_out
 
     def load_all(self) -> None:
         """Load and warm up every sound version of the repository; each broken one is logged and left out."""

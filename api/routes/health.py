@@ -5,7 +5,7 @@ from fastapi import APIRouter, Request
 from api.openapi import fleet as openapi
 from api.services import services_of
 from api.wire import JSONAnswer
-from ferry.errors import NoWorkerError, QueueUnavailableError
+from ferry.errors import NoWorkerError, UnsafeRedisError
 from ferry.local.part_states import read_states
 
 # An operator changes Redis' settings by hand.
@@ -29,12 +29,12 @@ async def ready(request: Request) -> JSONAnswer:
     services = services_of(request)
     await services.queue.ping()
     if not any(entry.live_workers for entry in services.catalog.entries):
-        await services.catalog.refresh()
+        await services.catalog.look_again()
     if not any(entry.live_workers for entry in services.catalog.entries):
         raise NoWorkerError("no live worker serves any model")
     faults = (await services.safety.read()).faults if services.safety else ()
     if faults and services.settings.require_safe_redis:
-        raise QueueUnavailableError("; ".join(faults), retry_after_s=RETRY_AFTER_S)
+        raise UnsafeRedisError("; ".join(faults), retry_after_s=RETRY_AFTER_S)
     # Without a key anybody may ask: the names, not the reasons, which quote paths.
     broken = [f"{each.name}:{each.version}" for each in services.catalog.broken]
     down = {state.name: state.reason for state in read_states(services.settings.data_dir) if not state.is_up}

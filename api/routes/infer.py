@@ -4,6 +4,7 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from api import submission
+from api.addresses import public_path
 from api.bodies import check_media_type
 from api.catalog import Entry
 from api.context import context_of
@@ -52,7 +53,9 @@ async def _infer(request: Request, name: str, version: str | None) -> Response:
     entry = await submission.live_entry(services, entry)
     wait_s = services.settings.default_wait_s
     record = await submission.run(services, entry, asked.jobs[0], context=context, wait_s=wait_s, terms=terms)
-    return await _response(entry, asked, submission.output_of(services, record, wait_s, pointer="#/inputs"))
+    prefix = public_path(request, "")
+    output = submission.output_of(services, record, wait_s, pointer="#/inputs", prefix=prefix)
+    return await _response(entry, asked, output)
 
 
 async def _response(entry: Entry, asked: JobInputs, output: bytes) -> Response:

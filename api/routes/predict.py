@@ -6,7 +6,7 @@ import numpy as np
 from fastapi import APIRouter, Request
 
 from api import submission
-from api.addresses import location_of
+from api.addresses import location_of, public_path
 from api.bodies import check_media_type
 from api.catalog import Entry
 from api.context import context_of
@@ -39,7 +39,8 @@ async def predict(request: Request) -> JSONAnswer:
     wait_s = services.settings.default_wait_s
     record = await submission.run(services, entry, rows, context=context, wait_s=wait_s, terms=terms)
     headers = {"Location": location_of(request, f"/v1/predictions/{own_id(record.id)}")}
-    return JSONAnswer(_answer(entry, submission.output_of(services, record, wait_s, pointer="#/x")), headers=headers)
+    output = submission.output_of(services, record, wait_s, pointer="#/x", prefix=public_path(request, ""))
+    return JSONAnswer(_answer(entry, output), headers=headers)
 
 
 def _answer(entry: Entry, output: bytes) -> dict[str, Any]:

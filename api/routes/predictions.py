@@ -11,7 +11,7 @@ from api.bodies import check_media_type
 from api.context import caller_of, context_of
 from api.headers import headers_of
 from api.job_bodies import MOST_AT_ONCE, Kind, Reference, check_job_id
-from api.large_answers import LARGE_BYTES, in_pieces
+from api.large_answers import LARGE_BYTES, EncodedItems, in_pieces
 from api.openapi import jobs as openapi
 from api.preferences import wait_from_prefer, wait_from_query
 from api.services import Services, services_of
@@ -66,7 +66,10 @@ async def create_predictions(request: Request) -> JSONAnswer:
     jobs = await submission.run_many(
         services, entry, rows, ids, context=context, terms=terms, is_pinned=_is_pinned(asked)
     )
-    return JSONAnswer({"object": "list", "data": [await _one_of_many(request, services, job) for job in jobs]}, 202)
+    data = EncodedItems()
+    for job in jobs:
+        await data.add(await _one_of_many(request, services, job))
+    return JSONAnswer({"object": "list", "data": data.items}, 202)
 
 
 @router.put(
@@ -120,14 +123,14 @@ async def read_predictions(
 ) -> JSONAnswer:
     """Read up to 100 jobs at once, in the order asked for; those that are not there stand in `missing`."""
     services, headers, caller = services_of(request), headers_of(request), caller_of(request)
-    data, missing = [], []
+    data, missing = EncodedItems(), []
     records = await services.queue.read_many([caller.job_id(called) for called in ids])
     for called, record in zip(ids, records, strict=True):
         if record is None or not caller.sees(record.owner):
             missing.append(called[:64])
         else:
-            data.append(await _shown(request, headers, services, record))
-    return JSONAnswer({"object": "list", "data": data, "missing": missing})
+            await data.add(await _shown(request, headers, services, record))
+    return JSONAnswer({"object": "list", "data": data.items, "missing": missing})
 
 
 @router.get("/{job_id}", responses=openapi.PREDICTION, openapi_extra=openapi.WAIT, response_class=JSONAnswer)

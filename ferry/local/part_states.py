@@ -4,6 +4,7 @@ Only `ferry up` writes it; other ways to run Ferry have supervisors of their own
 """
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -45,8 +46,9 @@ class PartStates:
 
 def save_states(folder: Path, states: list[PartState]) -> None:
     """Write the states to a data folder; a disk without room costs the file, not the stack."""
+    content = {"pid": os.getpid(), "parts": [asdict(state) for state in states]}
     try:
-        write_private(folder / PARTS_FILE, json.dumps([asdict(state) for state in states]))
+        write_private(folder / PARTS_FILE, json.dumps(content))
     except OSError:
         return
 
@@ -54,6 +56,18 @@ def save_states(folder: Path, states: list[PartState]) -> None:
 def read_states(folder: Path) -> list[PartState]:
     """Return the states of the parts of the stack on this data folder; none where no `ferry up` runs on it."""
     try:
-        return [PartState(**state) for state in json.loads((folder / PARTS_FILE).read_bytes())]
-    except (OSError, ValueError, TypeError):
+        content = json.loads((folder / PARTS_FILE).read_bytes())
+        # A stack that was killed leaves its file behind.
+        return [PartState(**state) for state in content["parts"]] if _is_alive(content["pid"]) else []
+    except (OSError, ValueError, TypeError, KeyError):
         return []
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True

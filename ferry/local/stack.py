@@ -163,20 +163,25 @@ class Announcer:
 
     def _run(self) -> None:
         manager = self._manager
-        self.fault = wait_until_ready(
-            self._launch.ready_urls, READY_TIMEOUT_S, is_cancelled=lambda: manager.is_stopping
-        )
+
+        def is_stopping() -> bool:
+            return manager.is_stopping
+
+        self.fault = wait_until_ready(self._launch.ready_urls, READY_TIMEOUT_S, is_cancelled=is_stopping)
         if self.fault:
             manager.give_up()
-        elif not manager.is_stopping:
-            manager.mark_ready()
-            missing = wait_until_ready(
-                self._launch.extra_urls, EXTRA_TIMEOUT_S, is_cancelled=lambda: manager.is_stopping
-            )
-            if missing:
-                self._printer.say(f"not up yet, the rest is: {missing}")
-            self._data_dir.write_run_info(self._launch.info)
-            self._printer.say(self._launch.greeting)
+            return
+        if is_stopping():
+            return
+        manager.mark_ready()
+        # The command line finds the stack by it; Flower may take long, or never come up.
+        self._data_dir.write_run_info(self._launch.info)
+        missing = wait_until_ready(self._launch.extra_urls, EXTRA_TIMEOUT_S, is_cancelled=is_stopping)
+        if is_stopping():
+            return
+        if missing:
+            self._printer.say(f"not up yet, the rest is: {missing}")
+        self._printer.say(self._launch.greeting)
 
 
 def _tell_failure(what: str, lines: Sequence[str], log: str, err: TextIO) -> None:

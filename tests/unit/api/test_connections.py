@@ -5,7 +5,14 @@ import logging
 import pytest
 
 from api import connections
-from api.connections import MAX_OVER_LIMIT, MAX_TICK_S, REPORT_S, Connections, default_max_connections
+from api.connections import (
+    MAX_OVER_LIMIT,
+    MAX_TICK_S,
+    REPORT_S,
+    Connections,
+    allowed_connections,
+    default_max_connections,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -149,3 +156,12 @@ def test_default_when_files_are_limited_then_some_are_kept_for_others(
 ) -> None:
     monkeypatch.setattr(connections, "open_files_limit", lambda: limit)
     assert default_max_connections() == Connections().max_open == expected
+
+
+@pytest.mark.parametrize(("setting", "allowed", "is_said"), [(0, 0, False), (700, 700, False), (5000, 768, True)])
+def test_allowed_when_the_setting_is_more_than_files_may_be_open_then_less_and_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, setting: int, allowed: int, *, is_said: bool
+) -> None:
+    monkeypatch.setattr(connections, "open_files_limit", lambda: 1024)
+    assert allowed_connections(setting) == allowed
+    assert ("too_few_open_files" in caplog.text) is is_said

@@ -4,7 +4,7 @@ import numpy as np
 import orjson
 import pytest
 
-from api.large_answers import NUMBERS_AT_ONCE, in_pieces
+from api.large_answers import BYTES_AT_ONCE, NUMBERS_AT_ONCE, EncodedItems, in_pieces
 
 pytestmark = pytest.mark.anyio
 
@@ -36,6 +36,27 @@ async def test_in_pieces_when_an_array_is_large_then_others_have_their_turn_betw
     await in_pieces({"y": np.zeros(NUMBERS_AT_ONCE * 10)})
     task.cancel()
     assert n_turns >= 10
+
+
+async def test_encoded_items_when_all_are_large_together_then_others_have_their_turn_and_the_bytes_are_the_same() -> (
+    None
+):
+    n_turns = 0
+
+    async def count() -> None:
+        nonlocal n_turns
+        while True:
+            n_turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(count())
+    contents = [{"y": np.random.default_rng(n).random(10_000), "id": str(n)} for n in range(50)]
+    items = EncodedItems()
+    for content in contents:
+        await items.add(content)
+    task.cancel()
+    assert n_turns >= 50 * 10_000 * 17 // BYTES_AT_ONCE
+    assert dumped(items.items) == dumped(contents)
 
 
 async def test_in_pieces_when_nothing_is_large_then_the_same_objects() -> None:

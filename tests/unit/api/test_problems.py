@@ -38,6 +38,7 @@ STATUSES = {
     errors.QueueDrainingError: 503,
     QueueUnavailableError: 503,
     errors.StorageError: 503,
+    errors.UnsafeRedisError: 503,
     errors.ServerBusyError: 503,
     errors.NoWorkerError: 503,
     WaitTimeoutError: 504,

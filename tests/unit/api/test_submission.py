@@ -78,14 +78,14 @@ async def test_output_of_when_waits_were_released_then_told_where_the_job_goes_o
     await asyncio.sleep(0.1)
     api.services.waiters.release()
     record = await running
-    with pytest.raises(ShuttingDownError, match=f"poll /v1/predictions/{record.id}"):
-        submission.output_of(api.services, record, 30, pointer="#/x")
+    with pytest.raises(ShuttingDownError, match=f"poll /ml/v1/predictions/{record.id}"):
+        submission.output_of(api.services, record, 30, pointer="#/x", prefix="/ml")
     api.serve()
     done = await api.queue.read(record.id)
-    assert submission.output_of(api.services, done, 30, pointer="#/x") == done.output
+    assert submission.output_of(api.services, done, 30, pointer="#/x", prefix="") == done.output
 
 
 async def test_output_of_when_the_time_is_up_then_told_where_to_poll(api: Api) -> None:
     record = await submission.run(api.services, Entry(manifest()), rows(), context=nobody(), wait_s=3)
     with pytest.raises(WaitTimeoutError, match=f"not done within 3 s.*poll /v1/predictions/{record.id}"):
-        submission.output_of(api.services, record, 3, pointer="#/x")
+        submission.output_of(api.services, record, 3, pointer="#/x", prefix="")

@@ -3,10 +3,13 @@ import logging
 import re
 import sys
 import threading
+from decimal import Decimal
+from pathlib import Path
 from re import _constants as constants  # type: ignore[attr-defined]  # the parsed form has no public name
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
 
+import numpy as np
 import pytest
 import redis
 import structlog
@@ -238,6 +241,23 @@ def test_configure_logging_when_a_client_sends_control_characters_then_they_are_
 )
 def test_clean_text_when_it_holds_a_secret_then_only_that_is_left_out(text: str, shown: str) -> None:
     assert clean_text(text) == shown
+
+
+@pytest.mark.parametrize("value", [np.int64(5), np.float32(5), Decimal(5), np.uint8(5), 5])
+def test_log_when_a_number_is_of_a_library_then_written_as_a_number(
+    capsys: pytest.CaptureFixture[str], value: object
+) -> None:
+    configure().warning("%d rows at %s", value, Path("/a/b"))
+    assert entries(capsys)[0]["event"] == "5 rows at /a/b"
+
+
+def test_log_when_the_arguments_do_not_fit_then_the_text_without_them(capsys: pytest.CaptureFixture[str]) -> None:
+    configure().warning("%d rows of %s", [47.11], KEY)
+    configure().warning("%s of %s", KEY)
+    written = capsys.readouterr().err
+    assert "%d rows of %s" in written
+    assert "47.11" not in written
+    assert KEY[19:] not in written
 
 
 def endless(items: Any, *, is_last: bool = True) -> list[Any]:

@@ -31,7 +31,7 @@ def test_direct_mounts_when_the_api_is_on_this_machine_then_its_host(url: str, m
     [
         ({}, "localhost,127.0.0.1,::1"),
         ({"NO_PROXY": "a.example, localhost"}, "a.example,localhost,127.0.0.1,::1"),
-        ({"no_proxy": "b.example", "NO_PROXY": "a.example"}, "b.example,localhost,127.0.0.1,::1"),
+        ({"no_proxy": "b.example", "NO_PROXY": "a.example"}, "b.example,a.example,localhost,127.0.0.1,::1"),
         ({"NO_PROXY": "*"}, "*"),
     ],
 )

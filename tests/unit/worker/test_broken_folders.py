@@ -274,6 +274,9 @@ def test_has_nothing_left_when_all_are_broken_or_unloaded_then_only_the_broken_c
     shelf = Shelf(Repository(root), threads=1)
     shelf.load_all()
     assert not shelf.has_nothing_left  # an empty repository waits for its first model
+    (root / "notes").mkdir(parents=True)
+    shelf.refresh()
+    assert not shelf.has_nothing_left
     put_model(root, b"no model", "bad")
     shelf.refresh()
     assert shelf.has_nothing_left

@@ -76,7 +76,7 @@ async def test_ready_when_redis_may_lose_jobs_then_said_and_a_setting_decides_wh
     api.app.state.services = replace(api.services, settings=settings, safety=Unsafe())
     response = await api.client.get("/v2/health/ready")
     if is_required:
-        assert "maxmemory-policy is allkeys-lru" in assert_problem(response, 503, "queue_unavailable")
+        assert "maxmemory-policy is allkeys-lru" in assert_problem(response, 503, "redis_unsafe")
     else:
         assert response.status_code == 200
         assert "maxmemory-policy is allkeys-lru" in response.json()["warnings"][0]

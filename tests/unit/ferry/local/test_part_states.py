@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,9 @@ def test_read_states_when_saved_then_the_same_and_none_without_a_readable_file(t
     states = [PartState("api"), PartState("flower", is_up=False, restarts=3, reason="it ended")]
     save_states(tmp_path, states)
     assert read_states(tmp_path) == states
+    content = json.loads((tmp_path / PARTS_FILE).read_text())
+    (tmp_path / PARTS_FILE).write_text(json.dumps(content | {"pid": 2**22 + 1}))  # no process has it
+    assert read_states(tmp_path) == []
     (tmp_path / PARTS_FILE).write_text('[{"odd": 1}]')
     assert read_states(tmp_path) == []
 
