@@ -4,6 +4,7 @@ Everything after this module sees paths without the prefix: routes, keys' scopes
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from fastapi import Request
@@ -11,7 +12,7 @@ from starlette.types import Scope
 
 from api.forwarded import Forwarded, forwarded_of
 from api.headers import headers_in
-from ferry.networks import address_of, is_host, is_prefix, networks_of
+from ferry.networks import Address, address_of, is_host, is_prefix, networks_of
 from ferry.settings import Settings
 
 # A request's scope holds the prefix that its client sees, the host that a proxy named, and the public URL.
@@ -30,6 +31,8 @@ class Addresses:
         self._prefix = settings.prefix
         self._public_url = settings.public_url
         self._trusted = networks_of(settings.trusted_proxies)
+        # Each request of a proxy comes from the same few addresses.
+        self._trusts = lru_cache(maxsize=1024)(self._is_in_trusted_network)
         self._is_plain = not (self._prefix or self._public_url or self._trusted)
 
     def enter(self, scope: Scope) -> None:
@@ -47,7 +50,10 @@ class Addresses:
     def trusts(self, text: str) -> bool:
         """Say whether an address belongs to a trusted proxy."""
         address = address_of(text)
-        return address is not None and any(address in network for network in self._trusted)
+        return address is not None and self._trusts(address)
+
+    def _is_in_trusted_network(self, address: Address) -> bool:
+        return any(address in network for network in self._trusted)
 
     def _is_trusted(self, scope: Scope) -> bool:
         client = scope.get("client")

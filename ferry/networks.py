@@ -2,11 +2,14 @@
 
 import ipaddress
 import re
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+# IPv6 with a zone, brackets and a port has fewer.
+MAX_ADDRESS_CHARS = 128
 # Ferry's own paths. A prefix that begins with one of them could not be told from the path after it.
 OWN_PATHS = frozenset({"docs", "metrics", "openapi.json", "predict", "static", "v1", "v2"})
 # One or more segments of unreserved characters (RFC 3986), so that a prefix reads the same before and after decoding.
@@ -30,6 +33,12 @@ def networks_of(text: str) -> tuple[Network, ...]:
 
 def address_of(text: str) -> Address | None:
     """Return an address, with `[]` and port taken off and IPv4 taken out of IPv6; None when it is none."""
+    return _address_of(text) if len(text) <= MAX_ADDRESS_CHARS else None
+
+
+# Each request of a proxy names the same few.
+@lru_cache(maxsize=1024)
+def _address_of(text: str) -> Address | None:
     host = text.strip()
     if host.startswith("["):
         host = host[1:].partition("]")[0]
