@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+from api.model_folder import ModelFolder
 from ferry.errors import FerryError, NotFoundError
 from ferry.manifest import Evidence, Execution, ExecutionMode, Manifest
 from ferry.profile import WHOLE_JOB_LIMITS, BatchLimits, Profile, Tuning, limits_in_force
@@ -143,7 +144,7 @@ class Catalog:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._repository = repository
+        self._folder = ModelFolder(repository)
         self._registry = registry
         self._clock = clock
         self._sleep = sleep
@@ -152,12 +153,8 @@ class Catalog:
         self._aliases: dict[tuple[str, str], str] = {}
         self._unloaded: frozenset[tuple[str, str]] = frozenset()
         self._drains: dict[tuple[str, str], DrainRate] = {}
-        self._local: dict[tuple[str, str], Manifest] = {}
-        self._local_digests: dict[tuple[str, str], str] = {}
-        # Why versions in the folder cannot be served, and what workers cannot load.
-        self._local_broken: dict[tuple[str, str], str] = {}
+        # What cannot be loaded, here or by a worker.
         self._broken: dict[tuple[str, str], BrokenModel] = {}
-        self._fingerprint: object = None
         self._refreshed_at = float("-inf")
         self._refreshing = asyncio.Lock()
 
@@ -195,10 +192,7 @@ class Catalog:
 
     def folder_of(self, entry: Entry) -> Path | None:
         """Return where a version lies on this machine; None where only workers have it."""
-        manifest = entry.manifest
-        if (manifest.name, manifest.version) not in self._local:
-            return None
-        return self._repository.folder(manifest.name, manifest.version)
+        return self._folder.path_of(entry.manifest)
 
     def aliases_of(self, name: str) -> dict[str, str]:
         """Return a model's versions by alias, `latest` always among them."""
@@ -227,12 +221,12 @@ class Catalog:
 
     async def _refresh(self) -> None:
         self._refreshed_at = self._clock()
-        self._scan()
+        await self._folder.look()
         try:
             announced = {
                 (status.manifest.name, status.manifest.version): status for status in await self._registry.models()
             }
-            for key, manifest in self._local.items():
+            for key, manifest in self._folder.manifests.items():
                 if key not in announced:
                     await self._registry.register(manifest)
             self._aliases = await self._registry.aliases()
@@ -271,7 +265,7 @@ class Catalog:
             )
             for key, status in announced.items()
         }
-        for key, manifest in self._local.items():
+        for key, manifest in self._folder.manifests.items():
             fresh.setdefault(key, Entry(manifest, broken=self._reason(key)))
         self._measure(announced.values())
         self._entries = {key: self._kept(key, entry) for key, entry in fresh.items()}
@@ -281,7 +275,7 @@ class Catalog:
                 self._latest[name] = entry
 
     def _local_faults(self) -> dict[tuple[str, str], BrokenModel]:
-        return {key: BrokenModel(*key, reason) for key, reason in self._local_broken.items()}
+        return {key: BrokenModel(*key, reason) for key, reason in self._folder.broken.items()}
 
     def _reason(self, key: tuple[str, str]) -> str:
         return self._broken[key].reason if key in self._broken else ""
@@ -289,7 +283,7 @@ class Catalog:
     def _manifest_of(self, key: tuple[str, str], status: ModelStatus) -> Manifest:
         """Return the folder's manifest where it has the registered digest: its texts are newer. Else the registered."""
         registered = status.digest or status.manifest.digest
-        return self._local[key] if self._local_digests.get(key) == registered else status.manifest
+        return self._folder.manifests[key] if self._folder.digests.get(key) == registered else status.manifest
 
     def drain_of(self, entry: Entry) -> float:
         """Return rows a second that leave a model's queue while rows wait; before that was seen, by its profile."""
@@ -327,14 +321,6 @@ class Catalog:
         """Keep the old object when nothing changed: its codecs are made already."""
         old = self._entries.get(key)
         return old if old == entry and old is not None else entry
-
-    def _scan(self) -> None:
-        fingerprint = self._repository.fingerprint()
-        if fingerprint != self._fingerprint:
-            self._fingerprint = fingerprint
-            survey = self._repository.survey()
-            self._local, self._local_broken = survey.entries, survey.broken
-            self._local_digests = {key: manifest.digest for key, manifest in self._local.items()}
 
     def _what_there_is(self, name: str, version: str | None) -> str:
         # What the client sent may be as long as a body; no name or version is.
