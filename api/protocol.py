@@ -16,6 +16,7 @@ from api import http_limits as limits
 from api.connections import Connections
 from api.http_limits import Violation
 from api.parser_errors import violation_of
+from api.request_heads import head_without_upgrade
 from api.stop_bell import STOP_BELL, StopBell
 from api.transport import GatheringTransport
 
@@ -59,6 +60,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._n_discarded, self._max_discarded = 0, limits.MAX_DISCARDED_BYTES
         # The head or the body that is being read.
         self._is_in_body = False
+        # The head that ends here asks for an upgrade: it is read again without it.
+        self._asks_upgrade = False
         self._head_bytes = 0
         self._n_hosts = 0
         self._good_host = b""
@@ -122,13 +125,21 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _take(self, data: Any) -> None:
         """Parse some bytes: no more than a head may still have."""
-        was_in_body, n_body = self._is_in_body, self._body_bytes
-        if not was_in_body:
+        if not self._is_in_body:
             self._head_bytes += len(data)
+        rest: Any = data
+        while rest is not None:
+            rest = self._feed(rest)
+
+    def _feed(self, data: Any) -> Any:
+        """Parse some bytes; returns those after a head that asked for an upgrade, else None."""
+        was_in_body, n_body = self._is_in_body, self._body_bytes
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:  # to what we do not speak: the request is answered, no other is read
-            self._is_deaf = True
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._asks_upgrade:
+                return self._ignore_upgrade(data, upgrade.args[0])
+            self._is_deaf = True  # CONNECT
             self.cycle.keep_alive = False
         except httptools.HttpParserError as error:
             self._end(self._violation or violation_of(error, self.url))
@@ -136,6 +147,22 @@ class HttpProtocol(HttpToolsProtocol):
             self._framing_bytes += len(data) - (self._body_bytes - n_body)
             if self._framing_bytes > limits.MAX_FRAMING_BYTES + self._body_bytes:
                 self._end(limits.FRAMING_TOO_LARGE)
+        return None
+
+    def _ignore_upgrade(self, data: Any, offset: int) -> Any:
+        """Read a head again as if it asked for no upgrade, since its parser skips the body; returns the bytes after it.
+
+        offset: of those bytes in `data`.
+        """
+        self._asks_upgrade = False
+        self._declared = self._n_hosts = 0
+        head = head_without_upgrade(
+            self.parser.get_method(), self.url, self.parser.get_http_version(), self.scope["headers"]
+        )
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._feed(head)
+        return None if self._is_deaf else memoryview(data)[offset:]
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; trailers, which come after the request was handed on, are dropped."""
@@ -170,6 +197,9 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin a request; while the server stops it is its connection's last."""
+        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
+            self._asks_upgrade = True
+            return
         version, is_chunked = self.parser.get_http_version(), self._declared == _CHUNKED
         violation = limits.violation_of_head(version, len(self.url), n_hosts=self._n_hosts, is_chunked=is_chunked)
         if violation or len(self.pipeline) >= limits.MAX_PIPELINED:
@@ -191,6 +221,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End a request's body: whatever its size, the connection may stay open."""
+        if self._asks_upgrade:
+            return
         cycle = self.cycle
         if not cycle.keep_alive and not cycle.response_started and not self._is_stopping:
             cycle.keep_alive = self.parser.should_keep_alive() and cycle.scope["http_version"] == "1.1"

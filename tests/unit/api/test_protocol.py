@@ -529,7 +529,7 @@ async def test_uvicorn_when_a_release_changes_what_is_used_then_it_is_named_here
     protocol, _ = Server().connect()
     protocol.data_received(GET)
     used = ("app_state", "connections", "cycle", "expect_100_continue", "flow", "headers", "loop", "parser", "pipeline",
-            "server_state", "transport", "url")  # fmt: skip
+            "scope", "server_state", "transport", "url")  # fmt: skip
     assert [name for name in used if not hasattr(protocol, name)] == []
     methods = ("_start_asgi_task", "on_body", "on_header", "on_headers_complete", "on_message_complete",
                "on_response_complete", "connection_lost", "connection_made", "data_received", "eof_received",
