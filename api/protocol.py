@@ -133,7 +133,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _feed(self, data: Any) -> Any:
         """Parse some bytes; returns those after a head that asked for an upgrade, else None."""
-        was_in_body, n_body = self._is_in_body, self._body_bytes
+        before, n_body = self.cycle if self._is_in_body else None, self._body_bytes
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -143,7 +143,8 @@ class HttpProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
         except httptools.HttpParserError as error:
             self._end(self._violation or violation_of(error, self.url))
-        if was_in_body and self._is_in_body and self._declared == _CHUNKED and not self._is_deaf:
+        is_same = self._is_in_body and before is self.cycle
+        if is_same and self._declared == _CHUNKED and not self._is_deaf:
             self._framing_bytes += len(data) - (self._body_bytes - n_body)
             if self._framing_bytes > limits.MAX_FRAMING_BYTES + self._body_bytes:
                 self._end(limits.FRAMING_TOO_LARGE)

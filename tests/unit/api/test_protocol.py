@@ -108,6 +108,18 @@ async def test_head_when_large_ones_follow_each_other_then_each_has_the_whole_li
     assert transport.statuses == [200] * 5
 
 
+async def test_framing_when_a_piece_ends_one_chunked_body_and_begins_the_next_then_each_is_counted_by_itself() -> None:
+    chunk = b"%x\r\n" % 40_000 + b"x" * 40_000 + b"\r\n"
+    protocol, transport = Server(echo_size).connect()
+    protocol.data_received(CHUNKED + chunk[:100])
+    await turns()
+    protocol.data_received(chunk[100:] + b"0\r\n\r\n" + CHUNKED + chunk[:20_000])
+    await turns()
+    protocol.data_received(chunk[20_000:] + b"0\r\n\r\n")
+    await turns()
+    assert (transport.statuses, transport.has_ended) == ([200, 200], False)
+
+
 async def test_parser_when_a_head_is_endless_then_it_is_fed_no_more_than_the_limit() -> None:
     protocol, _ = Server(echo_size).connect()
     fed = []
