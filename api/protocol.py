@@ -16,7 +16,7 @@ from api import http_limits as limits
 from api.connections import Connections
 from api.http_limits import Violation
 from api.parser_errors import violation_of
-from api.request_heads import head_without_upgrade
+from api.request_heads import begun_head_bytes, head_without_upgrade
 from api.stop_bell import STOP_BELL, StopBell
 from api.transport import GatheringTransport
 
@@ -68,6 +68,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._declared = 0
         self._body_bytes = 0
         self._framing_bytes = 0
+        # The part of a body with a length that came last.
+        self._last_body = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin a connection."""
@@ -125,15 +127,15 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _take(self, data: Any) -> None:
         """Parse some bytes: no more than a head may still have."""
-        if not self._is_in_body:
-            self._head_bytes += len(data)
         rest: Any = data
         while rest is not None:
+            if not self._is_in_body:
+                self._head_bytes += len(rest)
             rest = self._feed(rest)
 
     def _feed(self, data: Any) -> Any:
         """Parse some bytes; returns those after a head that asked for an upgrade, else None."""
-        before, n_body = self.cycle if self._is_in_body else None, self._body_bytes
+        cycle, was_in_body, n_body = self.cycle, self._is_in_body, self._body_bytes
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -143,12 +145,20 @@ class HttpProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
         except httptools.HttpParserError as error:
             self._end(self._violation or violation_of(error, self.url))
-        is_same = self._is_in_body and before is self.cycle
-        if is_same and self._declared == _CHUNKED and not self._is_deaf:
+        is_same = self.cycle is cycle
+        if not self._is_in_body and (was_in_body or not is_same):
+            self._count_begun_head(data)
+        if was_in_body and self._is_in_body and is_same and self._declared == _CHUNKED and not self._is_deaf:
             self._framing_bytes += len(data) - (self._body_bytes - n_body)
             if self._framing_bytes > limits.MAX_FRAMING_BYTES + self._body_bytes:
                 self._end(limits.FRAMING_TOO_LARGE)
         return None
+
+    def _count_begun_head(self, data: Any) -> None:
+        """Count what the piece that ended a message has of the next head."""
+        if self.scope is not self.cycle.scope:
+            self._head_bytes = begun_head_bytes(bytes(data), self._last_body)
+        self._last_body = b""
 
     def _ignore_upgrade(self, data: Any, offset: int) -> Any:
         """Read a head again as if it asked for no upgrade, since its parser skips the body; returns the bytes after it.
@@ -208,6 +218,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         self._is_in_body, self.silent_s = True, 0.0
         self._body_bytes = self._framing_bytes = self._head_bytes = 0
+        self._last_body = b""
         if is_chunked or self._declared > limits.MAX_REST_BYTES or self.expect_100_continue:
             # An answer before the body's end says `connection: close`; `on_message_complete` takes it back.
             self.cycle.keep_alive = False
@@ -217,6 +228,7 @@ class HttpProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Take bytes of a body."""
         self._body_bytes += len(body)
+        self._last_body = body if self._declared != _CHUNKED else b""
         self.silent_s = max(0.0, self.silent_s - len(body) / limits.BODY_BYTES_PER_S)
         super().on_body(body)
 
