@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import orjson
@@ -100,6 +101,38 @@ async def test_ask_when_no_answer_comes_in_time_then_the_process_is_ended() -> N
     with pytest.raises(ReaderEndedError):
         await silent.ask(QUESTION, BODY)
     assert silent.pid is None
+
+
+class UnhurriedProcess(subprocess.Popen[bytes]):
+    """Its end takes until it is allowed, as that of a process with much memory."""
+
+    may_end = threading.Event()
+
+    def wait(self, timeout: float | None = None) -> int:
+        if threading.current_thread() is threading.main_thread():
+            raise AssertionError("the event loop waits for the end of a process")
+        self.may_end.wait()
+        return super().wait(timeout)
+
+
+async def test_ask_when_it_is_canceled_then_the_loop_does_not_wait_for_the_end_of_the_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    silent = BodyHelper((sys.executable, "-c", "import time; time.sleep(60)"))
+    with monkeypatch.context() as patched:
+        patched.setattr("api.body_helper.subprocess.Popen", UnhurriedProcess)
+        asking = asyncio.create_task(silent.ask(QUESTION, BODY))
+        await asyncio.sleep(0)
+        pid = silent.pid
+        assert pid is not None
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        assert silent.pid is None
+    UnhurriedProcess.may_end.set()
+    await asyncio.to_thread(silent.close)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
 
 
 async def test_close_when_a_process_runs_then_it_is_ended_and_reaped(helper: BodyHelper) -> None:
