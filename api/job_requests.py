@@ -360,6 +360,9 @@ class LargeBody:
                 self._has_ended = True
                 if question is not self._question:
                     await self._parse()
+            except BaseException:  # the process that had it is ended
+                self._is_open = False
+                raise
         if "error" in answer:
             self._is_open = False
             raise error_from_wire(answer["error"])

@@ -11,9 +11,11 @@ import numpy as np
 import orjson
 import pytest
 
+from api.body_frames import error_from_wire
 from api.body_helper import BodyHelper, ReaderEndedError
 from api.body_process import LARGE_RSS_BYTES
 from api.job_bodies import Kind
+from api.problems import status_of
 from tests.manifests import manifest
 
 pytestmark = pytest.mark.anyio
@@ -55,6 +57,40 @@ async def test_ask_when_a_body_is_wrong_then_its_error_and_the_process_goes_on(h
 
     assert answer["name"] == "toy"
     assert helper.pid == pid
+
+
+BROKEN = """
+import sys
+from api import body_process
+
+class Body(body_process.JobBody):
+    def read(self, *_):
+        raise RuntimeError("cannot pack row 47.11")
+
+body_process.JobBody = Body
+sys.exit(body_process.main())
+"""
+
+
+async def test_ask_when_the_reader_has_a_bug_then_internal_and_the_log_has_no_rows(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FERRY_LOG_FORMAT", "json")
+    broken = BodyHelper((sys.executable, "-c", BROKEN))
+    await broken.ask(QUESTION, BODY)
+    pid = broken.pid
+    answer, _ = await broken.ask({}, manifest().model_dump_json().encode())
+    error = error_from_wire(answer["error"])
+    assert (error.code, status_of(error)) == ("internal", 500)
+    await broken.ask(QUESTION, BODY)
+    assert broken.pid == pid
+    broken.close()
+    lines = [orjson.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert [(line["level"], line["event"]) for line in lines] == [
+        ("error", "body_reader_failed: a body could not be read")
+    ]
+    assert "RuntimeError" in lines[0]["exception"]
+    assert "47.11" not in str(lines)
 
 
 async def test_ask_when_the_process_was_killed_then_said_so_and_another_one_answers(helper: BodyHelper) -> None:
