@@ -14,6 +14,7 @@ from uvicorn.server import ServerState
 
 from api import http_limits as limits
 from api.connections import Connections
+from api.context import ANSWERED_STATUS
 from api.http_limits import Violation
 from api.parser_errors import violation_of
 from api.request_heads import begun_head_bytes, head_without_upgrade
@@ -288,6 +289,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._disconnect(serving)  # its answer is out already
             self.transport.close()
         elif serving and is_of_serving:  # it waits for the rest of its body
+            cast(dict[str, Any], serving.scope)[ANSWERED_STATUS] = int(violation.status)
             self._disconnect(serving)
             self._answer_violation()
         elif serving is None or serving.response_complete:
