@@ -336,7 +336,7 @@ class LargeBody:
 
     async def read(self, entry: Entry) -> JobInputs:
         """Return the inputs of its jobs, as `SmallBody.read`."""
-        answer, payloads = await self._ask({}, entry.manifest.model_dump_json().encode())
+        answer, payloads = await self._ask({}, entry.manifest_json)
         self._is_open = False
         return inputs_from_wire(answer, payloads)
 

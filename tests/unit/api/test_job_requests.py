@@ -20,6 +20,7 @@ from api.job_requests import (
 )
 from api.problems import BodyTooSlowError
 from ferry.errors import FerryError, InvalidInputError, MalformedRequestError, NotFoundError, ServerBusyError
+from ferry.manifest import Manifest
 from tests.fakes.body_helper import FakeHelper
 from tests.manifests import manifest, spec
 from tests.unit.api.test_bodies import request
@@ -211,6 +212,22 @@ async def test_read_when_the_body_reader_ends_twice_then_busy(ends_at: tuple[int
     with pytest.raises(ServerBusyError, match="ended twice"):
         await read(requests, prediction(padding=SMALL_BYTES))
     assert (await read(requests, prediction(padding=SMALL_BYTES))).jobs[0].n_rows == 10
+
+
+async def test_read_when_many_large_bodies_are_for_one_model_then_its_manifest_is_written_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written, entry, requests = [], Entry(manifest(max_job_rows=10**6)), JobRequests(10**6, FakeHelper())
+    write = Manifest.model_dump_json
+
+    def count(self: Manifest) -> str:
+        written.append(self.name)
+        return write(self)
+
+    monkeypatch.setattr(Manifest, "model_dump_json", count)
+    for _ in range(3):
+        await read(requests, prediction(padding=SMALL_BYTES), entry=entry)
+    assert written == ["toy"]
 
 
 async def test_opened_when_the_inputs_are_not_read_then_the_body_reader_forgets_them() -> None:
