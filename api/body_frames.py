@@ -60,7 +60,7 @@ def error_to_wire(error: FerryError) -> dict[str, Any]:
 def error_from_wire(message: dict[str, Any]) -> FerryError:
     """Return what `error_to_wire` was given."""
     faults = tuple(Fault(**fault) for fault in message["faults"])
-    return _ERRORS[message["code"]](message["detail"], faults=faults)
+    return _ERRORS.get(message["code"], FerryError)(message["detail"], faults=faults)
 
 
 def _scalar(value: Any) -> Any:

@@ -5,6 +5,7 @@ is small, or packed for the queue. It ends with the API process, whose end of th
 """
 
 import gc
+import logging
 import os
 import re
 import signal
@@ -18,7 +19,7 @@ import orjson
 
 from api.body_frames import LENGTHS, error_to_wire, head_of, inputs_to_wire, reference_to_wire
 from api.job_bodies import JobBody, Kind
-from ferry.errors import FerryError, InvalidInputError
+from ferry.errors import ConfigError, FerryError, InvalidInputError
 from ferry.manifest import Manifest
 from ferry.tensors import Codec, codec_of
 
@@ -26,6 +27,8 @@ from ferry.tensors import Codec, codec_of
 LARGE_RSS_BYTES = 512 * 2**20
 # The event loop that waits for this process goes first.
 NICENESS = 5
+
+logger = logging.getLogger(__name__)
 
 
 def main() -> int:
@@ -36,7 +39,14 @@ def main() -> int:
     gc.disable()
     with socket.socket(fileno=os.dup(sys.stdin.fileno())) as connection:
         connection.settimeout(None)
-        return _serve(connection)
+        try:
+            return _serve(connection)
+        except ConnectionError:  # the API process closed its end amid an answer
+            return 0
+        except Exception:
+            _configure_log()
+            logger.exception("body_reader_failed: it ends; another one is started")
+            return 1
 
 
 class BodyReader:
@@ -55,19 +65,27 @@ class BodyReader:
         try:
             if "kind" in question:
                 return self._open(Kind(question["kind"]), data, question["json_length"]), []
-            body, self._body = self._body, None
             if "forget" in question:
+                self._body = None
                 return {}, []
-            if body is None:
-                raise TypeError("a manifest came before a body")
-            inputs = body.read(*_model(data))
+            inputs = self._taken().read(*_model(data))
             return inputs_to_wire(inputs), [job.payload for job in inputs.jobs]
         except FerryError as error:
             found = error
         except MemoryError:
             found = InvalidInputError.at("#", "there is not enough memory for the body; send fewer rows a job")
+        except Exception:
+            _configure_log()
+            logger.exception("body_reader_failed: a body could not be read")
+            found = FerryError("an error in Ferry itself; it is in the API's log")
         self._body = None
         return {"error": error_to_wire(found)}, []
+
+    def _taken(self) -> JobBody:
+        body, self._body = self._body, None
+        if body is None:
+            raise TypeError("a manifest came before a body")
+        return body
 
     def _open(self, kind: Kind, raw: bytes, json_length: str | None) -> dict[str, Any]:
         self._body = None  # its memory is free before the next is parsed
@@ -117,9 +135,25 @@ def _model(manifest: bytes) -> tuple[Manifest, Codec]:
 
 def _has_grown() -> bool:
     # getrusage would tell the peak of the process that started this one, where that was larger.
-    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    except OSError:  # not on Linux
+        return False
     found = re.search(r"^VmHWM:\s*(\d+) kB", status, re.MULTILINE)
     return found is not None and int(found[1]) * 1024 > LARGE_RSS_BYTES
+
+
+def _configure_log() -> None:
+    """Let a line about an error of ours be as those of the API: without the error's text, which may quote rows."""
+    # Imported here, where a process needs them: else they would take a third of the time in which it starts.
+    from ferry.logs import configure_logging  # noqa: PLC0415
+    from ferry.settings import Settings, load_settings  # noqa: PLC0415
+
+    try:
+        settings = load_settings()
+    except ConfigError:  # .env was changed since the API started
+        settings = Settings.model_construct()
+    configure_logging(settings)
 
 
 if __name__ == "__main__":

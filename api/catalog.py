@@ -85,6 +85,11 @@ class Entry:
         return self.manifest.is_batched
 
     @cached_property
+    def manifest_json(self) -> bytes:
+        """The manifest as the body reader takes it; kept, since every large body brings it."""
+        return self.manifest.model_dump_json().encode()
+
+    @cached_property
     def inputs(self) -> Codec:
         """Packs the inputs of a job."""
         return codec_of(self.manifest.inputs, is_batched=self.is_batched)

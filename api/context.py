@@ -9,6 +9,8 @@ from ferry.origins import Origin, new_origin
 
 # A request's scope holds its context under this name.
 CONTEXT = "ferry.context"
+# The status of an answer that the connection gave itself, while the application read the body.
+ANSWERED_STATUS = "ferry.answered_status"
 
 
 class Context:

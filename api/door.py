@@ -7,7 +7,7 @@ from fastapi import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from api.access import Gate
-from api.context import CONTEXT, Context
+from api.context import ANSWERED_STATUS, CONTEXT, Context
 from api.headers import headers_in
 from api.meter import Meter
 from api.problems import handle_ferry_error
@@ -91,6 +91,7 @@ class Door:
                 route = await serve(scope, receive, send_on)
         finally:
             seconds = self._clock() - started
+            context.status = scope.get(ANSWERED_STATUS, context.status)
             self.meter.saw(scope["method"], route, context.status, seconds)
             if self._log and (scope["path"] not in _ROUTINE or context.status >= 400):
                 self._log_line(scope, context, seconds)

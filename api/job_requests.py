@@ -7,11 +7,12 @@ reader, one at a time in the order in which they came; so many wait, and no more
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Any, Protocol, Self
 
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
 from api.bodies import read_body
 from api.body_frames import error_from_wire, inputs_from_wire, reference_from_wire
@@ -38,6 +39,16 @@ LARGE_BYTES_PER_S = 32 * 2**10
 RETRY_AFTER_S = 2
 
 
+class Finder(Protocol):
+    """What a body needs of the catalog (api.catalog.Catalog)."""
+
+    def peek(self, name: str, version: str | None = None) -> Entry | None:
+        """Return what is known right now."""
+
+    async def find(self, name: str, version: str | None = None) -> Entry:
+        """Return a version of a model, after another look where it is not known."""
+
+
 class JobRequests:
     """Reads the bodies of one process."""
 
@@ -47,7 +58,7 @@ class JobRequests:
         self.clock = clock
         self.max_body_bytes = max_body_bytes
         self._max_held_bytes = MAX_LARGEST_BODIES * max_body_bytes
-        self._helper = helper or BodyHelper()
+        self.helper = helper or BodyHelper()
         self._turn = asyncio.Lock()
         self.parsing = LoopPasses(SMALL_BYTES)
         self.tiny = LoopPasses(SMALL_BYTES)
@@ -78,21 +89,15 @@ class JobRequests:
 
     def close(self) -> None:
         """End the body reader."""
-        self._helper.close()
+        self.helper.close()
 
-    @asynccontextmanager
-    async def large(self, kind: Kind, raw: bytes, json_length: str | None) -> AsyncIterator["LargeBody"]:
-        """Have a large body parsed when it is its turn; the next one waits until this one is left."""
-        async with self._next_turn():
-            body = LargeBody(self._helper, kind, raw, json_length)
-            try:
-                await body.open()
-                yield body
-            finally:
-                await body.forget()
+    async def enter(self, request: Request) -> None:
+        """Wait for the turn of a large body at the body reader; `leave` ends it.
 
-    @asynccontextmanager
-    async def _next_turn(self) -> AsyncIterator[None]:
+        Raises:
+            ServerBusyError: too many wait.
+            ClientDisconnect: the client went away before its turn.
+        """
         if self._n_waiting >= MAX_WAITING:
             detail = f"{self._n_waiting} large bodies wait to be read, the limit of an API process is {MAX_WAITING}"
             raise ServerBusyError(f"{detail}; send it again later", retry_after_s=RETRY_AFTER_S)
@@ -101,10 +106,18 @@ class JobRequests:
             await self._turn.acquire()
         finally:
             self._n_waiting -= 1
+        is_gone = True
         try:
-            yield
+            is_gone = await request.is_disconnected()
         finally:
-            self._turn.release()
+            if is_gone:
+                self._turn.release()
+        if is_gone:
+            raise ClientDisconnect
+
+    def leave(self) -> None:
+        """End a turn: the next body has its turn."""
+        self._turn.release()
 
     def hold(self, n_bytes: int) -> asyncio.Future[None]:
         """Count bytes of a large body that are in memory from now on; returns when more may be received.
@@ -153,7 +166,7 @@ class _Opening:
         self._has_text = has_text
         self._n_bytes = self._n_held = 0
         self._large_at = 0.0
-        self._large: AbstractAsyncContextManager[LargeBody] | None = None
+        self._large: LargeBody | None = None
 
     async def __aenter__(self) -> "SmallBody | LargeBody":
         try:
@@ -166,8 +179,8 @@ class _Opening:
                 if not passes.enters(n_costly):
                     await passes.turn(n_costly)
                 return SmallBody(JobBody(self._kind, raw, self._json_length))
-            self._large = self._requests.large(self._kind, raw, self._json_length)
-            return await self._large.__aenter__()
+            self._large = LargeBody(self._requests, self._request, self._kind, raw, self._json_length)
+            return await self._large.open()
         except BaseException:
             self._release()
             raise
@@ -175,7 +188,7 @@ class _Opening:
     async def __aexit__(self, *error: Any) -> None:
         try:
             if self._large is not None:
-                await self._large.__aexit__(*error)
+                await self._large.close()
         finally:
             self._release()
 
@@ -253,6 +266,10 @@ class SmallBody:
         self._body = body
         self.reference = body.reference
 
+    async def find(self, catalog: Finder, name: str, version: str | None) -> Entry:
+        """Return a model, as `Catalog.find`."""
+        return await catalog.find(name, version)
+
     async def read(self, entry: Entry) -> JobInputs:
         """Return the inputs of its jobs, for the queue.
 
@@ -265,50 +282,87 @@ class SmallBody:
 class LargeBody:
     """A body that the body reader has parsed. When that ends, another one starts from the beginning, once."""
 
-    def __init__(self, helper: BodyHelper, kind: Kind, raw: bytes, json_length: str | None) -> None:
-        self._helper = helper
+    def __init__(
+        self, requests: JobRequests, request: Request, kind: Kind, raw: bytes, json_length: str | None
+    ) -> None:
+        self._requests = requests
+        self._request = request
         self._raw = raw
         self._question = {"kind": kind, "json_length": json_length}
-        self._is_open = self._has_ended = False
+        self._has_turn = self._is_open = self._has_ended = False
         self.reference = Reference()
 
-    async def open(self) -> None:
-        """Have it parsed, and take in which model it names.
+    async def open(self) -> Self:
+        """Have it parsed when it is its turn, and take in which model it names; others wait until `close`.
 
         Raises:
             MalformedRequestError, InvalidInputError: as `JobBody`.
-            ServerBusyError: the body reader ended twice.
+            ServerBusyError, ClientDisconnect: as `JobRequests.enter`; the body reader ended twice.
         """
+        await self._requests.enter(self._request)
+        self._has_turn = True
+        try:
+            await self._parse()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def close(self) -> None:
+        """Leave the turn; frees the memory of a body that was not read."""
+        try:
+            if self._is_open:
+                self._is_open = False
+                with suppress(ReaderEndedError):
+                    await self._requests.helper.ask({"forget": True}, b"")
+        finally:
+            if self._has_turn:
+                self._has_turn = False
+                self._requests.leave()
+
+    async def find(self, catalog: Finder, name: str, version: str | None) -> Entry:
+        """Return a model, as `Catalog.find`; the turn is left while the catalog looks for one that it does not know.
+
+        Raises:
+            NotFoundError: there is no such model.
+            ServerBusyError, ClientDisconnect: as `open`.
+        """
+        entry = catalog.peek(name, version)
+        if entry is None:
+            await self.close()
+            entry = await catalog.find(name, version)
+            await self.open()
+        return entry
+
+    async def read(self, entry: Entry) -> JobInputs:
+        """Return the inputs of its jobs, as `SmallBody.read`."""
+        answer, payloads = await self._ask({}, entry.manifest_json)
+        self._is_open = False
+        return inputs_from_wire(answer, payloads)
+
+    async def _parse(self) -> None:
         answer, _ = await self._ask(self._question, self._raw)
         self.reference = reference_from_wire(answer)
         self._is_open = True
 
-    async def read(self, entry: Entry) -> JobInputs:
-        """Return the inputs of its jobs, as `SmallBody.read`."""
-        answer, payloads = await self._ask({}, entry.manifest.model_dump_json().encode())
-        self._is_open = False
-        return inputs_from_wire(answer, payloads)
-
-    async def forget(self) -> None:
-        """Free the memory of a body that was not read: the model that it names is not there, say."""
-        if self._is_open:
-            with suppress(ReaderEndedError):
-                await self._helper.ask({"forget": True}, b"")
-
     async def _ask(self, question: dict[str, Any], data: bytes) -> tuple[dict[str, Any], memoryview]:
         if question is self._question:
-            self._helper.clear_ended()
+            self._requests.helper.clear_ended()
         while True:
             try:
-                answer, payload = await self._helper.ask(question, data)
+                answer, payload = await self._requests.helper.ask(question, data)
                 break
             except ReaderEndedError as error:
+                self._is_open = False
                 if self._has_ended:
                     detail = "the process that reads large bodies ended twice on this one; send fewer rows a job"
                     raise ServerBusyError(detail, retry_after_s=RETRY_AFTER_S) from error
                 self._has_ended = True
                 if question is not self._question:
-                    await self.open()
+                    await self._parse()
+            except BaseException:  # the process that had it is ended
+                self._is_open = False
+                raise
         if "error" in answer:
             self._is_open = False
             raise error_from_wire(answer["error"])

@@ -17,8 +17,8 @@ ELSEWHERE = "other"
 _COUNTED = frozenset(
     {
         "rate_limited", "queue_full", "queue_draining", "queue_unavailable", "storage_unavailable", "server_busy",
-        "no_worker", "wait_timeout", "body_too_large", "invalid_input", "malformed_request", "unauthenticated",
-        "forbidden",
+        "no_worker", "wait_timeout", "body_too_large", "body_timeout", "invalid_input", "malformed_request",
+        "unauthenticated", "forbidden",
     }
 )  # fmt: skip
 _BOUNDS = REQUEST_SECONDS.buckets

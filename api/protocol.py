@@ -14,8 +14,10 @@ from uvicorn.server import ServerState
 
 from api import http_limits as limits
 from api.connections import Connections
+from api.context import ANSWERED_STATUS
 from api.http_limits import Violation
 from api.parser_errors import violation_of
+from api.request_heads import begun_head_bytes, head_without_upgrade
 from api.stop_bell import STOP_BELL, StopBell
 from api.transport import GatheringTransport
 
@@ -59,12 +61,16 @@ class HttpProtocol(HttpToolsProtocol):
         self._n_discarded, self._max_discarded = 0, limits.MAX_DISCARDED_BYTES
         # The head or the body that is being read.
         self._is_in_body = False
+        # The head that ends here asks for an upgrade: it is read again without it.
+        self._asks_upgrade = False
         self._head_bytes = 0
         self._n_hosts = 0
         self._good_host = b""
         self._declared = 0
         self._body_bytes = 0
         self._framing_bytes = 0
+        # The part of a body with a length that came last.
+        self._last_body = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin a connection."""
@@ -122,20 +128,53 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _take(self, data: Any) -> None:
         """Parse some bytes: no more than a head may still have."""
-        was_in_body, n_body = self._is_in_body, self._body_bytes
-        if not was_in_body:
-            self._head_bytes += len(data)
+        rest: Any = data
+        while rest is not None:
+            if not self._is_in_body:
+                self._head_bytes += len(rest)
+            rest = self._feed(rest)
+
+    def _feed(self, data: Any) -> Any:
+        """Parse some bytes; returns those after a head that asked for an upgrade, else None."""
+        cycle, was_in_body, n_body = self.cycle, self._is_in_body, self._body_bytes
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:  # to what we do not speak: the request is answered, no other is read
-            self._is_deaf = True
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._asks_upgrade:
+                return self._ignore_upgrade(data, upgrade.args[0])
+            self._is_deaf = True  # CONNECT
             self.cycle.keep_alive = False
         except httptools.HttpParserError as error:
             self._end(self._violation or violation_of(error, self.url))
-        if was_in_body and self._is_in_body and self._declared == _CHUNKED and not self._is_deaf:
+        is_same = self.cycle is cycle
+        if not self._is_in_body and (was_in_body or not is_same):
+            self._count_begun_head(data)
+        if was_in_body and self._is_in_body and is_same and self._declared == _CHUNKED and not self._is_deaf:
             self._framing_bytes += len(data) - (self._body_bytes - n_body)
             if self._framing_bytes > limits.MAX_FRAMING_BYTES + self._body_bytes:
                 self._end(limits.FRAMING_TOO_LARGE)
+        return None
+
+    def _count_begun_head(self, data: Any) -> None:
+        """Count what the piece that ended a message has of the next head."""
+        if self.scope is not self.cycle.scope:
+            self._head_bytes = begun_head_bytes(bytes(data), self._last_body)
+        self._last_body = b""
+
+    def _ignore_upgrade(self, data: Any, offset: int) -> Any:
+        """Read a head again as if it asked for no upgrade, since its parser skips the body; returns the bytes after it.
+
+        offset: of those bytes in `data`.
+        """
+        self._asks_upgrade = False
+        self._declared = self._n_hosts = 0
+        head = head_without_upgrade(
+            self.parser.get_method(), self.url, self.parser.get_http_version(), self.scope["headers"]
+        )
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._feed(head)
+        return None if self._is_deaf else memoryview(data)[offset:]
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; trailers, which come after the request was handed on, are dropped."""
@@ -170,6 +209,9 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin a request; while the server stops it is its connection's last."""
+        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
+            self._asks_upgrade = True
+            return
         version, is_chunked = self.parser.get_http_version(), self._declared == _CHUNKED
         violation = limits.violation_of_head(version, len(self.url), n_hosts=self._n_hosts, is_chunked=is_chunked)
         if violation or len(self.pipeline) >= limits.MAX_PIPELINED:
@@ -177,6 +219,7 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         self._is_in_body, self.silent_s = True, 0.0
         self._body_bytes = self._framing_bytes = self._head_bytes = 0
+        self._last_body = b""
         if is_chunked or self._declared > limits.MAX_REST_BYTES or self.expect_100_continue:
             # An answer before the body's end says `connection: close`; `on_message_complete` takes it back.
             self.cycle.keep_alive = False
@@ -186,11 +229,14 @@ class HttpProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Take bytes of a body."""
         self._body_bytes += len(body)
+        self._last_body = body if self._declared != _CHUNKED else b""
         self.silent_s = max(0.0, self.silent_s - len(body) / limits.BODY_BYTES_PER_S)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         """End a request's body: whatever its size, the connection may stay open."""
+        if self._asks_upgrade:
+            return
         cycle = self.cycle
         if not cycle.keep_alive and not cycle.response_started and not self._is_stopping:
             cycle.keep_alive = self.parser.should_keep_alive() and cycle.scope["http_version"] == "1.1"
@@ -243,6 +289,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._disconnect(serving)  # its answer is out already
             self.transport.close()
         elif serving and is_of_serving:  # it waits for the rest of its body
+            cast(dict[str, Any], serving.scope)[ANSWERED_STATUS] = int(violation.status)
             self._disconnect(serving)
             self._answer_violation()
         elif serving is None or serving.response_complete:

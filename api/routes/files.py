@@ -40,8 +40,9 @@ async def create_file(request: Request) -> JSONAnswer:
     try:
         await services_of(request).door.gate.confirm(caller)
     except UnauthenticatedError:
-        # Its owner may have been erased meanwhile.
-        await _files(request).delete(record.id)
+        # Its owner may have been erased meanwhile. A file that was there before may be in use.
+        if not is_replay:
+            await _files(request).delete(record.id)
         raise
     context.work_id = record.id
     answer = JSONAnswer(shown(record))

@@ -31,7 +31,7 @@ async def predict(request: Request) -> JSONAnswer:
     check_media_type(headers.get("content-type", ""))
     async with services.requests.opened(request, headers, Kind.PREDICT) as body:
         asked = body.reference
-        entry = await services.catalog.find(asked.name or services.settings.default_model, asked.version)
+        entry = await body.find(services.catalog, asked.name or services.settings.default_model, asked.version)
         rows = (await body.read(entry)).jobs[0]
     context = context_of(request)
     await services.door.gate.confirm(context.caller)

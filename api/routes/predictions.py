@@ -59,7 +59,7 @@ async def create_predictions(request: Request) -> JSONAnswer:
     check_media_type(headers.get("content-type", ""))
     async with services.requests.opened(request, headers, Kind.MANY) as body:
         asked = body.reference
-        entry = await services.catalog.find(asked.name or "", asked.version)
+        entry = await body.find(services.catalog, asked.name or "", asked.version)
         rows = (await body.read(entry)).jobs
     await services.door.gate.confirm(context.caller)
     ids = asked.ids or [new_job_id() for _ in rows]
@@ -92,7 +92,7 @@ async def _create(request: Request, headers: Mapping[str, str], own_id: str | No
     check_media_type(headers.get("content-type", ""))
     async with services.requests.opened(request, headers, Kind.PREDICTION) as body:
         asked = body.reference
-        entry = await services.catalog.find(asked.name or "", asked.version)
+        entry = await body.find(services.catalog, asked.name or "", asked.version)
         rows = (await body.read(entry)).jobs[0]
     await services.door.gate.confirm(context.caller)
     is_known = False

@@ -5,14 +5,17 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import orjson
 import pytest
 
+from api.body_frames import error_from_wire
 from api.body_helper import BodyHelper, ReaderEndedError
 from api.body_process import LARGE_RSS_BYTES
 from api.job_bodies import Kind
+from api.problems import status_of
 from tests.manifests import manifest
 
 pytestmark = pytest.mark.anyio
@@ -54,6 +57,40 @@ async def test_ask_when_a_body_is_wrong_then_its_error_and_the_process_goes_on(h
 
     assert answer["name"] == "toy"
     assert helper.pid == pid
+
+
+BROKEN = """
+import sys
+from api import body_process
+
+class Body(body_process.JobBody):
+    def read(self, *_):
+        raise RuntimeError("cannot pack row 47.11")
+
+body_process.JobBody = Body
+sys.exit(body_process.main())
+"""
+
+
+async def test_ask_when_the_reader_has_a_bug_then_internal_and_the_log_has_no_rows(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FERRY_LOG_FORMAT", "json")
+    broken = BodyHelper((sys.executable, "-c", BROKEN))
+    await broken.ask(QUESTION, BODY)
+    pid = broken.pid
+    answer, _ = await broken.ask({}, manifest().model_dump_json().encode())
+    error = error_from_wire(answer["error"])
+    assert (error.code, status_of(error)) == ("internal", 500)
+    await broken.ask(QUESTION, BODY)
+    assert broken.pid == pid
+    broken.close()
+    lines = [orjson.loads(line) for line in capfd.readouterr().err.splitlines()]
+    assert [(line["level"], line["event"]) for line in lines] == [
+        ("error", "body_reader_failed: a body could not be read")
+    ]
+    assert "RuntimeError" in lines[0]["exception"]
+    assert "47.11" not in str(lines)
 
 
 async def test_ask_when_the_process_was_killed_then_said_so_and_another_one_answers(helper: BodyHelper) -> None:
@@ -100,6 +137,38 @@ async def test_ask_when_no_answer_comes_in_time_then_the_process_is_ended() -> N
     with pytest.raises(ReaderEndedError):
         await silent.ask(QUESTION, BODY)
     assert silent.pid is None
+
+
+class UnhurriedProcess(subprocess.Popen[bytes]):
+    """Its end takes until it is allowed, as that of a process with much memory."""
+
+    may_end = threading.Event()
+
+    def wait(self, timeout: float | None = None) -> int:
+        if threading.current_thread() is threading.main_thread():
+            raise AssertionError("the event loop waits for the end of a process")
+        self.may_end.wait()
+        return super().wait(timeout)
+
+
+async def test_ask_when_it_is_canceled_then_the_loop_does_not_wait_for_the_end_of_the_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    silent = BodyHelper((sys.executable, "-c", "import time; time.sleep(60)"))
+    with monkeypatch.context() as patched:
+        patched.setattr("api.body_helper.subprocess.Popen", UnhurriedProcess)
+        asking = asyncio.create_task(silent.ask(QUESTION, BODY))
+        await asyncio.sleep(0)
+        pid = silent.pid
+        assert pid is not None
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        assert silent.pid is None
+    UnhurriedProcess.may_end.set()
+    await asyncio.to_thread(silent.close)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
 
 
 async def test_close_when_a_process_runs_then_it_is_ended_and_reaped(helper: BodyHelper) -> None:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import orjson
 import pytest
 
@@ -25,3 +27,8 @@ def test_answer_when_a_body_is_to_be_forgotten_then_none_is_held() -> None:
     assert not reader.is_empty
     assert reader.answer({"forget": True}, b"") == ({}, [])
     assert reader.is_empty
+
+
+def test_has_grown_when_there_is_no_proc_then_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(body_process, "Path", lambda _: tmp_path / "status")
+    assert body_process._has_grown() is False

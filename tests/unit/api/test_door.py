@@ -3,10 +3,12 @@
 import httpx
 import pytest
 
+from api import http_limits as limits
 from api.app import hand_on
 from api.door import Door
 from api.services import Services
 from ferry.errors import QueueUnavailableError
+from tests.fakes.http_server import Server, turns
 from tests.unit.api.conftest import Api
 
 pytestmark = pytest.mark.anyio
@@ -132,6 +134,21 @@ async def test_meter_when_requests_pass_then_each_counts_at_its_documented_route
         "requests GET /v1/models/{name} 200", "requests GET /v1/dead-letters/{job_id} 404", "requests GET other 404",
         "requests POST /v1/predictions 422", "rejected invalid_input",
     }  # fmt: skip
+
+
+async def test_body_when_it_stops_then_line_and_count_have_the_status_that_its_client_got(api: Api) -> None:
+    log = logged(api)
+    protocol, transport = Server(api.app).connect()
+    head = b"POST /v1/predictions HTTP/1.1\r\nHost: ferry\r\nContent-Length: 100\r\n\r\n{"
+    protocol.data_received(head)
+    await turns()
+    protocol.tick(limits.BODY_PAUSE_S)
+    for _ in range(5):
+        await turns()
+    assert transport.statuses == [408]
+    assert [fields["status"] for _, fields in log.lines] == [408]
+    counts = door_of(api).meter.take()[0]
+    assert counts["requests POST /v1/predictions 408"] == 1
 
 
 async def test_bug_when_a_route_has_one_then_still_an_id_a_count_and_a_line(

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.fakes.http_server import Server, echo_size, turns
+from api import http_limits as limits
+from tests.fakes.http_server import Server, answer, echo_size, turns
 
 pytestmark = pytest.mark.anyio
 
@@ -10,6 +11,7 @@ HOST = b"Host: ferry\r\n"
 GET = b"GET / HTTP/1.1\r\n" + HOST
 POST = b"POST / HTTP/1.1\r\n" + HOST
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n"
 OK = [200]
 
 # Bytes, and the statuses of what is answered.
@@ -72,7 +74,16 @@ FRAMINGS = {
     "TLS hello": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", [400]),
     "garbage": (b"\xff" * 500, [400]),
     "websocket": (GET + b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\r\n", OK),
-    "h2c": (GET + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMA\r\n\r\n" + GET, OK),
+    "h2c": (GET + H2C + b"\r\n" + GET + b"\r\n", [200, 200]),
+    "h2c, then close": (GET + H2C + b"Connection: close\r\n\r\n" + GET + b"\r\n", OK),
+    "h2c in 1.0": (b"GET / HTTP/1.0\r\n" + H2C + b"\r\n", OK),
+    "h2c without a host": (b"GET / HTTP/1.1\r\n" + H2C + b"\r\n", [400]),
+    "h2c with two hosts": (GET + HOST + H2C + b"\r\n", [400]),
+    "h2c with length and chunked": (
+        POST + H2C + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        [400],
+    ),
+    "h2c, then garbage": (GET + H2C + b"\r\n\xff", [200, 400]),
     "line breaks before the request": (b"\r\n\r\n" + GET + b"\r\n", OK),
     "a good request, then garbage": (GET + b"\r\n" + b"\xff", [200, 400]),
     "two requests": (GET + b"\r\n" + GET + b"\r\n", [200, 200]),
@@ -81,6 +92,7 @@ FRAMINGS = {
 STAY_OPEN = {
     "host with a port", "chunk extension", "trailer", "absolute form", "line breaks before the request", "two requests",
     "length between spaces", "asterisk", "target with two schemes",
+    "websocket", "h2c",
 }  # fmt: skip
 
 
@@ -133,3 +145,45 @@ async def test_expect_when_the_body_is_wanted_then_it_is_asked_for_once() -> Non
     protocol.data_received(b"ab")
     await turns()
     assert (transport.statuses, transport.has_ended) == ([100, 200], False)
+
+
+BODIES = {
+    "length": b"Content-Length: 5\r\n\r\nhello",
+    "chunked": b"Transfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+@pytest.mark.parametrize("piece_bytes", [1, 7, 10_000])
+async def test_upgrade_when_it_comes_with_a_body_then_the_body_is_read_and_the_connection_goes_on(
+    body: bytes, piece_bytes: int
+) -> None:
+    scopes, bodies = [], []
+
+    async def keep(scope, receive, send) -> None:
+        message = await receive()
+        whole = message["body"]
+        while message["more_body"]:
+            message = await receive()
+            whole += message["body"]
+        scopes.append(scope)
+        bodies.append(whole)
+        await answer(send)
+
+    protocol, transport = Server(keep).connect()
+    sent = (POST + H2C + body) * 3 + POST + body
+    for start in range(0, len(sent), piece_bytes):
+        protocol.data_received(sent[start : start + piece_bytes])
+        await turns()
+    await turns()
+    assert (bodies, transport.statuses, transport.has_ended) == ([b"hello"] * 4, [200] * 4, False)
+    assert not {b"connection", b"upgrade"} & dict(scopes[0]["headers"]).keys()
+
+
+async def test_upgrade_when_its_head_is_too_large_then_refused_as_any_other() -> None:
+    sent = POST + H2C + b"a:b\r\n" * (limits.MAX_HEADERS - 4)
+    for more, statuses in ((b"\r\n", [200]), (b"a:b\r\n\r\n", [431])):
+        protocol, transport = Server(echo_size).connect()
+        protocol.data_received(sent + more)
+        await turns()
+        assert transport.statuses == statuses

@@ -5,6 +5,8 @@ import json
 
 import numpy as np
 import pytest
+from fastapi import Request
+from starlette.requests import ClientDisconnect
 
 from api.catalog import Entry
 from api.job_bodies import HEADER_LENGTH, JobInputs, Kind
@@ -17,7 +19,8 @@ from api.job_requests import (
     LoopPasses,
 )
 from api.problems import BodyTooSlowError
-from ferry.errors import FerryError, InvalidInputError, MalformedRequestError, ServerBusyError
+from ferry.errors import FerryError, InvalidInputError, MalformedRequestError, NotFoundError, ServerBusyError
+from ferry.manifest import Manifest
 from tests.fakes.body_helper import FakeHelper
 from tests.manifests import manifest, spec
 from tests.unit.api.test_bodies import request
@@ -211,6 +214,22 @@ async def test_read_when_the_body_reader_ends_twice_then_busy(ends_at: tuple[int
     assert (await read(requests, prediction(padding=SMALL_BYTES))).jobs[0].n_rows == 10
 
 
+async def test_read_when_many_large_bodies_are_for_one_model_then_its_manifest_is_written_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written, entry, requests = [], Entry(manifest(max_job_rows=10**6)), JobRequests(10**6, FakeHelper())
+    write = Manifest.model_dump_json
+
+    def count(self: Manifest) -> str:
+        written.append(self.name)
+        return write(self)
+
+    monkeypatch.setattr(Manifest, "model_dump_json", count)
+    for _ in range(3):
+        await read(requests, prediction(padding=SMALL_BYTES), entry=entry)
+    assert written == ["toy"]
+
+
 async def test_opened_when_the_inputs_are_not_read_then_the_body_reader_forgets_them() -> None:
     helper = FakeHelper()
     requests = JobRequests(10**6, helper)
@@ -233,6 +252,78 @@ async def test_opened_when_a_waiting_request_is_canceled_then_the_others_go_on()
     assert (await first).jobs
     assert (await third).jobs
     assert second.cancelled()
+
+
+class SlowCatalog:
+    """Knows nothing, and finds a model when it may."""
+
+    def __init__(self) -> None:
+        self.may_find = asyncio.Event()
+        self.error: FerryError | None = None
+
+    def peek(self, name: str, version: str | None = None) -> Entry | None:
+        return None
+
+    async def find(self, name: str, version: str | None = None) -> Entry:
+        await self.may_find.wait()
+        if self.error:
+            raise self.error
+        return ENTRY
+
+
+@pytest.mark.parametrize("error", [None, NotFoundError("no model")])
+async def test_find_when_the_model_is_not_known_then_others_are_read_meanwhile(error: FerryError | None) -> None:
+    helper, catalog = FakeHelper(), SlowCatalog()
+    catalog.error = error
+    requests = JobRequests(10**6, helper)
+
+    async def read_unknown() -> JobInputs:
+        async with requests.opened(request([prediction(padding=SMALL_BYTES)]), {}, Kind.PREDICTION) as opened:
+            return await opened.read(await opened.find(catalog, "toy", "1"))
+
+    unknown = asyncio.create_task(read_unknown())
+    await settle()
+    assert (await read(requests, prediction(padding=SMALL_BYTES))).jobs
+    catalog.may_find.set()
+    if error:
+        with pytest.raises(NotFoundError):
+            await unknown
+    else:
+        assert (await unknown).jobs[0].n_rows == 10
+    assert (await read(requests, prediction(padding=SMALL_BYTES))).jobs
+
+
+async def test_opened_when_the_client_goes_before_its_turn_then_its_body_is_not_read() -> None:
+    helper = FakeHelper()
+    helper.gate.clear()
+    requests = JobRequests(10**6, helper)
+    gone = asyncio.Event()
+
+    async def go() -> None:
+        sent = request([prediction(padding=SMALL_BYTES)])
+        body = await sent.receive()
+        messages = [body]
+
+        async def receive() -> dict[str, object]:
+            if messages:
+                return dict(messages.pop())
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        async with requests.opened(Request(sent.scope, receive), {}, Kind.PREDICTION) as opened:
+            await opened.read(ENTRY)
+
+    first = asyncio.create_task(read(requests, prediction(padding=SMALL_BYTES)))
+    await settle()
+    second, third = asyncio.create_task(go()), asyncio.create_task(read(requests, prediction(padding=SMALL_BYTES)))
+    await settle()
+    gone.set()
+    helper.gate.set()
+    with pytest.raises(ClientDisconnect):
+        await second
+    assert (await first).jobs
+    assert (await third).jobs
+    assert helper.asked == ["kind", "read"] * 2
 
 
 # --- LoopPasses

@@ -92,3 +92,25 @@ async def test_submit_when_the_key_is_revoked_while_the_body_comes_then_refused_
     assert response.status_code == 401
     assert "revoked while" in response.json()["detail"]
     assert api.queue.jobs == {}
+
+
+@pytest.mark.parametrize(("is_replay", "n_left"), [(False, 0), (True, 1)])
+async def test_upload_when_the_key_is_revoked_while_it_comes_then_only_a_file_that_was_there_before_stays(
+    api: Api, api_keys: MemoryKeys, clock: Clock, n_left: int, *, is_replay: bool
+) -> None:
+    form = httpx.Request("POST", "http://ferry", data={"purpose": "batch"}, files={"file": ("a.jsonl", b"{}")})
+    whole = form.read()
+    headers = headers_with(api_keys) | {"Content-Type": form.headers["content-type"], "Idempotency-Key": "once"}
+    (key_id,) = api_keys.kept
+    if is_replay:
+        assert (await api.client.post("/v1/files", content=whole, headers=headers)).status_code == 200
+
+    async def sent() -> AsyncIterator[bytes]:
+        yield whole[:10]
+        api_keys.revoke(key_id)
+        clock.now += SEEN_S
+        yield whole[10:]
+
+    response = await api.client.post("/v1/files", content=sent(), headers=headers)
+    assert response.status_code == 401
+    assert len(api.files.records) == n_left

@@ -1,4 +1,5 @@
 from api.meter import Meter
+from api.problems import BodyTooSlowError
 from ferry.errors import NotFoundError, QueueFullError
 
 
@@ -21,8 +22,9 @@ def test_take_when_requests_were_seen_then_counts_buckets_and_sums_and_nothing_t
 def test_refused_when_it_says_something_of_the_fleet_then_counted_by_its_code() -> None:
     meter = Meter()
     meter.refused(QueueFullError("full"))
+    meter.refused(BodyTooSlowError("too slow"))
     meter.refused(NotFoundError("a typo"))
-    assert meter.take()[0] == {"rejected queue_full": 1}
+    assert meter.take()[0] == {"rejected queue_full": 1, "rejected body_timeout": 1}
 
 
 def test_give_back_when_it_could_not_be_handed_on_then_added_to_what_came_meanwhile() -> None:

@@ -108,6 +108,57 @@ async def test_head_when_large_ones_follow_each_other_then_each_has_the_whole_li
     assert transport.statuses == [200] * 5
 
 
+# What may be before the first part of a head, in the same piece.
+BEFORE_A_HEAD = {
+    "nothing": b"", "get": GET, "two of them": GET + GET, "length": POST + b"Content-Length: 9\r\n\r\nand a: b\n",
+    "empty lines in the body": POST + b"Content-Length: 9\r\n\r\na\r\n\r\nb\r\n\r",
+    "chunked": CHUNKED + b"5\r\na\r\n\r\n\r\n0\r\n\r\n", "trailer": CHUNKED + b"0\r\na: b\r\n\r\n",
+    "upgrade": GET[:-2] + b"Connection: upgrade\r\nUpgrade: h2c\r\n\r\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("before", BEFORE_A_HEAD.values(), ids=BEFORE_A_HEAD)
+@pytest.mark.parametrize("cut", [0, 3])
+async def test_head_when_its_first_part_comes_with_the_request_before_then_it_is_counted(
+    before: bytes, cut: int
+) -> None:
+    begin, end = b"GET / HTTP/1.1\r\nHost: ferry\r\nX: ", b"\r\n\r\n"
+    first_bytes = 40_000
+    for excess, status in ((0, 200), (1, 431)):
+        head = begin + b"x" * (limits.MAX_HEAD_BYTES + excess - len(begin) - len(end)) + end
+        protocol, transport = Server(echo_size).connect()
+        protocol.data_received(before[: len(before) - cut])
+        protocol.data_received(before[len(before) - cut :] + head[:first_bytes])
+        for _ in range(4):
+            await turns()
+        protocol.data_received(head[first_bytes:])
+        await turns()
+        assert transport.statuses[-1:] == [status]
+
+
+async def test_head_when_its_first_part_comes_with_the_request_before_then_it_has_its_deadline() -> None:
+    protocol, transport = Server(echo_size).connect()
+    protocol.data_received(GET + b"G")
+    await turns()
+    protocol.tick(limits.HEAD_S - 0.5)
+    assert not transport.has_ended
+    protocol.tick(1.0)
+    await turns()
+    assert transport.statuses == [200, 408]
+
+
+async def test_framing_when_a_piece_ends_one_chunked_body_and_begins_the_next_then_each_is_counted_by_itself() -> None:
+    chunk = b"%x\r\n" % 40_000 + b"x" * 40_000 + b"\r\n"
+    protocol, transport = Server(echo_size).connect()
+    protocol.data_received(CHUNKED + chunk[:100])
+    await turns()
+    protocol.data_received(chunk[100:] + b"0\r\n\r\n" + CHUNKED + chunk[:20_000])
+    await turns()
+    protocol.data_received(chunk[20_000:] + b"0\r\n\r\n")
+    await turns()
+    assert (transport.statuses, transport.has_ended) == ([200, 200], False)
+
+
 async def test_parser_when_a_head_is_endless_then_it_is_fed_no_more_than_the_limit() -> None:
     protocol, _ = Server(echo_size).connect()
     fed = []
@@ -529,7 +580,7 @@ async def test_uvicorn_when_a_release_changes_what_is_used_then_it_is_named_here
     protocol, _ = Server().connect()
     protocol.data_received(GET)
     used = ("app_state", "connections", "cycle", "expect_100_continue", "flow", "headers", "loop", "parser", "pipeline",
-            "server_state", "transport", "url")  # fmt: skip
+            "scope", "server_state", "transport", "url")  # fmt: skip
     assert [name for name in used if not hasattr(protocol, name)] == []
     methods = ("_start_asgi_task", "on_body", "on_header", "on_headers_complete", "on_message_complete",
                "on_response_complete", "connection_lost", "connection_made", "data_received", "eof_received",
