@@ -11,6 +11,7 @@ import re
 import signal
 import socket
 import sys
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from ferry.tensors import Codec, codec_of
 LARGE_RSS_BYTES = 512 * 2**20
 # The event loop that waits for this process goes first.
 NICENESS = 5
+# Of 1,000; what is higher is ended first.
+OOM_SCORE_ADJ = 500
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +38,9 @@ def main() -> int:
     """Answer until the API process closes its end; returns the exit status."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at a terminal: the API process ends first
     os.nice(NICENESS)
+    # Where memory is short the system ends this process before the API: one body is lost then, not all requests.
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE_ADJ))
     # JSON has no cycles, and the collector would look at a million lists again and again.
     gc.disable()
     with socket.socket(fileno=os.dup(sys.stdin.fileno())) as connection:

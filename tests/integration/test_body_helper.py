@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import orjson
@@ -13,7 +14,7 @@ import pytest
 
 from api.body_frames import error_from_wire
 from api.body_helper import BodyHelper, ReaderEndedError
-from api.body_process import LARGE_RSS_BYTES
+from api.body_process import LARGE_RSS_BYTES, OOM_SCORE_ADJ
 from api.job_bodies import Kind
 from api.problems import status_of
 from tests.manifests import manifest
@@ -183,3 +184,13 @@ def test_body_process_when_imported_then_neither_fastapi_nor_the_queue_comes_alo
     heavy = ("fastapi", "celery", "redis", "uvicorn")
     code = f"import sys, api.body_process; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+@pytest.mark.skipif(not Path("/proc/self/oom_score_adj").exists(), reason="Linux says it")
+async def test_ask_when_the_process_runs_then_the_system_would_end_it_before_the_api(helper: BodyHelper) -> None:
+    await helper.ask(QUESTION, BODY)
+    assert oom_score_of(helper.pid) == OOM_SCORE_ADJ
+
+
+def oom_score_of(pid: int | None) -> int:
+    return int(Path(f"/proc/{pid}/oom_score_adj").read_text())

@@ -16,8 +16,8 @@ from api.job_requests import (
     MAX_WAITING,
     SMALL_BYTES,
     JobRequests,
-    LoopPasses,
 )
+from api.loop_passes import LoopPasses
 from api.problems import BodyTooSlowError
 from ferry.errors import FerryError, InvalidInputError, MalformedRequestError, NotFoundError, ServerBusyError
 from ferry.manifest import Manifest
