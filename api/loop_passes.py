@@ -1,4 +1,4 @@
-"""Shares of the event loop's passes, so that a hundred bodies of one moment do not hold it together. Knows no bodies."""
+"""Shares of the event loop's passes: a hundred bodies of one moment do not hold it together. Knows no bodies."""
 
 import asyncio
 from collections import deque
