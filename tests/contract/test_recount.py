@@ -1,4 +1,4 @@
-"""Counters that were made wrong by hand, and are right again; on a real Redis only, for the one in memory has none."""
+"""Counters and keys that were made wrong or lost by hand; on a real Redis only, for the one in memory has none."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from ferry.jobs import JobClass, JobLimits
+from ferry.jobs import JobClass, JobLimits, State
 from ferry.queue.connection import connect, connect_async
+from ferry.queue.keys import LOOKED_THROUGH
 from ferry.queue.recount import Recount
 from ferry.settings import NAMESPACE
 from tests.contract.conftest import RedisBench
@@ -131,3 +132,32 @@ async def test_recount_when_another_leads_then_nothing_changes(bench: RedisBench
     bench.redis.set(KEYS.keeper, "another")
     finish(pass_)
     assert counted(bench) == (5, 7)
+
+
+async def test_claim_when_records_of_many_overdue_jobs_are_lost_then_it_takes_them_out_and_goes_on(
+    bench: RedisBench,
+) -> None:
+    n_lost = LOOKED_THROUGH + 8
+    for n in range(n_lost):
+        fields = {"v": 2, "j": f"lost{n}", "n": 2, "b": 3, "d": 1}
+        bench.redis.xadd(f"{KEYS.waiting}toy:1:normal", fields)  # type: ignore[arg-type]
+    job = submission(payload=b"in")
+    await bench.submit(job)
+    for key in (BACKLOG, KEYS.total):
+        bench.redis.hincrby(key, "rows", 2 * n_lost)
+        bench.redis.hincrby(key, "bytes", 3 * n_lost)
+    assert bench.claim().jobs == ()
+    assert bench.tickets() == 1
+    assert [each.id for each in bench.claim().jobs] == [job.id]
+    assert bench.redis.exists(BACKLOG, KEYS.total) == 0
+
+
+async def test_claim_when_deadlines_are_lost_then_the_leader_ends_overdue_jobs_all_the_same(bench: RedisBench) -> None:
+    overdue, job = submission(), submission()
+    await bench.submit(overdue, job)
+    bench.pass_deadline(overdue.id)
+    bench.redis.delete(KEYS.deadlines)
+    assert [each.id for each in bench.claim().jobs] == [job.id]
+    assert bench.keeper.expire() == 1
+    assert await bench.state(overdue.id) is State.CANCELED
+    assert await bench.state(job.id) is State.RUNNING
