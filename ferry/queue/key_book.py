@@ -1,6 +1,7 @@
 """API keys in Redis: made, found, listed, replaced and revoked. The operator's commands write, API processes read."""
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -16,12 +17,36 @@ from ferry.queue.grouping import Grouping
 # Requests whose keys are read in one round trip.
 MAX_GROUP_KEYS = 256
 
+logger = logging.getLogger(__name__)
+
+
+class _KeyRecords:
+    """Takes the records of keys apart. One that is damaged counts as unknown and is logged once."""
+
+    def __init__(self) -> None:
+        self._damaged: set[str] = set()
+
+    def key_of(self, key_id: str, fields: Mapping[bytes, bytes], steady_now_us: int) -> ApiKey | None:
+        """Return a key, or None where there is none or its record is damaged."""
+        try:
+            return _key(key_id, fields, steady_now_us)
+        except (KeyError, ValueError) as error:
+            if key_id not in self._damaged:
+                self._damaged.add(key_id)
+                logger.warning(
+                    "key_damaged: the record of API key %s cannot be read (%s), so the key is refused; make a new one "
+                    "with `ferry keys create`",
+                    key_id, type(error).__name__,
+                )  # fmt: skip
+            return None
+
 
 class KeyBook:
     """The operator's side."""
 
     def __init__(self, client: ThreadClient) -> None:
         self._redis, self._keys = client.redis, client.keys
+        self._records = _KeyRecords()
 
     def create(
         self,
@@ -65,7 +90,8 @@ class KeyBook:
             pipe.watch(name)  # type: ignore[no-untyped-call]
             wall, steps = pipe.time(), cast(bytes | None, pipe.get(self._keys.clock))
             now_us, ends_from_us = wall[0] * 1_000_000 + wall[1], steady_us(wall, steps)
-            old = _key(key_id, cast(dict[bytes, bytes], pipe.hgetall(name)), ends_from_us)
+            fields = cast(dict[bytes, bytes], pipe.hgetall(name))
+            old = self._records.key_of(key_id, fields, ends_from_us)
             if old is None:
                 raise NotFoundError(f"no API key {key_id[:40]!r}; `ferry keys list` shows their ids")
             if old.revoked_us is not None or old.ends_us is not None:
@@ -95,7 +121,8 @@ class KeyBook:
                 pipe.get(self._keys.clock)
                 *found, wall, steps = pipe.execute()
         now_us = steady_us(wall, steps)
-        return [key for key_id, fields in zip(ids, found, strict=True) if (key := _key(key_id, fields, now_us))]
+        keys = (self._records.key_of(key_id, fields, now_us) for key_id, fields in zip(ids, found, strict=True))
+        return [key for key in keys if key]
 
     def revoke(self, key_id: str) -> ApiKey:
         """End a key; jobs it made stay its owner's. Revoked again it stays as it was.
@@ -110,7 +137,7 @@ class KeyBook:
             seconds, micros = self._redis.time()
             self._redis.hsetnx(name, "revoked_us", str(seconds * 1_000_000 + micros))
             fields = cast(dict[bytes, bytes], self._redis.hgetall(name))
-        revoked = _key(key_id, fields, 0)
+        revoked = self._records.key_of(key_id, fields, 0)
         if revoked is None:
             raise NotFoundError(f"no API key {key_id[:40]!r}")
         return revoked
@@ -121,6 +148,7 @@ class KeyReader:
 
     def __init__(self, client: LoopClient) -> None:
         self._redis, self._keys = client.redis, client.keys
+        self._records = _KeyRecords()
         self._finds: Grouping[str, ApiKey | None] = Grouping(self._find_many, max_items=MAX_GROUP_KEYS)
 
     async def find(self, key_id: str) -> ApiKey | None:
@@ -142,7 +170,10 @@ class KeyReader:
                 pipe.get(self._keys.clock)
                 *replies, wall, steps = await pipe.execute()
         now_us = steady_us(wall, steps)
-        found = {key_id: _key(key_id, fields, now_us) for key_id, fields in zip(distinct, replies, strict=True)}
+        found = {
+            key_id: self._records.key_of(key_id, fields, now_us)
+            for key_id, fields in zip(distinct, replies, strict=True)
+        }
         return [found[key_id] for key_id in key_ids]
 
 
@@ -205,7 +236,11 @@ def _fields(key: ApiKey) -> dict[Any, Any]:
 
 
 def _key(key_id: str, fields: Mapping[bytes, bytes], steady_now_us: int) -> ApiKey | None:
-    """Read a key; one whose time is over by the steady time (ferry/queue/clock.py) is revoked."""
+    """Read a key; one whose time is over by the steady time (ferry/queue/clock.py) is revoked.
+
+    Raises:
+        KeyError, ValueError: the record is damaged: a field is missing, or is not what it should be.
+    """
     if b"name" not in fields:  # a field may have been set of a key that was forgotten in that moment
         return None
     told = {name.decode("ascii"): value.decode("utf-8") for name, value in fields.items()}

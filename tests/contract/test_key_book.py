@@ -1,5 +1,6 @@
 """API keys, made, found, listed and revoked: the same cases in memory and on a real Redis."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -8,7 +9,7 @@ from redis import Redis
 from ferry.access import ApiKey, Scope, parse_token
 from ferry.errors import ConflictError, NotFoundError, QueueUnavailableError
 from ferry.queue.connection import connect, connect_async
-from ferry.queue.key_book import KeyBook, KeyReader
+from ferry.queue.key_book import KeyBook, KeyReader, OwnerKeys
 from ferry.settings import NAMESPACE
 from tests.fakes.memory_keys import MemoryKeys
 from tests.namespaces import KEYS, client_of
@@ -164,6 +165,30 @@ async def test_list_all_when_a_key_is_in_the_index_alone_then_left_out(redis: Re
     made, _ = KeyBook(client_of(redis)).create("ci", owner="ann", scopes=TENANT)
     redis.zadd(KEYS.api_keys, {UNKNOWN: 1})
     assert KeyBook(client_of(redis)).list_all() == [made]
+
+
+@pytest.mark.parametrize("damage", [{"created_us": "soon"}, {"rate_per_s": b"\xff"}, {"ends_us": ""}, None])
+async def test_keys_when_one_record_is_damaged_then_it_is_unknown_and_the_others_are_found(
+    redis_url: str, redis: Redis, damage: dict[str, str | bytes] | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = client_of(connect_async(redis_url, NAMESPACE).redis)
+    book, reader = KeyBook(client_of(redis)), KeyReader(client)
+    (good, _), (bad, _) = (book.create("ci", owner="ann", scopes=TENANT) for _ in range(2))
+    if damage:
+        redis.hset(KEYS.api_key + bad.id, mapping=damage)  # type: ignore[arg-type]
+    else:
+        redis.hdel(KEYS.api_key + bad.id, "sha256")
+    for _ in range(2):
+        assert await asyncio.gather(reader.find(bad.id), reader.find(good.id)) == [None, good]
+        assert book.list_all() == [good]
+    assert await OwnerKeys(client).of("ann") == [good]
+    with pytest.raises(NotFoundError, match="no API key"):
+        book.rotate(bad.id, overlap_s=60)
+    with pytest.raises(NotFoundError, match="no API key"):
+        book.revoke(bad.id)
+    assert [record.message.split(": ")[0] for record in caplog.records] == ["key_damaged"] * 3, "each reader once"
+    assert bad.id in caplog.text
+    await client.redis.aclose(close_connection_pool=True)
 
 
 async def test_key_book_when_redis_is_away_then_unavailable() -> None:
