@@ -10,7 +10,7 @@ from redis.exceptions import WatchError
 
 from ferry.access import ApiKey, Scope, digest_of, new_token
 from ferry.errors import ConflictError, NotFoundError
-from ferry.queue.clock import steady_us
+from ferry.queue.clock import read_clock, steady_us
 from ferry.queue.connection import LoopClient, ThreadClient, redis_errors
 from ferry.queue.grouping import Grouping
 
@@ -88,7 +88,7 @@ class KeyBook:
         new_id, secret, text = new_token()
         with redis_errors(), self._redis.pipeline(transaction=True) as pipe:
             pipe.watch(name)  # type: ignore[no-untyped-call]
-            wall, steps = pipe.time(), cast(bytes | None, pipe.get(self._keys.clock))
+            wall, steps = read_clock(self._redis, self._keys)
             now_us, ends_from_us = wall[0] * 1_000_000 + wall[1], steady_us(wall, steps)
             fields = cast(dict[bytes, bytes], pipe.hgetall(name))
             old = self._records.key_of(key_id, fields, ends_from_us)

@@ -141,6 +141,15 @@ async def test_rotate_when_there_is_no_overlap_then_the_old_key_is_refused_at_on
     assert {key.id: key.may(Scope.READ) for key in office.book.list_all()} == {old.id: False, made.id: True}
 
 
+async def test_rotate_when_the_clock_goes_back_later_then_an_ended_key_stays_refused(redis: Redis) -> None:
+    book = KeyBook(client_of(redis))
+    old, _ = book.create("ci", owner="ann", scopes=TENANT)
+    ending, made, _ = book.rotate(old.id, overlap_s=3600)
+    assert ending.ends_us is not None
+    redis.set(KEYS.clock, f"0 {ending.ends_us + 1}")  # the leader saw the end, then the clock went back
+    assert {key.id: key.may(Scope.READ) for key in book.list_all()} == {old.id: False, made.id: True}
+
+
 async def test_rotate_when_revoked_replaced_or_unknown_then_refused(office: Office) -> None:
     old, _ = office.make()
     office.book.rotate(old.id, overlap_s=60)
