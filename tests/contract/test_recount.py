@@ -1,6 +1,7 @@
 """Counters and keys that were made wrong or lost by hand; on a real Redis only, for the one in memory has none."""
 
 import logging
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import pytest
 from ferry.jobs import JobClass, JobLimits, State
 from ferry.queue.connection import connect, connect_async
 from ferry.queue.keys import LOOKED_THROUGH
-from ferry.queue.recount import Recount
+from ferry.queue.recount import MODELS_EVERY_S, Recount
 from ferry.settings import NAMESPACE
 from tests.contract.conftest import RedisBench
 from tests.manifests import LIMITS, manifest, submission
@@ -55,6 +56,10 @@ async def wait_in_all_places(bench: RedisBench) -> tuple[int, int]:
     bench.age_leases()
     bench.keeper.lapse()
     return rows, 9 * 2
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.message for record in caplog.records]
 
 
 def counted(bench: RedisBench, key: str = BACKLOG) -> tuple[int, int]:
@@ -108,21 +113,70 @@ async def test_recount_when_jobs_come_and_go_between_slices_then_the_counter_sta
     assert counted(bench)[0] == 6 - 3 + 5
 
 
-async def test_recount_when_rows_are_missing_in_a_long_queue_then_tickets_come_at_once(bench: RedisBench) -> None:
+async def test_recount_when_rows_are_missing_in_a_long_queue_then_tickets_come_at_once(
+    bench: RedisBench, caplog: pytest.LogCaptureFixture
+) -> None:
     await bench.submit(*(submission() for _ in range(6)))
     bench.redis.delete(BACKLOG, KEYS.total)
     bench.lose_tickets()
-    assert recount(bench, slice_size=1).step()
+    with caplog.at_level(logging.WARNING):
+        assert recount(bench, slice_size=1).step()
     assert counted(bench)[0] == 6
+    assert said(caplog) == ["counter_drift: backlog of toy:1 was wrong by -6 (bytes: +0) and is put right"]
+    assert bench.redis.hget(KEYS.tally, "drift backlog") == b"1"
 
 
-async def test_recount_when_ended_jobs_count_against_a_key_then_they_do_no_more(bench: RedisBench) -> None:
+async def test_recount_when_a_counter_was_too_low_then_said_with_a_minus(
+    bench: RedisBench, caplog: pytest.LogCaptureFixture
+) -> None:
+    await bench.submit(submission(rows=3, payload=b"in"), submission(rows=3, payload=b"in"))
+    for key in (BACKLOG, KEYS.total):
+        bench.redis.hset(key, mapping={"rows": 1, "bytes": 9})
+    with caplog.at_level(logging.WARNING):
+        finish(recount(bench))
+    assert said(caplog) == ["counter_drift: backlog of toy:1 was wrong by -5 (bytes: +5) and is put right"]
+    assert bench.redis.hget(KEYS.tally, "drift backlog") == b"1"
+
+
+async def test_recount_when_many_keys_have_nothing_unfinished_then_they_take_no_step(bench: RedisBench) -> None:
+    steps = finish(recount(bench))
+    bench.redis.zadd(KEYS.api_keys, {f"idle{n}": n for n in range(50)})
+    assert finish(recount(bench)) == steps
+
+
+async def test_recount_when_keys_take_long_then_models_begin_again_meanwhile(bench: RedisBench) -> None:
+    await bench.submit(submission(rows=3, payload=b"in"))
+    bench.redis.zadd(KEYS.api_keys, {f"busy{n}": n for n in range(50)})
+    for n in range(50):
+        bench.redis.zadd(f"{KEYS.unfinished}busy{n}", {"gone": 1})
+    now = 0.0
+    bench.redis.set(KEYS.keeper, "me", px=60_000)
+    pass_ = Recount(client_of(bench.redis), "me", clock=lambda: now)
+    for _ in range(10):
+        assert pass_.step()
+    bench.redis.hset(BACKLOG, "rows", 99)
+    assert pass_.step()
+    assert counted(bench)[0] == 99
+    now = MODELS_EVERY_S
+    assert pass_.step()
+    assert counted(bench)[0] == 3
+    finish(pass_)
+    assert bench.redis.keys(KEYS.unfinished + "*") == []
+
+
+async def test_recount_when_ended_jobs_count_against_a_key_then_they_do_no_more(
+    bench: RedisBench, caplog: pytest.LogCaptureFixture
+) -> None:
     limits = JobLimits("key", max_unfinished=10)
     job = replace(submission(), limits=limits)
     await bench.submit(job)
     bench.redis.zadd(KEYS.api_keys, {"key": 1})
-    bench.redis.zadd(KEYS.unfinished + "key", {f"gone{n}": 2e15 for n in range(30)})
-    finish(recount(bench, slice_size=10))
+    bench.redis.zadd(KEYS.unfinished + "key", {f"gone{n}": 2e15 for n in range(200)})
+    with caplog.at_level(logging.WARNING):
+        finish(recount(bench, slice_size=10))
+    wrong_by = [int(re.search(r"wrong by (.\d+) ", line)[1]) for line in said(caplog)]  # type: ignore[index]
+    assert sum(wrong_by) == 200
+    assert bench.redis.hget(KEYS.tally, "drift unfinished") == b"%d" % len(wrong_by)
     assert bench.redis.zrange(KEYS.unfinished + "key", 0, -1) == [job.id.encode()]
 
 
