@@ -18,7 +18,6 @@ from ferry.bulk.batch_records import folder_of
 from ferry.bulk.files import Files
 from ferry.errors import ConflictError, QueueUnavailableError
 from ferry.job_ids import SEPARATOR
-from ferry.queue.clock import read_clock_async, steady_us
 from ferry.queue.connection import LoopClient, redis_errors
 from ferry.queue.key_book import OwnerKeys
 
@@ -134,13 +133,9 @@ class Eraser:
         if not keys:
             return False
         with redis_errors():
-            wall, steps = await read_clock_async(self._redis, self._keys)
-        wall_us, now_us = wall[0] * 10**6 + wall[1], steady_us(wall, steps)
-        # The end of a key that was replaced is in steady time.
-        ages_us = [
-            (now_us if key.revoked_us == key.ends_us else wall_us) - key.revoked_us for key in keys if key.revoked_us
-        ]
-        return min(ages_us, default=REFUSED_AFTER_S * 1e6) < REFUSED_AFTER_S * 1e6
+            seconds, micros = await self._redis.time()
+        latest_us = max((key.revoked_us for key in keys if key.revoked_us), default=0)
+        return seconds * 10**6 + micros - latest_us < REFUSED_AFTER_S * 1e6
 
     async def _pass(self, owner: str) -> Erasure:
         batches = await self._erase_batches(owner)

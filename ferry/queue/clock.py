@@ -49,6 +49,12 @@ def steady_us(wall: tuple[int, int], known: bytes | None) -> int:
     return max(wall[0] * 1_000_000 + wall[1] - offset, seen)
 
 
+def shown_us(steady: int, known: bytes | None) -> int:
+    """Return what Redis' clock shows at a steady time, by the steps that are known now; in microseconds."""
+    offset, _ = _parts(known)
+    return steady + offset
+
+
 def cautious_us(wall: tuple[int, int], known: bytes | None) -> int:
     """Return the same for what deletes by it: a step forward that no leader has seen yet is left out."""
     _, seen = _parts(known)

@@ -10,7 +10,7 @@ from redis.exceptions import WatchError
 
 from ferry.access import ApiKey, Scope, digest_of, new_token
 from ferry.errors import ConflictError, NotFoundError
-from ferry.queue.clock import read_clock, steady_us
+from ferry.queue.clock import Reading, read_clock, shown_us, steady_us
 from ferry.queue.connection import LoopClient, ThreadClient, redis_errors
 from ferry.queue.grouping import Grouping
 
@@ -26,10 +26,10 @@ class _KeyRecords:
     def __init__(self) -> None:
         self._damaged: set[str] = set()
 
-    def key_of(self, key_id: str, fields: Mapping[bytes, bytes], steady_now_us: int) -> ApiKey | None:
+    def key_of(self, key_id: str, fields: Mapping[bytes, bytes], clock: Reading) -> ApiKey | None:
         """Return a key, or None where there is none or its record is damaged."""
         try:
-            return _key(key_id, fields, steady_now_us)
+            return _key(key_id, fields, clock)
         except (KeyError, ValueError) as error:
             if key_id not in self._damaged:
                 self._damaged.add(key_id)
@@ -88,10 +88,10 @@ class KeyBook:
         new_id, secret, text = new_token()
         with redis_errors(), self._redis.pipeline(transaction=True) as pipe:
             pipe.watch(name)  # type: ignore[no-untyped-call]
-            wall, steps = read_clock(self._redis, self._keys)
-            now_us, ends_from_us = wall[0] * 1_000_000 + wall[1], steady_us(wall, steps)
+            (seconds, micros), steps = clock = read_clock(self._redis, self._keys)
+            now_us, ends_us = seconds * 1_000_000 + micros, steady_us(*clock) + int(overlap_s * 1e6)
             fields = cast(dict[bytes, bytes], pipe.hgetall(name))
-            old = self._records.key_of(key_id, fields, ends_from_us)
+            old = self._records.key_of(key_id, fields, clock)
             if old is None:
                 raise NotFoundError(f"no API key {key_id[:40]!r}; `ferry keys list` shows their ids")
             if old.revoked_us is not None or old.ends_us is not None:
@@ -99,9 +99,9 @@ class KeyBook:
             made = replace(
                 old, id=new_id, digest=digest_of(secret), created_us=now_us, limited_as=old.limited_as or old.id
             )
-            ending = replace(old, ends_us=ends_from_us + int(overlap_s * 1e6))
+            ending = replace(old, ends_us=shown_us(ends_us, steps))
             pipe.multi()
-            pipe.hset(name, "ends_us", str(ending.ends_us))
+            pipe.hset(name, "ends_us", str(ends_us))
             pipe.hset(self._keys.api_key + new_id, mapping=_fields(made))
             pipe.zadd(self._keys.api_keys, {new_id: made.created_us})
             try:
@@ -120,8 +120,7 @@ class KeyBook:
                 pipe.time()
                 pipe.get(self._keys.clock)
                 *found, wall, steps = pipe.execute()
-        now_us = steady_us(wall, steps)
-        keys = (self._records.key_of(key_id, fields, now_us) for key_id, fields in zip(ids, found, strict=True))
+        keys = (self._records.key_of(key_id, fields, (wall, steps)) for key_id, fields in zip(ids, found, strict=True))
         return [key for key in keys if key]
 
     def revoke(self, key_id: str) -> ApiKey:
@@ -134,10 +133,10 @@ class KeyBook:
         with redis_errors():
             if not self._redis.exists(name):
                 raise NotFoundError(f"no API key {key_id[:40]!r}; `ferry keys list` shows their ids")
-            seconds, micros = self._redis.time()
+            (seconds, micros), _ = clock = read_clock(self._redis, self._keys)
             self._redis.hsetnx(name, "revoked_us", str(seconds * 1_000_000 + micros))
             fields = cast(dict[bytes, bytes], self._redis.hgetall(name))
-        revoked = self._records.key_of(key_id, fields, 0)
+        revoked = self._records.key_of(key_id, fields, clock)
         if revoked is None:
             raise NotFoundError(f"no API key {key_id[:40]!r}")
         return revoked
@@ -169,9 +168,8 @@ class KeyReader:
                 pipe.time()
                 pipe.get(self._keys.clock)
                 *replies, wall, steps = await pipe.execute()
-        now_us = steady_us(wall, steps)
         found = {
-            key_id: self._records.key_of(key_id, fields, now_us)
+            key_id: self._records.key_of(key_id, fields, (wall, steps))
             for key_id, fields in zip(distinct, replies, strict=True)
         }
         return [found[key_id] for key_id in key_ids]
@@ -235,8 +233,10 @@ def _fields(key: ApiKey) -> dict[Any, Any]:
     return fields
 
 
-def _key(key_id: str, fields: Mapping[bytes, bytes], steady_now_us: int) -> ApiKey | None:
+def _key(key_id: str, fields: Mapping[bytes, bytes], clock: Reading) -> ApiKey | None:
     """Read a key; one whose time is over by the steady time (ferry/queue/clock.py) is revoked.
+
+    Its end is kept in steady time, and returned as Redis' clock shows it.
 
     Raises:
         KeyError, ValueError: the record is damaged: a field is missing, or is not what it should be.
@@ -245,9 +245,10 @@ def _key(key_id: str, fields: Mapping[bytes, bytes], steady_now_us: int) -> ApiK
         return None
     told = {name.decode("ascii"): value.decode("utf-8") for name, value in fields.items()}
     known = set(Scope)
-    ends_us = int(told["ends_us"]) if "ends_us" in told else None
+    steady_end_us = int(told["ends_us"]) if "ends_us" in told else None
+    ends_us = None if steady_end_us is None else shown_us(steady_end_us, clock[1])
     revoked_us = int(told["revoked_us"]) if "revoked_us" in told else None
-    if revoked_us is None and ends_us is not None and ends_us <= steady_now_us:
+    if revoked_us is None and steady_end_us is not None and steady_end_us <= steady_us(*clock):
         revoked_us = ends_us
     return ApiKey(
         id=key_id,

@@ -150,6 +150,21 @@ async def test_rotate_when_the_clock_goes_back_later_then_an_ended_key_stays_ref
     assert {key.id: key.may(Scope.READ) for key in book.list_all()} == {old.id: False, made.id: True}
 
 
+@pytest.mark.parametrize("step_us", [90_000_000_000, -90_000_000_000])
+def test_rotate_when_the_clock_made_a_step_then_the_end_is_shown_by_that_clock(redis: Redis, step_us: int) -> None:
+    book = KeyBook(client_of(redis))
+    old, _ = book.create("ci", owner="ann", scopes=TENANT)
+    redis.set(KEYS.clock, f"{step_us} 0")
+    ending, made, _ = book.rotate(old.id, overlap_s=3600)
+    assert ending.ends_us == made.created_us + 3_600_000_000
+    assert book.list_all()[0] == ending
+    redis.set(KEYS.clock, f"{2 * step_us} 0")
+    assert book.list_all()[0].ends_us == ending.ends_us + step_us
+    redis.set(KEYS.clock, f"{step_us} {ending.ends_us - step_us}")  # its end, in steady time
+    ended = book.list_all()[0]
+    assert (ended.revoked_us, ended.ends_us) == (ending.ends_us, ending.ends_us)
+
+
 async def test_rotate_when_revoked_replaced_or_unknown_then_refused(office: Office) -> None:
     old, _ = office.make()
     office.book.rotate(old.id, overlap_s=60)
