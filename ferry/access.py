@@ -38,6 +38,7 @@ class ApiKey:
     owner: whose jobs, files and batches it makes and sees; several keys may have one owner, so that a key can be
     replaced. rate_per_s: jobs a second, on average. max_unfinished: jobs that wait or run at once. None: no limit.
     revoked_us: since when it is refused. ends_us: when it will be, because a rotation replaced it.
+    All times are microseconds by Redis' clock.
     limited_as: id that its limits are counted under, of the key that it replaced; empty: its own.
     """
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from redis.exceptions import NoScriptError
 
-from ferry.access import REVOKED_WITHIN_S, check_name
+from ferry.access import REVOKED_WITHIN_S, ApiKey, check_name
 from ferry.bulk.batch_records import folder_of
 from ferry.bulk.files import Files
 from ferry.errors import ConflictError, QueueUnavailableError
@@ -30,6 +30,8 @@ TRIES, PAUSE_S = 5, 1.0
 # An erasure looks again until it finds nothing: requests under way may add something. More looks than this prove a
 # client that still has a key.
 MAX_PASSES = 10
+# So long after a revocation no API process lets the key in.
+REFUSED_AFTER_S = 2 * REVOKED_WITHIN_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,8 @@ class Eraser:
         """Erase an owner; returns what there was. Safe to repeat, and to repeat after an error.
 
         Raises:
-            ConflictError: keys of the owner are in force, and `is_revoking` is not set.
+            ConflictError: keys of the owner are in force, and `is_revoking` is not set; or a client still adds
+                something after MAX_PASSES.
             InvalidInputError: the owner's name is none.
             QueueUnavailableError, StorageError: as named; part of it may be erased.
         """
@@ -105,19 +108,34 @@ class Eraser:
             erased = erased.plus(found)
             if found.is_empty:
                 break
+        else:
+            raise ConflictError(
+                f"owner {owner} still gets new jobs, batches or files after {MAX_PASSES} passes: {erased.jobs} jobs, "
+                f"{erased.batches} batches and {erased.files} files are erased, more may be left; find the client that "
+                "still sends them (a new key, or an admin's) and erase again"
+            )
         return erased.plus(Erasure(owner, keys=await self._owner_keys.forget(owner)))
 
     async def _end_keys(self, owner: str, *, is_revoking: bool) -> None:
-        in_force = [key.id for key in await self._owner_keys.of(owner) if key.revoked_us is None]
-        if not in_force:
-            return
-        if not is_revoking:
+        keys = await self._owner_keys.of(owner)
+        in_force = [key.id for key in keys if key.revoked_us is None]
+        if in_force and not is_revoking:
             raise ConflictError(
                 f"owner {owner} has {len(in_force)} API keys in force ({', '.join(in_force[:5])}); revoke them first, "
                 "or ask for both at once (`--revoke`, `?revoke=true`)"
             )
-        await self._owner_keys.revoke(in_force)
-        await self._sleep(2 * REVOKED_WITHIN_S)  # until no process lets them in any more
+        if in_force:
+            await self._owner_keys.revoke(in_force)
+        if in_force or await self._is_just_revoked(keys):
+            await self._sleep(REFUSED_AFTER_S)  # until no process lets them in any more
+
+    async def _is_just_revoked(self, keys: list[ApiKey]) -> bool:
+        if not keys:
+            return False
+        with redis_errors():
+            seconds, micros = await self._redis.time()
+        latest_us = max((key.revoked_us for key in keys if key.revoked_us), default=0)
+        return seconds * 10**6 + micros - latest_us < REFUSED_AFTER_S * 1e6
 
     async def _pass(self, owner: str) -> Erasure:
         batches = await self._erase_batches(owner)

@@ -6,12 +6,13 @@ Redis can send anything, and a release before this one may have left something t
 
 import json
 import logging
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES, redis
 from kombu.transport.virtual import Empty
-from redis.exceptions import RedisError
+from kombu.utils import json as kombu_json
 
 JSON_TYPE = "application/json"
 JSON_ENCODING = "utf-8"
@@ -26,6 +27,17 @@ logger = logging.getLogger(__name__)
 CheckArgs = Callable[[list[Any]], str]
 
 
+def _is_of_message(error: Exception) -> bool:
+    """Say whether Kombu raised this while it read a message.
+
+    Its decoders raise errors of many types, which faults of ours and of the connection have too; so the place decides.
+    """
+    if isinstance(error, UnicodeError):
+        return True
+    frames = (frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__))
+    return kombu_json.__name__ in frames and not isinstance(error, MemoryError)
+
+
 class Channel(redis.Channel):
     """Kombu's channel, which drops an item of a queue that is no JSON."""
 
@@ -33,10 +45,8 @@ class Channel(redis.Channel):
         self.connection.is_delivering = False
         try:
             return super()._brpop_read(**options)  # type: ignore[no-untyped-call]
-        except (Empty, RedisError, OSError):
-            raise
         except Exception as error:
-            if self.connection.is_delivering:
+            if self.connection.is_delivering or not _is_of_message(error):
                 raise
             _log_dropped("a queue", f"it is no JSON ({type(error).__name__})")
             return True
@@ -46,10 +56,8 @@ class Channel(redis.Channel):
         self.connection.is_delivering = False
         try:
             return super()._receive_one(connection)  # type: ignore[no-untyped-call]
-        except (Empty, RedisError, OSError):
-            raise
         except Exception as error:
-            if self.connection.is_delivering:
+            if self.connection.is_delivering or not _is_of_message(error):
                 raise
             _log_dropped("a channel", f"it is no JSON ({type(error).__name__})")
             raise Empty from None

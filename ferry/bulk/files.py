@@ -20,7 +20,7 @@ from ferry.bulk.batch_records import folder_of, is_batch_id
 from ferry.bulk.storage import Storage
 from ferry.errors import FerryError, NotFoundError, QueueUnavailableError, StorageError
 from ferry.queue import keys
-from ferry.queue.clock import cautious_us
+from ferry.queue.clock import cautious_us, read_clock_async
 from ferry.queue.connection import LoopClient, redis_errors
 from ferry.queue.grouping import Grouping
 from ferry.queue.keys import Keys
@@ -327,8 +327,7 @@ class Files:
             await pipe.execute()
 
     async def _steady_ms(self) -> int:
-        clock, steps = await self._redis.time(), await self._redis.get(self._keys.clock)
-        return cautious_us(clock, cast(bytes | None, steps)) // 1000
+        return cautious_us(*await read_clock_async(self._redis, self._keys)) // 1000
 
     async def _now_us(self) -> int:
         seconds, micros = await self._redis.time()

@@ -20,7 +20,7 @@ from ferry.bulk.batch_records import (
 from ferry.bulk.files import UPLOAD_MAX_S, UPLOADING, new_file_id
 from ferry.bulk.formats.base import FileFault
 from ferry.queue import keys
-from ferry.queue.clock import steady_us
+from ferry.queue.clock import read_clock, steady_us
 from ferry.queue.connection import ThreadClient, redis_errors
 
 _FIELDS = list(keys.BATCH_FIELDS)
@@ -243,8 +243,7 @@ class Steps:
         """Return the id of a file to be written; where it comes to nothing a sweep removes it after a day."""
         file_id = new_file_id()
         with redis_errors():
-            clock, known = self._redis.time(), self._redis.get(self._keys.clock)
-            now_ms = steady_us(clock, cast(bytes | None, known)) // 1000
+            now_ms = steady_us(*read_clock(self._redis, self._keys)) // 1000
             with self._redis.pipeline(transaction=True) as pipe:
                 pipe.zadd(self._keys.file_ends, {file_id: now_ms + UPLOAD_MAX_S * 1000})
                 pipe.hset(self._keys.file + file_id, "status", UPLOADING)

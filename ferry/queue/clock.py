@@ -6,8 +6,12 @@ monotonic clock and takes each step out (lua/clock_step.lua). Leases, deadlines 
 
 import time
 from collections.abc import Callable
+from typing import cast
 
-from ferry.queue.keys import AHEAD_US
+import redis
+import redis.asyncio
+
+from ferry.queue.keys import AHEAD_US, Keys
 
 # Differences up to this are taken for delay and drift.
 STEP_S = 0.25
@@ -16,12 +20,39 @@ STEP_S = 0.25
 ADOPT_S = 5.0
 
 Clock = Callable[[], float]
+# The reply to TIME (seconds, microseconds) and the value of `Keys.clock`, of one moment.
+Reading = tuple[tuple[int, int], bytes | None]
+
+
+def read_clock(client: redis.Redis, keys: Keys) -> Reading:
+    """Read Redis' clock and its steps at once: between two reads the leader may take a step out."""
+    with client.pipeline(transaction=True) as pipe:
+        pipe.time()
+        pipe.get(keys.clock)
+        return cast(Reading, tuple(pipe.execute()))
+
+
+async def read_clock_async(client: redis.asyncio.Redis, keys: Keys) -> Reading:
+    """As `read_clock`, on an event loop."""
+    async with client.pipeline(transaction=True) as pipe:
+        pipe.time()
+        pipe.get(keys.clock)
+        return cast(Reading, tuple(await pipe.execute()))
 
 
 def steady_us(wall: tuple[int, int], known: bytes | None) -> int:
-    """Return the steady time for the reply to TIME and the value of `Keys.clock`, in microseconds."""
+    """Return the steady time for the reply to TIME and the value of `Keys.clock`, in microseconds.
+
+    As `now` in lua/prelude.lua: it never goes back behind what the leader saw.
+    """
+    offset, seen = _parts(known)
+    return max(wall[0] * 1_000_000 + wall[1] - offset, seen)
+
+
+def shown_us(steady: int, known: bytes | None) -> int:
+    """Return what Redis' clock shows at a steady time, by the steps that are known now; in microseconds."""
     offset, _ = _parts(known)
-    return wall[0] * 1_000_000 + wall[1] - offset
+    return steady + offset
 
 
 def cautious_us(wall: tuple[int, int], known: bytes | None) -> int:

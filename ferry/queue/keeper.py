@@ -52,7 +52,7 @@ class Keeper:
         self._clock = clock
         self._reference = ClockReference(clock)
         self._clock_step = client.script("clock_step")
-        self._recount = Recount(client, self._holder)
+        self._recount = Recount(client, self._holder, clock=clock)
         self._expire = client.script("expire")
         self._lapse = client.script("lapse")
 

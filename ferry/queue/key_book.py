@@ -1,6 +1,7 @@
 """API keys in Redis: made, found, listed, replaced and revoked. The operator's commands write, API processes read."""
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -9,12 +10,35 @@ from redis.exceptions import WatchError
 
 from ferry.access import ApiKey, Scope, digest_of, new_token
 from ferry.errors import ConflictError, NotFoundError
-from ferry.queue.clock import steady_us
+from ferry.queue.clock import Reading, read_clock, shown_us, steady_us
 from ferry.queue.connection import LoopClient, ThreadClient, redis_errors
 from ferry.queue.grouping import Grouping
 
 # Requests whose keys are read in one round trip.
 MAX_GROUP_KEYS = 256
+
+logger = logging.getLogger(__name__)
+
+
+class _KeyRecords:
+    """Takes the records of keys apart. One that is damaged counts as unknown and is logged once."""
+
+    def __init__(self) -> None:
+        self._damaged: set[str] = set()
+
+    def key_of(self, key_id: str, fields: Mapping[bytes, bytes], clock: Reading) -> ApiKey | None:
+        """Return a key, or None where there is none or its record is damaged."""
+        try:
+            return _key(key_id, fields, clock)
+        except (KeyError, ValueError) as error:
+            if key_id not in self._damaged:
+                self._damaged.add(key_id)
+                logger.warning(
+                    "key_damaged: the record of API key %s cannot be read (%s), so the key is refused; make a new one "
+                    "with `ferry keys create`",
+                    key_id, type(error).__name__,
+                )  # fmt: skip
+            return None
 
 
 class KeyBook:
@@ -22,6 +46,7 @@ class KeyBook:
 
     def __init__(self, client: ThreadClient) -> None:
         self._redis, self._keys = client.redis, client.keys
+        self._records = _KeyRecords()
 
     def create(
         self,
@@ -63,9 +88,10 @@ class KeyBook:
         new_id, secret, text = new_token()
         with redis_errors(), self._redis.pipeline(transaction=True) as pipe:
             pipe.watch(name)  # type: ignore[no-untyped-call]
-            wall, steps = pipe.time(), cast(bytes | None, pipe.get(self._keys.clock))
-            now_us, ends_from_us = wall[0] * 1_000_000 + wall[1], steady_us(wall, steps)
-            old = _key(key_id, cast(dict[bytes, bytes], pipe.hgetall(name)), ends_from_us)
+            (seconds, micros), steps = clock = read_clock(self._redis, self._keys)
+            now_us, ends_us = seconds * 1_000_000 + micros, steady_us(*clock) + int(overlap_s * 1e6)
+            fields = cast(dict[bytes, bytes], pipe.hgetall(name))
+            old = self._records.key_of(key_id, fields, clock)
             if old is None:
                 raise NotFoundError(f"no API key {key_id[:40]!r}; `ferry keys list` shows their ids")
             if old.revoked_us is not None or old.ends_us is not None:
@@ -73,9 +99,9 @@ class KeyBook:
             made = replace(
                 old, id=new_id, digest=digest_of(secret), created_us=now_us, limited_as=old.limited_as or old.id
             )
-            ending = replace(old, ends_us=ends_from_us + int(overlap_s * 1e6))
+            ending = replace(old, ends_us=shown_us(ends_us, steps))
             pipe.multi()
-            pipe.hset(name, "ends_us", str(ending.ends_us))
+            pipe.hset(name, "ends_us", str(ends_us))
             pipe.hset(self._keys.api_key + new_id, mapping=_fields(made))
             pipe.zadd(self._keys.api_keys, {new_id: made.created_us})
             try:
@@ -94,8 +120,8 @@ class KeyBook:
                 pipe.time()
                 pipe.get(self._keys.clock)
                 *found, wall, steps = pipe.execute()
-        now_us = steady_us(wall, steps)
-        return [key for key_id, fields in zip(ids, found, strict=True) if (key := _key(key_id, fields, now_us))]
+        keys = (self._records.key_of(key_id, fields, (wall, steps)) for key_id, fields in zip(ids, found, strict=True))
+        return [key for key in keys if key]
 
     def revoke(self, key_id: str) -> ApiKey:
         """End a key; jobs it made stay its owner's. Revoked again it stays as it was.
@@ -107,10 +133,10 @@ class KeyBook:
         with redis_errors():
             if not self._redis.exists(name):
                 raise NotFoundError(f"no API key {key_id[:40]!r}; `ferry keys list` shows their ids")
-            seconds, micros = self._redis.time()
+            (seconds, micros), _ = clock = read_clock(self._redis, self._keys)
             self._redis.hsetnx(name, "revoked_us", str(seconds * 1_000_000 + micros))
             fields = cast(dict[bytes, bytes], self._redis.hgetall(name))
-        revoked = _key(key_id, fields, 0)
+        revoked = self._records.key_of(key_id, fields, clock)
         if revoked is None:
             raise NotFoundError(f"no API key {key_id[:40]!r}")
         return revoked
@@ -121,6 +147,7 @@ class KeyReader:
 
     def __init__(self, client: LoopClient) -> None:
         self._redis, self._keys = client.redis, client.keys
+        self._records = _KeyRecords()
         self._finds: Grouping[str, ApiKey | None] = Grouping(self._find_many, max_items=MAX_GROUP_KEYS)
 
     async def find(self, key_id: str) -> ApiKey | None:
@@ -141,8 +168,10 @@ class KeyReader:
                 pipe.time()
                 pipe.get(self._keys.clock)
                 *replies, wall, steps = await pipe.execute()
-        now_us = steady_us(wall, steps)
-        found = {key_id: _key(key_id, fields, now_us) for key_id, fields in zip(distinct, replies, strict=True)}
+        found = {
+            key_id: self._records.key_of(key_id, fields, (wall, steps))
+            for key_id, fields in zip(distinct, replies, strict=True)
+        }
         return [found[key_id] for key_id in key_ids]
 
 
@@ -204,15 +233,22 @@ def _fields(key: ApiKey) -> dict[Any, Any]:
     return fields
 
 
-def _key(key_id: str, fields: Mapping[bytes, bytes], steady_now_us: int) -> ApiKey | None:
-    """Read a key; one whose time is over by the steady time (ferry/queue/clock.py) is revoked."""
+def _key(key_id: str, fields: Mapping[bytes, bytes], clock: Reading) -> ApiKey | None:
+    """Read a key; one whose time is over by the steady time (ferry/queue/clock.py) is revoked.
+
+    Its end is kept in steady time, and returned as Redis' clock shows it.
+
+    Raises:
+        KeyError, ValueError: the record is damaged: a field is missing, or is not what it should be.
+    """
     if b"name" not in fields:  # a field may have been set of a key that was forgotten in that moment
         return None
     told = {name.decode("ascii"): value.decode("utf-8") for name, value in fields.items()}
     known = set(Scope)
-    ends_us = int(told["ends_us"]) if "ends_us" in told else None
+    steady_end_us = int(told["ends_us"]) if "ends_us" in told else None
+    ends_us = None if steady_end_us is None else shown_us(steady_end_us, clock[1])
     revoked_us = int(told["revoked_us"]) if "revoked_us" in told else None
-    if revoked_us is None and ends_us is not None and ends_us <= steady_now_us:
+    if revoked_us is None and steady_end_us is not None and steady_end_us <= steady_us(*clock):
         revoked_us = ends_us
     return ApiKey(
         id=key_id,

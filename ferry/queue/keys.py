@@ -82,7 +82,8 @@ class Keys:
     broken = _Place("broken")
     counts = _Place("counts:")  # + {model}: hash of counters, never reset
     # Hash of counters that belong to no model, never reset; a field is words with spaces between: "rejected CODE",
-    # "requests METHOD ROUTE STATUS", "seconds METHOD ROUTE BUCKET", "seconds_sum METHOD ROUTE", "batches STATUS".
+    # "requests METHOD ROUTE STATUS", "seconds METHOD ROUTE BUCKET", "seconds_sum METHOD ROUTE", "batches STATUS",
+    # "drift COUNTER", "connections REASON".
     tally = _Place("tally")
     tickets = _Place(TICKETS)  # + {model}: list, Celery's queue
     file = _Place("file:")  # + id: hash, see FILE_FIELDS

@@ -16,7 +16,7 @@ from ferry.manifest import Manifest
 from ferry.profile import BatchLimits, Profile, Tuning, limits_in_force, parse_profile
 from ferry.queue import keys
 from ferry.queue.broken_models import BrokenModel, broken_from_fields
-from ferry.queue.clock import steady_us
+from ferry.queue.clock import read_clock_async, steady_us
 from ferry.queue.compression import compress
 from ferry.queue.connection import LoopClient, redis_errors
 from ferry.queue.grouping import Grouping
@@ -213,8 +213,7 @@ class Producer:
         """Return every registered model. Four round trips, whatever their number."""
         with redis_errors():
             names = sorted(cast(bytes, name).decode("ascii") for name in await self._redis.smembers(self._keys.models))
-            clock, steps = await self._redis.time(), await self._redis.get(self._keys.clock)
-            alive_since = steady_us(clock, cast(bytes | None, steps)) // 1000 - keys.LIVE_MS
+            alive_since = steady_us(*await read_clock_async(self._redis, self._keys)) // 1000 - keys.LIVE_MS
             async with self._redis.pipeline(transaction=False) as pipe:
                 for name in names:
                     pipe.hmget(self._keys.model + name, list(keys.MODEL_FIELDS))

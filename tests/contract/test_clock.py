@@ -11,7 +11,7 @@ from ferry.bulk.batches import Batches, new_batch_id
 from ferry.bulk.files import PURPOSE_BATCH, new_file_id
 from ferry.jobs import JobLimits, State, Submission, Verdict
 from ferry.queue import scripts
-from ferry.queue.clock import ADOPT_S
+from ferry.queue.clock import ADOPT_S, read_clock, read_clock_async
 from ferry.queue.connection import connect, connect_async
 from ferry.queue.keeper import Keeper, KeeperRules
 from ferry.settings import NAMESPACE
@@ -275,6 +275,15 @@ async def test_step_when_a_batch_comes_before_the_leader_saw_it_then_its_window_
     for place in (KEYS.batch_ends, UNFINISHED):
         scores = [bench.redis.zscore(place, spec.id) for spec in specs]
         assert scores[1] - scores[0] == pytest.approx(0, abs=10_000)
+
+
+async def test_read_clock_when_asked_then_time_and_steps_are_of_one_moment(bench: SteppedBench) -> None:
+    bench.redis.set(KEYS.clock, "5 7")
+    bench.redis.config_resetstat()
+    readings = read_clock(bench.redis, KEYS), await read_clock_async(bench.async_redis, KEYS)
+    assert [steps for _, steps in readings] == [b"5 7"] * 2
+    assert readings[0][0] <= readings[1][0]
+    assert bench.redis.info("commandstats")["cmdstat_exec"]["calls"] == 2
 
 
 async def test_submit_when_nobody_led_for_long_then_the_deadline_counts_from_now(bench: SteppedBench) -> None:

@@ -14,7 +14,7 @@ from ferry.bulk.batches import Batches, new_batch_id
 from ferry.bulk.files import Files, key_of
 from ferry.bulk.steps import Held, Steps, indexed, worked
 from ferry.bulk.storage import Storage
-from ferry.erasure import Eraser
+from ferry.erasure import MAX_PASSES, Eraser
 from ferry.errors import ConflictError, InvalidInputError
 from ferry.job_ids import scoped_id
 from ferry.jobs import JobLimits, Outcome
@@ -187,6 +187,39 @@ async def test_erase_when_done_twice_then_the_second_finds_nothing(office: Offic
     again = await office.eraser.erase("ann")
     assert again.is_empty
     assert (await office.eraser.count("ann")).is_empty
+
+
+async def test_erase_when_a_key_was_revoked_just_before_then_it_waits_until_no_process_lets_it_in(
+    office: Office,
+) -> None:
+    made, _ = office.book.create("ci", owner="ann", scopes=TENANT)
+    office.book.revoke(made.id)
+    await office.eraser.erase("ann")
+    assert office.slept == [2 * REVOKED_WITHIN_S]
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+async def test_erase_when_a_key_was_revoked_long_ago_then_it_does_not_wait(office: Office, is_replaced: bool) -> None:
+    made, _ = office.book.create("ci", owner="ann", scopes=TENANT)
+    long_ago_us = made.created_us - int(2 * REVOKED_WITHIN_S * 1e6)
+    office.direct.hset(KEYS.api_key + made.id, "ends_us" if is_replaced else "revoked_us", long_ago_us)
+    await office.eraser.erase("ann")
+    assert office.slept == []
+
+
+async def test_erase_when_jobs_never_stop_to_come_then_it_says_so(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    erase_files = Eraser._erase_files
+
+    async def erase_files_while_a_job_comes(eraser: Eraser, owner: str) -> int:
+        await office.submit(owner, "next")
+        return await erase_files(eraser, owner)
+
+    await office.submit("ann", "first")
+    monkeypatch.setattr(Eraser, "_erase_files", erase_files_while_a_job_comes)
+    with pytest.raises(ConflictError, match=f"after {MAX_PASSES} passes: {MAX_PASSES} jobs"):
+        await office.eraser.erase("ann")
 
 
 async def test_erase_when_keys_are_in_force_then_a_conflict_and_nothing_is_erased(office: Office) -> None:

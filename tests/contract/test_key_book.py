@@ -1,5 +1,6 @@
 """API keys, made, found, listed and revoked: the same cases in memory and on a real Redis."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -8,7 +9,7 @@ from redis import Redis
 from ferry.access import ApiKey, Scope, parse_token
 from ferry.errors import ConflictError, NotFoundError, QueueUnavailableError
 from ferry.queue.connection import connect, connect_async
-from ferry.queue.key_book import KeyBook, KeyReader
+from ferry.queue.key_book import KeyBook, KeyReader, OwnerKeys
 from ferry.settings import NAMESPACE
 from tests.fakes.memory_keys import MemoryKeys
 from tests.namespaces import KEYS, client_of
@@ -140,6 +141,30 @@ async def test_rotate_when_there_is_no_overlap_then_the_old_key_is_refused_at_on
     assert {key.id: key.may(Scope.READ) for key in office.book.list_all()} == {old.id: False, made.id: True}
 
 
+async def test_rotate_when_the_clock_goes_back_later_then_an_ended_key_stays_refused(redis: Redis) -> None:
+    book = KeyBook(client_of(redis))
+    old, _ = book.create("ci", owner="ann", scopes=TENANT)
+    ending, made, _ = book.rotate(old.id, overlap_s=3600)
+    assert ending.ends_us is not None
+    redis.set(KEYS.clock, f"0 {ending.ends_us + 1}")  # the leader saw the end, then the clock went back
+    assert {key.id: key.may(Scope.READ) for key in book.list_all()} == {old.id: False, made.id: True}
+
+
+@pytest.mark.parametrize("step_us", [90_000_000_000, -90_000_000_000])
+def test_rotate_when_the_clock_made_a_step_then_the_end_is_shown_by_that_clock(redis: Redis, step_us: int) -> None:
+    book = KeyBook(client_of(redis))
+    old, _ = book.create("ci", owner="ann", scopes=TENANT)
+    redis.set(KEYS.clock, f"{step_us} 0")
+    ending, made, _ = book.rotate(old.id, overlap_s=3600)
+    assert ending.ends_us == made.created_us + 3_600_000_000
+    assert book.list_all()[0] == ending
+    redis.set(KEYS.clock, f"{2 * step_us} 0")
+    assert book.list_all()[0].ends_us == ending.ends_us + step_us
+    redis.set(KEYS.clock, f"{step_us} {ending.ends_us - step_us}")  # its end, in steady time
+    ended = book.list_all()[0]
+    assert (ended.revoked_us, ended.ends_us) == (ending.ends_us, ending.ends_us)
+
+
 async def test_rotate_when_revoked_replaced_or_unknown_then_refused(office: Office) -> None:
     old, _ = office.make()
     office.book.rotate(old.id, overlap_s=60)
@@ -164,6 +189,30 @@ async def test_list_all_when_a_key_is_in_the_index_alone_then_left_out(redis: Re
     made, _ = KeyBook(client_of(redis)).create("ci", owner="ann", scopes=TENANT)
     redis.zadd(KEYS.api_keys, {UNKNOWN: 1})
     assert KeyBook(client_of(redis)).list_all() == [made]
+
+
+@pytest.mark.parametrize("damage", [{"created_us": "soon"}, {"rate_per_s": b"\xff"}, {"ends_us": ""}, None])
+async def test_keys_when_one_record_is_damaged_then_it_is_unknown_and_the_others_are_found(
+    redis_url: str, redis: Redis, damage: dict[str, str | bytes] | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = client_of(connect_async(redis_url, NAMESPACE).redis)
+    book, reader = KeyBook(client_of(redis)), KeyReader(client)
+    (good, _), (bad, _) = (book.create("ci", owner="ann", scopes=TENANT) for _ in range(2))
+    if damage:
+        redis.hset(KEYS.api_key + bad.id, mapping=damage)  # type: ignore[arg-type]
+    else:
+        redis.hdel(KEYS.api_key + bad.id, "sha256")
+    for _ in range(2):
+        assert await asyncio.gather(reader.find(bad.id), reader.find(good.id)) == [None, good]
+        assert book.list_all() == [good]
+    assert await OwnerKeys(client).of("ann") == [good]
+    with pytest.raises(NotFoundError, match="no API key"):
+        book.rotate(bad.id, overlap_s=60)
+    with pytest.raises(NotFoundError, match="no API key"):
+        book.revoke(bad.id)
+    assert [record.message.split(": ")[0] for record in caplog.records] == ["key_damaged"] * 3, "each reader once"
+    assert bad.id in caplog.text
+    await client.redis.aclose(close_connection_pool=True)
 
 
 async def test_key_book_when_redis_is_away_then_unavailable() -> None:

@@ -1,14 +1,16 @@
-"""Counters that were made wrong by hand, and are right again; on a real Redis only, for the one in memory has none."""
+"""Counters and keys that were made wrong or lost by hand; on a real Redis only, for the one in memory has none."""
 
 import logging
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
 
-from ferry.jobs import JobClass, JobLimits
+from ferry.jobs import JobClass, JobLimits, State
 from ferry.queue.connection import connect, connect_async
-from ferry.queue.recount import Recount
+from ferry.queue.keys import LOOKED_THROUGH
+from ferry.queue.recount import MODELS_EVERY_S, Recount
 from ferry.settings import NAMESPACE
 from tests.contract.conftest import RedisBench
 from tests.manifests import LIMITS, manifest, submission
@@ -54,6 +56,10 @@ async def wait_in_all_places(bench: RedisBench) -> tuple[int, int]:
     bench.age_leases()
     bench.keeper.lapse()
     return rows, 9 * 2
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.message for record in caplog.records]
 
 
 def counted(bench: RedisBench, key: str = BACKLOG) -> tuple[int, int]:
@@ -107,21 +113,70 @@ async def test_recount_when_jobs_come_and_go_between_slices_then_the_counter_sta
     assert counted(bench)[0] == 6 - 3 + 5
 
 
-async def test_recount_when_rows_are_missing_in_a_long_queue_then_tickets_come_at_once(bench: RedisBench) -> None:
+async def test_recount_when_rows_are_missing_in_a_long_queue_then_tickets_come_at_once(
+    bench: RedisBench, caplog: pytest.LogCaptureFixture
+) -> None:
     await bench.submit(*(submission() for _ in range(6)))
     bench.redis.delete(BACKLOG, KEYS.total)
     bench.lose_tickets()
-    assert recount(bench, slice_size=1).step()
+    with caplog.at_level(logging.WARNING):
+        assert recount(bench, slice_size=1).step()
     assert counted(bench)[0] == 6
+    assert said(caplog) == ["counter_drift: backlog of toy:1 was wrong by -6 (bytes: +0) and is put right"]
+    assert bench.redis.hget(KEYS.tally, "drift backlog") == b"1"
 
 
-async def test_recount_when_ended_jobs_count_against_a_key_then_they_do_no_more(bench: RedisBench) -> None:
+async def test_recount_when_a_counter_was_too_low_then_said_with_a_minus(
+    bench: RedisBench, caplog: pytest.LogCaptureFixture
+) -> None:
+    await bench.submit(submission(rows=3, payload=b"in"), submission(rows=3, payload=b"in"))
+    for key in (BACKLOG, KEYS.total):
+        bench.redis.hset(key, mapping={"rows": 1, "bytes": 9})
+    with caplog.at_level(logging.WARNING):
+        finish(recount(bench))
+    assert said(caplog) == ["counter_drift: backlog of toy:1 was wrong by -5 (bytes: +5) and is put right"]
+    assert bench.redis.hget(KEYS.tally, "drift backlog") == b"1"
+
+
+async def test_recount_when_many_keys_have_nothing_unfinished_then_they_take_no_step(bench: RedisBench) -> None:
+    steps = finish(recount(bench))
+    bench.redis.zadd(KEYS.api_keys, {f"idle{n}": n for n in range(50)})
+    assert finish(recount(bench)) == steps
+
+
+async def test_recount_when_keys_take_long_then_models_begin_again_meanwhile(bench: RedisBench) -> None:
+    await bench.submit(submission(rows=3, payload=b"in"))
+    bench.redis.zadd(KEYS.api_keys, {f"busy{n}": n for n in range(50)})
+    for n in range(50):
+        bench.redis.zadd(f"{KEYS.unfinished}busy{n}", {"gone": 1})
+    now = 0.0
+    bench.redis.set(KEYS.keeper, "me", px=60_000)
+    pass_ = Recount(client_of(bench.redis), "me", clock=lambda: now)
+    for _ in range(10):
+        assert pass_.step()
+    bench.redis.hset(BACKLOG, "rows", 99)
+    assert pass_.step()
+    assert counted(bench)[0] == 99
+    now = MODELS_EVERY_S
+    assert pass_.step()
+    assert counted(bench)[0] == 3
+    finish(pass_)
+    assert bench.redis.keys(KEYS.unfinished + "*") == []
+
+
+async def test_recount_when_ended_jobs_count_against_a_key_then_they_do_no_more(
+    bench: RedisBench, caplog: pytest.LogCaptureFixture
+) -> None:
     limits = JobLimits("key", max_unfinished=10)
     job = replace(submission(), limits=limits)
     await bench.submit(job)
     bench.redis.zadd(KEYS.api_keys, {"key": 1})
-    bench.redis.zadd(KEYS.unfinished + "key", {f"gone{n}": 2e15 for n in range(30)})
-    finish(recount(bench, slice_size=10))
+    bench.redis.zadd(KEYS.unfinished + "key", {f"gone{n}": 2e15 for n in range(200)})
+    with caplog.at_level(logging.WARNING):
+        finish(recount(bench, slice_size=10))
+    wrong_by = [int(re.search(r"wrong by (.\d+) ", line)[1]) for line in said(caplog)]  # type: ignore[index]
+    assert sum(wrong_by) == 200
+    assert bench.redis.hget(KEYS.tally, "drift unfinished") == b"%d" % len(wrong_by)
     assert bench.redis.zrange(KEYS.unfinished + "key", 0, -1) == [job.id.encode()]
 
 
@@ -131,3 +186,32 @@ async def test_recount_when_another_leads_then_nothing_changes(bench: RedisBench
     bench.redis.set(KEYS.keeper, "another")
     finish(pass_)
     assert counted(bench) == (5, 7)
+
+
+async def test_claim_when_records_of_many_overdue_jobs_are_lost_then_it_takes_them_out_and_goes_on(
+    bench: RedisBench,
+) -> None:
+    n_lost = LOOKED_THROUGH + 8
+    for n in range(n_lost):
+        fields = {"v": 2, "j": f"lost{n}", "n": 2, "b": 3, "d": 1}
+        bench.redis.xadd(f"{KEYS.waiting}toy:1:normal", fields)  # type: ignore[arg-type]
+    job = submission(payload=b"in")
+    await bench.submit(job)
+    for key in (BACKLOG, KEYS.total):
+        bench.redis.hincrby(key, "rows", 2 * n_lost)
+        bench.redis.hincrby(key, "bytes", 3 * n_lost)
+    assert bench.claim().jobs == ()
+    assert bench.tickets() == 1
+    assert [each.id for each in bench.claim().jobs] == [job.id]
+    assert bench.redis.exists(BACKLOG, KEYS.total) == 0
+
+
+async def test_claim_when_deadlines_are_lost_then_the_leader_ends_overdue_jobs_all_the_same(bench: RedisBench) -> None:
+    overdue, job = submission(), submission()
+    await bench.submit(overdue, job)
+    bench.pass_deadline(overdue.id)
+    bench.redis.delete(KEYS.deadlines)
+    assert [each.id for each in bench.claim().jobs] == [job.id]
+    assert bench.keeper.expire() == 1
+    assert await bench.state(overdue.id) is State.CANCELED
+    assert await bench.state(job.id) is State.RUNNING

@@ -7,7 +7,7 @@
 local id, seed, fingerprint, window_ms, most = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local ttl_ms, model, file, purpose, owner, limits = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 local files_by = ARGV[12]
-local now_us, now_ms, steady_us = now()
+local now_us, now_ms, steady_us, sure_us = now()
 if redis.call('EXISTS', BATCH .. id) == 1 then
   return redis.call('HGET', BATCH .. id, 'fingerprint') == fingerprint and 'exists' or 'differs'
 end
@@ -33,7 +33,7 @@ if limits ~= '' and limits_of(limits, steady_us).most > 0 then
 end
 charge_limits(steady_us)
 redis.call('ZADD', BATCH_ENDS, text(now_ms + window_ms), id)
-note_unsure({id})
+note_unsure({id}, steady_us, sure_us)
 enqueue_step(id, 'index', model, 1, now_us)
 top_up(model, seed, now_ms)
 return 'accepted'

@@ -14,6 +14,7 @@ despite_full_memory()
 local started_us = text(now_us)
 local reply, ids, small, places = {started_us, room}, {}, {}, {}
 local taken_rows, taken_bytes = 0, 0
+local lost_rows, lost_bytes = 0, 0
 local has_step, has_skipped = false, false
 
 if not fresh and not redis.call('ZSCORE', LEASES, token) then return reply end
@@ -73,14 +74,24 @@ local function take_alone()
   for _, id in ipairs(redis.call('LRANGE', ALONE .. model, 0, LOOKED_THROUGH - 1)) do
     local job = redis.call('HMGET', JOB .. id, 'state', 'rows', 'bytes', 'attempts', 'origin', 'created_us')
     local is_queued = job[1] == 'queued'
-    if not is_queued or in_time(redis.call('ZSCORE', DEADLINES, id)) then redis.call('LREM', ALONE .. model, 1, id) end
-    if is_queued and in_time(redis.call('ZSCORE', DEADLINES, id)) then
+    local is_due = is_queued and in_time(redis.call('ZSCORE', DEADLINES, id))
+    if is_due or not is_queued then redis.call('LREM', ALONE .. model, 1, id) end
+    if is_due then
       hold(id, job[4] + 1)
       take(id, job[2], job[3], job[4] + 1, job[5] or '', text(job[6] / 1000))
       return
     end
     has_skipped = has_skipped or is_queued
   end
+end
+
+-- Whether the leader will end this overdue job, which it finds in DEADLINES alone. Redis may have evicted that key, or
+-- the job's record. An entry without its record is never ended: the claim takes it out.
+local function is_ended_by_leader(id, entry, deadline_ms)
+  local job = redis.call('HMGET', JOB .. id, 'state', 'entry')
+  if job[1] ~= 'queued' or job[2] ~= entry then return false end
+  redis.call('ZADD', DEADLINES, 'NX', deadline_ms, id)
+  return true
 end
 
 local function stream_of(class) return WAITING .. model .. ':' .. class end
@@ -107,7 +118,13 @@ local function take_from(class, most, may_be_large)
         gone[#gone + 1] = entry[1]
         if hold_new(id) then take_step(id, rows, 1) break end
       elseif not in_time(fields[10]) then
-        skipped, has_skipped = skipped + 1, true
+        skipped = skipped + 1
+        if is_ended_by_leader(id, entry[1], fields[10]) then
+          has_skipped = true
+        else
+          gone[#gone + 1] = entry[1]
+          lost_rows, lost_bytes = lost_rows + rows, lost_bytes + bytes
+        end
       else
         gone[#gone + 1] = entry[1]
         -- An entry's id begins with when it was made.
@@ -160,8 +177,8 @@ if #ids > 0 then
   end
   in_pieces('SADD', CLAIM .. token, ids)
   redis.call('ZADD', LEASES, now_ms + lease_ms, token)
-  change_backlog(model, -taken_rows, -taken_bytes)
 end
+if #ids > 0 or lost_rows > 0 then change_backlog(model, -taken_rows - lost_rows, -taken_bytes - lost_bytes) end
 reply[2] = room
 wind_up()
 -- A claim that only skipped sends no ticket: a worker would skip the same jobs again and again. expire.lua does.

@@ -70,9 +70,8 @@ end
 local function is_step(id) return string.find(id, '/', 1, true) ~= nil end
 
 -- Accepted after a step forward that the leader has not seen, or while nobody led: only the leader knows which, and it
--- takes that step out of the times of these jobs and batches (expire.lua).
-local function note_unsure(ids)
-  local _, _, steady_us, sure_us = now()
+-- takes that step out of the times of these jobs and batches (expire.lua). The times are of `now`.
+local function note_unsure(ids, steady_us, sure_us)
   if steady_us <= sure_us then return end
   local noted = {}
   for _, id in ipairs(ids) do

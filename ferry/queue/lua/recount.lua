@@ -3,14 +3,15 @@
 --       model: name:version, most entries a call, and of the calls before: class (1 to 3), last entry, rows, bytes, witness
 --         ('1', '-', '0', '0', '' at first)
 --       key: id of an API key, cursor of ZSCAN, most jobs a call
--- Reply {-1} when another leads; {'more', arguments of the next call from class or cursor on}; {'moved'} when the jobs of a
---       long queue came or went meanwhile; {'done', rows or jobs too many in the counter, bytes too many}
-if not leads(ARGV[1]) then return {-1} end
+-- Reply what comes next, then what this call corrected: rows or jobs too many in the counter (below 0: too few), bytes
+--       too many. Next is 'more' (then the arguments of the next call follow, from class or cursor on), 'done', 'moved'
+--       when the jobs of a long queue came or went meanwhile, or 'not_leading' when another leads.
+if not leads(ARGV[1]) then return {'not_leading', 0, 0} end
 despite_full_memory()
 
-local function corrected(counter, rows, bytes)
+local function reply_of(next_one, counter, rows, bytes, ...)
   if rows ~= 0 or bytes ~= 0 then redis.call('HINCRBY', TALLY, 'drift ' .. counter, 1) end
-  return {'done', text(rows), text(bytes)}
+  return {next_one, text(rows), text(bytes + 0), ...}
 end
 
 local function counter_at(key)
@@ -35,25 +36,26 @@ end
 
 local function recount_model(model, most, class, after, rows, bytes, witness)
   local now_witness, entries = witness_of(model)
+  local missing = 0
   if witness == '' then
     witness = now_witness
     local known = counter_at(BACKLOG .. model)
     if known < entries then  -- each has one row at least; with too few rows no ticket would come
-      change_backlog(model, entries - known, 0)
-      redis.call('HINCRBY', TALLY, 'drift backlog', 1)
+      missing = entries - known
+      change_backlog(model, missing, 0)
     end
   elseif witness ~= now_witness then
-    return {'moved'}
+    return reply_of('moved', 'backlog', 0, 0)
   end
   while class <= #classes do
     local found = redis.call('XRANGE', WAITING .. model .. ':' .. classes[class], after, '+', 'COUNT', most)
     for _, entry in ipairs(found) do rows, bytes, after = rows + entry[2][6], bytes + entry[2][8], '(' .. entry[1] end
-    if #found == most then return {'more', class, after, text(rows), text(bytes), witness} end
+    if #found == most then return reply_of('more', 'backlog', -missing, 0, class, after, text(rows), text(bytes), witness) end
     most = most - #found
     class, after = class + 1, '-'
   end
   for _, list in ipairs({ALONE .. model, STEPS_ALONE .. model}) do
-    if redis.call('LLEN', list) > most then return {'moved'} end
+    if redis.call('LLEN', list) > most then return reply_of('moved', 'backlog', -missing, 0) end
     for _, id in ipairs(redis.call('LRANGE', list, 0, -1)) do
       local job = redis.call('HMGET', JOB .. id, 'state', 'rows', 'bytes')
       if job[1] == 'queued' then rows, bytes = rows + job[2], bytes + job[3] end
@@ -61,7 +63,7 @@ local function recount_model(model, most, class, after, rows, bytes, witness)
   end
   local known_rows, known_bytes = counter_at(BACKLOG .. model)
   if known_rows ~= rows or known_bytes ~= bytes then change_backlog(model, rows - known_rows, bytes - known_bytes) end
-  return corrected('backlog', known_rows - rows, known_bytes - bytes)
+  return reply_of('done', 'backlog', known_rows - missing - rows, known_bytes - bytes)
 end
 
 local function recount_total()
@@ -72,7 +74,7 @@ local function recount_total()
   end
   local known_rows, known_bytes = counter_at(TOTAL)
   if known_rows ~= rows or known_bytes ~= bytes then change_waiting(TOTAL, rows - known_rows, bytes - known_bytes) end
-  return corrected('total', known_rows - rows, known_bytes - bytes)
+  return reply_of('done', 'total', known_rows - rows, known_bytes - bytes)
 end
 
 local open = {queued = true, running = true, validating = true, in_progress = true, finalizing = true, cancelling = true}
@@ -88,8 +90,8 @@ local function recount_key(key, cursor, most)
     end
   end
   in_pieces('ZREM', UNFINISHED .. key, gone)
-  local reply = corrected('unfinished', #gone, 0)
-  return page[1] == '0' and reply or {'more', page[1], reply[2]}
+  if page[1] == '0' then return reply_of('done', 'unfinished', #gone, 0) end
+  return reply_of('more', 'unfinished', #gone, 0, page[1])
 end
 
 if ARGV[2] == 'total' then return recount_total() end

@@ -10,7 +10,7 @@ local seed, ttl_ms = ARGV[1], ARGV[2]
 local most = {rows = tonumber(ARGV[3]), bytes = tonumber(ARGV[4])}
 local most_in_all = {rows = tonumber(ARGV[5]), bytes = tonumber(ARGV[6])}
 local first, size = 7, 13
-local now_us, now_ms, steady_us = now()
+local now_us, now_ms, steady_us, sure_us = now()
 local created_us = text(now_us)
 local reply, models, accepted = {created_us}, {}, {}
 
@@ -133,7 +133,7 @@ for i = first, #ARGV, size do
   end
 end
 in_pieces('ZADD', DEADLINES, deadlines)
-note_unsure(taken)
+note_unsure(taken, steady_us, sure_us)
 charge_limits(steady_us)
 for model, waiting in pairs(models) do
   if waiting.new_rows > 0 then

@@ -1,9 +1,11 @@
 import json
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from celery import Celery
+from kombu.transport import redis
 from kombu.transport.virtual import Empty
 
 from ferry.inspection import INSPECT_TASK
@@ -82,3 +84,41 @@ def test_receive_one_when_a_channel_brings_no_json_then_dropped_with_a_line_with
     assert "message_dropped" in caplog.text
     assert "SECRET" not in caplog.text
     assert "[[[" not in caplog.text
+
+
+def brpop(reply: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Take one item of a queue, as a channel whose Redis answers with `reply`."""
+    monkeypatch.setattr(redis.Channel, "_flush_brpop_reauth", lambda self: None)
+    channel = Channel.__new__(Channel)
+    channel.connection = SimpleNamespace(is_delivering=False, _deliver=None)  # type: ignore[assignment]
+    channel.connection_errors = (ConnectionError,)
+    channel._queue_cycle = SimpleNamespace(rotate=lambda queue: None)
+    channel.__dict__["client"] = SimpleNamespace(parse_response=lambda *_, **__: reply(), connection=None)
+    return channel._brpop_read()
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        b"[" * 100_000, b"garbage SECRET", b"\xff\xfe SECRET", b'{"__type__": "bytes", "__value__": 5}',
+        b'{"__type__": "decimal", "__value__": "SECRET"}', b'{"__type__": "uuid", "__value__": 5}',
+    ],
+)  # fmt: skip
+def test_brpop_when_a_queue_brings_what_kombu_cannot_read_then_dropped(
+    item: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert brpop(lambda: (b"q", item), monkeypatch) is True
+    assert "message_dropped" in caplog.text
+    assert "SECRET" not in caplog.text
+
+
+@pytest.mark.parametrize("error", [ValueError("closed file"), AttributeError("ours"), RuntimeError("ours")])
+def test_brpop_when_the_fault_is_not_the_messages_then_it_is_raised(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> Any:
+        raise error
+
+    with pytest.raises(type(error)):
+        brpop(fail, monkeypatch)
+    assert caplog.text == ""

@@ -85,6 +85,7 @@ def test_follow_when_the_times_differ_for_long_then_the_others_is_taken(known: C
 def test_steady_when_steps_are_known_then_redis_time_without_them() -> None:
     assert steady_us((100, 5), None) == 100 * SECOND + 5
     assert steady_us((100, 5), b"40000000 1") == 60 * SECOND + 5
+    assert steady_us((100, 5), b"0 160000000") == 160 * SECOND, "a step back that no leader has seen yet"
 
 
 def test_cautious_when_no_leader_has_seen_the_time_then_little_beyond_what_it_saw() -> None:
