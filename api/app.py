@@ -76,7 +76,7 @@ from ferry.settings import Settings, load_settings
 
 logger = logging.getLogger(__name__)
 
-# What is counted of requests reaches /metrics within this time.
+# Counts of requests reach /metrics within this time.
 COUNT_EVERY_S = 1.0
 
 DESCRIPTION = """\

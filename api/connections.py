@@ -15,7 +15,7 @@ from typing import Protocol
 from ferry.open_files import open_files_limit
 
 TICK_S = 1.0
-# While the loop is busy elsewhere nobody's bytes are read, so a late tick counts no more than this.
+# While the loop is busy elsewhere no bytes are read, so a late tick counts no more than this.
 MAX_TICK_S = 2.0
 # Of connections that were cut off one log line tells at most this often.
 REPORT_S = 10.0
@@ -74,7 +74,7 @@ def _most_connections() -> int:
 
 
 class Connections:
-    """One per process. `count` is told each reason for which a connection was refused or cut off."""
+    """One per process. `count` gets each reason for which a connection was refused or cut off."""
 
     def __init__(self, *, max_open: int = 0, count: Callable[[str], None] | None = None) -> None:
         """`max_open` 0 stands for `default_max_connections`."""

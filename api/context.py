@@ -16,7 +16,7 @@ ANSWERED_STATUS = "ferry.answered_status"
 class Context:
     """One request's own. work_id: of the job, file or batch that it was about, once that is known.
 
-    left: what is left of the limits of the caller's key, once the queue has counted.
+    left: the rest of the limits of the caller's key, once the queue has counted.
     """
 
     __slots__ = ("caller", "has_own_id", "left", "origin", "status", "work_id")

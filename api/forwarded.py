@@ -13,7 +13,7 @@ from ferry.networks import address_of
 # One pair of an element, or the comma that ends the element; quoted values may hold commas and semicolons.
 # Lengths are bounded, so that the work is linear in the header's length.
 _TOKEN = re.compile(r"""([A-Za-z]{1,10})=("(?:[^"\\]|\\.){0,256}"|[^\s",;]{0,256})|(,)""")
-# Entries read from the right; what is left of them was written by a client.
+# Entries read from the right; those further left were written by a client.
 MAX_HOPS = 32
 # Characters of a Forwarded header that are read, its last ones; MAX_HOPS elements have fewer.
 MAX_TEXT = 4096

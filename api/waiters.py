@@ -96,7 +96,7 @@ class Waiters:
         except QueueUnavailableError:
             if not self._is_released:
                 raise
-            return last_known  # nobody is told to ask a process again that ends
+            return last_known  # no client asks a process again that ends
 
     async def listen(self) -> None:
         """Wake waiters as news comes, for ever; subscribe again whenever Redis was away."""

@@ -68,7 +68,7 @@ class ApiKey:
 
 
 def digest_of(secret: str) -> str:
-    """Return what is kept of a secret."""
+    """Return the stored form of a secret."""
     return hashlib.sha256(secret.encode("ascii")).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""The one tree of errors. Knows nothing of HTTP: statuses stand in `api/problems.py`.
+"""The one tree of errors. Knows nothing of HTTP: statuses are in `api/problems.py`.
 
 FerryError
 ├── InvalidInputError       invalid_input       the caller's tensors do not fit the model
@@ -175,7 +175,7 @@ class WaitTimeoutError(FerryError):
 
 
 class ShuttingDownError(FerryError):
-    """The API is told to stop while a caller waits; the job itself goes on."""
+    """The API must stop while a caller waits; the job itself goes on."""
 
     code = "shutting_down"
     title = "Server is restarting"

@@ -73,7 +73,7 @@ class JobLimits:
 
 @dataclass(frozen=True, slots=True)
 class LimitsLeft:
-    """What is left of an API key's limits: jobs it may send now, and jobs it may have at once. None: no such limit.
+    """The rest of an API key's limits: jobs it may send now, and jobs it may have at once. None: no such limit.
 
     wait_ms: until it may send another one.
     """
@@ -120,7 +120,7 @@ class Verdict(StrEnum):
     DIFFERS = "differs"  # this id is known, and another fingerprint
     FULL = "full"  # the model has as much waiting as it may
     FULL_IN_ALL = "full_in_all"  # all models together have
-    NO_MEMORY = "no_memory"  # Redis keeps what is left of its memory for results
+    NO_MEMORY = "no_memory"  # Redis keeps the rest of its memory for results
     DRAINING = "draining"  # an operator lets the model's queue run empty
     OVER_RATE = "over_rate"  # its API key sends more jobs a second than it may
     OVER_UNFINISHED = "over_unfinished"  # its API key has as many jobs under way as it may

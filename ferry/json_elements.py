@@ -29,7 +29,7 @@ _ALLOWED: dict[str, frozenset[type]] = {
     "f": _NUMBERS,
     "O": frozenset({str}),
 }
-# What stands in the place of a missing element until its rule is applied.
+# What takes the place of a missing element until its rule is applied.
 _BLANK: dict[str, bool | int | float | str] = {"b": False, "i": 0, "u": 0, "f": 0.0, "O": ""}
 _EXPECTED = {"b": "true or false", "i": "a whole number", "u": "a whole number", "f": "a number", "O": "a string"}
 # Parsers make floats of whole numbers that no integer of 64 bits holds.

@@ -1,4 +1,4 @@
-"""What may stand in a log line: no secret, no payload, no control character. Knows no settings and no handlers.
+"""What a log line may hold: no secret, no payload, no control character. Knows no settings and no handlers.
 
 Texts of exceptions are the danger: numpy, pydantic, onnxruntime and JSON parsers quote the values that they refuse. So
 a traceback has its frames and the exception's type, and the text only where that text never quotes values.

@@ -25,7 +25,7 @@ MODEL_FILE = "model.onnx"
 SAMPLES_DIR = "samples"
 MANIFEST_FORMAT = 1
 
-# Names stand in Redis keys, URLs and folder names: one harmless alphabet for all three.
+# Names are part of Redis keys, URLs and folder names: one harmless alphabet for all three.
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 # A version is a positive integer without leading zeros, as Triton and TensorFlow Serving have it.
 VERSION_PATTERN = r"^[1-9][0-9]{0,8}$"

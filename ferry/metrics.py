@@ -60,7 +60,7 @@ class Name:
 
 _MODEL = ("model", "version")
 
-# --- told by every API process alike, from what stands in Redis; ask one of them
+# --- the same from every API process, read from Redis; ask one of them
 JOBS_SUBMITTED = Name("ferry_jobs_submitted_total", Kind.COUNTER, "Jobs accepted into the queue.", _MODEL)
 JOBS_FINISHED = Name("ferry_jobs_finished_total", Kind.COUNTER, "Jobs that became terminal.", (*_MODEL, "outcome"))
 JOB_RETRIES = Name("ferry_job_retries_total", Kind.COUNTER, "Jobs that wait again because their claim lapsed.", _MODEL)

@@ -27,7 +27,7 @@ INCOMING_PREFIX = ".incoming-"
 OUTGOING_PREFIX = ".outgoing-"
 # Copying the largest model (64 GiB) takes an hour at worst; what is a day old was left by a killed process.
 LEFTOVER_AGE_S = 24 * 3600
-# An ext4 volume has this folder at its top; it is nobody's model.
+# An ext4 volume has this folder at its top; it is no model.
 _NOT_A_MODEL = frozenset({"lost+found"})
 # Stands for the versions of a model whose folder cannot be listed.
 NO_VERSION = "?"

@@ -238,7 +238,7 @@ def main() -> int:
 
 
 def serve(shelf: Shelf, name: str, settings: Settings) -> int:
-    """Run Celery's worker loop until it is told to stop; returns the exit status."""
+    """Run Celery's worker loop until it must stop; returns the exit status."""
     # Celery fears root for pickle's sake; this worker takes JSON alone.
     warnings.simplefilter("ignore", SecurityWarning)
     queues = [ticket_queue(manifest.name, manifest.version) for manifest in shelf.manifests()]

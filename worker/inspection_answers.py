@@ -1,4 +1,4 @@
-"""A worker's answers to whoever wants a staged file inspected: owns what is pushed to the reply list.
+"""A worker's answers to who wants a staged file inspected: owns what is pushed to the reply list.
 
 The inspection runs in a process of its own, so a worker never loads the `onnx` package; nor does this module.
 """

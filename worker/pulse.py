@@ -104,7 +104,7 @@ class Pulse(threading.Thread):
 
     @property
     def is_leaving(self) -> bool:
-        """Whether this worker is told to stop."""
+        """Whether this worker must stop."""
         return self._is_leaving
 
     def stop(self) -> None:

@@ -20,7 +20,7 @@ ALL_THERE_WAS = "idle"  # the worker was free and nothing else waited
 FOR_PRIORITY = "priority"  # it has high-priority jobs, and was filled only so far
 BY_ITSELF = "retry"  # its job is tried again, alone
 BISECTED = "bisect"  # a batch that raised, run in halves
-# A log's line names so many jobs; their number is told beside.
+# A log's line names so many jobs; their number is beside it.
 MOST_LOGGED = 1000
 
 

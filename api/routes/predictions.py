@@ -121,7 +121,7 @@ async def read_predictions(
     request: Request,
     ids: Annotated[list[str], Query(alias="id", min_length=1, max_length=MOST_AT_ONCE, description="repeat it")],
 ) -> JSONAnswer:
-    """Read up to 100 jobs at once, in the order asked for; those that are not there stand in `missing`."""
+    """Read up to 100 jobs at once, in the order asked for; those that are not there are listed in `missing`."""
     services, headers, caller = services_of(request), headers_of(request), caller_of(request)
     data, missing = EncodedItems(), []
     records = await services.queue.read_many([caller.job_id(called) for called in ids])

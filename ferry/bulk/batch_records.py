@@ -1,4 +1,4 @@
-"""The words of bulk batches as types: what was asked for, what is known of it, and how it stands in Redis.
+"""The words of bulk batches as types: what was asked for, what is known of it, and how Redis stores it.
 
 Pure: no connection, no clock. Times are microseconds of Redis' own clock.
 """
@@ -189,7 +189,7 @@ class Place:
     skipped: tuple[int, ...] = ()
 
     def to_text(self) -> str:
-        """Return it as it stands in Redis."""
+        """Return it as Redis stores it."""
         mark = "-" if self.start is None else f"{self.start} {self.end}"
         return " ".join([mark, *map(str, self.skipped)])
 
@@ -248,12 +248,12 @@ def part_key(batch_id: str, number: int, token: str, kind: str) -> str:
 
 
 def errors_to_json(errors: Sequence[FileFault]) -> str:
-    """Return faults as they stand in Redis and on the wire."""
+    """Return faults as Redis and the wire have them."""
     return json.dumps([{"code": e.code, "message": e.message, "param": e.param, "line": e.line} for e in errors])
 
 
 def part_to_text(part: Part) -> str:
-    """Return a part as it stands in Redis."""
+    """Return a part as Redis stores it."""
     numbers = (part.completed, part.failed, part.output_bytes, part.error_bytes, part.output_rows)
     return " ".join((part.token, *map(str, numbers)))
 

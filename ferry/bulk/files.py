@@ -366,6 +366,6 @@ def _list_of(names: Keys, purpose: str | None, owner: str | None) -> str:
 
 
 def _lists_of(names: Keys, purpose: str, owner: str) -> list[str]:
-    """Return every sorted set that a file stands in."""
+    """Return every sorted set that lists a file."""
     lists = [_list_of(names, None, None), _list_of(names, purpose, None)]
     return lists + ([_list_of(names, None, owner), _list_of(names, purpose, owner)] if owner else [])

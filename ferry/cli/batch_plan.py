@@ -51,7 +51,7 @@ class Plan:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What the API is told of the input and the output."""
+        """What the API gets to know of the input and the output."""
         metadata = {"output_format": self.output_format}
         if self.join:
             metadata["join"] = self.join

@@ -28,7 +28,7 @@ class StackFailedError(FerryError):
     title = "The stack failed"
 
 
-# Whoever starts it talks to it from here, and has no API key.
+# The process that starts it talks to it from here, and has no API key.
 _OF_ITS_OWN = {"FERRY_API_HOST": "127.0.0.1", "FERRY_API_KEYS": "off"}
 
 

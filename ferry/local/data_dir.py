@@ -54,7 +54,7 @@ class DataDir:
 
     @property
     def lock_fd(self) -> int:
-        """The lock's file descriptor. Whoever inherits it holds the lock too, until the last one closes it."""
+        """The lock's file descriptor. A process that inherits it holds the lock too, until the last one closes it."""
         if self._lock_fd is None:
             raise RuntimeError("the data folder is not entered")
         return self._lock_fd

@@ -86,7 +86,7 @@ class PartProcess:
             return
 
     def close(self) -> None:
-        """Kill whoever is left of its session, and take note of its end."""
+        """Kill the rest of its session, and take note of its end."""
         self.signal_session(signal.SIGKILL)
         self._popen.wait()
         self._pipe.close()

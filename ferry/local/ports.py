@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ferry.errors import ConfigError
 
 ANY_PORT = 0
-# Errors of bind that another port on the same address cures, and how the user is told.
+# Errors of bind that another port on the same address cures, and what the user reads then.
 _CURED_BY_ANOTHER_PORT = {errno.EADDRINUSE: "is taken", errno.EACCES: "needs more rights"}
 
 

@@ -44,7 +44,7 @@ class KeeperRules:
 
 
 class Keeper:
-    """The keeper's two duties, one call each; whoever leads does them."""
+    """The keeper's two duties, one call each; the leader does them."""
 
     def __init__(self, client: ThreadClient, rules: KeeperRules, *, clock: Clock = time.monotonic) -> None:
         self._holder = uuid.uuid4().hex

@@ -73,7 +73,7 @@ class Keys:
     model = _Place("model:")
     # Hash: {name}:{alias} -> "{version} {version before}", the latter empty where there was none.
     aliases = _Place("aliases")
-    unloaded = _Place("unloaded")  # set of {model}: what workers are told not to serve
+    unloaded = _Place("unloaded")  # set of {model}: what workers must not serve
     live = _Place("live:")  # + {model}: sorted set of worker names by last heartbeat (ms)
     # + {model}: sorted set of "{worker} {digest}" by last heartbeat (ms), of workers whose files are not the registered
     # ones
@@ -123,7 +123,7 @@ class Keys:
     # Channel: msgpack [[[field, value, ...], [id, ...], [output, ...]], ...] of jobs that became terminal; the fields
     # are those that these jobs share, empty when a waiter must read the job itself.
     settled = _Place("settled")
-    reply = _Place("reply:")  # + a random id: list, a worker's answer to whoever wants a model inspected
+    reply = _Place("reply:")  # + a random id: list, a worker's answer to who wants a model inspected
 
 
 def keys_at(url: str, name: str) -> Keys:

@@ -120,7 +120,7 @@ def receipts_from_reply(submissions: Sequence[Submission], reply: Sequence[bytes
 
 
 def _limits_left(parts: Sequence[bytes | int]) -> dict[str, LimitsLeft]:
-    """Return what is left of limits, by the text that says them."""
+    """Return the rest of limits, by the text that says them."""
     known = zip(*(parts[n::4] for n in range(4)), strict=True)
     return {
         _ascii(text): LimitsLeft(

@@ -134,7 +134,7 @@ class Assembly:
         if not (rules.errors_inline and rules.join):
             return found, self.batch
         parts = self.steps.parts(self.batch.record.id)
-        # A chunk that was given up may kill whoever reads it.
+        # A chunk that was given up may kill its reader.
         safe = [number for number in range(self.batch.record.chunks or 0) if number not in parts or parts[number].token]
         joined = self._null_joined(safe, chunk.rows)
         if joined is None:

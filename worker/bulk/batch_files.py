@@ -101,7 +101,7 @@ class BatchFiles:
         return self._known[batch_id]
 
     def forget(self, batch_id: str) -> None:
-        """Drop what is kept of a batch."""
+        """Drop what this process knows of a batch."""
         self._known.pop(batch_id, None)
 
     def open_input(self, record: BatchRecord, interlude: Interlude) -> BinaryIO:

@@ -35,7 +35,7 @@ class StepStoppedError(StepEndedError):
 
 
 class StepReleasedError(StepEndedError):
-    """This worker is told to stop."""
+    """This worker must stop."""
 
 
 class Asker(Protocol):
@@ -53,7 +53,7 @@ class Keeping(Protocol):
 
     @property
     def is_leaving(self) -> bool:
-        """Whether this worker is told to stop."""
+        """Whether this worker must stop."""
 
     def touch(self, token: str) -> None:
         """Say that a held claim gets on."""

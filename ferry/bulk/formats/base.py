@@ -46,7 +46,7 @@ class Rules:
 
     url: what every line of JSONL must name; empty leaves it unchecked. chunk_rows, chunk_bytes: a chunk closes at
     whichever it reaches first. join: input columns echoed beside the outputs; of a table, JOIN_ALL for every column
-    that is no input of the model. batch_id: stands in the ids of output lines. escape_formulas: text cells of CSV and
+    that is no input of the model. batch_id: part of the ids of output lines. escape_formulas: text cells of CSV and
     TSV that a spreadsheet would run as a formula get an apostrophe in front. errors_inline: rows that failed keep
     their place in the output. reading: how a text file is to be read.
     """

@@ -9,6 +9,24 @@ from api.large_answers import BYTES_AT_ONCE, NUMBERS_AT_ONCE, EncodedItems, in_p
 pytestmark = pytest.mark.anyio
 
 
+class Turns:
+    """Counts the turns that others have from now on."""
+
+    def __init__(self) -> None:
+        self._n = 0
+        self._task = asyncio.create_task(self._count())
+
+    def stop(self) -> int:
+        """Return how many there were."""
+        self._task.cancel()
+        return self._n
+
+    async def _count(self) -> None:
+        while True:
+            self._n += 1
+            await asyncio.sleep(0)
+
+
 def dumped(content: object) -> bytes:
     return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
 
@@ -24,38 +42,20 @@ async def test_in_pieces_when_an_array_is_large_then_the_bytes_of_one_call(shape
 
 
 async def test_in_pieces_when_an_array_is_large_then_others_have_their_turn_between_the_pieces() -> None:
-    n_turns = 0
-
-    async def count() -> None:
-        nonlocal n_turns
-        while True:
-            n_turns += 1
-            await asyncio.sleep(0)
-
-    task = asyncio.create_task(count())
+    turns = Turns()
     await in_pieces({"y": np.zeros(NUMBERS_AT_ONCE * 10)})
-    task.cancel()
-    assert n_turns >= 10
+    assert turns.stop() >= 10
 
 
 async def test_encoded_items_when_all_are_large_together_then_others_have_their_turn_and_the_bytes_are_the_same() -> (
     None
 ):
-    n_turns = 0
-
-    async def count() -> None:
-        nonlocal n_turns
-        while True:
-            n_turns += 1
-            await asyncio.sleep(0)
-
-    task = asyncio.create_task(count())
+    turns = Turns()
     contents = [{"y": np.random.default_rng(n).random(10_000), "id": str(n)} for n in range(50)]
     items = EncodedItems()
     for content in contents:
         await items.add(content)
-    task.cancel()
-    assert n_turns >= 50 * 10_000 * 17 // BYTES_AT_ONCE
+    assert turns.stop() >= 50 * 10_000 * 17 // BYTES_AT_ONCE
     assert dumped(items.items) == dumped(contents)
 
 
